@@ -1,0 +1,158 @@
+"""The manifest: a JSON file that lists the prepared subjects of a data set, their frames, labels and splits."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import write_json
+
+MANIFEST_NAME = 'manifest.json'
+MANIFEST_FORMAT = 'autofuse_jax manifest'
+MANIFEST_VERSION = 1
+SPLITS = ('train', 'validation', 'test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One prepared volume of a subject.
+
+    Attributes:
+        index: Frame number in the cardiac cycle as the source counts it (ACDC counts from 1).
+        phase: 'ED' (end of diastole), 'ES' (end of systole), or '' for a frame in between.
+        file: Path of the npz (`vol`, optional `seg`, `affine`), relative to the manifest's folder.
+        has_labels: Whether the file holds a label map.
+    """
+
+    index: int
+    phase: str
+    file: str
+    has_labels: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One person (or phantom) with its frames in temporal order.
+
+    Attributes:
+        id: Unique name, such as 'patient001'.
+        split: 'train', 'validation' or 'test'.
+        group: Diagnosis or another stratum; '' where unknown.
+        frames: At least one frame.
+    """
+
+    id: str
+    split: str
+    group: str
+    frames: tuple[Frame, ...]
+
+    def frame_of_phase(self, phase: str) -> Frame | None:
+        """Return the frame of a phase ('ED' or 'ES'), or None where the subject has none."""
+        return next((frame for frame in self.frames if frame.phase == phase), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A prepared data set.
+
+    Attributes:
+        root: Folder that holds the manifest and the files it names.
+        dataset: Name of the source, such as 'acdc' or 'phantom'.
+        shape: Shape (D, H, W) of every volume, in voxels.
+        spacing: Voxel size along (D, H, W), in millimetres.
+        classes: Label id to name, background 0 included, ids 0 .. C-1 without gaps.
+        subjects: In the order of the file.
+        settings: How the data was prepared, as a readable dictionary.
+    """
+
+    root: Path
+    dataset: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    classes: dict[int, str]
+    subjects: tuple[Subject, ...]
+    settings: dict[str, Any]
+
+    def subjects_of(self, split: str) -> tuple[Subject, ...]:
+        """Return the subjects of one split, in manifest order."""
+        return tuple(subject for subject in self.subjects if subject.split == split)
+
+
+def write_manifest(manifest: Manifest) -> Path:
+    """Write `manifest.json` into the manifest's root through a temporary name.
+
+    Args:
+        manifest: What to write; its `root` says where.
+
+    Returns:
+        The path of the file.
+    """
+    record = {
+        'format': MANIFEST_FORMAT,
+        'version': MANIFEST_VERSION,
+        'dataset': manifest.dataset,
+        'shape': list(manifest.shape),
+        'spacing_mm': list(manifest.spacing),
+        'classes': {str(label): name for label, name in manifest.classes.items()},
+        'settings': manifest.settings,
+        'subjects': [dataclasses.asdict(subject) for subject in manifest.subjects],
+    }
+    path = manifest.root / MANIFEST_NAME
+    write_json(path, record)
+    return path
+
+
+def read_manifest(root: str | os.PathLike) -> Manifest:
+    """Read the manifest of a prepared data set and check that it is one.
+
+    Args:
+        root: The folder that `python -m autofuse_jax.prepare` wrote, or the manifest file itself.
+
+    Returns:
+        The manifest. The volumes it names are not opened.
+
+    Raises:
+        UserError: There is no manifest, it is not JSON, or its content is not a manifest of this version.
+    """
+    path = Path(root)
+    if path.is_dir():
+        path = path / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(
+            f'no {MANIFEST_NAME} in {root}',
+            expected='the output folder of `python -m autofuse_jax.prepare`',
+            fix='prepare the data first, or correct data.root',
+        )
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is not valid JSON ({error})', fix='prepare the data again') from error
+    if not isinstance(record, dict) or record.get('format') != MANIFEST_FORMAT or record.get('version') != MANIFEST_VERSION:
+        raise UserError(
+            f'{path} is no manifest of this program',
+            expected=f'"format": "{MANIFEST_FORMAT}", "version": {MANIFEST_VERSION}',
+            fix='prepare the data again with this version',
+        )
+    try:
+        return _parse(record, path.parent)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{path} is incomplete or damaged ({error!r})', fix='prepare the data again') from error
+
+
+def _parse(record: dict[str, Any], root: Path) -> Manifest:
+    subjects = []
+    for entry in record['subjects']:
+        if entry['split'] not in SPLITS:
+            raise ValueError(f'subject {entry["id"]} is in split {entry["split"]!r}, not one of {SPLITS}')
+        frames = tuple(Frame(**frame) for frame in entry['frames'])
+        subjects.append(Subject(entry['id'], entry['split'], entry['group'], frames))
+    shape = tuple(int(size) for size in record['shape'])
+    spacing = tuple(float(size) for size in record['spacing_mm'])
+    if len(shape) != 3 or len(spacing) != 3:
+        raise ValueError(f'shape {shape} and spacing {spacing} must have three entries each')
+    classes = {int(label): str(name) for label, name in record['classes'].items()}
+    if sorted(classes) != list(range(len(classes))):
+        raise ValueError(f'class ids {sorted(classes)} must be 0 .. {len(classes) - 1}')
+    return Manifest(root, record['dataset'], shape, spacing, classes, tuple(subjects), record['settings'])

@@ -1,0 +1,61 @@
+"""Writing files so that an interrupted or failed write never damages what was there before."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that replaces `path` when the block ends without an error.
+
+    The suffixes of `path` are kept, because writers such as nibabel choose the format by them.
+
+    Args:
+        path: The file to write. Missing parent folders are made.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix='.writing-', suffix='-' + path.name, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a UTF-8 text file through a temporary name.
+
+    Args:
+        path: The file to write.
+        text: Its whole content.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write a value as indented JSON through a temporary name.
+
+    Args:
+        path: The file to write.
+        value: Anything the standard `json` module accepts; NaN and infinities are refused.
+
+    Raises:
+        ValueError: `value` holds NaN or an infinity, which JSON has no word for.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
