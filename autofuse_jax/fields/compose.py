@@ -1,0 +1,37 @@
+"""Composition of displacement fields."""
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields.warp import warp_linear
+
+
+def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
+    """Return the displacement of `x -> psi_outer(psi_inner(x))`.
+
+    `u(x) = u_inner(x) + u_outer(x + u_inner(x))`. Warping a volume with the result equals warping it with `outer`
+    first and warping the outcome with `inner` then, interpolated once.
+
+    Args:
+        outer: (D, H, W, 3), in voxels.
+        inner: (D, H, W, 3), in voxels.
+
+    Returns:
+        (D, H, W, 3), in voxels. `outer` counts as zero outside its grid.
+    """
+    return inner + warp_linear(outer, inner)
+
+
+def inverse_consistency_error(forward: jax.Array, backward: jax.Array) -> jax.Array:
+    """Return how far going forward and back misses the start, at every voxel.
+
+    `|u_backward(x) + u_forward(x + u_backward(x))|`.
+
+    Args:
+        forward: (D, H, W, 3), in voxels.
+        backward: (D, H, W, 3), in voxels.
+
+    Returns:
+        (D, H, W), Euclidean distance in voxels, at least 0.
+    """
+    return jnp.linalg.norm(compose(forward, backward), axis=-1)

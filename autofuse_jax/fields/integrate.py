@@ -1,0 +1,48 @@
+"""Integration of a stationary velocity field by scaling and squaring."""
+
+import jax
+
+from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.warp import warp_linear
+
+SQUARING_STEPS = 7
+
+
+def integrate_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> jax.Array:
+    """Integrate a stationary velocity field over unit time: `psi = exp(v)`.
+
+    `u <- v / 2^steps`, then `steps` times `u <- u + u(x + u)`.
+
+    Args:
+        velocity: (D, H, W, 3), in voxels of its grid per unit time.
+        steps: Number of squarings, at least 0; default 7 as in the paper.
+
+    Returns:
+        The displacement u of `psi(x) = x + u(x)`, (D, H, W, 3), in voxels.
+
+    Raises:
+        ValueError: The shape is not (D, H, W, 3) or `steps` is negative.
+
+    Reference:
+        Arsigny et al., A log-Euclidean framework for statistics on diffeomorphisms, MICCAI 2006.
+    """
+    check_field(velocity, 'velocity')
+    if steps < 0:
+        raise ValueError(f'steps is {steps}, expected 0 or more.')
+    displacement = velocity / 2**steps
+    for _ in range(steps):
+        displacement = displacement + warp_linear(displacement, displacement)
+    return displacement
+
+
+def invert_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> jax.Array:
+    """Return the displacement of the inverse map: `psi^-1 = exp(-v)`.
+
+    Args:
+        velocity: (D, H, W, 3), in voxels of its grid per unit time.
+        steps: Number of squarings; default 7.
+
+    Returns:
+        The displacement of the inverse, (D, H, W, 3), in voxels.
+    """
+    return integrate_velocity(-velocity, steps=steps)

@@ -1,0 +1,68 @@
+"""Regularity of the deformation: divergence of the velocity's distribution from its prior, and folding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autofuse_jax.fields import jacobian_determinant
+
+PRIOR_LAMBDA = 50.0
+JACOBIAN_REDUCTIONS = ('sum', 'mean')
+
+
+def velocity_kl(mean: jax.Array, log_variance: jax.Array, *, prior_lambda: float = PRIOR_LAMBDA) -> jax.Array:
+    """Return the Kullback-Leibler divergence of the predicted velocity from a smooth prior, up to a constant.
+
+    `KL = 3/2 * (mean(lambda Deg exp(s) - s) + lambda P)`, `P = 1/6 * sum_a mean((forward difference of mu along a)^2)`,
+    where Deg counts a voxel's 6-neighbours inside the grid: the diagonal of the graph Laplacian of the prior's
+    precision.
+
+    Args:
+        mean: mu, (D, H, W, 3), in voxels.
+        log_variance: s, (D, H, W, 3), logarithm of voxels squared.
+        prior_lambda: Smoothing precision lambda, positive; default 50.
+
+    Returns:
+        A scalar. Its value has an arbitrary offset and may be of either sign.
+
+    Reference:
+        Dalca et al., MICCAI 2018; Meng et al., AutoFuse, Eq. 1.
+    """
+    degree = jnp.asarray(_neighbour_count(mean.shape[:3]), mean.dtype)[..., None]
+    variance_part = jnp.mean(prior_lambda * degree * jnp.exp(log_variance) - log_variance)
+    smoothness = sum(jnp.mean(jnp.square(jnp.diff(mean, axis=axis))) for axis in range(3)) / 6.0
+    return 1.5 * (variance_part + prior_lambda * smoothness)
+
+
+def negative_jacobian_loss(displacement: jax.Array, *, reduction: str = 'sum') -> jax.Array:
+    """Return how far the Jacobian determinant falls below zero: `sum_x max(-det J(x), 0)`.
+
+    The official code computes the same from a wrong determinant, see `fields.jacobian_determinant_official`.
+
+    Args:
+        displacement: (D, H, W, 3), in voxels.
+        reduction: 'sum' (default, as in the official code: the value grows with the volume) or 'mean'.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        ValueError: `reduction` is unknown.
+
+    Reference:
+        Mok and Chung, CVPR 2020; Meng et al., AutoFuse, Eq. 1.
+    """
+    if reduction not in JACOBIAN_REDUCTIONS:
+        raise ValueError(f'reduction is {reduction!r}, expected one of {JACOBIAN_REDUCTIONS}.')
+    negative = jax.nn.relu(-jacobian_determinant(displacement))
+    return jnp.sum(negative) if reduction == 'sum' else jnp.mean(negative)
+
+
+def _neighbour_count(shape: tuple[int, int, int]) -> np.ndarray:
+    """Count each voxel's 6-neighbours inside the grid: 3 in a corner, 6 in the interior."""
+    count = np.full(shape, 6)
+    for axis in range(3):
+        border = np.moveaxis(count, axis, 0)
+        border[0] -= 1
+        border[-1] -= 1
+    return count

@@ -1,0 +1,57 @@
+"""Image similarity: local normalised cross-correlation."""
+
+import jax
+import jax.numpy as jnp
+
+NCC_WINDOW = 9
+NCC_EPSILON = 1e-5
+
+
+def local_ncc(
+    fixed: jax.Array, warped: jax.Array, *, window: int = NCC_WINDOW, epsilon: float = NCC_EPSILON
+) -> jax.Array:
+    """Return the mean squared local normalised cross-correlation of two images; the loss is its negative.
+
+    With box sums S over window^3 voxels, zeros outside and n = window^3 everywhere:
+    `cross = S[IJ] - S[I] S[J] / n`, `var_I = S[I^2] - S[I]^2 / n`, `cc = cross^2 / (var_I var_J + epsilon)`.
+    The sums are three passes of one-dimensional sums, in float32 whatever the images are, because the differences
+    cancel. The value depends on the intensity scale through epsilon: images in [0, 1] are expected.
+
+    Args:
+        fixed: (D, H, W, 1), in [0, 1].
+        warped: (D, H, W, 1), in [0, 1].
+        window: Side of the box in voxels, odd; default 9 as in the paper.
+        epsilon: Added to the product of the variances; default 1e-5.
+
+    Returns:
+        A scalar, about 0 .. 1; larger is more similar.
+
+    Raises:
+        ValueError: The shapes differ or the window is even.
+
+    Reference:
+        Avants et al., Medical Image Analysis 12, 2008; Meng et al., AutoFuse, Eq. 1.
+    """
+    if fixed.shape != warped.shape or fixed.ndim != 4 or fixed.shape[-1] != 1:
+        raise ValueError(f'fixed {fixed.shape} and warped {warped.shape} must both be (D, H, W, 1).')
+    if window % 2 == 0:
+        raise ValueError(f'window is {window}, expected an odd number.')
+    wide = jnp.promote_types(fixed.dtype, jnp.float32)
+    i, j = fixed[..., 0].astype(wide), warped[..., 0].astype(wide)
+    sum_i, sum_j, sum_ii, sum_jj, sum_ij = (_box_sum(image, window) for image in (i, j, i * i, j * j, i * j))
+    n = window**3
+    cross = sum_ij - sum_i * sum_j / n
+    variance_i = sum_ii - sum_i * sum_i / n
+    variance_j = sum_jj - sum_j * sum_j / n
+    return jnp.mean(cross * cross / (variance_i * variance_j + epsilon))
+
+
+def _box_sum(image: jax.Array, window: int) -> jax.Array:
+    """Sum over a window^3 box around each voxel with zeros outside, axis by axis."""
+    reach = window // 2
+    for axis in range(3):
+        size = image.shape[axis]
+        padding = [(reach, reach) if other == axis else (0, 0) for other in range(3)]
+        padded = jnp.pad(image, padding)
+        image = sum(jax.lax.slice_in_dim(padded, start, start + size, axis=axis) for start in range(window))
+    return image

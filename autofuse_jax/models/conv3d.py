@@ -1,0 +1,123 @@
+"""The 3-D convolution of every network, and the one place that knows how to make it fast on CPU."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# Up to this many input channels, all depth taps are gathered on the channel axis for one 2-D convolution on CPU.
+# Measured on two AVX-512 cores: 3x faster than one convolution per tap for 1 and 2 channels, slower from 10 on.
+MAX_CHANNELS_TO_GATHER_TAPS = 8
+
+
+def conv3d(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with stride 1 and zero padding that keeps the size.
+
+    `y(p) = sum_a x(p + a - k // 2) w(a)` (cross-correlation, as in every deep learning library). Accelerators run one
+    3-D convolution. XLA has no fast 3-D convolution for CPU; there it is written as 2-D convolutions with the depth
+    axis folded into the batch, 2 to 8 times faster and equal up to rounding.
+
+    Args:
+        volume: (B, D, H, W, I).
+        kernel: (kD, kH, kW, I, O), odd sizes.
+
+    Returns:
+        (B, D, H, W, O).
+
+    Raises:
+        ValueError: The kernel has an even size or another number of input channels than the volume.
+    """
+    if volume.ndim != 5 or kernel.ndim != 5 or kernel.shape[3] != volume.shape[4]:
+        raise ValueError(f'volume {volume.shape} and kernel {kernel.shape} do not fit (B, D, H, W, I), (kD, kH, kW, I, O).')
+    if any(size % 2 == 0 for size in kernel.shape[:3]):
+        raise ValueError(f'kernel has size {kernel.shape[:3]}, expected odd sizes.')
+    if kernel.shape[:3] == (1, 1, 1):
+        return volume @ kernel[0, 0, 0]
+    return jax.lax.platform_dependent(volume, kernel, cpu=_conv3d_by_slices, default=_conv3d_whole)
+
+
+def _conv3d_whole(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        volume, kernel, (1, 1, 1), 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
+    )
+
+
+def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    batch, depth, height, width, channels = volume.shape
+    taps = kernel.shape[0]
+    if kernel.shape[1:3] == (1, 1):
+        flat = _conv2d(volume.reshape(batch, depth, height * width, channels), kernel[:, 0])
+        return flat.reshape(batch, depth, height, width, -1)
+    if taps == 1:
+        return _conv2d_of_slices(volume, kernel[0])
+    padded = jnp.pad(volume, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0), (0, 0)))
+    shifted = [padded[:, tap : tap + depth] for tap in range(taps)]
+    if channels <= MAX_CHANNELS_TO_GATHER_TAPS:
+        return _conv2d_of_slices(jnp.concatenate(shifted, axis=-1), jnp.concatenate(list(kernel), axis=2))
+    return sum(_conv2d_of_slices(slab, kernel[tap]) for tap, slab in enumerate(shifted))
+
+
+def _conv2d_of_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    batch, depth, height, width, channels = volume.shape
+    flat = _conv2d(volume.reshape(batch * depth, height, width, channels), kernel)
+    return flat.reshape(batch, depth, height, width, -1)
+
+
+def _conv2d(images: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(images, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Draw a kernel from U(-b, b), `b = 1 / sqrt(fan_in)`: PyTorch's default, with which the paper's networks start.
+
+    Args:
+        key: Random key.
+        shape: (..., I, O); the fan-in is the product of all axes but the last.
+        dtype: Type of the result.
+
+    Returns:
+        Array of that shape.
+    """
+    return _uniform(key, shape, _bound(shape), dtype)
+
+
+def _bound(kernel_shape: tuple[int, ...]) -> float:
+    fan_in = 1
+    for size in kernel_shape[:-1]:
+        fan_in *= size
+    return fan_in**-0.5
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...], bound: float, dtype: jnp.dtype) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Conv3d(nn.Module):
+    """A 3-D convolution with bias, stride 1, size-preserving.
+
+    Attributes:
+        features: Number of output channels O.
+        kernel_size: (kD, kH, kW), odd; default 3 x 3 x 3.
+        kernel_init: Initialiser of the kernel; default U(+-1 / sqrt(fan_in)).
+        bias_init: Initialiser of the bias; None means U(+-1 / sqrt(fan_in)) of the kernel.
+    """
+
+    features: int
+    kernel_size: tuple[int, int, int] = (3, 3, 3)
+    kernel_init: Callable[..., jax.Array] = uniform_fan_in
+    bias_init: Callable[..., jax.Array] | None = None
+
+    @nn.compact
+    def __call__(self, volume: jax.Array) -> jax.Array:
+        """Convolve (B, D, H, W, I) to (B, D, H, W, features)."""
+        kernel_shape = (*self.kernel_size, volume.shape[-1], self.features)
+        bias_init = self.bias_init
+        if bias_init is None:
+
+            def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+                return _uniform(key, shape, _bound(kernel_shape), dtype)
+
+        kernel = self.param('kernel', self.kernel_init, kernel_shape)
+        bias = self.param('bias', bias_init, (self.features,))
+        return conv3d(volume, kernel.astype(volume.dtype)) + bias.astype(volume.dtype)

@@ -1,0 +1,75 @@
+"""Building blocks that all convolutional networks share: activation, normalisation, pooling, up-sampling, two-layer block."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields.resize import resize_align_corners
+from autofuse_jax.models.conv3d import Conv3d
+
+LEAKY_SLOPE = 0.2
+NORM_EPSILON = 1e-5
+
+
+def activate(volume: jax.Array) -> jax.Array:
+    """Apply LeakyReLU with slope 0.2."""
+    return jax.nn.leaky_relu(volume, LEAKY_SLOPE)
+
+
+def instance_norm(volume: jax.Array) -> jax.Array:
+    """Normalise each sample and channel over space: `(x - mean) / sqrt(var + 1e-5)`.
+
+    No learned scale, no running statistics, biased variance; the statistics are at least float32.
+
+    Args:
+        volume: (B, D, H, W, C).
+
+    Returns:
+        The same shape and type.
+    """
+    wide = volume.astype(jnp.promote_types(volume.dtype, jnp.float32))
+    mean = jnp.mean(wide, axis=(1, 2, 3), keepdims=True)
+    variance = jnp.mean(jnp.square(wide - mean), axis=(1, 2, 3), keepdims=True)
+    return ((wide - mean) * jax.lax.rsqrt(variance + NORM_EPSILON)).astype(volume.dtype)
+
+
+def downsample(volume: jax.Array) -> jax.Array:
+    """Average 2 x 2 x 2 voxels.
+
+    Args:
+        volume: (B, D, H, W, C) with even D, H, W.
+
+    Returns:
+        (B, D / 2, H / 2, W / 2, C).
+    """
+    batch, depth, height, width, channels = volume.shape
+    blocks = volume.reshape(batch, depth // 2, 2, height // 2, 2, width // 2, 2, channels)
+    return jnp.mean(blocks, axis=(2, 4, 6))
+
+
+def upsample(volume: jax.Array) -> jax.Array:
+    """Double the size by trilinear interpolation with aligned corners.
+
+    Args:
+        volume: (B, D, H, W, C).
+
+    Returns:
+        (B, 2D, 2H, 2W, C).
+    """
+    return resize_align_corners(volume, tuple(2 * size for size in volume.shape[1:4]))
+
+
+class ConvBlock(nn.Module):
+    """Twice: 3 x 3 x 3 convolution, LeakyReLU, instance norm (the norm comes after the activation, as in the paper's code).
+
+    Attributes:
+        features: Number of output channels of both convolutions.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, volume: jax.Array) -> jax.Array:
+        """Map (B, D, H, W, I) to (B, D, H, W, features)."""
+        volume = instance_norm(activate(Conv3d(self.features, name='conv_1')(volume)))
+        return instance_norm(activate(Conv3d(self.features, name='conv_2')(volume)))
