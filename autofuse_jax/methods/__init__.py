@@ -1,0 +1,36 @@
+"""Registration methods: what the trainer trains."""
+
+from collections.abc import Callable
+from typing import Any
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.losses.objective import ObjectiveWeights
+from autofuse_jax.methods.autofuse import autofuse_method
+from autofuse_jax.methods.base import Method, Objective, Prediction, split_params
+from autofuse_jax.models.autofuse import AutoFuse
+
+__all__ = ['METHODS', 'Method', 'Objective', 'Prediction', 'make_method', 'split_params']
+
+# Name in the config: (model options, loss options) -> method.
+METHODS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Method]] = {
+    'autofuse': lambda model, loss: autofuse_method(AutoFuse(**model), ObjectiveWeights(**loss)),
+}
+
+
+def make_method(name: str, model: dict[str, Any], loss: dict[str, Any]) -> Method:
+    """Build a registration method from its name and options.
+
+    Args:
+        name: A key of `METHODS`.
+        model: Options of its network, the section `model` of the config.
+        loss: Options of its objective, the section `loss` of the config.
+
+    Returns:
+        The method.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    if name not in METHODS:
+        raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
+    return METHODS[name](dict(model), dict(loss))

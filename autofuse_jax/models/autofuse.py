@@ -8,7 +8,7 @@ from autofuse_jax.fields import integrate_velocity, upsample_displacement, warp_
 from autofuse_jax.models.conv_blocks import ConvBlock, downsample, upsample
 from autofuse_jax.models.fusion_gate import FusionGate
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
-from autofuse_jax.models.outputs import RegistrationOutput
+from autofuse_jax.outputs import RegistrationOutput
 
 # Width of each block in multiples of the base width (paper, Table A1); the fusion branch is twice as wide.
 SINGLE_WIDTHS = {1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 2, 8: 2, 9: 1}

@@ -1,0 +1,210 @@
+"""All checks of a config in one place, before anything long starts."""
+
+import dataclasses
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from autofuse_jax.data.manifests import SPLITS, Manifest
+from autofuse_jax.data.opening import DATA_SOURCES
+from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
+from autofuse_jax.errors import UserError
+from autofuse_jax.losses.objective import CONSISTENCY_GRADIENTS
+from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
+from autofuse_jax.methods import METHODS
+from autofuse_jax.models.autofuse import FEEDBACKS, OUTPUTS, REMAT_CHOICES, SIZE_MULTIPLE
+from autofuse_jax.optimizers import SCHEDULES
+
+EVALUATION_POLICIES = ('ed_es',)
+
+# Field: the values it may have.
+CHOICES = {
+    'method': tuple(METHODS),
+    'data.source': DATA_SOURCES,
+    'model.output': OUTPUTS,
+    'model.segmentation_feedback': FEEDBACKS,
+    'model.remat': REMAT_CHOICES,
+    'loss.jacobian_reduction': JACOBIAN_REDUCTIONS,
+    'loss.consistency_grad': CONSISTENCY_GRADIENTS,
+    'optimizer.schedule': SCHEDULES,
+    'evaluation.split': SPLITS,
+    'evaluation.pairs': EVALUATION_POLICIES,
+}
+# Field: the smallest value it may have.
+SMALLEST = {
+    'data.labelled_subjects': ALL_LABELLED,
+    'data.cache_gib': 0,
+    'data.threads': 1,
+    'model.num_classes': 0,
+    'loss.kl': 0,
+    'loss.prior_lambda': 0,
+    'loss.jacobian': 0,
+    'loss.ncc_window': 1,
+    'loss.segmentation': 0,
+    'loss.fusion': 0,
+    'optimizer.warmup_steps': 0,
+    'optimizer.clip_norm': 0,
+    'training.batch_size': 1,
+    'training.devices': 0,
+    'training.log_every': 1,
+    'training.validate_every': 1,
+    'training.checkpoint_every': 1,
+    'training.max_minutes': 0,
+    'evaluation.pictures': -1,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one pair policy.
+
+    Attributes:
+        name: Key in `config.phases`.
+        pairs: Pair policy.
+        first: Steps done before it starts.
+        end: Steps done when it ends.
+    """
+
+    name: str
+    pairs: str
+    first: int
+    end: int
+
+
+def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
+    """Return the phases in the order of their names, those without steps left out.
+
+    Args:
+        config: The config.
+
+    Returns:
+        Phases that follow one another without gaps.
+    """
+    phases, first = [], 0
+    for name in sorted(config.phases):
+        phase = config.phases[name]
+        if phase.steps > 0:
+            phases.append(Phase(name, phase.pairs, first, first + phase.steps))
+            first += phase.steps
+    return tuple(phases)
+
+
+def validate(config: ConfigDict) -> None:
+    """Check every value and combination that can be checked without data.
+
+    Args:
+        config: The config.
+
+    Raises:
+        UserError: Names the first field that is wrong, its value, what is allowed, and what to do.
+    """
+    for field, known in CHOICES.items():
+        value = _get(config, field)
+        if value not in known:
+            raise _wrong(field, value, f'one of {", ".join(known)}')
+    for field, smallest in SMALLEST.items():
+        value = _get(config, field)
+        if not value >= smallest:
+            raise _wrong(field, value, f'{smallest} or more')
+    if not config.optimizer.learning_rate > 0:
+        raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
+    if config.model.base_channels < 1:
+        raise _wrong('model.base_channels', config.model.base_channels, '1 or more')
+    if config.model.num_classes == 1:
+        raise _wrong('model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more')
+    if config.loss.ncc_window % 2 == 0:
+        raise _wrong('loss.ncc_window', config.loss.ncc_window, 'an odd number')
+    _check_grid('data.grid', config.data.grid, zeros_allowed=True)
+    _check_phases(config)
+
+
+def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int, int]:
+    """Check what only the data can tell, and return the grid that the network works on.
+
+    Args:
+        config: The config.
+        manifest: The data it will be used with.
+
+    Returns:
+        (D, H, W), in voxels.
+
+    Raises:
+        UserError: The number of classes differs, or the network cannot work on the data's shape.
+    """
+    classes = config.model.num_classes
+    if classes and classes != len(manifest.classes):
+        named = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
+        raise UserError(
+            f'model.num_classes is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes ({named})',
+            fix=f'set model.num_classes={len(manifest.classes)}, or 0 for unsupervised training',
+        )
+    grid = tuple(config.data.grid)
+    if any(grid):
+        return grid
+    _check_grid(f'the shape of the data in {manifest.root}', manifest.shape, zeros_allowed=False)
+    return manifest.shape
+
+
+def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """List the fields in which two resolved configs differ, as 'field: one -> other'.
+
+    Args:
+        one: Nested dictionary.
+        other: Nested dictionary.
+
+    Returns:
+        Readable differences, sorted by field.
+    """
+    flat = [_flatten(config) for config in (one, other)]
+    return [
+        f'{field}: {flat[0].get(field, "absent")} -> {flat[1].get(field, "absent")}'
+        for field in sorted(set(flat[0]) | set(flat[1]))
+        if flat[0].get(field, 'absent') != flat[1].get(field, 'absent')
+    ]
+
+
+def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool) -> None:
+    if zeros_allowed and not any(grid):
+        return
+    if len(grid) != 3 or any(size < SIZE_MULTIPLE or size % SIZE_MULTIPLE for size in grid):
+        fitting = tuple(max(1, round(size / SIZE_MULTIPLE)) * SIZE_MULTIPLE for size in grid)
+        raise UserError(
+            f'{name} is {tuple(grid)}',
+            expected=f'three multiples of {SIZE_MULTIPLE}, because the network halves its grid four times',
+            fix=f'set data.grid={fitting}' if len(grid) == 3 else 'give three numbers',
+        )
+
+
+def _check_phases(config: ConfigDict) -> None:
+    for name in config.phases:
+        phase = config.phases[name]
+        if phase.steps < 0:
+            raise _wrong(f'phases.{name}.steps', phase.steps, '0 or more')
+        if phase.pairs not in PAIR_POLICIES:
+            raise _wrong(f'phases.{name}.pairs', phase.pairs, f'one of {", ".join(PAIR_POLICIES)}')
+    total = sum(config.phases[name].steps for name in config.phases)
+    if total == 0:
+        raise UserError('all phases have 0 steps', fix='set phases.phase_1.steps')
+    if config.optimizer.warmup_steps >= total:
+        raise _wrong('optimizer.warmup_steps', config.optimizer.warmup_steps, f'less than the {total} steps of training')
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    value = config
+    for part in field.split('.'):
+        value = value[part]
+    return value
+
+
+def _wrong(field: str, value: Any, expected: str) -> UserError:
+    return UserError(f'{field} is {value!r}', expected=expected, fix=f'correct it in the config or add --config.{field}=VALUE')
+
+
+def _flatten(config: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f'{prefix}{name}.')
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,76 @@
+"""The input pipeline: pairs in, batches of arrays out, addressed by step so that it can be stopped and resumed."""
+
+import grain
+import numpy as np
+
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.pairs import Pair, PairSource
+
+Batch = dict[str, np.ndarray]
+
+IMAGES = ('fixed', 'moving')
+
+
+def pair_to_arrays(store: FrameStore, pair: Pair) -> Batch:
+    """Load one pair.
+
+    Args:
+        store: Where frames come from.
+        pair: Which frames, and whether their labels may be used.
+
+    Returns:
+        'fixed', 'moving': float32 (D, H, W, 1) in [0, 1]. 'fixed_labels', 'moving_labels': uint8 (D, H, W), zero where
+        labels are absent or hidden. 'fixed_has_labels', 'moving_has_labels': float32 scalars, 1 or 0; losses look at
+        these only, never at the content of the label arrays.
+    """
+    arrays = {}
+    for role, frame, has_labels in (
+        ('fixed', pair.fixed, pair.fixed_has_labels),
+        ('moving', pair.moving, pair.moving_has_labels),
+    ):
+        image, labels = store.load(frame)
+        arrays[role] = image[..., None]
+        arrays[f'{role}_labels'] = labels if has_labels else np.zeros(image.shape, np.uint8)
+        arrays[f'{role}_has_labels'] = np.float32(has_labels)
+    return arrays
+
+
+def stack(examples: list[Batch]) -> Batch:
+    """Stack examples along a new first axis B."""
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def training_batches(
+    source: PairSource,
+    store: FrameStore,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int = 2,
+    prefetch: int = 4,
+) -> grain.DatasetIterator:
+    """Iterate over batches without end, in an order and with random draws that depend on the seed and position alone.
+
+    Every epoch goes through the anchors in a new order. All processes walk one global order and take every n-th pair
+    of it, so that together they see what a single process would.
+
+    Args:
+        source: Anchors and the function that draws a pair.
+        store: Where frames come from.
+        batch_size: Pairs a batch and process.
+        seed: Seed of order and draws.
+        process_index: Which share of the global order this process takes.
+        process_count: Number of processes.
+        threads: Reading threads.
+        prefetch: Batches prepared ahead.
+
+    Returns:
+        An iterator whose `get_state()` is a small JSON-compatible dictionary; `set_state()` continues exactly there.
+    """
+    pairs = grain.MapDataset.source(source.anchors).seed(seed).shuffle().repeat().random_map(source.draw)
+    share = pairs[process_index::process_count].map(lambda pair: pair_to_arrays(store, pair))
+    batches = share.batch(batch_size, drop_remainder=True, batch_fn=stack)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+    return iter(batches.to_iter_dataset(options))

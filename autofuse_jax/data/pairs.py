@@ -1,0 +1,197 @@
+"""Pairs of frames and the policies that draw them; labels that the experiment hides are hidden here."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.manifests import Frame, Manifest, Subject
+from autofuse_jax.errors import UserError
+
+ALL_LABELLED = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A moving frame to be registered to a fixed frame.
+
+    Attributes:
+        fixed_subject: Id of the fixed frame's subject.
+        fixed: The fixed frame.
+        moving_subject: Id of the moving frame's subject.
+        moving: The moving frame.
+        fixed_has_labels: Whether the experiment may use the fixed frame's labels.
+        moving_has_labels: Whether the experiment may use the moving frame's labels.
+    """
+
+    fixed_subject: str
+    fixed: Frame
+    moving_subject: str
+    moving: Frame
+    fixed_has_labels: bool
+    moving_has_labels: bool
+
+    @property
+    def name(self) -> str:
+        """Readable name: 'patient001_ED_to_ES' registers the moving ED frame to the fixed ES frame."""
+        moving, fixed = (frame.phase or f'frame{frame.index:02d}' for frame in (self.moving, self.fixed))
+        if self.moving_subject == self.fixed_subject:
+            return f'{self.fixed_subject}_{moving}_to_{fixed}'
+        return f'{self.moving_subject}_{moving}_to_{self.fixed_subject}_{fixed}'
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSource:
+    """A pair policy applied to a set of subjects.
+
+    Attributes:
+        anchors: What one epoch goes through, in a new order each time.
+        draw: Turns an anchor and a random generator into a pair; deterministic policies ignore the generator.
+    """
+
+    anchors: Sequence[Any]
+    draw: Callable[[Any, np.random.Generator], Pair]
+
+
+def labelled_subject_ids(subjects: Sequence[Subject], *, count: int, seed: int) -> frozenset[str]:
+    """Choose the subjects whose labels may be used.
+
+    The choice is a prefix of one seeded permutation, so that the set for a smaller count is contained in the set for
+    a larger one.
+
+    Args:
+        subjects: The subjects of a split.
+        count: How many may keep their labels; -1 means all that have any.
+        seed: Seed of the permutation.
+
+    Returns:
+        Ids of the chosen subjects.
+
+    Raises:
+        UserError: `count` exceeds the number of subjects with labels, or is below -1.
+    """
+    labelled = sorted(subject.id for subject in subjects if any(frame.has_labels for frame in subject.frames))
+    if count == ALL_LABELLED:
+        return frozenset(labelled)
+    if not 0 <= count <= len(labelled):
+        raise UserError(
+            f'data.labelled_subjects is {count}',
+            expected=f'-1 (all) or 0 to {len(labelled)}, the number of training subjects with labels',
+            fix='correct data.labelled_subjects',
+        )
+    order = np.random.default_rng(seed).permutation(len(labelled))
+    return frozenset(labelled[position] for position in order[:count])
+
+
+def ed_es_pairs(subjects: Sequence[Subject], labelled: frozenset[str]) -> list[Pair]:
+    """List the ED to ES and ES to ED pair of every subject that has both phases.
+
+    Args:
+        subjects: The subjects.
+        labelled: Ids of the subjects whose labels may be used.
+
+    Returns:
+        Two pairs a subject, in the order of the subjects.
+    """
+    pairs = []
+    for subject in subjects:
+        end_diastole, end_systole = subject.frame_of_phase('ED'), subject.frame_of_phase('ES')
+        if end_diastole and end_systole:
+            pairs.append(_intra(subject, end_systole, end_diastole, labelled))
+            pairs.append(_intra(subject, end_diastole, end_systole, labelled))
+    return pairs
+
+
+def _intra(subject: Subject, fixed: Frame, moving: Frame, labelled: frozenset[str]) -> Pair:
+    return _pair((subject, fixed), (subject, moving), labelled)
+
+
+def _pair(fixed: tuple[Subject, Frame], moving: tuple[Subject, Frame], labelled: frozenset[str]) -> Pair:
+    flags = [frame.has_labels and subject.id in labelled for subject, frame in (fixed, moving)]
+    return Pair(fixed[0].id, fixed[1], moving[0].id, moving[1], *flags)
+
+
+def _ed_es(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    return PairSource(ed_es_pairs(subjects, labelled), lambda pair, rng: pair)
+
+
+def _intra_random(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    def draw(subject: Subject, rng: np.random.Generator) -> Pair:
+        fixed, moving = rng.choice(len(subject.frames), 2, replace=False)
+        return _intra(subject, subject.frames[fixed], subject.frames[moving], labelled)
+
+    return PairSource([subject for subject in subjects if len(subject.frames) > 1], draw)
+
+
+def _semi(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Pair a labelled frame with an unlabelled one of the same subject; which is fixed is drawn."""
+
+    def unlabelled(subject: Subject) -> list[Frame]:
+        return [frame for frame in subject.frames if not frame.has_labels]
+
+    def draw(anchor: tuple[Subject, Frame], rng: np.random.Generator) -> Pair:
+        subject, frame = anchor
+        others = unlabelled(subject)
+        frames = [frame, others[rng.integers(len(others))]]
+        fixed, moving = frames if rng.random() < 0.5 else frames[::-1]
+        return _intra(subject, fixed, moving, labelled)
+
+    anchors = [
+        (subject, frame)
+        for subject in subjects
+        if unlabelled(subject)
+        for frame in subject.frames
+        if frame.has_labels
+    ]
+    return PairSource(anchors, draw)
+
+
+def _inter(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    anchors = [(subject, frame) for subject in subjects for frame in subject.frames]
+
+    def draw(fixed: tuple[Subject, Frame], rng: np.random.Generator) -> Pair:
+        others = [subject for subject in subjects if subject.id != fixed[0].id]
+        subject = others[rng.integers(len(others))]
+        moving = subject, subject.frames[rng.integers(len(subject.frames))]
+        return _pair(fixed, moving, labelled)
+
+    return PairSource(anchors if len(subjects) > 1 else [], draw)
+
+
+# Name in the config: how to make the source, and what a data set must have for it.
+PAIR_POLICIES: dict[str, tuple[Callable[[Sequence[Subject], frozenset[str]], PairSource], str]] = {
+    'ed_es': (_ed_es, 'subjects with an ED and an ES frame'),
+    'intra_random': (_intra_random, 'subjects with at least two frames'),
+    'semi': (_semi, 'subjects with labelled frames and frames without labels'),
+    'inter': (_inter, 'at least two subjects'),
+}
+
+
+def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset[str]) -> PairSource:
+    """Apply a pair policy to the subjects of a split.
+
+    Args:
+        policy: 'ed_es' (both directions), 'intra_random' (any two frames of a subject), 'semi' (a labelled and an
+            unlabelled frame of a subject, in random roles) or 'inter' (two subjects).
+        manifest: The prepared data.
+        split: 'train', 'validation' or 'test'.
+        labelled: Ids of the subjects whose labels may be used.
+
+    Returns:
+        The anchors of an epoch and the function that draws a pair for one.
+
+    Raises:
+        UserError: The policy is unknown or the split has nothing for it.
+    """
+    if policy not in PAIR_POLICIES:
+        raise UserError(f'unknown pair policy {policy!r}', expected=f'one of {", ".join(PAIR_POLICIES)}')
+    make, need = PAIR_POLICIES[policy]
+    source = make(manifest.subjects_of(split), labelled)
+    if not source.anchors:
+        raise UserError(
+            f'the {split} split of {manifest.root} has no pairs for the policy {policy!r}',
+            expected=need,
+            fix="choose another policy in phases (such as 'ed_es'), or prepare data that has such frames",
+        )
+    return source

@@ -1,0 +1,152 @@
+"""Prepared frames: making one from a source volume, writing it, recognising it later, and reading it for training."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, LABELS_KEY, load_npz, store_npz
+from autofuse_jax.data.intensity import min_max_normalise
+from autofuse_jax.data.manifests import Frame, Manifest
+from autofuse_jax.data.resample import (
+    center_crop_or_pad,
+    resample_image,
+    resample_labels,
+    resampled_affine,
+    shifted_affine,
+)
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+
+# Text in the npz that says what the frame was made from; with another text the frame is made again.
+ORIGIN_KEY = 'origin'
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The grid that every prepared volume of a data set has.
+
+    Attributes:
+        shape: (D, H, W) in voxels.
+        spacing: Voxel size along (D, H, W) in millimetres.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+
+def prepare_volume(volume: Volume, grid: Grid, classes: Sequence[int]) -> Volume:
+    """Resample, crop or pad and normalise one volume.
+
+    Images are resampled trilinearly, labels by nearest neighbour. The part of the image that the grid covers is scaled
+    to [0, 1]; voxels of the grid outside the image are 0 and do not count for the scaling.
+
+    Args:
+        volume: 3-D image, labels or None.
+        grid: The wanted grid.
+        classes: The label ids that may occur.
+
+    Returns:
+        float32 image, uint8 labels or None, and the affine of the prepared grid.
+
+    Raises:
+        UserError: A label id that is none of the classes, or an image without contrast inside the grid.
+    """
+    image = resample_image(volume.image, volume.spacing, grid.spacing)
+    kept_shape = np.minimum(image.shape, grid.shape)
+    kept, cropped_from = center_crop_or_pad(image, kept_shape)
+    image, padded_from = center_crop_or_pad(min_max_normalise(kept, volume.name), grid.shape)
+    # Along each axis only one of the two steps moves the start.
+    start = np.add(cropped_from, padded_from)
+    affine = shifted_affine(resampled_affine(volume.affine, volume.spacing, grid.spacing), start)
+    labels = None
+    if volume.labels is not None:
+        _check_label_ids(volume.labels, classes, volume.name)
+        labels = resample_labels(volume.labels, volume.spacing, grid.spacing).astype(np.uint8)
+        labels, _ = center_crop_or_pad(labels, grid.shape)
+    return Volume(image, labels, affine, volume.name)
+
+
+def write_frame(path: str | os.PathLike, volume: Volume, origin: str) -> None:
+    """Write a prepared volume as npz with `vol`, `affine`, `origin` and, where it has labels, `seg`.
+
+    Args:
+        path: Ends in .npz.
+        volume: From `prepare_volume`.
+        origin: Text that identifies the source file and the settings.
+
+    Raises:
+        OSError: The file cannot be written; nothing is left half-written.
+    """
+    arrays = {IMAGE_KEY: volume.image, AFFINE_KEY: volume.affine, ORIGIN_KEY: np.array(origin)}
+    if volume.labels is not None:
+        arrays[LABELS_KEY] = volume.labels
+    store_npz(path, arrays)
+
+
+def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray] | None:
+    """Read a frame that an earlier run has finished.
+
+    Args:
+        path: Where the frame would be.
+        origin: What it must have been made from.
+
+    Returns:
+        The arrays of the file, or None where it is absent, damaged or of another origin.
+    """
+    if not Path(path).is_file():
+        return None
+    try:
+        arrays = load_npz(path)
+    except UserError:
+        # A damaged frame is no concern of the user: the preparation replaces it.
+        return None
+    return arrays if str(arrays.get(ORIGIN_KEY)) == origin else None
+
+
+def load_frame(manifest: Manifest, frame: Frame) -> Volume:
+    """Read one prepared frame and check it against the manifest.
+
+    Args:
+        manifest: The manifest that lists the frame.
+        frame: Which one.
+
+    Returns:
+        Image float32 (D, H, W) in [0, 1], labels uint8 or None, affine (4, 4), and the frame's `file` as name.
+
+    Raises:
+        UserError: The file is missing or damaged, or its shape, values or label ids are not those of the manifest.
+    """
+    path = manifest.root / frame.file
+    fix = 'prepare the data again; finished files are kept'
+    if not path.is_file():
+        raise UserError(f'the manifest names {path}, which does not exist', fix=fix)
+    wanted = [IMAGE_KEY, AFFINE_KEY] + [LABELS_KEY] * frame.has_labels
+    arrays = load_npz(path, wanted, fix=fix)
+    absent = [key for key in wanted if key not in arrays]
+    if absent:
+        raise UserError(f'{path} lacks {", ".join(absent)}', expected=f'the arrays {", ".join(wanted)}', fix=fix)
+    image, labels = arrays[IMAGE_KEY], arrays[LABELS_KEY] if frame.has_labels else None
+    if image.shape != manifest.shape or image.dtype != np.float32:
+        raise UserError(f'{path} holds {image.dtype} {image.shape}', expected=f'float32 {manifest.shape}', fix=fix)
+    if not np.isfinite(image).all():
+        raise UserError(f'{path} holds NaN or infinite values', fix=fix)
+    if labels is not None:
+        if labels.shape != manifest.shape or labels.dtype != np.uint8:
+            found = f'{path} holds labels {labels.dtype} {labels.shape}'
+            raise UserError(found, expected=f'uint8 {manifest.shape}', fix=fix)
+        if labels.max() >= len(manifest.classes):
+            _check_label_ids(labels, list(manifest.classes), str(path))
+    return Volume(image, labels, arrays[AFFINE_KEY], frame.file)
+
+
+def _check_label_ids(labels: np.ndarray, classes: Sequence[int], name: str) -> None:
+    unknown = sorted(set(np.unique(labels).tolist()) - set(classes))
+    if unknown:
+        raise UserError(
+            f'the labels of {name} hold the unknown ids {unknown}',
+            expected=f'only {sorted(classes)}',
+            fix='check that the label map belongs to this data set',
+        )

@@ -1,0 +1,203 @@
+"""Changing the grid of a volume: to another voxel size, to another shape by cropping and padding, or by resizing.
+
+Two geometries are used, and the difference matters:
+
+* `resample_*` changes the voxel size and keeps the centre of the first voxel where it is, as ITK and SimpleITK do:
+  voxel j of the result lies at j * target_spacing. The grid ends with the last voxel centre inside the source's field
+  of view, so no values are made up beyond it.
+* `resize_*` changes the number of voxels and keeps the field of view (half-pixel centres), which suits moving between
+  a fine and a coarse grid of the same volume.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Headers hold voxel sizes as float32, so the place of a voxel a thousand voxels away is uncertain by about this much.
+VOXEL_TOLERANCE = 1e-4
+# Votes closer than this are ties: they differ by rounding only.
+VOTE_TOLERANCE = 1e-5
+
+
+def resample_image(image: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
+    """Resample an image to another voxel size by trilinear interpolation, clamped at the edge.
+
+    Args:
+        image: (D, H, W), real numbers.
+        spacing: Its voxel size along (D, H, W) in millimetres.
+        target_spacing: The wanted voxel size in millimetres.
+
+    Returns:
+        float32 (D', H', W'); along an axis of n voxels the size is floor((n - 0.5) * spacing / target_spacing) + 1.
+    """
+    result = np.asarray(image, np.float32)
+    for axis in range(3):
+        size = result.shape[axis]
+        positions = _sample_positions(size, spacing[axis], target_spacing[axis])
+        lower = np.minimum(np.floor(positions), size - 1).astype(np.intp)
+        upper = np.minimum(lower + 1, size - 1)
+        fraction = (positions - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        below, above = np.take(result, lower, axis), np.take(result, upper, axis)
+        result = below + fraction * (above - below)
+    return result
+
+
+def resample_labels(labels: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
+    """Resample labels to another voxel size by nearest neighbour, on the same grid as `resample_image`.
+
+    Args:
+        labels: Integer (D, H, W).
+        spacing: Its voxel size along (D, H, W) in millimetres.
+        target_spacing: The wanted voxel size in millimetres.
+
+    Returns:
+        Labels of the same type, (D', H', W'); halfway between two voxels the one with the higher index counts.
+    """
+    indices = []
+    for axis in range(3):
+        size = labels.shape[axis]
+        positions = _sample_positions(size, spacing[axis], target_spacing[axis])
+        indices.append(np.minimum(np.floor(positions + 0.5), size - 1).astype(np.intp))
+    return labels[np.ix_(*indices)]
+
+
+def resampled_affine(affine: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
+    """Return the affine of a resampled grid: the same first voxel centre and directions, other voxel size.
+
+    Args:
+        affine: (4, 4) of the source grid.
+        spacing: Voxel size of the source grid in millimetres.
+        target_spacing: Voxel size of the resampled grid in millimetres.
+
+    Returns:
+        float64 (4, 4).
+    """
+    ratio = np.asarray(target_spacing, np.float64) / np.asarray(spacing, np.float64)
+    return np.asarray(affine, np.float64) @ np.diag([*ratio, 1.0])
+
+
+def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Bring an array to a shape by cropping and zero-padding around its centre.
+
+    `crop_or_pad(result, array.shape, [-s for s in start])` puts the kept voxels back where they were.
+
+    Args:
+        array: (D, H, W).
+        shape: The wanted shape.
+
+    Returns:
+        The array of that shape, and `start`: the source index of its first voxel, negative where it was padded.
+    """
+    # int() rounds towards zero, so that a crop and a pad by an odd number both put the smaller half first.
+    start = tuple(int((size - wanted) / 2) for size, wanted in zip(array.shape, shape, strict=True))
+    return crop_or_pad(array, shape, start), start
+
+
+def crop_or_pad(array: np.ndarray, shape: Sequence[int], start: Sequence[int]) -> np.ndarray:
+    """Cut a box out of an array; voxels outside the array are 0.
+
+    Args:
+        array: (D, H, W).
+        shape: Shape of the box.
+        start: Index in `array` of the first voxel of the box; may be negative.
+
+    Returns:
+        A new array of type `array.dtype` and shape `shape`.
+    """
+    result = np.zeros(tuple(shape), array.dtype)
+    source, target = [], []
+    for size, wanted, first in zip(array.shape, shape, start, strict=True):
+        low, high = max(first, 0), max(min(first + wanted, size), max(first, 0))
+        source.append(slice(low, high))
+        target.append(slice(low - first, high - first))
+    result[tuple(target)] = array[tuple(source)]
+    return result
+
+
+def shifted_affine(affine: np.ndarray, start: Sequence[int]) -> np.ndarray:
+    """Return the affine of a box that begins at voxel `start` of a grid.
+
+    Args:
+        affine: (4, 4) of the grid.
+        start: Voxel index (D, H, W) at which the box begins; may be negative.
+
+    Returns:
+        float64 (4, 4).
+    """
+    result = np.array(affine, np.float64)
+    result[:3, 3] += result[:3, :3] @ np.asarray(start, np.float64)
+    return result
+
+
+def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Resize an image to another shape over the same field of view.
+
+    Position: x_src = (x_dst + 0.5) * n_src / n_dst - 0.5. Weights: the triangle max(0, 1 - |x - x_src| / r) with
+    r = max(1, n_src / n_dst), normalised to sum 1; that is linear interpolation when growing, and also smooths away
+    what the coarser grid cannot hold when shrinking.
+
+    Args:
+        image: (D, H, W), real numbers.
+        shape: The wanted shape.
+
+    Returns:
+        float32 of shape `shape`.
+    """
+    weights = [resize_weights(size, wanted) for size, wanted in zip(image.shape, shape, strict=True)]
+    return _apply_weights(np.asarray(image, np.float32), weights)
+
+
+def resize_labels(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Resize labels over the same field of view: each id's 0/1 map is resized like an image, the largest value wins.
+
+    Args:
+        labels: Integer (D, H, W).
+        shape: The wanted shape.
+
+    Returns:
+        Labels of the same type and shape `shape`; the smallest id wins a tie.
+    """
+    if tuple(labels.shape) == tuple(shape):
+        return labels.copy()
+    weights = [resize_weights(size, wanted) for size, wanted in zip(labels.shape, shape, strict=True)]
+    present = np.unique(labels)
+    result = np.full(tuple(shape), present[0], labels.dtype)
+    best = _apply_weights((labels == present[0]).astype(np.float32), weights)
+    for label in present[1:]:
+        votes = _apply_weights((labels == label).astype(np.float32), weights)
+        wins = votes > best + VOTE_TOLERANCE
+        result[wins] = label
+        np.copyto(best, votes, where=wins)
+    return result
+
+
+def resize_weights(size: int, wanted: int) -> np.ndarray:
+    """Return the matrix that resizes one axis from `size` to `wanted` voxels, as described in `resize_image`.
+
+    Args:
+        size: Number of source voxels, at least 1.
+        wanted: Number of target voxels, at least 1.
+
+    Returns:
+        float32 (wanted, size), rows sum to 1.
+    """
+    ratio = size / wanted
+    positions = (np.arange(wanted) + 0.5) * ratio - 0.5
+    distance = np.abs(positions[:, None] - np.arange(size)[None, :]) / max(1.0, ratio)
+    weights = np.maximum(0.0, 1.0 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _sample_positions(size: int, spacing: float, target_spacing: float) -> np.ndarray:
+    """Positions of the target voxels along one axis, in source voxels."""
+    step = target_spacing / spacing
+    count = int(np.floor((size - 0.5) / step + VOXEL_TOLERANCE)) + 1
+    return np.arange(count) * step
+
+
+def _apply_weights(array: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    first, second, third = weights
+    array = array @ third.T  # (D, H, W')
+    array = second @ array  # (D, H', W')
+    depth, height, width = array.shape
+    return (first @ array.reshape(depth, -1)).reshape(-1, height, width)  # (D', H', W')

@@ -1,0 +1,222 @@
+"""The `Volume`: an image with its labels and its place in space, read from and written to files with checks."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from autofuse_jax.data.formats import (
+    AFFINE_KEY,
+    IMAGE_KEY,
+    LABELS_KEY,
+    is_npz,
+    load_array,
+    npz_names,
+    store_array,
+    store_npz,
+)
+from autofuse_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+    """An image, optionally with a label map on the same grid.
+
+    Attributes:
+        image: float32 (D, H, W), or (D, H, W, T) for a series of T frames.
+        labels: Integer (D, H, W), 0 for background, or None where unlabelled.
+        affine: float64 (4, 4), from voxel indices to RAS millimetres.
+        name: What messages call this volume, usually its file name.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray | None
+    affine: np.ndarray
+    name: str
+
+    def __post_init__(self):
+        if self.image.ndim not in (3, 4):
+            found = f'the image of {self.name} has shape {self.image.shape}'
+            raise UserError(found, expected='(D, H, W) or (D, H, W, T)')
+        if self.labels is not None and self.labels.shape != self.image.shape[:3]:
+            raise UserError(
+                f'the labels of {self.name} have shape {self.labels.shape}, its image {self.image.shape[:3]}',
+                expected='one label per voxel of the image',
+                fix='pair the image with its own label map',
+            )
+        if self.affine.shape != (4, 4):
+            raise UserError(f'the affine of {self.name} has shape {self.affine.shape}', expected='(4, 4)')
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along (D, H, W) in millimetres: the lengths of the affine's columns."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Return the voxel size along each array axis.
+
+    Args:
+        affine: (4, 4), voxel indices to millimetres.
+
+    Returns:
+        Three lengths in millimetres.
+    """
+    return tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+
+
+def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume:
+    """Read an image without labels.
+
+    Args:
+        path: A .nii, .nii.gz, .mgz or .npz (`vol`, optional `affine`) file.
+        allow_series: Whether a 4-D image (D, H, W, T) is accepted, default False.
+
+    Returns:
+        The volume, float32, axes in file order.
+
+    Raises:
+        UserError: Missing, damaged or unknown file, wrong number of axes, NaN or infinite values, or the same value
+            everywhere.
+    """
+    array, affine = load_array(path, IMAGE_KEY)
+    return Volume(_checked_image(array, path, allow_series), None, affine, Path(path).name)
+
+
+def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label map.
+
+    Args:
+        path: A .nii, .nii.gz, .mgz or .npz (`seg`, optional `affine`) file.
+
+    Returns:
+        int32 labels (D, H, W) and the (4, 4) affine in millimetres.
+
+    Raises:
+        UserError: Missing, damaged or unknown file, not 3-D, or values that are not whole numbers.
+    """
+    array, affine = load_array(path, LABELS_KEY)
+    return _checked_labels(array, path), affine
+
+
+def read_volume(image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> Volume:
+    """Read a 3-D image and, where there is one, its label map.
+
+    Args:
+        image_path: A .nii, .nii.gz, .mgz or .npz file. An npz file brings its own labels where it holds `seg`.
+        labels_path: File of the label map, or None. Labels are matched by voxel; its affine is not used.
+
+    Returns:
+        The volume, image float32, labels int32 or None.
+
+    Raises:
+        UserError: Whatever `read_image` and `read_labels` refuse, or labels of another shape than the image.
+    """
+    if labels_path is None and is_npz(image_path) and LABELS_KEY in npz_names(image_path):
+        labels_path = image_path
+    volume = read_image(image_path)
+    labels = None if labels_path is None else read_labels(labels_path)[0]
+    return Volume(volume.image, labels, volume.affine, volume.name)
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray) -> None:
+    """Write an image as float32.
+
+    Args:
+        path: Ends in .nii, .nii.gz, .mgz or .npz.
+        image: (D, H, W) or (D, H, W, T).
+        affine: (4, 4), voxel indices to RAS millimetres.
+
+    Raises:
+        UserError: Unknown extension.
+        OSError: The file cannot be written.
+    """
+    store_array(path, np.asarray(image, np.float32), affine, IMAGE_KEY)
+
+
+def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray) -> None:
+    """Write a label map in the smallest of uint8, int16 and int32 that holds its ids.
+
+    Args:
+        path: Ends in .nii, .nii.gz, .mgz or .npz.
+        labels: Integer (D, H, W).
+        affine: (4, 4), voxel indices to RAS millimetres.
+
+    Raises:
+        UserError: Unknown extension, or labels that are not whole numbers.
+        OSError: The file cannot be written.
+    """
+    store_array(path, _smallest_type(_checked_labels(labels, path)), affine, LABELS_KEY)
+
+
+def write_volume(volume: Volume, image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> None:
+    """Write a volume: one npz file, or an image file and a label file.
+
+    Args:
+        volume: What to write.
+        image_path: Ends in .nii, .nii.gz, .mgz or .npz; an npz file takes the labels too unless `labels_path` is given.
+        labels_path: Where the labels go; needed where the volume has labels and `image_path` is no npz file.
+
+    Raises:
+        UserError: Unknown extension, or labels without a place to go.
+        OSError: A file cannot be written.
+    """
+    if volume.labels is not None and labels_path is None:
+        if not is_npz(image_path):
+            raise UserError(f'{image_path} cannot hold an image and labels', fix='name a second file for the labels')
+        labels = _smallest_type(_checked_labels(volume.labels, image_path))
+        image = np.asarray(volume.image, np.float32)
+        store_npz(image_path, {IMAGE_KEY: image, LABELS_KEY: labels, AFFINE_KEY: np.asarray(volume.affine, np.float64)})
+        return
+    write_image(image_path, volume.image, volume.affine)
+    if volume.labels is not None:
+        write_labels(labels_path, volume.labels, volume.affine)
+
+
+def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool) -> np.ndarray:
+    array = _without_trailing_ones(array)
+    allowed = (3, 4) if allow_series else (3,)
+    if array.ndim not in allowed or 0 in array.shape:
+        series = ' or a series (D, H, W, T)' if allow_series else ''
+        raise UserError(f'the image {path} has shape {array.shape}', expected=f'three axes (D, H, W){series}')
+    # Values beyond float32 become infinite here, and are then reported like any other infinite value.
+    with np.errstate(over='ignore'):
+        image = np.ascontiguousarray(array, np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(image)))
+    if bad:
+        raise UserError(f'the image {path} holds {bad} NaN or infinite values', fix='repair or leave out this image')
+    if image.min() == image.max():
+        raise UserError(f'the image {path} has the same value {image.min():g} everywhere', fix='leave out this image')
+    return image
+
+
+def _checked_labels(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    array = _without_trailing_ones(np.asarray(array))
+    if array.ndim != 3 or 0 in array.shape:
+        raise UserError(f'the label map {path} has shape {array.shape}', expected='three axes (D, H, W)')
+    limits = np.iinfo(np.int32)
+    with np.errstate(invalid='ignore'):
+        labels = np.ascontiguousarray(array, np.int32)
+    if array.min() < limits.min or array.max() > limits.max or not np.array_equal(labels, array):
+        raise UserError(
+            f'the label map {path} holds values that are not whole numbers',
+            expected='one integer id per voxel, below 2^31',
+            fix='check that it is a label map and not an image, and that it was resampled by nearest neighbour',
+        )
+    return labels
+
+
+def _without_trailing_ones(array: np.ndarray) -> np.ndarray:
+    """Drop axes of length 1 behind the third: many tools write a single volume as (D, H, W, 1)."""
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array
+
+
+def _smallest_type(labels: np.ndarray) -> np.ndarray:
+    for kind in (np.uint8, np.int16):
+        limits = np.iinfo(kind)
+        if limits.min <= labels.min() and labels.max() <= limits.max:
+            return labels.astype(kind)
+    return labels.astype(np.int32)

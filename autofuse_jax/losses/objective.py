@@ -1,0 +1,146 @@
+"""The objective of AutoFuse: weighted, masked terms summed to a scalar, each reported by name (Eq. 1-4)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields import warp_labels, warp_linear
+from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
+from autofuse_jax.losses.regularity import PRIOR_LAMBDA, negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
+from autofuse_jax.outputs import RegistrationOutput
+
+CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectiveWeights:
+    """Weights and options of the objective.
+
+    Attributes:
+        kl: sigma of Eq. 1; default 0.01.
+        prior_lambda: lambda of Eq. 1; default 50.
+        jacobian: mu of Eq. 1; default 1e-5 on the sum over voxels.
+        jacobian_reduction: 'sum' (default) or 'mean'.
+        ncc_window: Side of the correlation window in voxels; default 9.
+        segmentation: alpha of Eq. 2; default 1.
+        fusion: beta of Eq. 2; default 1.
+        consistency_grad: What the term between warped moving labels and the fixed segmentation trains: 'both'
+            (default), 'seg_only' (as the official code does in effect) or 'flow_only'.
+        ignore_absent: Average Dice over the classes present in the target only; default True.
+    """
+
+    kl: float = 0.01
+    prior_lambda: float = PRIOR_LAMBDA
+    jacobian: float = 1e-5
+    jacobian_reduction: str = 'sum'
+    ncc_window: int = NCC_WINDOW
+    segmentation: float = 1.0
+    fusion: float = 1.0
+    consistency_grad: str = 'both'
+    ignore_absent: bool = True
+
+
+def autofuse_objective(
+    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Return the loss of a batch and the value of each of its terms.
+
+    `L = -NCC + sigma KL + mu JD + alpha [v_m FD(L_m, S_m) + v_f FD(L_f, S_f)]
+    + beta [v_f FD(L_f, S_m o psi) + v_m FD(L_m o psi, S_f) + v_f v_m FD(L_f, L_m o psi)]`,
+    FD being FocalDice with the target first and v the per-sample label flags. Terms are computed per sample and
+    averaged over the batch; a masked term contributes zero whatever the label arrays hold.
+
+    Note:
+        Differs from the official code, on purpose: L_m o psi is warped linearly per class, so that its terms train psi
+        (there they are constants); labels are declared absent by flags, not by all-zero arrays; the Jacobian
+        determinant is the correct one.
+
+    Args:
+        output: Of the network, for this batch.
+        batch: 'fixed' (B, D, H, W, 1), and with segmentations 'fixed_labels', 'moving_labels' (B, D, H, W) and
+            'fixed_has_labels', 'moving_has_labels' (B,).
+        weights: Weights and options.
+
+    Returns:
+        The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the
+        term, `weighted/<name>` what it adds to the loss.
+
+    Raises:
+        ValueError: `consistency_grad` is unknown.
+
+    Reference:
+        Meng et al., AutoFuse, Eq. 1-4.
+    """
+    if weights.consistency_grad not in CONSISTENCY_GRADIENTS:
+        raise ValueError(f'consistency_grad is {weights.consistency_grad!r}, expected one of {CONSISTENCY_GRADIENTS}.')
+    everywhere = jnp.ones(output.displacement.shape[0], jnp.float32)
+    # Name: (value per sample, weight, flag per sample).
+    terms = {
+        'negative_ncc': (-_similarity(batch['fixed'], output.warped, weights), 1.0, everywhere),
+        'jacobian': (_jacobian(output.displacement, weights), weights.jacobian, everywhere),
+    }
+    if output.log_variance is not None:
+        terms['kl'] = (_kl(output, weights), weights.kl, everywhere)
+    if output.fixed_segmentation is not None:
+        terms |= _label_terms(output, batch, weights)
+    total = 0.0
+    diagnostics = {}
+    for name, (values, weight, flags) in terms.items():
+        contribution = weight * jnp.mean(values * flags)
+        total = total + contribution
+        diagnostics[f'term/{name}'] = jnp.sum(values * flags) / jnp.maximum(jnp.sum(flags), 1.0)
+        diagnostics[f'weighted/{name}'] = contribution
+    return total, diagnostics
+
+
+def _similarity(fixed: jax.Array, warped: jax.Array, weights: ObjectiveWeights) -> jax.Array:
+    return jax.vmap(lambda f, w: local_ncc(f, w, window=weights.ncc_window))(fixed, warped)
+
+
+def _jacobian(displacement: jax.Array, weights: ObjectiveWeights) -> jax.Array:
+    return jax.vmap(lambda u: negative_jacobian_loss(u, reduction=weights.jacobian_reduction))(displacement)
+
+
+def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
+    return jax.vmap(lambda mean, s: velocity_kl(mean, s, prior_lambda=weights.prior_lambda))(
+        output.velocity_mean, output.log_variance
+    )
+
+
+def _label_terms(
+    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
+) -> dict[str, tuple[jax.Array, float, jax.Array]]:
+    num_classes = output.fixed_segmentation.shape[-1]
+    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
+
+    def one_hot(labels: jax.Array) -> jax.Array:
+        return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+
+    focal_dice = jax.vmap(lambda target, p: focal_dice_loss(target, p, ignore_absent=weights.ignore_absent))
+    fixed_target, moving_target = one_hot(batch['fixed_labels']), one_hot(batch['moving_labels'])
+    warped_labels = jax.vmap(lambda labels, u: warp_labels(labels, u, num_classes=num_classes))(
+        batch['moving_labels'], output.displacement
+    )
+    warped_segmentation = jax.vmap(warp_linear)(output.moving_segmentation, output.displacement)
+    target, prediction = warped_labels, output.fixed_segmentation
+    if weights.consistency_grad == 'seg_only':
+        target = jax.lax.stop_gradient(target)
+    if weights.consistency_grad == 'flow_only':
+        prediction = jax.lax.stop_gradient(prediction)
+    consistency = jax.vmap(lambda t, p: _consistency(t, p, weights))(target, prediction)
+    alpha, beta = weights.segmentation, weights.fusion
+    return {
+        'segmentation_moving': (focal_dice(moving_target, output.moving_segmentation), alpha, moving_flag),
+        'segmentation_fixed': (focal_dice(fixed_target, output.fixed_segmentation), alpha, fixed_flag),
+        'fusion_warped_segmentation': (focal_dice(fixed_target, warped_segmentation), beta, fixed_flag),
+        'fusion_fixed_segmentation': (consistency, beta, moving_flag),
+        'fusion_warped_labels': (focal_dice(fixed_target, warped_labels), beta, fixed_flag * moving_flag),
+    }
+
+
+def _consistency(target: jax.Array, prediction: jax.Array, weights: ObjectiveWeights) -> jax.Array:
+    """Return FocalDice whose Dice part trains both arguments and whose focal part trains the prediction only."""
+    dice = dice_loss(target, prediction, ignore_absent=weights.ignore_absent)
+    return dice + focal_loss(jax.lax.stop_gradient(target), prediction)

@@ -1,0 +1,47 @@
+"""AutoFuse as a registration method, unsupervised or semi-supervised."""
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
+from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
+from autofuse_jax.models.autofuse import AutoFuse
+
+
+def autofuse_method(model: AutoFuse, weights: ObjectiveWeights) -> Method:
+    """Join the network and its objective.
+
+    Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean.
+
+    Args:
+        model: The network; with `num_classes` above 0 training is semi-supervised.
+        weights: Weights and options of the objective.
+
+    Returns:
+        A method with one objective that trains everything, the same in every phase.
+
+    Reference:
+        Meng et al., AutoFuse, sections 3.2 and 3.3.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
+        image = jnp.zeros((1, *shape, 1), jnp.float32)
+        return model.init(key, image, image)['params']
+
+    def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+        batch_size, *shape, _ = batch['fixed'].shape
+        noise = jax.random.normal(key, (batch_size, *(size // 2 for size in shape), 3))
+        output = model.apply({'params': params}, batch['fixed'], batch['moving'], noise)
+        return autofuse_objective(output, batch, weights)
+
+    def predict(params: Params, fixed: jax.Array, moving: jax.Array) -> Prediction:
+        output = model.apply({'params': params}, fixed, moving)
+        return Prediction(
+            displacement=output.displacement,
+            fixed_segmentation=output.fixed_segmentation,
+            moving_segmentation=output.moving_segmentation,
+            gate_means={name: jnp.mean(w, axis=(1, 2, 3, 4)) for name, w in output.gate_weights.items()},
+        )
+
+    objectives = (Objective('registration', loss),)
+    return Method('autofuse', init, lambda phase: objectives, predict, uses_labels=model.num_classes > 0)

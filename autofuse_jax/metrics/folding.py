@@ -1,0 +1,72 @@
+"""How regular a displacement field is: the Jacobian determinant of x + u(x), the share of folded voxels, its spread.
+
+Numbers of different programs can be compared only if they use the same differences and the same voxels. Here these are
+forward differences on the grid of (D-1, H-1, W-1) voxels where all three exist, with no mask.
+"""
+
+import numpy as np
+
+# Determinants below this count as this in the logarithm; about the volume change of a voxel squeezed to nothing.
+SMALLEST_DETERMINANT = 1e-9
+
+
+def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
+    """Determinant of the deformation gradient: det J with J_ij = delta_ij + du_i / dx_j.
+
+    Rows are displacement components, columns are axes, derivatives are forward differences. 1 means no volume change,
+    2 that the fixed voxel covers twice its volume in the moving image, 0 or less that the field folds.
+
+    Args:
+        displacement: (D, H, W, 3), in voxels, every size at least 2, last axis along (D, H, W).
+
+    Returns:
+        float64 array of shape (D-1, H-1, W-1).
+
+    Raises:
+        ValueError: The shape is another one, or the field holds NaN or infinities.
+    """
+    field = np.asarray(displacement, np.float64)
+    if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < 2:
+        raise ValueError(f'displacement of shape {field.shape} must be (D, H, W, 3) with sizes of at least 2')
+    if not np.isfinite(field).all():
+        raise ValueError('the displacement holds NaN or infinite values, so it has no Jacobian determinant')
+    origin = field[:-1, :-1, :-1]
+    along_d = field[1:, :-1, :-1] - origin
+    along_h = field[:-1, 1:, :-1] - origin
+    along_w = field[:-1, :-1, 1:] - origin
+    a, b, c = 1 + along_d[..., 0], along_h[..., 0], along_w[..., 0]
+    d, e, f = along_d[..., 1], 1 + along_h[..., 1], along_w[..., 1]
+    g, h, i = along_d[..., 2], along_h[..., 2], 1 + along_w[..., 2]
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def njd_percent(determinant: np.ndarray) -> float:
+    """Percentage of voxels whose Jacobian determinant is zero or negative (NJD).
+
+    Args:
+        determinant: As returned by `jacobian_determinant`.
+
+    Returns:
+        A value in [0, 100].
+    """
+    return 100.0 * np.count_nonzero(determinant <= 0) / determinant.size
+
+
+def sdlogj(determinant: np.ndarray) -> float:
+    """Standard deviation of the logarithm of the Jacobian determinant (SDlogJ): std(log(max(det J, 1e-9))).
+
+    Determinants that are not positive have no logarithm. They, and those below 1e-9, are set to 1e-9, so each folded
+    voxel adds a deviation of about 21 and the value rises with folding instead of hiding it. No other voxel is
+    changed or left out.
+
+    Args:
+        determinant: As returned by `jacobian_determinant`.
+
+    Returns:
+        The population standard deviation over all voxels, without unit; 0 for a rigid shift.
+
+    Reference:
+        Leow et al., Statistical properties of Jacobian maps, IEEE TMI 26(6), 2007. The Learn2Reg challenge adds 3 to
+        the determinant before the logarithm, so its values are smaller than these.
+    """
+    return float(np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT))))

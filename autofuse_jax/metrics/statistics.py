@@ -1,0 +1,81 @@
+"""How sure a mean over pairs is, and whether two methods differ on the same pairs."""
+
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from scipy import stats
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean.
+
+    Pairs of one person are alike, so resampling them one by one would promise too narrow an interval; with `groups`,
+    whole persons are drawn instead.
+
+    Args:
+        values: One number per pair; nan is skipped.
+        groups: The person of each pair; None treats every pair as its own group.
+        confidence: Coverage, between 0 and 1.
+        resamples: Number of bootstrap samples.
+        seed: Seed of the resampling, so that a report can be repeated.
+
+    Returns:
+        Lower and upper limit; both nan where no value is left.
+
+    Raises:
+        ValueError: `groups` has another length than `values`, or `confidence` is not between 0 and 1.
+
+    Reference:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    groups = range(len(values)) if groups is None else groups
+    if len(groups) != len(values):
+        raise ValueError(f'{len(groups)} groups for {len(values)} values: the lengths must be equal')
+    if not 0 < confidence < 1:
+        raise ValueError(f'confidence {confidence} must be between 0 and 1')
+    members: dict[Hashable, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if not math.isnan(value):
+            members.setdefault(group, []).append(value)
+    if not members:
+        return math.nan, math.nan
+    sums = np.array([sum(group) for group in members.values()])
+    counts = np.array([len(group) for group in members.values()])
+    draws = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
+    means = sums[draws].sum(1) / counts[draws].sum(1)
+    tail = (1 - confidence) / 2
+    lower, upper = np.quantile(means, [tail, 1 - tail])
+    return float(lower), float(upper)
+
+
+def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided P value of the paired Wilcoxon signed-rank test that two methods score alike on the same pairs.
+
+    Args:
+        first: Score of one method on each pair.
+        second: Score of the other method on the same pairs in the same order; pairs with nan in either are skipped.
+
+    Returns:
+        The P value, in (0, 1]; 1 where no difference is left to test.
+
+    Raises:
+        ValueError: The lengths differ.
+
+    Reference:
+        Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1(6), 1945.
+    """
+    if len(first) != len(second):
+        raise ValueError(f'{len(first)} and {len(second)} scores: the test needs the same pairs for both methods')
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    difference = difference[~np.isnan(difference)]
+    if not difference.any():
+        return 1.0
+    return float(stats.wilcoxon(difference).pvalue)

@@ -1,0 +1,63 @@
+"""Where a result comes from: command, version, commit, machine and date."""
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+
+from autofuse_jax.version import __version__
+
+
+def provenance() -> dict[str, Any]:
+    """Describe this process and machine.
+
+    Returns:
+        JSON-compatible: command line, package versions, commit of the source tree (None outside a git checkout, with
+        '-dirty' where tracked files differ from it), processor, devices, date in UTC.
+    """
+    devices = jax.devices()
+    return {
+        'command': ' '.join(['python -m autofuse_jax.main', *sys.argv[1:]]),
+        'versions': {
+            'autofuse_jax': __version__,
+            'jax': jax.__version__,
+            'jaxlib': jaxlib.__version__,
+            'python': platform.python_version(),
+        },
+        'commit': _commit(),
+        'machine': {
+            'processor': _processor(),
+            'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+            'devices': f'{len(devices)} x {devices[0].device_kind}',
+        },
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    }
+
+
+def _commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ['git', 'describe', '--always', '--abbrev=12', '--exclude=*', '--dirty'],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text(errors='replace').splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.processor() or platform.machine()

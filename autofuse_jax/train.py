@@ -1,0 +1,336 @@
+"""Training and evaluation of a registration method from a config: the whole path in one place."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from autofuse_jax import checkpoints
+from autofuse_jax.config_checks import Phase, check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.manifests import Manifest
+from autofuse_jax.data.opening import open_dataset
+from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluate import PairScorer, summarise
+from autofuse_jax.files import write_json
+from autofuse_jax.methods import Method, make_method
+from autofuse_jax.optimizers import make_optimizer, make_schedule
+from autofuse_jax.reporting import write_report
+from autofuse_jax.sharding import make_mesh, put_batch, replicated
+from autofuse_jax.stopping import SECONDS_PER_MINUTE, StopRequest
+from autofuse_jax.train_state import TrainState, create_train_state
+from autofuse_jax.train_step import StepFunction, compile_train_step
+from autofuse_jax.training_data import TrainingData
+from autofuse_jax.writers import MetricsWriter, Progress, format_duration
+
+CONFIG_NAME = 'config.json'
+
+
+class Experiment:
+    """Everything that a config describes, opened and checked: data, method, optimiser, devices.
+
+    Args:
+        config: The config.
+        workdir: The run's folder; made if missing.
+
+    Raises:
+        UserError: The config or the data is wrong.
+        OSError: The folder cannot be written.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        validate(config)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.workdir = workdir
+        self.resolved = _resolved(config)
+        root = config.data.root or (workdir / 'phantom' if config.data.source == 'phantom' else '')
+        self.manifest: Manifest = open_dataset(config.data.source, root, config.data.phantom.to_dict())
+        self.grid = check_against_data(config, self.manifest)
+        self.phases = phases_of(config)
+        self.total_steps = self.phases[-1].end
+        self.mesh: Mesh = make_mesh(config.training.devices)
+        if config.training.batch_size % self.mesh.size:
+            raise UserError(
+                f'training.batch_size is {config.training.batch_size} on {self.mesh.size} devices',
+                expected='a multiple of the number of devices',
+                fix=f'set training.batch_size={self.mesh.size} or training.devices=1',
+            )
+        self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
+        self.method: Method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
+        self.schedule = make_schedule(
+            config.optimizer.learning_rate,
+            schedule=config.optimizer.schedule,
+            warmup_steps=config.optimizer.warmup_steps,
+            total_steps=self.total_steps,
+        )
+        self.optimizer: optax.GradientTransformation = make_optimizer(
+            self.schedule, clip_norm=config.optimizer.clip_norm
+        )
+
+    def create_state(self) -> TrainState:
+        """Return the state at step 0 (call it under jit or eval_shape)."""
+        names = tuple(phase.name for phase in self.phases)
+        return create_train_state(self.method, self.optimizer, names, self.grid, self.config.seed)
+
+    def scorer(self, split: str) -> PairScorer:
+        """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
+        everyone = frozenset(subject.id for subject in self.manifest.subjects)
+        pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
+        return PairScorer(self.method, self.manifest, self.store, pairs)
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:
+    """Train, or continue training, and report on the evaluation split.
+
+    Writes into the work folder: config.json (resolved), metrics.jsonl, checkpoints/, and at the end the report.
+
+    Args:
+        config: See configs/default.py.
+        workdir: The run's folder. Training continues from its latest checkpoint if it has one.
+
+    Returns:
+        Means over the evaluation pairs with the best parameters; None where a signal ended training early.
+
+    Raises:
+        UserError: Config, data or checkpoint are wrong, or the loss is not finite any more.
+        OSError: Something could not be written; the last complete checkpoint is kept.
+    """
+    experiment = Experiment(config, Path(workdir))
+    with jax.set_mesh(experiment.mesh):
+        trainer = Trainer(experiment)
+        finished = trainer.run()
+    return evaluate(config, workdir) if finished else None
+
+
+def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Report on the evaluation split with the best parameters of a run.
+
+    Args:
+        config: See configs/default.py; the model must be the one of the run.
+        workdir: The run's folder.
+
+    Returns:
+        Means over the evaluation pairs.
+
+    Raises:
+        UserError: Config, data or checkpoint are wrong.
+        OSError: The report could not be written.
+    """
+    experiment = Experiment(config, Path(workdir))
+    structure = jax.eval_shape(experiment.create_state)
+    layout = replicated(experiment.mesh)
+    params, record, step = checkpoints.load_params(workdir, structure.params, layout)
+    split = config.evaluation.split
+    _say(f'evaluating the parameters of step {step} on the {split} split')
+    manifest = experiment.manifest
+    about = {
+        'config': experiment.resolved,
+        'steps': step,
+        'parameters': sum(leaf.size for leaf in jax.tree.leaves(structure.params)),
+        'training_minutes': round(record['train_seconds'] / SECONDS_PER_MINUTE, 2),
+        'data': {
+            'dataset': manifest.dataset,
+            'shape': manifest.shape,
+            'spacing_mm': manifest.spacing,
+            'settings': manifest.settings,
+            'train_subjects': len(manifest.subjects_of('train')),
+            'labelled_train_subjects': record['labelled_subjects'],
+            'evaluated_subjects': [subject.id for subject in manifest.subjects_of(split)],
+        },
+    }
+    return write_report(
+        experiment.workdir,
+        scorer=experiment.scorer(split),
+        params=params,
+        split=split,
+        pictures=config.evaluation.pictures,
+        about=about,
+    )
+
+
+class Trainer:
+    """The training loop of one invocation.
+
+    Args:
+        experiment: What to train. Where its work folder has a checkpoint, training continues from it.
+
+    Raises:
+        UserError: The checkpoint belongs to another architecture or is damaged.
+    """
+
+    def __init__(self, experiment: Experiment):
+        config = experiment.config
+        self._experiment = experiment
+        self._training = config.training
+        self._data = TrainingData(
+            experiment.manifest,
+            experiment.store,
+            experiment.phases,
+            batch_size=config.training.batch_size,
+            labelled_subjects=config.data.labelled_subjects,
+            seed=config.seed,
+            threads=config.data.threads,
+        )
+        self._scorer = experiment.scorer('validation')
+        self._step_functions: dict[Any, StepFunction] = {}
+        self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
+        self._best = float('-inf')
+        self._seconds_before = 0.0
+        self._data_state: dict[str, Any] | None = None
+        self._state = self._restore_or_create()
+        self._step = int(self._state.step)
+
+    def _restore_or_create(self) -> TrainState:
+        """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
+        experiment = self._experiment
+        layout = replicated(experiment.mesh)
+        if checkpoints.latest_step(experiment.workdir) is None:
+            write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
+            return jax.jit(experiment.create_state, out_shardings=layout)()
+        state, record = checkpoints.restore(experiment.workdir, jax.eval_shape(experiment.create_state), layout)
+        for difference in differing_fields(record['config'], experiment.resolved):
+            _say(f'the config differs from the one before: {difference}')
+        write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
+        self._best = float('-inf') if record['best'] is None else record['best']
+        self._seconds_before = record['train_seconds']
+        self._data_state = record['data']
+        self._window = record['window']
+        _say(f'continuing from step {int(state.step)}')
+        return state
+
+    def run(self) -> bool:
+        """Train to the last step or until something asks for an end.
+
+        Returns:
+            True where training is complete or its time budget is used up; False where a signal ended it.
+        """
+        experiment, training = self._experiment, self._training
+        labelled, total = len(self._data.labelled_ids), len(experiment.manifest.subjects_of('train'))
+        _say(f'{total} training subjects, labels used of {labelled}')
+        self._progress = Progress(experiment.total_steps, first_step=self._step)
+        writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard)
+        with writer as self._writer, StopRequest(training.max_minutes) as stop:
+            self._started = time.monotonic()
+            for phase in experiment.phases:
+                if self._step < phase.end:
+                    self._run_phase(phase, stop)
+                if stop.reason:
+                    break
+            if stop.reason and self._step < experiment.total_steps:
+                self._flush()
+                self._save()
+                self._progress.say(f'ending at step {self._step}: {stop.reason}; the same command continues from here')
+            return not stop.by_signal
+
+    def _run_phase(self, phase: Phase, stop: StopRequest) -> None:
+        training, mesh = self._training, self._experiment.mesh
+        self._progress.say(f'{phase.name}: steps {phase.first + 1} to {phase.end}, pairs {phase.pairs}')
+        self._data.start(phase, self._data_state)
+        self._row_started = time.monotonic()
+        while self._step < phase.end and not stop.reason:
+            batch = put_batch(self._data.next(), mesh)
+            step_function = self._step_function(phase, batch)
+            with jax.profiler.StepTraceAnnotation('train', step_num=self._step):
+                self._state, metrics = step_function(self._state, batch)
+            self._window.append(metrics)
+            self._step += 1
+            last = self._step == phase.end
+            if self._step % training.log_every == 0 or last:
+                self._log()
+            if self._step % training.validate_every == 0 or self._step == self._experiment.total_steps:
+                self._validate()
+            if self._step % training.checkpoint_every == 0 or last:
+                self._save()
+
+    def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
+        """Compile once for each set of objectives; phases that share them share the compiled step."""
+        objectives = self._experiment.method.objectives(phase.name)
+        if objectives not in self._step_functions:
+            self._progress.say('compiling the training step ...')
+            started = time.monotonic()
+            step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
+            self._step_functions[objectives] = step.lower(self._state, batch).compile()
+            self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
+            # Neither the time budget nor the speed of the first row should suffer from the compiler.
+            self._row_started = time.monotonic()
+        return self._step_functions[objectives]
+
+    def _flush(self) -> None:
+        """Bring the metrics of the last steps to the host and stop if one is not finite."""
+        self._window = [{name: float(value) for name, value in row.items()} for row in jax.device_get(self._window)]
+        first = self._step - len(self._window) + 1
+        for number, row in enumerate(self._window, first):
+            broken = [name for name, value in row.items() if not np.isfinite(value)]
+            if broken:
+                terms = [name for name in broken if name.startswith('term/')] or broken
+                saved = checkpoints.latest_step(self._experiment.workdir)
+                raise UserError(
+                    f'at step {number} these are not finite any more: {", ".join(sorted(terms))}',
+                    fix=f'lower optimizer.learning_rate or set optimizer.clip_norm and run again; training continues '
+                    f'from {"the start" if saved is None else f"step {saved}"}',
+                )
+
+    def _log(self) -> None:
+        self._flush()
+        seconds = time.monotonic() - self._row_started
+        means = {name: float(np.mean([row[name] for row in self._window])) for name in self._window[0]}
+        means['learning_rate'] = float(self._experiment.schedule(self._step - 1))
+        speed = len(self._window) * self._training.batch_size / max(seconds, 1e-9)
+        self._writer.write(self._step, 'train', means | {'pairs_per_second': speed})
+        self._progress.report(self._step, speed, means)
+        self._window = []
+        self._row_started = time.monotonic()
+
+    def _validate(self) -> None:
+        self._flush()
+        started = time.monotonic()
+        means = summarise(self._scorer.score(self._state.params))
+        self._writer.write(self._step, 'validation', means)
+        self._progress.note_validation(means['dsc_after'], means['njd_percent'])
+        self._progress.say(
+            f'validation at step {self._step}: DSC {100 * means["dsc_before"]:.1f} -> {100 * means["dsc_after"]:.1f} %, '
+            f'NJD {means["njd_percent"]:.3f} % ({format_duration(time.monotonic() - started)})'
+        )
+        if means['dsc_after'] > self._best:
+            self._best = means['dsc_after']
+            checkpoints.save_best(self._experiment.workdir, self._state, self._record())
+        self._row_started += time.monotonic() - started
+
+    def _save(self) -> None:
+        self._flush()
+        started = time.monotonic()
+        checkpoints.save(self._experiment.workdir, self._state, self._record())
+        self._row_started += time.monotonic() - started
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            'config': self._experiment.resolved,
+            'best': self._best if np.isfinite(self._best) else None,
+            'train_seconds': self._seconds_before + time.monotonic() - self._started,
+            'data': self._data.get_state(),
+            'window': self._window,
+            'labelled_subjects': len(self._data.labelled_ids),
+        }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _resolved(config: ConfigDict) -> dict[str, Any]:
+    """Return the config as JSON types."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: convert(item) for name, item in value.items()}
+        return [convert(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return convert(config.to_dict())

@@ -1,0 +1,54 @@
+"""The state of training: arrays only, so that it can be donated, sharded and saved as it is."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from autofuse_jax.methods.base import Method, Params, split_params
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a training step changes, and the key its randomness comes from.
+
+    Attributes:
+        step: Number of steps done, int32 scalar.
+        params: Parameters of the method.
+        optimizer: Optimiser state by objective name.
+        key: Data of the random key of the run, uint32; step n uses `fold_in(key, n)`.
+    """
+
+    step: jax.Array
+    params: Params
+    optimizer: dict[str, Any]
+    key: jax.Array
+
+
+def create_train_state(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    phases: tuple[str, ...],
+    shape: tuple[int, int, int],
+    seed: int,
+) -> TrainState:
+    """Make the state at step 0.
+
+    Args:
+        method: The registration method.
+        optimizer: Applied to each objective's parameters separately.
+        phases: Names of all phases, whose objectives need optimiser states.
+        shape: (D, H, W) of the images.
+        seed: Seed of the initial parameters and of all later draws.
+
+    Returns:
+        The state. Call under `jax.jit` with output shardings to build it where it will live, or under
+        `jax.eval_shape` for its structure.
+    """
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    params = method.init(init_key, shape)
+    objectives = {objective.name: objective for phase in phases for objective in method.objectives(phase)}
+    states = {name: optimizer.init(split_params(params, o.trains)[0]) for name, o in objectives.items()}
+    return TrainState(jnp.zeros((), jnp.int32), params, states, jax.random.key_data(run_key))

@@ -1,0 +1,70 @@
+"""One optimisation step as a pure function of state and batch."""
+
+from collections.abc import Callable
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from autofuse_jax.methods.base import Batch, Objective, split_params
+from autofuse_jax.sharding import batch_sharded, replicated
+from autofuse_jax.train_state import TrainState
+
+Metrics = dict[str, jax.Array]
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train_step(objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation) -> StepFunction:
+    """Return the function (state, batch) -> (state, metrics) that carries out all objectives once.
+
+    Args:
+        objectives: Carried out in this order; a later one sees the parameters that an earlier one changed.
+        optimizer: Turns gradients into updates.
+
+    Returns:
+        A pure function, not compiled yet. Its metrics are scalars: `loss`, `grad_norm`, `update_norm` and the
+        objective's diagnostics, each under `<objective>/` where there are several objectives.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        keys = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        params, optimizer_states, metrics = state.params, dict(state.optimizer), {}
+        for key, objective in zip(jax.random.split(keys, len(objectives)), objectives, strict=True):
+            trained, frozen = split_params(params, objective.trains)
+
+            def loss(trained, frozen=frozen, objective=objective, key=key):
+                return objective.loss({**frozen, **trained}, batch, key)
+
+            (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
+            updates, optimizer_states[objective.name] = optimizer.update(
+                gradient, optimizer_states[objective.name], trained
+            )
+            params = {**frozen, **optax.apply_updates(trained, updates)}
+            prefix = f'{objective.name}/' if len(objectives) > 1 else ''
+            norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
+            metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
+        return TrainState(state.step + 1, params, optimizer_states, state.key), metrics
+
+    return train_step
+
+
+def compile_train_step(
+    objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation, mesh: Mesh
+) -> StepFunction:
+    """Return the compiled step: state replicated and donated, batch spread over the mesh.
+
+    Args:
+        objectives: See `make_train_step`.
+        optimizer: See `make_train_step`.
+        mesh: The devices.
+
+    Returns:
+        A compiled function; the state passed to it must not be used afterwards.
+    """
+    state_layout, batch_layout = replicated(mesh), batch_sharded(mesh)
+    return jax.jit(
+        make_train_step(objectives, optimizer),
+        donate_argnums=0,
+        in_shardings=(state_layout, batch_layout),
+        out_shardings=(state_layout, state_layout),
+    )

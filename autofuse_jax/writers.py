@@ -1,0 +1,150 @@
+"""What a run writes while it trains: a row of numbers in metrics.jsonl, TensorBoard on request, a progress line."""
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import write_text
+
+METRICS_NAME = 'metrics.jsonl'
+
+
+class MetricsWriter:
+    """Appends rows of numbers to `metrics.jsonl` and, if asked, to TensorBoard.
+
+    Args:
+        workdir: The run's folder.
+        step: Rows of later steps are dropped, because training continues from here and will write them again.
+        tensorboard: Whether to write TensorBoard events too; needs the package tensorboardX.
+
+    Raises:
+        UserError: TensorBoard is asked for and tensorboardX is not installed.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, *, step: int = 0, tensorboard: bool = False):
+        self._path = Path(workdir) / METRICS_NAME
+        rows = [row for row in read_rows(self._path) if row['step'] <= step]
+        write_text(self._path, ''.join(json.dumps(row) + '\n' for row in rows))
+        self._file = self._path.open('a', encoding='utf-8')
+        self._events = _open_tensorboard(workdir) if tensorboard else None
+
+    def write(self, step: int, kind: str, values: dict[str, float]) -> None:
+        """Write one row.
+
+        Args:
+            step: Number of steps done.
+            kind: 'train' or 'validation'.
+            values: Numbers by name; NaN is written as null.
+        """
+        clean = {name: None if math.isnan(value) else float(value) for name, value in values.items()}
+        self._file.write(json.dumps({'step': step, 'kind': kind} | clean) + '\n')
+        self._file.flush()
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f'{kind}/{name}', value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Read the rows of a metrics file; a last row that was cut off by a kill is left out.
+
+    Args:
+        path: The file; an absent file has no rows.
+
+    Returns:
+        One dictionary a row, in the order of the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    complete = path.read_text(encoding='utf-8').split('\n')[:-1]
+    return [json.loads(line) for line in complete if line]
+
+
+def _open_tensorboard(workdir: str | os.PathLike) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            'training.tensorboard is on, but the package tensorboardX is not installed',
+            fix='pip install "autofuse_jax[tensorboard]", or set training.tensorboard=False',
+        ) from error
+    return SummaryWriter(str(Path(workdir) / 'tensorboard'))
+
+
+class Progress:
+    """One line that says how far training is, how fast, how long it will take, and how well it does.
+
+    On a terminal the line is rewritten in place; in a log file each report is a line of its own.
+
+    Args:
+        total_steps: Length of training.
+        first_step: Steps that were done before this process started.
+        stream: Where to write; default standard error.
+    """
+
+    def __init__(self, total_steps: int, *, first_step: int = 0, stream: TextIO | None = None):
+        self._total = total_steps
+        self._first = first_step
+        self._started = time.monotonic()
+        self._stream = stream or sys.stderr
+        self._validation = ''
+
+    def note_validation(self, dsc: float, njd_percent: float) -> None:
+        """Show these numbers of the last validation from now on."""
+        self._validation = f'  val DSC {100 * dsc:.1f} %, NJD {njd_percent:.3f} %'
+
+    def report(self, step: int, pairs_per_second: float, values: dict[str, float]) -> None:
+        """Write the line.
+
+        Args:
+            step: Number of steps done.
+            pairs_per_second: Speed of the last steps.
+            values: Metrics; the loss and its weighted terms are shown.
+        """
+        done = max(step - self._first, 1)
+        remaining = (time.monotonic() - self._started) / done * (self._total - step)
+        terms = '  '.join(
+            f'{name.removeprefix("weighted/")} {value:+.4f}' for name, value in values.items() if name.startswith('weighted/')
+        )
+        text = (
+            f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
+            f'ETA {format_duration(remaining)}  loss {values["loss"]:+.4f}  [{terms}]{self._validation}'
+        )
+        self.say(text, in_place=True)
+
+    def say(self, text: str, *, in_place: bool = False) -> None:
+        """Write a message; `in_place` messages overwrite each other on a terminal."""
+        terminal = self._stream.isatty()
+        start = '\r\033[2K' if terminal else ''
+        end = '' if terminal and in_place else '\n'
+        self._stream.write(f'{start}{text}{end}')
+        self._stream.flush()
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as '1h05m', '3m20s' or '8s'.
+
+    Args:
+        seconds: At least 0.
+    """
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f'{hours}h{minutes:02d}m'
+    return f'{minutes}m{seconds % 60:02d}s' if minutes else f'{seconds}s'

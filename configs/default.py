@@ -1,0 +1,74 @@
+"""Every setting, its unit and its default; the other configs start from here."""
+
+import ml_collections
+from ml_collections import ConfigDict
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Return the paper's unsupervised AutoFuse for cardiac MRI; `data.root` must be given."""
+    config = ConfigDict()
+    config.seed = 0  # Of the initial parameters, of the data order and of all draws.
+    config.method = 'autofuse'  # A key of autofuse_jax.methods.METHODS.
+
+    config.data = ConfigDict()
+    config.data.source = 'prepared'  # 'prepared' (see `python -m autofuse_jax.prepare`) or 'phantom' (synthetic).
+    config.data.root = ''  # Folder of the prepared data; where the phantom is kept (empty: inside the workdir).
+    config.data.grid = (0, 0, 0)  # Grid of the network, multiples of 16; zeros: the prepared shape.
+    config.data.labelled_subjects = -1  # Training subjects whose labels may be used; -1: all that have labels.
+    config.data.cache_gib = 4.0  # Memory for frames that stay loaded, GiB.
+    config.data.threads = 2  # Reading threads.
+
+    config.data.phantom = ConfigDict()  # Used by source 'phantom' only.
+    config.data.phantom.train = 12  # Subjects.
+    config.data.phantom.validation = 3
+    config.data.phantom.test = 6
+    config.data.phantom.frames = 6  # Per subject and heart beat; ED and ES are labelled.
+    config.data.phantom.shape = (48, 48, 16)  # Voxels.
+    config.data.phantom.spacing = (3.0, 3.0, 6.0)  # Millimetres.
+    config.data.phantom.seed = 0
+
+    config.model = ConfigDict()  # Options of autofuse_jax.models.autofuse.AutoFuse.
+    config.model.base_channels = 16
+    config.model.num_classes = 0  # Background included; 0: unsupervised, no segmentation.
+    config.model.large_kernel = True  # Efficient large kernel blocks in the gates.
+    config.model.output = 'velocity'  # 'velocity' (diffeomorphic) or 'displacement' (AutoFuse-disp).
+    config.model.segmentation_feedback = 'softmax'  # 'softmax' or 'argmax' (official code).
+    config.model.random_gate_bias = False  # True as in the official code; False: gates start at exactly 0.5.
+    config.model.remat = 'none'  # 'none', 'full_resolution' or 'all': recompute blocks to save memory.
+
+    config.loss = ConfigDict()  # Options of autofuse_jax.losses.objective.ObjectiveWeights.
+    config.loss.kl = 0.01  # sigma of Eq. 1.
+    config.loss.prior_lambda = 50.0  # lambda of Eq. 1.
+    config.loss.jacobian = 1e-5  # mu of Eq. 1.
+    config.loss.jacobian_reduction = 'sum'  # 'sum' (grows with the volume, official) or 'mean'.
+    config.loss.ncc_window = 9  # Voxels, odd.
+    config.loss.segmentation = 1.0  # alpha of Eq. 2.
+    config.loss.fusion = 1.0  # beta of Eq. 2.
+    config.loss.consistency_grad = 'both'  # 'both', 'seg_only' (official in effect) or 'flow_only'.
+    config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.schedule = 'constant'  # 'constant' (paper) or 'cosine' (to zero at the last step).
+    config.optimizer.warmup_steps = 0
+    config.optimizer.clip_norm = 0.0  # Largest gradient norm; 0: no clipping.
+
+    config.phases = ConfigDict()  # Carried out in the order of their names; the optimiser's state is kept.
+    config.phases.phase_1 = ConfigDict({'steps': 40_000, 'pairs': 'intra_random'})
+    config.phases.phase_2 = ConfigDict({'steps': 10_000, 'pairs': 'ed_es'})
+
+    config.training = ConfigDict()
+    config.training.batch_size = 1  # Pairs a step, all devices together.
+    config.training.devices = 0  # 0: all.
+    config.training.log_every = 50  # Steps.
+    config.training.validate_every = 1_000  # Steps; the best validation DSC is kept.
+    config.training.checkpoint_every = 1_000  # Steps.
+    config.training.max_minutes = 0.0  # Time budget of one invocation; 0: none. Ends with a checkpoint.
+    config.training.tensorboard = False
+    config.training.compilation_cache = '~/.cache/autofuse_jax/xla'  # '': none.
+
+    config.evaluation = ConfigDict()
+    config.evaluation.split = 'test'  # 'train', 'validation' or 'test'.
+    config.evaluation.pairs = 'ed_es'  # Only policies without random draws.
+    config.evaluation.pictures = 4  # Pairs drawn, spread over the list; -1: all.
+    return config
