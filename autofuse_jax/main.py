@@ -2,65 +2,150 @@
 
     python -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
     python -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart --mode=evaluate
+
+Any field of the config can be set on the command line: --config.optimizer.learning_rate=3e-4. All fields, their units
+and defaults are in configs/default.py. Training continues from the work folder's checkpoint if there is one.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
 import jax
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.train import evaluate, train_and_evaluate
 
 DEFAULT_WORKDIRS = 'runs'
+MODES = ('train', 'evaluate')
+# What a shell reports for a process that SIGTERM ended; training that was asked to stop says the same.
 STOPPED_STATUS = 143
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file; override fields with --config.field=VALUE.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<name of the config>.')
-_MODE = flags.DEFINE_enum('mode', 'train', ['train', 'evaluate'], 'Train (and then evaluate), or evaluate only.')
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """A parsed command line.
+
+    Attributes:
+        config: The config, with the command line's values.
+        workdir: Folder of the run.
+        mode: 'train' or 'evaluate'.
+    """
+
+    config: ConfigDict
+    workdir: Path
+    mode: str
 
 
-def _parse(arguments: list[str]) -> list[str]:
-    """Parse flags; what is wrong with them or with the config file becomes one line."""
+def parse(arguments: list[str]) -> Invocation | None:
+    """Parse a command line.
+
+    Args:
+        arguments: Without the program's name.
+
+    Returns:
+        What to do; None where only help was asked for, which is then printed.
+
+    Raises:
+        UserError: A flag, a config field or its type is wrong, or the config file is missing or broken.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<name of the config>.', flag_values=values)
+    flags.DEFINE_enum('mode', 'train', MODES, 'Train and then evaluate, or evaluate only.', flag_values=values)
+    flags.DEFINE_boolean('help', False, 'Show this text.', flag_values=values)
+    config_flag = config_flags.DEFINE_config_file(
+        'config',
+        None,
+        'Config file; set its fields with --config.FIELD=VALUE.',
+        flag_values=values,
+        sys_argv=['main', *arguments],
+    )
+    advice = 'see configs/default.py for all fields and their types'
+    _check_config_file(arguments)
     try:
-        rest = flags.FLAGS(arguments)
-        if _CONFIG.value is None:
-            raise UserError('no --config', fix='add --config=configs/quickstart.py, for example')
+        rest = values(['main', *arguments])
+        config = config_flag.value
+        if config is not None:
+            # A file that failed to load says so at the first access only.
+            _ = config.method
     except flags.Error as error:
-        raise UserError(str(error).strip(), fix='see configs/default.py for all fields and their types') from error
-    except (KeyError, AttributeError, TypeError, FileNotFoundError, IOError) as error:
-        raise UserError(
-            f'the config could not be built: {error}', fix='see configs/default.py for all fields and their types'
-        ) from error
+        raise UserError(_one_line(error), fix=advice) from error
+    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, ImportError, OSError) as error:
+        # A config file is a program: whatever goes wrong in it or in setting its fields ends up here.
+        raise UserError(f'the config cannot be built: {_one_line(error)}', fix=advice) from error
+    if values.help:
+        print(f'{__doc__}\nFlags:\n{values.get_help()}')
+        return None
     if len(rest) > 1:
         raise UserError(f'unknown arguments {" ".join(rest[1:])}', fix='see --help')
-    return rest
+    if config is None:
+        raise UserError('no config is given', fix='add --config=configs/quickstart.py, for example')
+    name = Path(config_flags.get_config_filename(values['config'])).stem
+    return Invocation(config, Path(values.workdir or Path(DEFAULT_WORKDIRS) / name), values.mode)
 
 
-def _run() -> int:
-    config = _CONFIG.value
-    name = Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    workdir = Path(_WORKDIR.value or Path(DEFAULT_WORKDIRS) / name)
+def run(invocation: Invocation) -> int:
+    """Train or evaluate.
+
+    Args:
+        invocation: From `parse`.
+
+    Returns:
+        0, or 143 where a signal ended training early (with a checkpoint).
+
+    Raises:
+        UserError: Config, data or checkpoint are wrong.
+        OSError: Something could not be written.
+    """
+    cache = invocation.config.training.compilation_cache
+    if cache:
+        jax.config.update('jax_compilation_cache_dir', os.path.expanduser(cache))
     print('devices: ' + ', '.join(str(device) for device in jax.devices()), file=sys.stderr)
-    if config.training.compilation_cache:
-        jax.config.update('jax_compilation_cache_dir', os.path.expanduser(config.training.compilation_cache))
-    if _MODE.value == 'evaluate':
-        evaluate(config, workdir)
+    if invocation.mode == 'evaluate':
+        evaluate(invocation.config, invocation.workdir)
         return 0
-    return STOPPED_STATUS if train_and_evaluate(config, workdir) is None else 0
+    return STOPPED_STATUS if train_and_evaluate(invocation.config, invocation.workdir) is None else 0
 
 
-def main() -> int:
-    """Run the command line; returns the exit status."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; default those of the process.
+
+    Returns:
+        Exit status: 0, 2 after an error that the user can act on, 143 after a signal.
+    """
 
     def command() -> int:
-        _parse(sys.argv)
-        return _run()
+        invocation = parse(sys.argv[1:] if arguments is None else arguments)
+        return 0 if invocation is None else run(invocation)
 
     return run_command(command)
+
+
+def _check_config_file(arguments: list[str]) -> None:
+    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+        name, equals, value = argument.partition('=')
+        if name in ('--config', '-config'):
+            # What follows a colon is passed to the config's function.
+            path = Path((value if equals else following).split(':')[0])
+            if not path.is_file():
+                raise UserError(
+                    f'there is no config file {path}',
+                    expected='a Python file with get_config(), such as configs/quickstart.py',
+                    fix='correct --config',
+                )
+
+
+def _one_line(error: Exception) -> str:
+    # A KeyError shows its text quoted and escaped, and here one is often wrapped in another.
+    text = str(error).replace('\\n', '\n').replace("\\'", "'").strip('\'"')
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ' '.join(lines) or type(error).__name__
 
 
 if __name__ == '__main__':

@@ -72,7 +72,7 @@ def spread_of(records: Sequence[Mapping[str, Any]], key: str, inner: Any = None)
 
 
 def seconds_apart(records: Sequence[Mapping[str, Any]]) -> tuple[float | None, Spread]:
-    """Seconds of the first pair, which include compilation, and the spread of the seconds of all later pairs."""
+    """Seconds of the first pair, which may include compilation, and the spread of the seconds of all later pairs."""
     return records[0].get('seconds'), spread_of(records[1:], 'seconds')
 
 
@@ -184,7 +184,9 @@ def _remarks(records: Sequence[Mapping[str, Any]]) -> list[str]:
         remarks.append(f'Registration lowered the DSC of {worse} of {len(both)} pairs.')
     first = seconds_apart(records)[0]
     if _is_number(first):
-        remarks.append(f'The first pair took {first:.3f} s, compilation included; it is not in the seconds per pair.')
+        remarks.append(
+            f'The first pair took {first:.3f} s, which may include compilation; it is not in the seconds per pair.'
+        )
     return remarks
 
 

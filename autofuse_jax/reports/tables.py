@@ -94,7 +94,7 @@ def console_table(records: Sequence[Mapping[str, Any]], classes: Mapping[int, st
     if later.count:
         timing += f', {later.text(3)} s each'
     if first is not None and not math.isnan(first):
-        timing += f', first pair {first:.3f} s with compilation'
+        timing += f', first pair {first:.3f} s (may include compilation)'
     lines.append(timing)
     return '\n'.join(lines)
 

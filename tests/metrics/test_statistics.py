@@ -1,0 +1,67 @@
+"""Bootstrap interval and paired test."""
+
+import math
+
+import numpy as np
+import pytest
+
+from autofuse_jax.metrics.statistics import bootstrap_interval, wilcoxon_p
+
+
+def test_interval_of_equal_values_is_that_value():
+    assert bootstrap_interval([0.8, 0.8, 0.8]) == pytest.approx((0.8, 0.8))
+
+
+def test_interval_agrees_with_the_normal_one_for_many_values():
+    values = np.random.default_rng(0).normal(0.8, 0.05, size=400)
+    lower, upper = bootstrap_interval(values)
+    # Mean +- 1.96 standard errors.
+    half = 1.96 * values.std() / 20
+    assert lower == pytest.approx(values.mean() - half, abs=5e-4)
+    assert upper == pytest.approx(values.mean() + half, abs=5e-4)
+
+
+def test_groups_widen_the_interval_when_members_agree():
+    values = np.repeat(np.random.default_rng(0).normal(size=20), 4)
+    people = np.repeat(np.arange(20), 4).tolist()
+    lower, upper = bootstrap_interval(values)
+    lower_by_person, upper_by_person = bootstrap_interval(values, groups=people)
+    # Four copies look like four times the data: standard errors differ by a factor of 2.
+    assert (upper_by_person - lower_by_person) / (upper - lower) == pytest.approx(2, abs=0.15)
+
+
+def test_nan_is_skipped_and_nothing_left_is_nan():
+    assert bootstrap_interval([0.5, math.nan]) == (0.5, 0.5)
+    assert all(math.isnan(limit) for limit in bootstrap_interval([math.nan]))
+
+
+def test_interval_is_repeatable():
+    values = [0.1, 0.4, 0.8, 0.9]
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match='1 groups for 2 values'):
+        bootstrap_interval([1.0, 2.0], groups=['a'])
+    with pytest.raises(ValueError, match='between 0 and 1'):
+        bootstrap_interval([1.0, 2.0], confidence=95)
+
+
+def test_wilcoxon_by_hand():
+    # Five differences of one sign: of 2^5 sign patterns one is this extreme on each side, P = 2 / 32.
+    assert wilcoxon_p([0.9, 0.8, 0.7, 0.6, 0.5], [0.85, 0.74, 0.63, 0.52, 0.41]) == pytest.approx(2 / 32)
+
+
+def test_wilcoxon_is_two_sided_and_skips_nan():
+    first, second = [0.9, 0.8, 0.7, math.nan, 0.5], [0.8, 0.85, 0.5, 0.1, 0.2]
+    assert wilcoxon_p(first, second) == pytest.approx(wilcoxon_p(second, first))
+
+
+def test_wilcoxon_without_differences_is_one():
+    assert wilcoxon_p([0.5, 0.6], [0.5, 0.6]) == 1
+    assert wilcoxon_p([], []) == 1
+
+
+def test_wilcoxon_needs_pairs():
+    with pytest.raises(ValueError, match='same pairs'):
+        wilcoxon_p([0.5], [0.5, 0.6])

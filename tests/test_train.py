@@ -1,0 +1,206 @@
+"""The whole path on a tiny phantom: training, interruption, resumption, evaluation, reports."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from autofuse_jax import checkpoints
+from autofuse_jax.errors import UserError
+from autofuse_jax.train import Experiment, Trainer, evaluate, train_and_evaluate
+from autofuse_jax.writers import read_rows
+from tests.tiny import tiny_arguments, tiny_config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TOTAL_STEPS = 9
+# Depends on how busy the machine is, not on the run.
+NOT_REPRODUCIBLE = ('pairs_per_second',)
+
+
+@pytest.fixture(scope='session')
+def phantom(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp('phantom')
+
+
+@pytest.fixture(scope='session')
+def uninterrupted(phantom, tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp('uninterrupted')
+    means = train_and_evaluate(tiny_config(phantom), workdir)
+    assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj', 'segmentation_dsc'}
+    return workdir
+
+
+def _loss_curve(workdir: Path) -> list[dict]:
+    rows = read_rows(workdir / 'metrics.jsonl')
+    return [{name: value for name, value in row.items() if name not in NOT_REPRODUCIBLE} for row in rows]
+
+
+def _final_state(config, workdir: Path):
+    experiment = Experiment(config, workdir)
+    layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state, record = checkpoints.restore(workdir, jax.eval_shape(experiment.create_state), layout)
+    return jax.device_get(state), record
+
+
+def _assert_same_run(phantom: Path, one: Path, other: Path) -> None:
+    states = [_final_state(tiny_config(phantom), workdir)[0] for workdir in (one, other)]
+    assert int(states[0].step) == int(states[1].step) == TOTAL_STEPS
+    for left, right in zip(*(jax.tree.leaves(state) for state in states), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert _loss_curve(one) == _loss_curve(other)
+
+
+def test_run_leaves_what_it_promises(uninterrupted):
+    folder = uninterrupted / 'evaluation_test'
+    for name in ('pairs.csv', 'pairs.json', 'summary.md', 'result.json'):
+        assert (folder / name).stat().st_size > 100
+    assert len(list((folder / 'pictures').glob('*.png'))) == 1
+    assert (uninterrupted / 'curves.png').stat().st_size > 1000
+    result = json.loads((folder / 'result.json').read_text())
+    assert result['config']['model']['base_channels'] == 2
+    assert result['data']['labelled_train_subjects'] == 2
+    assert result['scores']['pairs'] == 2
+    assert result['parameters'] > 1000
+    assert {'command', 'commit', 'machine', 'date', 'versions'} <= set(result)
+    assert json.loads((uninterrupted / 'config.json').read_text()) == result['config']
+
+
+def test_rows_name_every_term(uninterrupted):
+    rows = _loss_curve(uninterrupted)
+    assert [row['step'] for row in rows if row['kind'] == 'train'] == [2, 4, 6, 8, 9]
+    assert [row['step'] for row in rows if row['kind'] == 'validation'] == [6, 9]
+    terms = {
+        'negative_ncc',
+        'jacobian',
+        'kl',
+        'segmentation_moving',
+        'segmentation_fixed',
+        'fusion_warped_segmentation',
+        'fusion_fixed_segmentation',
+        'fusion_warped_labels',
+    }
+    for row in rows:
+        if row['kind'] == 'train':
+            assert {f'term/{term}' for term in terms} | {f'weighted/{term}' for term in terms} <= set(row)
+            assert row['loss'] == pytest.approx(sum(row[f'weighted/{term}'] for term in terms), abs=1e-5)
+
+
+def test_phase_change_keeps_the_optimiser_state(phantom, uninterrupted):
+    state, _ = _final_state(tiny_config(phantom), uninterrupted)
+    assert set(state.optimizer) == {'registration'}
+    # Adam counts its steps: a state made anew at the phase change would have counted the second phase only.
+    assert int(state.optimizer['registration'][0].count) == TOTAL_STEPS
+
+
+def test_best_parameters_are_those_of_the_best_validation(phantom, uninterrupted):
+    scores = {row['step']: row['dsc_after'] for row in _loss_curve(uninterrupted) if row['kind'] == 'validation'}
+    best = max(scores, key=scores.get)
+    assert checkpoints.latest_step(uninterrupted, checkpoints.BEST) == best
+    assert _final_state(tiny_config(phantom), uninterrupted)[1]['best'] == scores[best]
+
+
+def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, uninterrupted, tmp_path):
+    """SIGKILL at a random step, then SIGTERM at a later one, then to the end."""
+    first = random.Random().randint(1, 5)
+    print(f'killed after step {first}')  # shown where the test fails
+    status, _ = _start_and_signal(phantom, tmp_path, after_step=first, number=signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    status, output = _start_and_signal(phantom, tmp_path, after_step=max(first, 6), number=signal.SIGTERM)
+    assert status == 143
+    assert 'received SIGTERM; the same command continues from here' in output
+    assert checkpoints.latest_step(tmp_path) >= 6
+    train_and_evaluate(tiny_config(phantom), tmp_path)
+    _assert_same_run(phantom, uninterrupted, tmp_path)
+
+
+def _start_and_signal(phantom: Path, workdir: Path, *, after_step: int, number: int) -> tuple[int, str]:
+    """Start the program and send it a signal as soon as metrics.jsonl or its checkpoints show that step."""
+    # The loop waits in validation and saving often enough for a signal to arrive between two steps of so short a run.
+    command = [sys.executable, '-m', 'autofuse_jax.main', *tiny_arguments(phantom, workdir)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith('step ') and int(line.split()[1].split('/')[0]) >= after_step:
+            process.send_signal(number)
+            break
+    lines += process.stderr.readlines()
+    process.stderr.close()
+    return process.wait(), ''.join(lines)
+
+
+def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, uninterrupted, tmp_path):
+    means = train_and_evaluate(tiny_config(phantom, training__max_minutes=1e-4), tmp_path)
+    assert means is not None  # the budget ends training, not the evaluation
+    step = checkpoints.latest_step(tmp_path)
+    assert 0 < step < TOTAL_STEPS
+    train_and_evaluate(tiny_config(phantom), tmp_path)
+    _assert_same_run(phantom, uninterrupted, tmp_path)
+
+
+def test_evaluation_is_deterministic(phantom, uninterrupted):
+    config = tiny_config(phantom)
+    assert evaluate(config, uninterrupted) == evaluate(config, uninterrupted)
+
+
+def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
+    before = (uninterrupted / 'config.json').read_bytes()
+    config = tiny_config(phantom, model__large_kernel=False)
+    for run in (lambda: train_and_evaluate(config, uninterrupted), lambda: evaluate(config, uninterrupted)):
+        with pytest.raises(UserError, match='large_kernel.*absent in the config.*same architecture'):
+            run()
+    assert checkpoints.latest_step(uninterrupted) == TOTAL_STEPS
+    assert (uninterrupted / 'config.json').read_bytes() == before
+
+
+def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
+    config = tiny_config(phantom, optimizer__learning_rate=1e30)
+    with pytest.raises(UserError, match=r'at step \d+ these are not finite any more: term/') as raised:
+        train_and_evaluate(config, tmp_path)
+    assert 'lower optimizer.learning_rate' in str(raised.value)
+    step = checkpoints.latest_step(tmp_path)
+    if step is not None:  # whatever was saved before is finite
+        state, _ = _final_state(config, tmp_path)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
+    config = tiny_config(phantom)
+    real_save, steps = checkpoints._save, []
+
+    def save_until_full(workdir, kind, step, arrays, record):
+        steps.append(step)
+        if step > 3:
+            raise OSError(28, 'No space left on device', str(workdir))
+        real_save(workdir, kind, step, arrays, record)
+
+    monkeypatch.setattr(checkpoints, '_save', save_until_full)
+    with pytest.raises(OSError, match='No space left'):
+        train_and_evaluate(config, tmp_path)
+    assert steps[0] == 3
+    assert checkpoints.latest_step(tmp_path) == 3
+    assert int(_final_state(config, tmp_path)[0].step) == 3
+
+
+def test_damaged_checkpoint_is_named(phantom, uninterrupted, tmp_path):
+    config = tiny_config(phantom)
+    experiment = Experiment(config, tmp_path)
+    state = jax.jit(experiment.create_state)()
+    checkpoints.save(tmp_path, state, {'config': experiment.resolved})
+    for path in (tmp_path / 'checkpoints' / 'latest' / '0').rglob('*'):
+        if path.is_file() and 'ocdbt' in str(path):
+            path.write_bytes(b'')
+    with pytest.raises(UserError, match='checkpoints/latest/0 cannot be read'):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_hidden_labels_are_counted(phantom, tmp_path):
+    config = tiny_config(phantom, data__labelled_subjects=1)
+    trainer = Trainer(Experiment(config, tmp_path))
+    assert len(trainer._data.labelled_ids) == 1
