@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from autofuse_jax import checkpoints
 from autofuse_jax.config_checks import Phase, check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.opening import open_dataset
@@ -75,10 +76,18 @@ class Experiment:
             self.schedule, clip_norm=config.optimizer.clip_norm
         )
 
-    def create_state(self) -> TrainState:
-        """Return the state at step 0 (call it under jit or eval_shape)."""
+    def create_state(self, layout: jax.sharding.Sharding) -> TrainState:
+        """Return the state at step 0, built where it will live."""
+        key = jax.random.key(self.config.seed)
+        return jax.jit(self._create_state, out_shardings=layout)(key)
+
+    def state_structure(self) -> TrainState:
+        """Return shapes and types of the state without making it."""
+        return jax.eval_shape(self._create_state, jax.random.key(self.config.seed))
+
+    def _create_state(self, key: jax.Array) -> TrainState:
         names = tuple(phase.name for phase in self.phases)
-        return create_train_state(self.method, self.optimizer, names, self.grid, self.config.seed)
+        return create_train_state(self.method, self.optimizer, names, self.grid, key)
 
     def scorer(self, split: str) -> PairScorer:
         """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
@@ -125,7 +134,7 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         OSError: The report could not be written.
     """
     experiment = Experiment(config, Path(workdir))
-    structure = jax.eval_shape(experiment.create_state)
+    structure = experiment.state_structure()
     layout = replicated(experiment.mesh)
     params, record, step = checkpoints.load_params(workdir, structure.params, layout)
     split = config.evaluation.split
@@ -176,6 +185,7 @@ class Trainer:
             experiment.phases,
             batch_size=config.training.batch_size,
             labelled_subjects=config.data.labelled_subjects,
+            augmentation=Augmentation(**config.data.augmentation.to_dict()),
             seed=config.seed,
             threads=config.data.threads,
         )
@@ -194,8 +204,8 @@ class Trainer:
         layout = replicated(experiment.mesh)
         if checkpoints.latest_step(experiment.workdir) is None:
             write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
-            return jax.jit(experiment.create_state, out_shardings=layout)()
-        state, record = checkpoints.restore(experiment.workdir, jax.eval_shape(experiment.create_state), layout)
+            return experiment.create_state(layout)
+        state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
         write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)

@@ -32,7 +32,7 @@ def create_train_state(
     optimizer: optax.GradientTransformation,
     phases: tuple[str, ...],
     shape: tuple[int, int, int],
-    seed: int,
+    key: jax.Array,
 ) -> TrainState:
     """Make the state at step 0.
 
@@ -41,13 +41,13 @@ def create_train_state(
         optimizer: Applied to each objective's parameters separately.
         phases: Names of all phases, whose objectives need optimiser states.
         shape: (D, H, W) of the images.
-        seed: Seed of the initial parameters and of all later draws.
+        key: Random key of the initial parameters and of all later draws.
 
     Returns:
         The state. Call under `jax.jit` with output shardings to build it where it will live, or under
         `jax.eval_shape` for its structure.
     """
-    init_key, run_key = jax.random.split(jax.random.key(seed))
+    init_key, run_key = jax.random.split(key)
     params = method.init(init_key, shape)
     objectives = {objective.name: objective for phase in phases for objective in method.objectives(phase)}
     states = {name: optimizer.init(split_params(params, o.trains)[0]) for name, o in objectives.items()}

@@ -6,6 +6,7 @@ import grain
 import jax
 
 from autofuse_jax.config_checks import Phase
+from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.batches import Batch, training_batches
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
@@ -27,6 +28,7 @@ class TrainingData:
         phases: In order.
         batch_size: Pairs a step, all processes together.
         labelled_subjects: Training subjects whose labels may be used; -1 means all.
+        augmentation: How far training pairs are changed at random.
         seed: Seed of the run.
         threads: Reading threads.
     """
@@ -39,6 +41,7 @@ class TrainingData:
         *,
         batch_size: int,
         labelled_subjects: int,
+        augmentation: Augmentation,
         seed: int,
         threads: int,
     ):
@@ -50,6 +53,7 @@ class TrainingData:
         self._phases = phases
         self._store = store
         self._batch_size = batch_size
+        self._augmentation = augmentation
         self._seed = seed
         self._threads = threads
         self._phase: Phase | None = None
@@ -68,6 +72,7 @@ class TrainingData:
             self._sources[phase.name],
             self._store,
             batch_size=self._batch_size // jax.process_count(),
+            augmentation=self._augmentation,
             seed=(self._seed + PHASE_SEED_STRIDE * number) % LARGEST_SEED,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -18,6 +18,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.cache_gib = 4.0  # Memory for frames that stay loaded, GiB.
     config.data.threads = 2  # Reading threads.
 
+    config.data.augmentation = ConfigDict()  # Of training pairs, the same for both frames; zeros: none (paper).
+    config.data.augmentation.rotation = 0.0  # Largest rotation in the plane of the first two axes, degrees.
+    config.data.augmentation.scale = 0.0  # Largest change of size in that plane, as a fraction.
+    config.data.augmentation.shift = 0.0  # Largest shift in that plane, as a fraction of the grid.
+    config.data.augmentation.gamma = 0.0  # Largest |log2| of the exponent applied to intensities.
+
     config.data.phantom = ConfigDict()  # Used by source 'phantom' only.
     config.data.phantom.train = 12  # Subjects.
     config.data.phantom.validation = 3
@@ -46,6 +52,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.fusion = 1.0  # beta of Eq. 2.
     config.loss.consistency_grad = 'both'  # 'both', 'seg_only' (official in effect) or 'flow_only'.
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
+    config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4

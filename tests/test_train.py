@@ -44,7 +44,7 @@ def _loss_curve(workdir: Path) -> list[dict]:
 def _final_state(config, workdir: Path):
     experiment = Experiment(config, workdir)
     layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    state, record = checkpoints.restore(workdir, jax.eval_shape(experiment.create_state), layout)
+    state, record = checkpoints.restore(workdir, experiment.state_structure(), layout)
     return jax.device_get(state), record
 
 
@@ -191,7 +191,7 @@ def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
 def test_damaged_checkpoint_is_named(phantom, uninterrupted, tmp_path):
     config = tiny_config(phantom)
     experiment = Experiment(config, tmp_path)
-    state = jax.jit(experiment.create_state)()
+    state = experiment.create_state(jax.sharding.SingleDeviceSharding(jax.devices()[0]))
     checkpoints.save(tmp_path, state, {'config': experiment.resolved})
     for path in (tmp_path / 'checkpoints' / 'latest' / '0').rglob('*'):
         if path.is_file() and 'ocdbt' in str(path):

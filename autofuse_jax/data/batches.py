@@ -3,6 +3,7 @@
 import grain
 import numpy as np
 
+from autofuse_jax.data.augment import Augmentation, augment_pair
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import Pair, PairSource
 
@@ -45,6 +46,7 @@ def training_batches(
     store: FrameStore,
     *,
     batch_size: int,
+    augmentation: Augmentation,
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
@@ -60,6 +62,7 @@ def training_batches(
         source: Anchors and the function that draws a pair.
         store: Where frames come from.
         batch_size: Pairs a batch and process.
+        augmentation: How far pairs are changed at random.
         seed: Seed of order and draws.
         process_index: Which share of the global order this process takes.
         process_count: Number of processes.
@@ -71,6 +74,8 @@ def training_batches(
     """
     pairs = grain.MapDataset.source(source.anchors).seed(seed).shuffle().repeat().random_map(source.draw)
     share = pairs[process_index::process_count].map(lambda pair: pair_to_arrays(store, pair))
+    if augmentation.active:
+        share = share.random_map(lambda arrays, rng: augment_pair(arrays, augmentation, rng))
     batches = share.batch(batch_size, drop_remainder=True, batch_fn=stack)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))

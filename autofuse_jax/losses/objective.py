@@ -1,6 +1,7 @@
 """The objective of AutoFuse: weighted, masked terms summed to a scalar, each reported by name (Eq. 1-4)."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,9 @@ class ObjectiveWeights:
         consistency_grad: What the term between warped moving labels and the fixed segmentation trains: 'both'
             (default), 'seg_only' (as the official code does in effect) or 'flow_only'.
         ignore_absent: Average Dice over the classes present in the target only; default True.
+        inverse: Weight w of the same terms for the inverse map, which registers fixed to moving; default 0, as in the
+            paper. Each term becomes `(forward + w backward) / (1 + w)`: twice the supervision for one pass through the
+            network, and a velocity that explains the pair in both directions.
     """
 
     kl: float = 0.01
@@ -40,6 +44,7 @@ class ObjectiveWeights:
     fusion: float = 1.0
     consistency_grad: str = 'both'
     ignore_absent: bool = True
+    inverse: float = 0.0
 
 
 def autofuse_objective(
@@ -75,24 +80,71 @@ def autofuse_objective(
     """
     if weights.consistency_grad not in CONSISTENCY_GRADIENTS:
         raise ValueError(f'consistency_grad is {weights.consistency_grad!r}, expected one of {CONSISTENCY_GRADIENTS}.')
+    terms = _terms_of_map(output, batch, weights)
+    if weights.inverse and output.inverse_displacement is not None:
+        terms = _mean_of_terms(terms, _terms_of_map(*_exchanged(output, batch), weights), weights.inverse)
     everywhere = jnp.ones(output.displacement.shape[0], jnp.float32)
-    # Name: (value per sample, weight, flag per sample).
-    terms = {
-        'negative_ncc': (-_similarity(batch['fixed'], output.warped, weights), 1.0, everywhere),
-        'jacobian': (_jacobian(output.displacement, weights), weights.jacobian, everywhere),
-    }
     if output.log_variance is not None:
-        terms['kl'] = (_kl(output, weights), weights.kl, everywhere)
+        terms['kl'] = Term(_kl(output, weights), weights.kl, everywhere)
     if output.fixed_segmentation is not None:
-        terms |= _label_terms(output, batch, weights)
+        terms |= _segmentation_terms(output, batch, weights)
     total = 0.0
     diagnostics = {}
-    for name, (values, weight, flags) in terms.items():
-        contribution = weight * jnp.mean(values * flags)
+    for name, term in terms.items():
+        contribution = term.weight * jnp.mean(term.values * term.flags)
         total = total + contribution
-        diagnostics[f'term/{name}'] = jnp.sum(values * flags) / jnp.maximum(jnp.sum(flags), 1.0)
+        diagnostics[f'term/{name}'] = jnp.sum(term.values * term.flags) / jnp.maximum(jnp.sum(term.flags), 1.0)
         diagnostics[f'weighted/{name}'] = contribution
     return total, diagnostics
+
+
+class Term(NamedTuple):
+    """One term of the objective: its value for each sample, its weight, and which samples have it."""
+
+    values: jax.Array
+    weight: float
+    flags: jax.Array
+
+
+def _terms_of_map(
+    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
+) -> dict[str, Term]:
+    """Return the terms that depend on the displacement."""
+    everywhere = jnp.ones(output.displacement.shape[0], jnp.float32)
+    terms = {
+        'negative_ncc': Term(-_similarity(batch['fixed'], output.warped, weights), 1.0, everywhere),
+        'jacobian': Term(_jacobian(output.displacement, weights), weights.jacobian, everywhere),
+    }
+    if output.fixed_segmentation is not None:
+        terms |= _fusion_terms(output, batch, weights)
+    return terms
+
+
+def _exchanged(
+    output: RegistrationOutput, batch: dict[str, jax.Array]
+) -> tuple[RegistrationOutput, dict[str, jax.Array]]:
+    """Exchange the roles of fixed and moving and take the inverse map."""
+    exchanged = output.replace(
+        displacement=output.inverse_displacement,
+        inverse_displacement=output.displacement,
+        warped=jax.vmap(warp_linear)(batch['fixed'], output.inverse_displacement),
+        fixed_segmentation=output.moving_segmentation,
+        moving_segmentation=output.fixed_segmentation,
+    )
+    other = {'fixed': 'moving', 'moving': 'fixed'}
+    roles = {name: name.partition('_') for name in batch}
+    return exchanged, {other[role] + rest + kind: batch[name] for name, (role, rest, kind) in roles.items()}
+
+
+def _mean_of_terms(forward: dict[str, Term], backward: dict[str, Term], weight: float) -> dict[str, Term]:
+    """Average two directions; a sample that has a term in one direction only keeps its share of it."""
+    mean = {}
+    for name, one in forward.items():
+        other = backward[name]
+        share = one.flags + weight * other.flags
+        values = (one.values * one.flags + weight * other.values * other.flags) / jnp.maximum(share, 1e-6)
+        mean[name] = Term(values, one.weight, share / (1.0 + weight))
+    return mean
 
 
 def _similarity(fixed: jax.Array, warped: jax.Array, weights: ObjectiveWeights) -> jax.Array:
@@ -109,17 +161,25 @@ def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
     )
 
 
-def _label_terms(
+def _segmentation_terms(
     output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, tuple[jax.Array, float, jax.Array]]:
-    num_classes = output.fixed_segmentation.shape[-1]
+) -> dict[str, Term]:
+    """Return the terms of Eq. 3."""
+    terms = {}
+    for role, segmentation in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
+        target = _one_hot(batch[f'{role}_labels'], segmentation)
+        values = _focal_dice(target, segmentation, weights)
+        terms[f'segmentation_{role}'] = Term(values, weights.segmentation, batch[f'{role}_has_labels'])
+    return terms
+
+
+def _fusion_terms(
+    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
+) -> dict[str, Term]:
+    """Return the terms of Eq. 4."""
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
-
-    def one_hot(labels: jax.Array) -> jax.Array:
-        return jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-
-    focal_dice = jax.vmap(lambda target, p: focal_dice_loss(target, p, ignore_absent=weights.ignore_absent))
-    fixed_target, moving_target = one_hot(batch['fixed_labels']), one_hot(batch['moving_labels'])
+    fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
+    num_classes = fixed_target.shape[-1]
     warped_labels = jax.vmap(lambda labels, u: warp_labels(labels, u, num_classes=num_classes))(
         batch['moving_labels'], output.displacement
     )
@@ -130,14 +190,21 @@ def _label_terms(
     if weights.consistency_grad == 'flow_only':
         prediction = jax.lax.stop_gradient(prediction)
     consistency = jax.vmap(lambda t, p: _consistency(t, p, weights))(target, prediction)
-    alpha, beta = weights.segmentation, weights.fusion
+    warped_segmentation_values = _focal_dice(fixed_target, warped_segmentation, weights)
+    warped_labels_values = _focal_dice(fixed_target, warped_labels, weights)
     return {
-        'segmentation_moving': (focal_dice(moving_target, output.moving_segmentation), alpha, moving_flag),
-        'segmentation_fixed': (focal_dice(fixed_target, output.fixed_segmentation), alpha, fixed_flag),
-        'fusion_warped_segmentation': (focal_dice(fixed_target, warped_segmentation), beta, fixed_flag),
-        'fusion_fixed_segmentation': (consistency, beta, moving_flag),
-        'fusion_warped_labels': (focal_dice(fixed_target, warped_labels), beta, fixed_flag * moving_flag),
+        'fusion_warped_segmentation': Term(warped_segmentation_values, weights.fusion, fixed_flag),
+        'fusion_fixed_segmentation': Term(consistency, weights.fusion, moving_flag),
+        'fusion_warped_labels': Term(warped_labels_values, weights.fusion, fixed_flag * moving_flag),
     }
+
+
+def _one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(labels, like.shape[-1], dtype=jnp.promote_types(like.dtype, jnp.float32))
+
+
+def _focal_dice(target: jax.Array, prediction: jax.Array, weights: ObjectiveWeights) -> jax.Array:
+    return jax.vmap(lambda t, p: focal_dice_loss(t, p, ignore_absent=weights.ignore_absent))(target, prediction)
 
 
 def _consistency(target: jax.Array, prediction: jax.Array, weights: ObjectiveWeights) -> jax.Array:

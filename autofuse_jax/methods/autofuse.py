@@ -25,8 +25,9 @@ def autofuse_method(model: AutoFuse, weights: ObjectiveWeights) -> Method:
     """
 
     def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
-        image = jnp.zeros((1, *shape, 1), jnp.float32)
-        return model.init(key, image, image)['params']
+        # Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
+        image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
+        return model.lazy_init(key, image, image)['params']
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         batch_size, *shape, _ = batch['fixed'].shape

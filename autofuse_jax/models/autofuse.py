@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields import integrate_velocity, upsample_displacement, warp_linear
+from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement, warp_linear
 from autofuse_jax.models.conv_blocks import ConvBlock, downsample, upsample
 from autofuse_jax.models.fusion_gate import FusionGate
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
@@ -182,27 +182,32 @@ class AutoFuse(nn.Module):
             name='fusion_branch',
         )
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
-        displacement = self._displacement(mean, log_variance, noise)
+        displacement, inverse_displacement = self._displacements(mean, log_variance, noise)
         return RegistrationOutput(
             displacement=displacement,
             warped=jax.vmap(warp_linear)(moving, displacement),
             velocity_mean=mean,
+            inverse_displacement=inverse_displacement,
             log_variance=log_variance,
             fixed_segmentation=fixed_segmentation,
             moving_segmentation=moving_segmentation,
             gate_weights=gate_weights,
         )
 
-    def _displacement(self, mean: jax.Array, log_variance: jax.Array | None, noise: jax.Array | None) -> jax.Array:
-        # Fields are integrated in float32 or better whatever the network computes in: a half-precision voxel index is off by
-        # half a voxel from 1024 on, and by far too much for a Jacobian before.
+    def _displacements(
+        self, mean: jax.Array, log_variance: jax.Array | None, noise: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        # Fields are integrated in float32 or better whatever the network computes in: a half-precision voxel index is
+        # off by half a voxel from 1024 on, and by far too much for a Jacobian before.
         wide = jnp.promote_types(mean.dtype, jnp.float32)
         field = mean.astype(wide)
         if noise is not None and log_variance is not None:
             field = field + jnp.exp(0.5 * log_variance.astype(wide)) * noise
-        if self.output == 'velocity':
-            field = jax.vmap(integrate_velocity)(field)
-        return jax.vmap(upsample_displacement)(field)
+        if self.output == 'displacement':
+            return jax.vmap(upsample_displacement)(field), None
+        forward, backward = jax.vmap(integrate_velocity)(field), jax.vmap(invert_velocity)(field)
+        # What nobody uses of this is removed by the compiler.
+        return jax.vmap(upsample_displacement)(forward), jax.vmap(upsample_displacement)(backward)
 
     def _feedback(self, segmentation: jax.Array) -> jax.Array:
         if self.segmentation_feedback == 'softmax':

@@ -1,0 +1,84 @@
+"""Random changes of training pairs: the same motion of both frames, and a change of contrast of each."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import ndimage
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far training pairs are changed at random; each value is the half width of a uniform distribution.
+
+    Geometry changes in the plane of the first two axes only: stacks of slices have coarse voxels along the third.
+
+    Attributes:
+        rotation: Degrees about the third axis; default 0.
+        scale: Change of size as a fraction; default 0.
+        shift: Fraction of the grid along each of the two axes; default 0.
+        gamma: log2 of the exponent applied to intensities in [0, 1], drawn for each frame; default 0.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    gamma: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything changes at all."""
+        return any((self.rotation, self.scale, self.shift, self.gamma))
+
+
+def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Generator) -> Arrays:
+    """Change one training pair at random.
+
+    Both frames and their labels get the same similarity transform about the centre of the plane, so that the motion
+    between them stays a motion of the same kind; images are sampled linearly, labels by nearest neighbour, outside is
+    zero.
+
+    Args:
+        arrays: From `batches.pair_to_arrays`.
+        augmentation: How far.
+        rng: Source of the draws.
+
+    Returns:
+        The same entries, new arrays.
+    """
+    result = dict(arrays)
+    matrix, offset = _draw_transform(arrays['fixed'].shape[:2], augmentation, rng)
+    moved = any((augmentation.rotation, augmentation.scale, augmentation.shift))
+    for role in ('fixed', 'moving'):
+        image, labels = arrays[role][..., 0], arrays[f'{role}_labels']
+        if moved:
+            image = _transform(image, matrix, offset, order=1)
+            labels = _transform(labels, matrix, offset, order=0)
+        if augmentation.gamma:
+            image = np.clip(image, 0.0, 1.0) ** np.float32(2.0 ** rng.uniform(-augmentation.gamma, augmentation.gamma))
+        result |= {role: image[..., None], f'{role}_labels': labels}
+    return result
+
+
+def _draw_transform(
+    plane: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the map from output to input positions in the plane: x_in = matrix x_out + offset."""
+    angle = math.radians(rng.uniform(-augmentation.rotation, augmentation.rotation))
+    factor = 1.0 / (1.0 + rng.uniform(-augmentation.scale, augmentation.scale))
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, 2) * plane
+    cosine, sine = math.cos(angle), math.sin(angle)
+    matrix = factor * np.array([[cosine, -sine], [sine, cosine]])
+    centre = (np.asarray(plane) - 1) / 2
+    return matrix, centre - matrix @ (centre + shift)
+
+
+def _transform(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, order: int) -> np.ndarray:
+    """Transform each slice of a (D, H, W) volume; one slice at a time, because the third axis does not mix."""
+    slices = [
+        ndimage.affine_transform(volume[..., index], matrix, offset, order=order, mode='constant', cval=0)
+        for index in range(volume.shape[2])
+    ]
+    return np.stack(slices, axis=-1)
