@@ -116,7 +116,9 @@ def validate(config: ConfigDict) -> None:
     if config.model.base_channels < 1:
         raise _wrong('model.base_channels', config.model.base_channels, '1 or more')
     if config.model.num_classes == 1:
-        raise _wrong('model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more')
+        raise _wrong(
+            'model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more'
+        )
     if config.loss.ncc_window % 2 == 0:
         raise _wrong('loss.ncc_window', config.loss.ncc_window, 'an odd number')
     _check_grid('data.grid', config.data.grid, zeros_allowed=True)
@@ -191,7 +193,9 @@ def _check_phases(config: ConfigDict) -> None:
     if total == 0:
         raise UserError('all phases have 0 steps', fix='set phases.phase_1.steps')
     if config.optimizer.warmup_steps >= total:
-        raise _wrong('optimizer.warmup_steps', config.optimizer.warmup_steps, f'less than the {total} steps of training')
+        raise _wrong(
+            'optimizer.warmup_steps', config.optimizer.warmup_steps, f'less than the {total} steps of training'
+        )
 
 
 def _get(config: ConfigDict, field: str) -> Any:
@@ -202,7 +206,9 @@ def _get(config: ConfigDict, field: str) -> Any:
 
 
 def _wrong(field: str, value: Any, expected: str) -> UserError:
-    return UserError(f'{field} is {value!r}', expected=expected, fix=f'correct it in the config or add --config.{field}=VALUE')
+    return UserError(
+        f'{field} is {value!r}', expected=expected, fix=f'correct it in the config or add --config.{field}=VALUE'
+    )
 
 
 def _flatten(config: dict[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -50,7 +50,9 @@ def run_command(command: Callable[[], int | None]) -> int:
     except OSError as error:
         where = f' ({error.filename})' if error.filename else ''
         reason = error.strerror or str(error)
-        print(f'error: {reason}{where}. To fix: check the path, its permissions and the free disk space.', file=sys.stderr)
+        print(
+            f'error: {reason}{where}. To fix: check the path, its permissions and the free disk space.', file=sys.stderr
+        )
         return USER_ERROR_STATUS
     except KeyboardInterrupt:
         print('interrupted; what was written before is kept, run the same command again to continue.', file=sys.stderr)

@@ -19,6 +19,7 @@ from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.metrics.warping import warp_labels
 
 Record = dict[str, Any]
+LABEL_CACHE_GIB = 1.0
 # Called with each pair, its record and its displacement (D, H, W, 3) on the prepared grid.
 PairCallback = Callable[[Pair, Record, np.ndarray], None]
 
@@ -74,7 +75,7 @@ class PairScorer:
         self.manifest = manifest
         self._store = store
         # Label maps on the prepared grid, read once: validation comes back to them again and again.
-        self._prepared = FrameStore(manifest, manifest.shape, cache_gib=1.0)
+        self._prepared = FrameStore(manifest, manifest.shape, cache_gib=LABEL_CACHE_GIB)
         self.pairs = tuple(pairs)
         self._labels = [label for label in manifest.classes if label != 0]
 

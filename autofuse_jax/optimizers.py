@@ -8,7 +8,12 @@ SCHEDULES = ('constant', 'cosine')
 
 
 def make_schedule(
-    learning_rate: float, *, schedule: str = 'constant', warmup_steps: int = 0, total_steps: int, final_fraction: float = 0.0
+    learning_rate: float,
+    *,
+    schedule: str = 'constant',
+    warmup_steps: int = 0,
+    total_steps: int,
+    final_fraction: float = 0.0,
 ) -> optax.Schedule:
     """Return the learning rate as a function of the step.
 

@@ -78,7 +78,8 @@ def write_report(
     write_records(folder, records, manifest.classes, header)
     means = summarise(records)
     write_json(
-        folder / RESULT_NAME, plain(origin | about | {'split': split, 'scores': summary_numbers(records, manifest.classes)})
+        folder / RESULT_NAME,
+        plain(origin | about | {'split': split, 'scores': summary_numbers(records, manifest.classes)}),
     )
     rows = read_rows(workdir / METRICS_NAME)
     if rows:
@@ -98,5 +99,6 @@ def _spread(pairs: tuple[Pair, ...], count: int) -> frozenset[str]:
 
 def _curve_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {'step': row['step'], 'validation_dsc': row['dsc_after']} if row['kind'] == 'validation' else row for row in rows
+        {'step': row['step'], 'validation_dsc': row['dsc_after']} if row['kind'] == 'validation' else row
+        for row in rows
     ]

@@ -64,6 +64,7 @@ class Experiment:
                 expected='a multiple of the number of devices',
                 fix=f'set training.batch_size={self.mesh.size} or training.devices=1',
             )
+        self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
         self.method: Method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
         self.schedule = make_schedule(
@@ -185,7 +186,7 @@ class Trainer:
             experiment.phases,
             batch_size=config.training.batch_size,
             labelled_subjects=config.data.labelled_subjects,
-            augmentation=Augmentation(**config.data.augmentation.to_dict()),
+            augmentation=experiment.augmentation,
             seed=config.seed,
             threads=config.data.threads,
         )

@@ -120,7 +120,9 @@ class Progress:
         done = max(step - self._first, 1)
         remaining = (time.monotonic() - self._started) / done * (self._total - step)
         terms = '  '.join(
-            f'{name.removeprefix("weighted/")} {value:+.4f}' for name, value in values.items() if name.startswith('weighted/')
+            f'{name.removeprefix("weighted/")} {value:+.4f}'
+            for name, value in values.items()
+            if name.startswith('weighted/')
         )
         text = (
             f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '

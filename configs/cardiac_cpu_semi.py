@@ -14,5 +14,5 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the config; `data.root` must be given."""
     config = cardiac_cpu_unsup.get_config()
     config.model.num_classes = 4
-    config.phases.phase_2.steps = 3_000
+    config.phases.phase_2.steps = 2_200
     return config

@@ -5,13 +5,13 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Return the paper's unsupervised AutoFuse for cardiac MRI; `data.root` must be given."""
+    """Return the paper's unsupervised AutoFuse and schedule, on the phantom."""
     config = ConfigDict()
     config.seed = 0  # Of the initial parameters, of the data order and of all draws.
     config.method = 'autofuse'  # A key of autofuse_jax.methods.METHODS.
 
     config.data = ConfigDict()
-    config.data.source = 'prepared'  # 'prepared' (see `python -m autofuse_jax.prepare`) or 'phantom' (synthetic).
+    config.data.source = 'phantom'  # 'phantom' (synthetic, made on the spot) or 'prepared' (autofuse_jax.prepare).
     config.data.root = ''  # Folder of the prepared data; where the phantom is kept (empty: inside the workdir).
     config.data.grid = (0, 0, 0)  # Grid of the network, multiples of 16; zeros: the prepared shape.
     config.data.labelled_subjects = -1  # Training subjects whose labels may be used; -1: all that have labels.

@@ -13,7 +13,6 @@ from configs import default
 def get_config() -> ml_collections.ConfigDict:
     """Return the config."""
     config = default.get_config()
-    config.data.source = 'phantom'
     config.model.base_channels = 8
     config.model.num_classes = 4
     config.optimizer.learning_rate = 1e-3

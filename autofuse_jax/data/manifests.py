@@ -129,7 +129,11 @@ def read_manifest(root: str | os.PathLike) -> Manifest:
         record = json.loads(path.read_text(encoding='utf-8'))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f'{path} is not valid JSON ({error})', fix='prepare the data again') from error
-    if not isinstance(record, dict) or record.get('format') != MANIFEST_FORMAT or record.get('version') != MANIFEST_VERSION:
+    if (
+        not isinstance(record, dict)
+        or record.get('format') != MANIFEST_FORMAT
+        or record.get('version') != MANIFEST_VERSION
+    ):
         raise UserError(
             f'{path} is no manifest of this program',
             expected=f'"format": "{MANIFEST_FORMAT}", "version": {MANIFEST_VERSION}',

@@ -138,11 +138,7 @@ def _semi(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
         return _intra(subject, fixed, moving, labelled)
 
     anchors = [
-        (subject, frame)
-        for subject in subjects
-        if unlabelled(subject)
-        for frame in subject.frames
-        if frame.has_labels
+        (subject, frame) for subject in subjects if unlabelled(subject) for frame in subject.frames if frame.has_labels
     ]
     return PairSource(anchors, draw)
 

@@ -29,7 +29,9 @@ def conv3d(volume: jax.Array, kernel: jax.Array) -> jax.Array:
         ValueError: The kernel has an even size or another number of input channels than the volume.
     """
     if volume.ndim != 5 or kernel.ndim != 5 or kernel.shape[3] != volume.shape[4]:
-        raise ValueError(f'volume {volume.shape} and kernel {kernel.shape} do not fit (B, D, H, W, I), (kD, kH, kW, I, O).')
+        raise ValueError(
+            f'volume {volume.shape} and kernel {kernel.shape} do not fit (B, D, H, W, I), (kD, kH, kW, I, O).'
+        )
     if any(size % 2 == 0 for size in kernel.shape[:3]):
         raise ValueError(f'kernel has size {kernel.shape[:3]}, expected odd sizes.')
     if kernel.shape[:3] == (1, 1, 1):

@@ -1,0 +1,37 @@
+"""The README says what the records say, and its commands name files that exist."""
+
+import re
+from pathlib import Path
+
+from experiments import readme_tables
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def test_tables_are_those_of_the_records():
+    assert readme_tables.main(['--check']) == 0
+
+
+def test_outdated_table_is_noticed(tmp_path, monkeypatch):
+    text = readme_tables.README.read_text(encoding='utf-8')
+    changed = tmp_path / 'README.md'
+    changed.write_text(text.replace('<!-- cardiac -->\n', '<!-- cardiac -->\n| a row that no record holds |\n'))
+    monkeypatch.setattr(readme_tables, 'README', changed)
+    assert readme_tables.main(['--check']) == 1
+    assert readme_tables.main([]) == 0
+    assert changed.read_text(encoding='utf-8') == text
+
+
+def test_named_configs_exist():
+    named = set(re.findall(r'configs/(\w+\.py)', (REPOSITORY / 'README.md').read_text(encoding='utf-8')))
+    assert {'quickstart.py', 'default.py', 'cardiac_semi.py'} <= named
+    assert all((REPOSITORY / 'configs' / name).is_file() for name in named)
+
+
+def test_results_say_where_they_come_from():
+    records = sorted(readme_tables.RESULTS.glob('*.json'))
+    assert records
+    for path in records:
+        record = readme_tables.read_record(path.name)
+        assert {'command', 'commit', 'machine', 'date', 'versions'} <= set(record), path
+        assert not record['commit'].endswith('-dirty'), f'{path} was made from changed sources'
