@@ -111,6 +111,10 @@ def validate(config: ConfigDict) -> None:
         value = _get(config, field)
         if not value >= smallest:
             raise _wrong(field, value, f'{smallest} or more')
+    if not 0 <= config.seed < 2**32:
+        raise _wrong('seed', config.seed, f'0 to {2**32 - 1}')
+    if config.data.augmentation.scale >= 1:
+        raise _wrong('data.augmentation.scale', config.data.augmentation.scale, 'less than 1')
     if not config.optimizer.learning_rate > 0:
         raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
     if config.model.base_channels < 1:
@@ -142,7 +146,8 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
     if classes and classes != len(manifest.classes):
         named = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
         raise UserError(
-            f'model.num_classes is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes ({named})',
+            f'model.num_classes is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes '
+            f'({named})',
             fix=f'set model.num_classes={len(manifest.classes)}, or 0 for unsupervised training',
         )
     grid = tuple(config.data.grid)
@@ -173,12 +178,13 @@ def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool) -> None:
     if zeros_allowed and not any(grid):
         return
-    if len(grid) != 3 or any(size < SIZE_MULTIPLE or size % SIZE_MULTIPLE for size in grid):
-        fitting = tuple(max(1, round(size / SIZE_MULTIPLE)) * SIZE_MULTIPLE for size in grid)
+    numbers = len(grid) == 3 and all(isinstance(size, int) for size in grid)
+    if not numbers or any(size < SIZE_MULTIPLE or size % SIZE_MULTIPLE for size in grid):
+        fitting = tuple(max(1, round(size / SIZE_MULTIPLE)) * SIZE_MULTIPLE for size in grid) if numbers else ()
         raise UserError(
             f'{name} is {tuple(grid)}',
             expected=f'three multiples of {SIZE_MULTIPLE}, because the network halves its grid four times',
-            fix=f'set data.grid={fitting}' if len(grid) == 3 else 'give three numbers',
+            fix=f'set data.grid={fitting}' if numbers else 'give three numbers',
         )
 
 

@@ -149,7 +149,7 @@ def summarise(records: Sequence[Record]) -> dict[str, float]:
     means = {name: _mean(records, name) for name in ('dsc_before', 'dsc_after', 'njd_percent', 'sdlogj')}
     segmentations = [mean_dice(r['segmentation_dsc_per_label']) for r in records if 'segmentation_dsc_per_label' in r]
     if segmentations:
-        means['segmentation_dsc'] = float(np.nanmean(segmentations))
+        means['segmentation_dsc'] = _mean([{'dsc': value} for value in segmentations], 'dsc')
     return means
 
 

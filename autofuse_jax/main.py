@@ -73,7 +73,7 @@ def parse(arguments: list[str]) -> Invocation | None:
             _ = config.method
     except flags.Error as error:
         raise UserError(_one_line(error), fix=advice) from error
-    except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, ImportError, OSError) as error:
+    except Exception as error:
         # A config file is a program: whatever goes wrong in it or in setting its fields ends up here.
         raise UserError(f'the config cannot be built: {_one_line(error)}', fix=advice) from error
     if values.help:
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check_config_file(arguments: list[str]) -> None:
-    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+    for argument, following in zip(arguments, [*arguments, ''][1:], strict=True):
         name, equals, value = argument.partition('=')
         if name in ('--config', '-config'):
             # What follows a colon is passed to the config's function.

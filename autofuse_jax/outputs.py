@@ -13,8 +13,8 @@ class RegistrationOutput:
         warped: (B, D, H, W, 1), the moving image sampled at x + u(x), zero outside.
         velocity_mean: (B, d, h, w, 3), mean velocity in voxels of the half-resolution grid; for a network that
             predicts a displacement directly, that displacement.
-        inverse_displacement: (B, D, H, W, 3), the inverse map on the moving grid: the negative velocity integrated. None
-            for a network that predicts a displacement directly.
+        inverse_displacement: (B, D, H, W, 3), the inverse map on the moving grid: the negative velocity integrated.
+            None for a network that predicts a displacement directly.
         log_variance: (B, d, h, w, 3), logarithm of the velocity's variance, or None.
         fixed_segmentation: (B, D, H, W, C), class probabilities of the fixed image, or None.
         moving_segmentation: (B, D, H, W, C), class probabilities of the moving image, or None.

@@ -32,6 +32,8 @@ from autofuse_jax.training_data import TrainingData
 from autofuse_jax.writers import MetricsWriter, Progress, format_duration
 
 CONFIG_NAME = 'config.json'
+# Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
+STEPS_AHEAD = 2
 
 
 class Experiment:
@@ -253,6 +255,8 @@ class Trainer:
                 self._state, metrics = step_function(self._state, batch)
             self._window.append(metrics)
             self._step += 1
+            if len(self._window) > STEPS_AHEAD:
+                jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
             last = self._step == phase.end
             if self._step % training.log_every == 0 or last:
                 self._log()
@@ -304,14 +308,15 @@ class Trainer:
         self._flush()
         started = time.monotonic()
         means = summarise(self._scorer.score(self._state.params))
+        before, after, njd = means['dsc_before'], means['dsc_after'], means['njd_percent']
         self._writer.write(self._step, 'validation', means)
-        self._progress.note_validation(means['dsc_after'], means['njd_percent'])
+        self._progress.note_validation(after, njd)
         self._progress.say(
-            f'validation at step {self._step}: DSC {100 * means["dsc_before"]:.1f} -> {100 * means["dsc_after"]:.1f} %, '
-            f'NJD {means["njd_percent"]:.3f} % ({format_duration(time.monotonic() - started)})'
+            f'validation at step {self._step}: DSC {100 * before:.1f} -> {100 * after:.1f} %, NJD {njd:.3f} % '
+            f'({format_duration(time.monotonic() - started)})'
         )
-        if means['dsc_after'] > self._best:
-            self._best = means['dsc_after']
+        if after > self._best:
+            self._best = after
             checkpoints.save_best(self._experiment.workdir, self._state, self._record())
         self._row_started += time.monotonic() - started
 

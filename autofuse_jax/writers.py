@@ -28,11 +28,11 @@ class MetricsWriter:
     """
 
     def __init__(self, workdir: str | os.PathLike, *, step: int = 0, tensorboard: bool = False):
+        self._events = _open_tensorboard(workdir) if tensorboard else None
         self._path = Path(workdir) / METRICS_NAME
         rows = [row for row in read_rows(self._path) if row['step'] <= step]
         write_text(self._path, ''.join(json.dumps(row) + '\n' for row in rows))
         self._file = self._path.open('a', encoding='utf-8')
-        self._events = _open_tensorboard(workdir) if tensorboard else None
 
     def write(self, step: int, kind: str, values: dict[str, float]) -> None:
         """Write one row.

@@ -1,4 +1,4 @@
-"""Semi-supervised AutoFuse on ACDC as in the paper: 40,000 steps on a labelled and an unlabelled frame, 10,000 on ED/ES.
+"""Semi-supervised AutoFuse on ACDC as in the paper: 40,000 steps on labelled and unlabelled frames, 10,000 on ED/ES.
 
     python -m autofuse_jax.main --config=configs/cardiac_semi.py --config.data.root=DIR
 

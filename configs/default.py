@@ -78,4 +78,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation.split = 'test'  # 'train', 'validation' or 'test'.
     config.evaluation.pairs = 'ed_es'  # Only policies without random draws.
     config.evaluation.pictures = 4  # Pairs drawn, spread over the list; -1: all.
+    config.lock()  # A misspelt field in a config that starts from here is an error.
     return config

@@ -73,9 +73,9 @@ def training_batches(
         An iterator whose `get_state()` is a small JSON-compatible dictionary; `set_state()` continues exactly there.
     """
     pairs = grain.MapDataset.source(source.anchors).seed(seed).shuffle().repeat().random_map(source.draw)
-    share = pairs[process_index::process_count].map(lambda pair: pair_to_arrays(store, pair))
+    arrays = pairs.map(lambda pair: pair_to_arrays(store, pair))
     if augmentation.active:
-        share = share.random_map(lambda arrays, rng: augment_pair(arrays, augmentation, rng))
-    batches = share.batch(batch_size, drop_remainder=True, batch_fn=stack)
+        arrays = arrays.random_map(lambda pair, rng: augment_pair(pair, augmentation, rng))
+    batches = arrays[process_index::process_count].batch(batch_size, drop_remainder=True, batch_fn=stack)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))

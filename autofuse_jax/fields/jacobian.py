@@ -1,7 +1,6 @@
 """Jacobian determinant of the deformation `psi(x) = x + u(x)`."""
 
 import jax
-import jax.numpy as jnp
 
 from autofuse_jax.fields.grids import check_field
 

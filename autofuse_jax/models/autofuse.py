@@ -46,7 +46,7 @@ class SingleBranch(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[dict[int, jax.Array], jax.Array | None]:
-        """Map an image (B, D, H, W, 1) to the features of blocks 2..8 and class probabilities (B, D, H, W, C) or None."""
+        """Map an image (B, D, H, W, 1) to the features of blocks 2..8 and probabilities (B, D, H, W, C) or None."""
         width = {number: factor * self.base_channels for number, factor in SINGLE_WIDTHS.items()}
         features = {1: _block(width[1], 1, self.remat)(image)}
         for number in ENCODER_BLOCKS:

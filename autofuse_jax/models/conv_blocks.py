@@ -1,4 +1,4 @@
-"""Building blocks that all convolutional networks share: activation, normalisation, pooling, up-sampling, two-layer block."""
+"""Building blocks that convolutional networks share: activation, normalisation, pooling, up-sampling, two-layer block."""
 
 import flax.linen as nn
 import jax
@@ -60,7 +60,9 @@ def upsample(volume: jax.Array) -> jax.Array:
 
 
 class ConvBlock(nn.Module):
-    """Twice: 3 x 3 x 3 convolution, LeakyReLU, instance norm (the norm comes after the activation, as in the paper's code).
+    """Twice: 3 x 3 x 3 convolution, LeakyReLU, instance norm.
+
+    The norm comes after the activation, as in the published networks.
 
     Attributes:
         features: Number of output channels of both convolutions.

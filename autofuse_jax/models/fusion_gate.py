@@ -40,8 +40,8 @@ class FusionGate(nn.Module):
 
     Attributes:
         large_kernel: Whether the efficient large kernel block follows; default True.
-        random_bias: Start the gate's biases at U(+-1 / sqrt(2C)) as the official code does. Default False: zero, so that
-            every gate starts at exactly 0.5 as the paper says.
+        random_bias: Start the gate's biases at U(+-1 / sqrt(2C)) as the official code does. Default False: zero, so
+            that every gate starts at exactly 0.5 as the paper says.
 
     Reference:
         Meng et al., AutoFuse, section 3.1.1.

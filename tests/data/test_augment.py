@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from autofuse_jax.data.augment import Augmentation, augment_pair
+
+STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
+GEOMETRY = Augmentation(rotation=30.0, scale=0.3, shift=0.2)
+
+
+class Highest:
+    """In place of a generator: every draw is the upper limit of its distribution, so that the transform is known."""
+
+    def uniform(self, low, high, size=None):
+        return high if size is None else np.full(size, high)
+
+
+def pair_of(fixed, moving=None, fixed_labels=None, moving_labels=None):
+    moving = fixed if moving is None else moving
+    zeros = np.zeros(fixed.shape, np.uint8)
+    arrays = {
+        'fixed': fixed.astype(np.float32)[..., None],
+        'moving': moving.astype(np.float32)[..., None],
+        'fixed_labels': zeros if fixed_labels is None else fixed_labels.astype(np.uint8),
+        'moving_labels': zeros if moving_labels is None else moving_labels.astype(np.uint8),
+        'fixed_has_labels': np.float32(fixed_labels is not None),
+        'moving_has_labels': np.float32(moving_labels is not None),
+    }
+    for array in arrays.values():
+        if array.ndim:
+            array.setflags(write=False)  # as the frame store hands them out
+    return arrays
+
+
+def random_pair(seed=0, shape=(9, 7, 3)):
+    rng = np.random.default_rng(seed)
+    images, labels = rng.random((2, *shape)), rng.choice([0, 1, 5], (2, *shape))
+    return pair_of(images[0], images[1], labels[0], labels[1])
+
+
+def test_inactive_by_default():
+    assert not Augmentation().active
+    arrays = random_pair()
+    for name, value in augment_pair(arrays, Augmentation(), np.random.default_rng(0)).items():
+        np.testing.assert_array_equal(value, arrays[name])
+
+
+@pytest.mark.parametrize('field', ['rotation', 'scale', 'shift', 'gamma'])
+def test_each_field_alone_is_active_and_changes_the_images(field):
+    augmentation = Augmentation(**{field: 0.4})
+    assert augmentation.active
+    arrays = random_pair()
+    result = augment_pair(arrays, augmentation, np.random.default_rng(0))
+    assert not np.array_equal(result['fixed'], arrays['fixed'])
+    assert not np.array_equal(result['moving'], arrays['moving'])
+
+
+def test_quarter_turn():
+    # x_in = R (x_out - c) + c with R = [[0, -1], [1, 0]] and c = (2, 2): out[i, j] = in[4 - j, i].
+    image = np.zeros((5, 5, 2))
+    image[1:4, 1:4, 0] = np.arange(1, 10).reshape(3, 3) / 10
+    image[1, 2, 1] = 1.0  # the second slice is turned on its own: (4 - j, i) = (1, 2) for (i, j) = (2, 3)
+    labels = (image > 0.35).astype(np.uint8)
+    result = augment_pair(pair_of(image, fixed_labels=labels), Augmentation(rotation=90.0), Highest())
+    wanted = np.zeros((5, 5, 2))
+    wanted[1:4, 1:4, 0] = np.array([[7, 4, 1], [8, 5, 2], [9, 6, 3]]) / 10
+    wanted[2, 3, 1] = 1.0
+    np.testing.assert_allclose(result['fixed'][..., 0], wanted, atol=1e-6)
+    np.testing.assert_array_equal(result['fixed_labels'], wanted > 0.35)
+
+
+def test_shift_by_whole_voxels():
+    # A quarter of a 4 x 8 plane is (1, 2) voxels: out[i, j] = in[i - 1, j - 2], zero where that is outside.
+    rng = np.random.default_rng(0)
+    image, labels = rng.random((4, 8, 2)), rng.integers(0, 4, (4, 8, 2))
+    result = augment_pair(pair_of(image, fixed_labels=labels), Augmentation(shift=0.25), Highest())
+    wanted = np.zeros((4, 8, 2))
+    wanted[1:, 2:] = image[:-1, :-2]
+    np.testing.assert_allclose(result['fixed'][..., 0], wanted, atol=1e-6)
+    wanted[1:, 2:] = labels[:-1, :-2]
+    np.testing.assert_array_equal(result['fixed_labels'], wanted)
+
+
+def test_enlargement_by_two():
+    # x_in = (x_out - 2) / 2 + 2: output voxels 0 .. 4 look at 1, 1.5, 2, 2.5, 3.
+    ramp = np.arange(5.0)[:, None, None] / 4 * np.ones((5, 5, 2))
+    result = augment_pair(pair_of(ramp), Augmentation(scale=1.0), Highest())
+    np.testing.assert_allclose(result['fixed'][:, 2, 0, 0], np.array([1, 1.5, 2, 2.5, 3]) / 4, atol=1e-6)
+
+
+def test_gamma_changes_intensities_only():
+    # Exponent 2 ** 1.
+    image, labels = np.array([[[0.0, 0.5, 1.0]]]), np.array([[[0, 1, 2]]])
+    result = augment_pair(pair_of(image, fixed_labels=labels), Augmentation(gamma=1.0), Highest())
+    np.testing.assert_allclose(result['fixed'][0, 0, :, 0], [0.0, 0.25, 1.0], atol=1e-7)
+    np.testing.assert_array_equal(result['fixed_labels'], labels)
+
+
+def test_gamma_differs_between_the_frames():
+    arrays = pair_of(np.full((2, 2, 1), 0.5))
+    result = augment_pair(arrays, Augmentation(gamma=1.0), np.random.default_rng(0))
+    assert np.unique(result['fixed']).size == np.unique(result['moving']).size == 1
+    assert result['fixed'][0, 0, 0, 0] != result['moving'][0, 0, 0, 0]
+    # The exponents lie between 1/2 and 2.
+    assert all(0.25 <= result[role].min() <= 0.5**0.5 + 1e-6 for role in ('fixed', 'moving'))
+
+
+def test_both_frames_and_their_labels_move_alike():
+    # Blocks whose labels are the image: whatever the geometry, a frame paired with itself stays so, and the labels
+    # follow the image up to the half voxel of nearest neighbour sampling.
+    image = np.zeros((12, 12, 3))
+    image[4:8, 3:9] = 1
+    for seed in range(5):
+        result = augment_pair(pair_of(image, image, image, image), GEOMETRY, np.random.default_rng(seed))
+        np.testing.assert_array_equal(result['fixed'], result['moving'])
+        np.testing.assert_array_equal(result['fixed_labels'], result['moving_labels'])
+        assert not np.array_equal(result['fixed'][..., 0], image)
+        certain = (result['fixed'][..., 0] < 0.2) | (result['fixed'][..., 0] > 0.8)
+        np.testing.assert_array_equal(
+            result['fixed_labels'][certain], np.rint(result['fixed'][..., 0])[certain].astype(np.uint8)
+        )
+
+
+def test_range_types_and_label_ids_are_kept():
+    for seed in range(5):
+        arrays = random_pair(seed)
+        result = augment_pair(arrays, STRONG, np.random.default_rng(seed))
+        assert set(result) == set(arrays)
+        for name, value in result.items():
+            assert value.shape == arrays[name].shape and value.dtype == arrays[name].dtype
+        for role in ('fixed', 'moving'):
+            assert result[role].min() >= 0.0 and result[role].max() <= 1.0
+            assert set(np.unique(result[f'{role}_labels'])) <= {0, 1, 5}
+            assert result[f'{role}_has_labels'] == 1
+
+
+def test_draws_depend_on_the_generator_alone():
+    one, same, other = (augment_pair(random_pair(), STRONG, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    for name in one:
+        np.testing.assert_array_equal(one[name], same[name])
+    assert not np.array_equal(one['fixed'], other['fixed'])

@@ -1,0 +1,101 @@
+"""Which part may use which library, what every part must say about itself, and how long a file may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import autofuse_jax
+
+PACKAGE = Path(autofuse_jax.__file__).resolve().parent
+FILES = sorted(PACKAGE.rglob('*.py'))
+LONGEST_FILE = 400
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports_of(path):
+    """Dotted names that a file imports anywhere, relative imports resolved."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            folder = ['autofuse_jax', *path.relative_to(PACKAGE).parts[:-1]]
+            base = folder[: len(folder) - node.level + 1] if node.level else []
+            module = '.'.join([*base, *([node.module] if node.module else [])])
+            names |= {module} | {f'{module}.{alias.name}' for alias in node.names}
+    return names
+
+
+def importers(module, files=FILES):
+    """Files that import a module or something inside it."""
+    return {
+        name_of(path)
+        for path in files
+        if any(name == module or name.startswith(f'{module}.') for name in imports_of(path))
+    }
+
+
+def files_below(*folders):
+    files = [path for path in FILES if path.relative_to(PACKAGE).parts[0] in folders]
+    assert files
+    return files
+
+
+def public_definitions(tree):
+    """(name, node) of public functions and classes and of their public methods."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    for node in tree.body:
+        if isinstance(node, kinds) and not node.name.startswith('_'):
+            yield node.name, node
+            for inner in node.body if isinstance(node, ast.ClassDef) else []:
+                if isinstance(inner, kinds) and not inner.name.startswith('_'):
+                    yield f'{node.name}.{inner.name}', inner
+
+
+def test_the_search_for_imports_finds_them(tmp_path):
+    path = PACKAGE / 'models' / 'autofuse.py'
+    assert {'flax.linen', 'jax', 'jax.numpy', 'autofuse_jax.fields.warp_linear'} <= imports_of(path)
+    assert 'train.py' in importers('jax')
+
+
+@pytest.mark.parametrize('module', ['jax', 'flax', 'optax', 'orbax'])
+def test_data_metrics_and_reports_work_without_jax(module):
+    assert importers(module, files_below('data', 'metrics', 'reports')) == set()
+
+
+def test_data_metrics_and_reports_do_not_reach_jax_through_the_package():
+    # Data may use the files and errors of the package; metrics and reports stand on data's level or below.
+    allowed = {'data', 'metrics', 'reports', 'errors', 'files', 'version', 'provenance'}
+    for path in files_below('data', 'metrics', 'reports'):
+        inside = {name.split('.')[1] for name in imports_of(path) if name.startswith('autofuse_jax.')}
+        assert inside <= allowed, name_of(path)
+
+
+def test_networks_are_in_models_only():
+    assert {name.split('/')[0] for name in importers('flax.linen')} == {'models'}
+
+
+def test_checkpoints_are_in_one_file():
+    assert importers('orbax') == {'checkpoints.py'}
+
+
+@pytest.mark.parametrize('module', ['torch', 'tensorflow', 'keras', 'configs', 'tests', 'experiments'])
+def test_modules_that_the_package_must_not_import(module):
+    assert importers(module) == set()
+
+
+@pytest.mark.parametrize('path', [path for path in FILES if path.stat().st_size], ids=name_of)
+def test_everything_public_has_a_docstring(path):
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    assert ast.get_docstring(tree), 'the module has none'
+    missing = [name for name, node in public_definitions(tree) if not ast.get_docstring(node)]
+    assert missing == []
+
+
+@pytest.mark.parametrize('path', FILES, ids=name_of)
+def test_no_file_is_too_long(path):
+    assert len(path.read_text(encoding='utf-8').splitlines()) <= LONGEST_FILE

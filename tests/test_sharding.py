@@ -1,0 +1,49 @@
+import jax
+import numpy as np
+import pytest
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated
+from tests.conftest import SIMULATED_DEVICES
+
+
+def test_zero_means_all_devices():
+    assert SIMULATED_DEVICES == len(jax.devices()) == 4
+    assert make_mesh().size == make_mesh(0).size == 4
+    assert make_mesh().axis_names == ('data',)
+    assert list(make_mesh(2).devices) == jax.devices()[:2]
+
+
+@pytest.mark.parametrize('devices', [-1, SIMULATED_DEVICES + 1])
+def test_impossible_number_of_devices(devices):
+    with pytest.raises(UserError, match=f'training.devices is {devices}') as raised:
+        make_mesh(devices)
+    assert '0 (all) to 4, the number of cpu devices here' in str(raised.value)
+
+
+@pytest.mark.parametrize(('batch', 'devices'), [(4, 4), (8, 4), (2, 2), (3, 1)])
+def test_batch_is_spread_over_the_devices_in_order(batch, devices):
+    host = {'image': np.arange(2.0 * batch, dtype=np.float32).reshape(batch, 2), 'flag': np.arange(batch) % 2}
+    mesh = make_mesh(devices)
+    arrays = put_batch(host, mesh)
+    assert set(arrays) == set(host)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, host[name])
+        assert array.sharding == batch_sharded(mesh)
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.device.id)
+        assert [shard.device for shard in shards] == jax.devices()[:devices]
+        rows = batch // devices
+        for number, shard in enumerate(shards):
+            np.testing.assert_array_equal(shard.data, host[name][number * rows : (number + 1) * rows])
+
+
+def test_batch_that_cannot_be_spread():
+    with pytest.raises(ValueError, match='divi'):
+        put_batch({'image': np.zeros((3, 2))}, make_mesh(2))
+
+
+def test_replicated_arrays_are_whole_on_each_device():
+    array = jax.device_put(np.arange(6.0), replicated(make_mesh()))
+    assert len(array.addressable_shards) == 4
+    for shard in array.addressable_shards:
+        np.testing.assert_array_equal(shard.data, np.arange(6.0))
