@@ -125,6 +125,12 @@ def validate(config: ConfigDict) -> None:
         )
     if config.loss.ncc_window % 2 == 0:
         raise _wrong('loss.ncc_window', config.loss.ncc_window, 'an odd number')
+    if config.inference.symmetric and config.model.output != 'velocity':
+        raise UserError(
+            f'inference.symmetric is on with model.output {config.model.output!r}',
+            expected="model.output='velocity', because the average is one of velocities",
+            fix='set inference.symmetric=False',
+        )
     _check_grid('data.grid', config.data.grid, zeros_allowed=True)
     _check_phases(config)
 

@@ -68,7 +68,9 @@ class Experiment:
             )
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
-        self.method: Method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
+        self.method: Method = make_method(
+            config.method, config.model.to_dict(), config.loss.to_dict(), config.inference.to_dict()
+        )
         self.schedule = make_schedule(
             config.optimizer.learning_rate,
             schedule=config.optimizer.schedule,

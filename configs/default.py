@@ -54,6 +54,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
+    config.inference = ConfigDict()
+    config.inference.symmetric = False  # Average both orders of the images (not in the paper); twice the time.
+
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule = 'constant'  # 'constant' (paper) or 'cosine' (to zero at the last step).

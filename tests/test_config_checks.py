@@ -96,6 +96,11 @@ def test_wrong_value_says_how_to_set_it_right():
         validate(config_with(training__batch_size=0))
 
 
+def test_symmetric_inference_needs_a_velocity():
+    with pytest.raises(UserError, match="inference.symmetric is on with model.output 'displacement'"):
+        validate(config_with(inference__symmetric=True, model__output='displacement'))
+
+
 @pytest.mark.parametrize(
     ('grid', 'fix'),
     [

@@ -11,19 +11,23 @@ from autofuse_jax.models.autofuse import AutoFuse
 
 __all__ = ['METHODS', 'Method', 'Objective', 'Prediction', 'make_method', 'split_params']
 
-# Name in the config: (model options, loss options) -> method.
-METHODS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Method]] = {
-    'autofuse': lambda model, loss: autofuse_method(AutoFuse(**model), ObjectiveWeights(**loss)),
+Options = dict[str, Any]
+# Name in the config: (model options, loss options, inference options) -> method.
+METHODS: dict[str, Callable[[Options, Options, Options], Method]] = {
+    'autofuse': lambda model, loss, inference: autofuse_method(
+        AutoFuse(**model), ObjectiveWeights(**loss), **inference
+    ),
 }
 
 
-def make_method(name: str, model: dict[str, Any], loss: dict[str, Any]) -> Method:
+def make_method(name: str, model: Options, loss: Options, inference: Options | None = None) -> Method:
     """Build a registration method from its name and options.
 
     Args:
         name: A key of `METHODS`.
         model: Options of its network, the section `model` of the config.
         loss: Options of its objective, the section `loss` of the config.
+        inference: Options of its prediction, the section `inference` of the config; default none.
 
     Returns:
         The method.
@@ -33,4 +37,4 @@ def make_method(name: str, model: dict[str, Any], loss: dict[str, Any]) -> Metho
     """
     if name not in METHODS:
         raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
-    return METHODS[name](dict(model), dict(loss))
+    return METHODS[name](dict(model), dict(loss), dict(inference or {}))

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.models.autofuse import AutoFuse
 
 
-def autofuse_method(model: AutoFuse, weights: ObjectiveWeights) -> Method:
+def autofuse_method(model: AutoFuse, weights: ObjectiveWeights, *, symmetric: bool = False) -> Method:
     """Join the network and its objective.
 
     Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean.
@@ -16,13 +17,21 @@ def autofuse_method(model: AutoFuse, weights: ObjectiveWeights) -> Method:
     Args:
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
+        symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
+            exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
+            paper. Needs a network that predicts a velocity.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
 
+    Raises:
+        ValueError: `symmetric` with a network that predicts a displacement.
+
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
+    if symmetric and model.output != 'velocity':
+        raise ValueError(f"symmetric prediction needs output 'velocity', not {model.output!r}.")
 
     def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
         # Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
@@ -37,8 +46,13 @@ def autofuse_method(model: AutoFuse, weights: ObjectiveWeights) -> Method:
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array) -> Prediction:
         output = model.apply({'params': params}, fixed, moving)
+        displacement = output.displacement
+        if symmetric:
+            exchanged = model.apply({'params': params}, moving, fixed)
+            velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
+            displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
         return Prediction(
-            displacement=output.displacement,
+            displacement=displacement,
             fixed_segmentation=output.fixed_segmentation,
             moving_segmentation=output.moving_segmentation,
             gate_means={name: jnp.mean(w, axis=(1, 2, 3, 4)) for name, w in output.gate_weights.items()},

@@ -1,4 +1,4 @@
-"""Building blocks that convolutional networks share: activation, normalisation, pooling, up-sampling, two-layer block."""
+"""Blocks that convolutional networks share: activation, normalisation, pooling, up-sampling, two-layer block."""
 
 import flax.linen as nn
 import jax

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from autofuse_jax.fields import inverse_consistency_error
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
@@ -113,3 +114,19 @@ def test_training_samples_the_velocity(method, batch, training):
     assert loss(state.params, jax.random.key(3))[0] == sampled
     # exp(-10 / 2) voxels of noise hardly change the loss, but they do change it.
     assert loss(state.params, jax.random.key(4))[0] != sampled
+
+
+def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
+    _, state, _ = training
+    predict = quick_jit(autofuse_method(MODEL, WEIGHTS, symmetric=True).predict)
+    one = predict(state.params, batch['fixed'], batch['moving']).displacement[0]
+    other = predict(state.params, batch['moving'], batch['fixed']).displacement[0]
+    assert np.abs(one).max() > 0.01
+    # Away from the border, where the composition would read zeros outside the grid.
+    error = np.asarray(inverse_consistency_error(one, other))[2:-2, 2:-2, 2:-2]
+    assert error.mean() < 0.05 * np.abs(one).max()
+
+
+def test_symmetric_prediction_needs_a_velocity():
+    with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
+        autofuse_method(MODEL.clone(output='displacement'), WEIGHTS, symmetric=True)
