@@ -2,7 +2,10 @@
 # make test   environment, then all tests but the long ones
 # make slow   the long tests
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first of these that runs and has a supported version; a command that merely exists may belong to a version manager.
+SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+	if $$name -c '$(SUPPORTED)' > /dev/null 2>&1; then echo $$name; break; fi; done)
 ENVIRONMENT ?= .venv
 RUN = $(ENVIRONMENT)/bin/python
 
@@ -18,7 +21,7 @@ slow: $(ENVIRONMENT)/installed
 	$(RUN) -m pytest -m slow
 
 $(ENVIRONMENT)/installed: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed, found " + sys.version.split()[0] + "; run make PYTHON=/path/to/python3.12")'
+	@'$(PYTHON)' -c '$(SUPPORTED)' || { echo 'error: Python 3.11 or 3.12 is needed; run make PYTHON=/path/to/python3.12' >&2; exit 2; }
 	$(PYTHON) -m venv $(ENVIRONMENT)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
