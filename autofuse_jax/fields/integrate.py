@@ -29,10 +29,13 @@ def integrate_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> j
     check_field(velocity, 'velocity')
     if steps < 0:
         raise ValueError(f'steps is {steps}, expected 0 or more.')
-    displacement = velocity / 2**steps
-    for _ in range(steps):
-        displacement = displacement + warp_linear(displacement, displacement)
-    return displacement
+
+    def square(displacement: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return displacement + warp_linear(displacement, displacement), None
+
+    # A loop, not seven copies of its body: unrolled, the compiler computes each displacement anew for each of its
+    # readers, and the cost grows exponentially with the steps.
+    return jax.lax.scan(square, velocity / 2**steps, None, length=steps)[0]
 
 
 def invert_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> jax.Array:

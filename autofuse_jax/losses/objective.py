@@ -93,7 +93,8 @@ def autofuse_objective(
     for name, term in terms.items():
         contribution = term.weight * jnp.mean(term.values * term.flags)
         total = total + contribution
-        diagnostics[f'term/{name}'] = jnp.sum(term.values * term.flags) / jnp.maximum(jnp.sum(term.flags), 1.0)
+        share = jnp.sum(term.flags)
+        diagnostics[f'term/{name}'] = jnp.sum(term.values * term.flags) / jnp.where(share > 0, share, 1.0)
         diagnostics[f'weighted/{name}'] = contribution
     return total, diagnostics
 
@@ -142,7 +143,7 @@ def _mean_of_terms(forward: dict[str, Term], backward: dict[str, Term], weight: 
     for name, one in forward.items():
         other = backward[name]
         share = one.flags + weight * other.flags
-        values = (one.values * one.flags + weight * other.values * other.flags) / jnp.maximum(share, 1e-6)
+        values = (one.values * one.flags + weight * other.values * other.flags) / jnp.where(share > 0, share, 1.0)
         mean[name] = Term(values, one.weight, share / (1.0 + weight))
     return mean
 
