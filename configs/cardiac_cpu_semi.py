@@ -2,7 +2,8 @@
 
     python -m autofuse_jax.main --config=configs/cardiac_cpu_semi.py --config.data.root=DIR
 
-The recorded run and its scores are in experiments/results/.
+83.4 % DSC and 0.000 % NJD on 10 validation patients. The recorded run (experiments/results/acdc_cpu_semi.json) was
+ended after 1,642 of the 2,000 steps, 52 minutes on a machine that had other work beside it.
 """
 
 import ml_collections
