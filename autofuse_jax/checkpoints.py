@@ -175,6 +175,8 @@ def _load(
 ) -> tuple[dict[str, Any], dict[str, Any], int]:
     found, record, step = _metadata(workdir, kind)
     for name, structure in wanted.items():
+        if not jax.tree.leaves(found.get(name)):
+            raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
         _check_same(_folder(workdir, kind) / str(step), name, found.get(name), structure)
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), wanted)
     try:
