@@ -40,9 +40,9 @@ class MetricsWriter:
         Args:
             step: Number of steps done.
             kind: 'train' or 'validation'.
-            values: Numbers by name; NaN is written as null.
+            values: Numbers by name; NaN and infinities are written as null.
         """
-        clean = {name: None if math.isnan(value) else float(value) for name, value in values.items()}
+        clean = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({'step': step, 'kind': kind} | clean) + '\n')
         self._file.flush()
         if self._events is not None:
