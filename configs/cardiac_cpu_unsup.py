@@ -3,7 +3,7 @@
     python -m autofuse_jax.main --config=configs/cardiac_cpu_unsup.py --config.data.root=DIR
 
 79.8 % DSC and 0.000 % NJD on 10 validation patients. The recorded run (experiments/results/acdc_cpu_unsup.json) was
-ended after 1,839 of the 2,800 steps, 31 minutes.
+ended early; its best parameters are those of step 1,600 of 2,800, after 27 minutes.
 """
 
 import ml_collections
