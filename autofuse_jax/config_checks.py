@@ -12,7 +12,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.losses.objective import CONSISTENCY_GRADIENTS
 from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
 from autofuse_jax.methods import METHODS
-from autofuse_jax.models.autofuse import FEEDBACKS, OUTPUTS, REMAT_CHOICES, SIZE_MULTIPLE
+from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES, SIZE_MULTIPLE
 from autofuse_jax.optimizers import SCHEDULES
 
 EVALUATION_POLICIES = ('ed_es',)

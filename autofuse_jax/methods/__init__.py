@@ -8,6 +8,7 @@ from autofuse_jax.losses.objective import ObjectiveWeights
 from autofuse_jax.methods.autofuse import autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction, split_params
 from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.autofuse_trans import AutoFuseTrans
 
 __all__ = ['METHODS', 'Method', 'Objective', 'Prediction', 'make_method', 'split_params']
 
@@ -15,7 +16,10 @@ Options = dict[str, Any]
 # Name in the config: (model options, loss options, inference options) -> method.
 METHODS: dict[str, Callable[[Options, Options, Options], Method]] = {
     'autofuse': lambda model, loss, inference: autofuse_method(
-        AutoFuse(**model), ObjectiveWeights(**loss), **inference
+        'autofuse', AutoFuse(**model), ObjectiveWeights(**loss), **inference
+    ),
+    'autofuse_trans': lambda model, loss, inference: autofuse_method(
+        'autofuse_trans', AutoFuseTrans(**model), ObjectiveWeights(**loss), **inference
     ),
 }
 

@@ -6,15 +6,16 @@ import jax.numpy as jnp
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
-from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.pair_network import PairNetwork
 
 
-def autofuse_method(model: AutoFuse, weights: ObjectiveWeights, *, symmetric: bool = False) -> Method:
+def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, *, symmetric: bool = False) -> Method:
     """Join the network and its objective.
 
     Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean.
 
     Args:
+        name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
         symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
@@ -59,4 +60,4 @@ def autofuse_method(model: AutoFuse, weights: ObjectiveWeights, *, symmetric: bo
         )
 
     objectives = (Objective('registration', loss),)
-    return Method('autofuse', init, lambda phase: objectives, predict, uses_labels=model.num_classes > 0)
+    return Method(name, init, lambda phase: objectives, predict, uses_labels=model.num_classes > 0)

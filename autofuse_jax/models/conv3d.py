@@ -1,5 +1,6 @@
 """The 3-D convolution of every network, and the one place that knows how to make it fast on CPU."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -70,6 +71,25 @@ def _conv2d(images: jax.Array, kernel: jax.Array) -> jax.Array:
     return jax.lax.conv_general_dilated(images, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
+Initializer = Callable[..., jax.Array]
+
+
+def uniform_of_bound(bound: float) -> Initializer:
+    """Return an initialiser that draws from U(-bound, bound).
+
+    Args:
+        bound: b, in the parameter's unit.
+
+    Returns:
+        (key, shape, dtype) -> array.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
 def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """Draw a kernel from U(-b, b), `b = 1 / sqrt(fan_in)`: PyTorch's default, with which the paper's networks start.
 
@@ -81,18 +101,11 @@ def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jn
     Returns:
         Array of that shape.
     """
-    return _uniform(key, shape, _bound(shape), dtype)
+    return uniform_of_bound(_bound(shape))(key, shape, dtype)
 
 
 def _bound(kernel_shape: tuple[int, ...]) -> float:
-    fan_in = 1
-    for size in kernel_shape[:-1]:
-        fan_in *= size
-    return fan_in**-0.5
-
-
-def _uniform(key: jax.Array, shape: tuple[int, ...], bound: float, dtype: jnp.dtype) -> jax.Array:
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    return math.prod(kernel_shape[:-1]) ** -0.5
 
 
 class Conv3d(nn.Module):
@@ -107,19 +120,14 @@ class Conv3d(nn.Module):
 
     features: int
     kernel_size: tuple[int, int, int] = (3, 3, 3)
-    kernel_init: Callable[..., jax.Array] = uniform_fan_in
-    bias_init: Callable[..., jax.Array] | None = None
+    kernel_init: Initializer = uniform_fan_in
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
         """Convolve (B, D, H, W, I) to (B, D, H, W, features)."""
         kernel_shape = (*self.kernel_size, volume.shape[-1], self.features)
-        bias_init = self.bias_init
-        if bias_init is None:
-
-            def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-                return _uniform(key, shape, _bound(kernel_shape), dtype)
-
+        bias_init = self.bias_init or uniform_of_bound(_bound(kernel_shape))
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         bias = self.param('bias', bias_init, (self.features,))
         return conv3d(volume, kernel.astype(volume.dtype)) + bias.astype(volume.dtype)

@@ -32,7 +32,7 @@ def batch():
 
 @pytest.fixture(scope='module')
 def method():
-    return autofuse_method(MODEL, WEIGHTS)
+    return autofuse_method('autofuse', MODEL, WEIGHTS)
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +74,7 @@ def test_one_objective_trains_everything_in_every_phase(method):
 
 @pytest.mark.parametrize(('classes', 'uses_labels'), [(0, False), (4, True)])
 def test_labels_are_used_with_classes_only(classes, uses_labels):
-    assert autofuse_method(AutoFuse(num_classes=classes), WEIGHTS).uses_labels == uses_labels
+    assert autofuse_method('autofuse', AutoFuse(num_classes=classes), WEIGHTS).uses_labels == uses_labels
 
 
 def test_prediction_is_deterministic(training, predict, batch):
@@ -118,7 +118,7 @@ def test_training_samples_the_velocity(method, batch, training):
 
 def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
     _, state, _ = training
-    predict = quick_jit(autofuse_method(MODEL, WEIGHTS, symmetric=True).predict)
+    predict = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, symmetric=True).predict)
     one = predict(state.params, batch['fixed'], batch['moving']).displacement[0]
     other = predict(state.params, batch['moving'], batch['fixed']).displacement[0]
     assert np.abs(one).max() > 0.01
@@ -129,4 +129,4 @@ def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
 
 def test_symmetric_prediction_needs_a_velocity():
     with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
-        autofuse_method(MODEL.clone(output='displacement'), WEIGHTS, symmetric=True)
+        autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, symmetric=True)

@@ -1,0 +1,129 @@
+"""What every AutoFuse-like network does around its branches: feed a pair through them and turn a velocity into maps."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement, warp_linear
+from autofuse_jax.outputs import RegistrationOutput
+
+SIZE_MULTIPLE = 16
+# What a single branch gives to the seven gates: from half resolution to a sixteenth and back.
+Features = tuple[jax.Array, ...]
+
+OUTPUTS = ('velocity', 'displacement')
+FEEDBACKS = ('softmax', 'argmax')
+REMAT_CHOICES = ('none', 'full_resolution', 'all')
+
+
+class PairNetwork(nn.Module):
+    """A single branch applied to each image and a fusion branch for the pair; subclasses say which branches.
+
+    With classes, the single branch segments both images and the segmentations are fed back into the fusion branch.
+
+    Attributes:
+        base_channels: Base width c of the single branch.
+        num_classes: C, background included; 0 (default) is the unsupervised network.
+        large_kernel: Efficient large kernel blocks in the gates; default True.
+        output: 'velocity' (default) predicts a stationary velocity field that is integrated; 'displacement' predicts a
+            half-resolution displacement (AutoFuse-disp).
+        segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
+            feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
+        random_gate_bias: See `FusionGate.random_bias`; default False.
+        remat: 'none' (default), 'full_resolution' or 'all': which blocks are recomputed in the reverse pass to save
+            memory.
+
+    Raises:
+        ValueError: An option is unknown, or the images' sizes are not multiples of 16.
+    """
+
+    base_channels: int = 16
+    num_classes: int = 0
+    large_kernel: bool = True
+    output: str = 'velocity'
+    segmentation_feedback: str = 'softmax'
+    random_gate_bias: bool = False
+    remat: str = 'none'
+
+    def branches(self) -> tuple[nn.Module, nn.Module]:
+        """Return the modules named 'single_branch' and 'fusion_branch'.
+
+        The single branch maps (B, D, H, W, 1) to features and class probabilities or None; the fusion branch maps its
+        input and the features of both images to mean, log-variance or None, and gate weights by name.
+        """
+        raise TypeError(f'{type(self).__name__} has no branches.')
+
+    @nn.compact
+    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+        """Register pairs of images.
+
+        Args:
+            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
+            moving: (B, D, H, W, 1), intensities in [0, 1].
+            noise: (B, D / 2, H / 2, W / 2, 3) standard normal; the velocity is then `mean + exp(log_variance / 2) *
+                noise`, as in training. None (default) takes the mean, so that inference is deterministic.
+
+        Returns:
+            The named output.
+        """
+        self._check(fixed, moving)
+        # Interleaved along the batch, so that a pair stays on its device when the batch is sharded.
+        batch = fixed.shape[0]
+        images = jnp.stack([fixed, moving], axis=1).reshape(2 * batch, *fixed.shape[1:])
+        single, fusion = self.branches()
+        features, segmentation = single(images)
+        fixed_features, moving_features = (tuple(level[role::2] for level in features) for role in (0, 1))
+        inputs = [fixed, moving]
+        fixed_segmentation = moving_segmentation = None
+        if segmentation is not None:
+            fixed_segmentation, moving_segmentation = segmentation[0::2], segmentation[1::2]
+            inputs += [self._feedback(fixed_segmentation), self._feedback(moving_segmentation)]
+        mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
+        displacement, inverse_displacement = self._displacements(mean, log_variance, noise)
+        return RegistrationOutput(
+            displacement=displacement,
+            warped=jax.vmap(warp_linear)(moving, displacement),
+            velocity_mean=mean,
+            inverse_displacement=inverse_displacement,
+            log_variance=log_variance,
+            fixed_segmentation=fixed_segmentation,
+            moving_segmentation=moving_segmentation,
+            gate_weights=gate_weights,
+        )
+
+    def _displacements(
+        self, mean: jax.Array, log_variance: jax.Array | None, noise: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        # Fields are integrated in float32 or better whatever the network computes in: a half-precision voxel index is
+        # off by half a voxel from 1024 on, and by far too much for a Jacobian before.
+        wide = jnp.promote_types(mean.dtype, jnp.float32)
+        field = mean.astype(wide)
+        if noise is not None and log_variance is not None:
+            field = field + jnp.exp(0.5 * log_variance.astype(wide)) * noise
+        if self.output == 'displacement':
+            return jax.vmap(upsample_displacement)(field), None
+        forward, backward = jax.vmap(integrate_velocity)(field), jax.vmap(invert_velocity)(field)
+        # What nobody uses of this is removed by the compiler.
+        return jax.vmap(upsample_displacement)(forward), jax.vmap(upsample_displacement)(backward)
+
+    def _feedback(self, segmentation: jax.Array) -> jax.Array:
+        if self.segmentation_feedback == 'softmax':
+            return segmentation
+        index = jnp.argmax(segmentation, axis=-1, keepdims=True)
+        return index.astype(segmentation.dtype) / self.num_classes
+
+    def _check(self, fixed: jax.Array, moving: jax.Array) -> None:
+        for name, value, known in (
+            ('output', self.output, OUTPUTS),
+            ('segmentation_feedback', self.segmentation_feedback, FEEDBACKS),
+            ('remat', self.remat, REMAT_CHOICES),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} is {value!r}, expected one of {known}.')
+        if fixed.shape != moving.shape or fixed.ndim != 5 or fixed.shape[-1] != 1:
+            raise ValueError(f'fixed {fixed.shape} and moving {moving.shape} must both be (B, D, H, W, 1).')
+        if any(size % SIZE_MULTIPLE for size in fixed.shape[1:4]):
+            fitting = tuple(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in fixed.shape[1:4])
+            raise ValueError(
+                f'images have size {fixed.shape[1:4]}, expected multiples of {SIZE_MULTIPLE}; pad them to {fitting}.'
+            )

@@ -1,0 +1,173 @@
+"""The Swin transformer block for volumes, written once for every network that uses it.
+
+Reference:
+    Liu et al., Swin transformer: hierarchical vision transformer using shifted windows, ICCV 2021.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
+from autofuse_jax.models.windows import (
+    Size,
+    Windows,
+    fit_windows,
+    partition,
+    relative_index_in_part,
+    shift_mask,
+    unpartition,
+)
+
+LAYER_NORM_EPSILON = 1e-5
+RELATIVE_BIAS_STDDEV = 0.02
+NO_SHIFT = (0, 0, 0)
+
+
+def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+    """Make a layer norm over channels with eps 1e-5, learned scale and bias, statistics in at least float32."""
+    return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, use_fast_variance=False, dtype=dtype, name=name)
+
+
+def linear(volume: jax.Array, features: int, name: str, *, use_bias: bool = True) -> jax.Array:
+    """Apply a linear layer to channels, started like PyTorch's: weights and biases from U(+-1 / sqrt(fan_in))."""
+    bound = volume.shape[-1] ** -0.5
+    return nn.Dense(
+        features,
+        use_bias=use_bias,
+        kernel_init=uniform_fan_in,
+        bias_init=uniform_of_bound(bound),
+        dtype=volume.dtype,
+        name=name,
+    )(volume)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned bias for each relative position.
+
+    `softmax(q k^T / sqrt(C / heads) + bias + mask) v`, then a linear projection.
+
+    Attributes:
+        num_heads: Number of heads; must divide the channels.
+        window: (d, h, w) that the bias table belongs to: (2d - 1)(2h - 1)(2w - 1) rows.
+        qkv_bias: Whether queries, keys and values have a bias; default True.
+        relative_bias: What small windows read of the table, see `relative_index_in_part`.
+    """
+
+    num_heads: int
+    window: Size
+    qkv_bias: bool = True
+    relative_bias: str = 'geometric'
+
+    @nn.compact
+    def __call__(self, volume: jax.Array, windows: Windows) -> jax.Array:
+        """Let the tokens of each window of (B, D, H, W, C) see each other; returns the same shape."""
+        channels = volume.shape[-1]
+        if channels % self.num_heads:
+            raise ValueError(f'{channels} channels cannot be shared by {self.num_heads} heads.')
+        rows = 1
+        for size in self.window:
+            rows *= 2 * size - 1
+        table = self.param(
+            'relative_bias', nn.initializers.truncated_normal(RELATIVE_BIAS_STDDEV), (rows, self.num_heads)
+        )
+        tokens = partition(volume, windows)
+        mixed = self._attend(linear(tokens, 3 * channels, 'qkv', use_bias=self.qkv_bias), table, windows)
+        return unpartition(linear(mixed, channels, 'projection'), windows)
+
+    def _attend(self, qkv: jax.Array, table: jax.Array, windows: Windows) -> jax.Array:
+        count, tokens, _ = qkv.shape
+        # The last axis holds queries, keys and values, each head by head.
+        qkv = qkv.reshape(count, tokens, 3, self.num_heads, -1)
+        query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+        query = query * query.shape[-1] ** -0.5
+        wide = jnp.promote_types(qkv.dtype, jnp.float32)
+        logits = jnp.einsum('nhqc,nhkc->nhqk', query, key).astype(wide)
+        index = relative_index_in_part(windows.window, self.window, self.relative_bias)
+        logits = logits + table[index.reshape(-1)].reshape(tokens, tokens, -1).transpose(2, 0, 1).astype(wide)
+        mask = shift_mask(windows)
+        if mask is not None:
+            # Windows of one volume lie next to each other along the first axis.
+            by_volume = logits.reshape(-1, len(mask), self.num_heads, tokens, tokens)
+            logits = (by_volume + jnp.asarray(mask, wide)[:, None]).reshape(logits.shape)
+        weights = jax.nn.softmax(logits, axis=-1).astype(qkv.dtype)
+        mixed = jnp.einsum('nhqk,nhkc->nhqc', weights, value)
+        return mixed.transpose(0, 2, 1, 3).reshape(count, tokens, -1)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them.
+
+    Attributes:
+        ratio: Width of the hidden layer in multiples of the channels.
+    """
+
+    ratio: int = 4
+
+    @nn.compact
+    def __call__(self, volume: jax.Array) -> jax.Array:
+        """Map (..., C) to the same shape."""
+        channels = volume.shape[-1]
+        hidden = jax.nn.gelu(linear(volume, self.ratio * channels, 'linear_1'), approximate=False)
+        return linear(hidden, channels, 'linear_2')
+
+
+class SwinBlock(nn.Module):
+    """`x + Attention(LN(x))`, then `x + MLP(LN(x))`.
+
+    The volume is padded with zeros to whole windows after the first layer norm, so any size works.
+
+    Attributes:
+        num_heads: Number of attention heads.
+        window: (d, h, w) of a window.
+        shift: How far windows are shifted, voxels along each axis; default none.
+        mlp_ratio: Width of the hidden layer of the MLP in multiples of the channels; default 4.
+        qkv_bias: Whether queries, keys and values have a bias; default True.
+        shrink_window: Whether windows are cut to a volume that is not larger, see `fit_windows`; default True.
+        relative_bias: What cut windows read of the bias table, see `relative_index_in_part`; default 'geometric'.
+    """
+
+    num_heads: int
+    window: Size
+    shift: Size = NO_SHIFT
+    mlp_ratio: int = 4
+    qkv_bias: bool = True
+    shrink_window: bool = True
+    relative_bias: str = 'geometric'
+
+    @nn.compact
+    def __call__(self, volume: jax.Array) -> jax.Array:
+        """Map (B, D, H, W, C) to the same shape."""
+        windows = fit_windows(volume.shape[1:4], self.window, self.shift, shrink=self.shrink_window)
+        attention = WindowAttention(self.num_heads, self.window, self.qkv_bias, self.relative_bias, name='attention')
+        volume = volume + attention(layer_norm(volume.dtype, 'norm_1')(volume), windows)
+        return volume + Mlp(self.mlp_ratio, name='mlp')(layer_norm(volume.dtype, 'norm_2')(volume))
+
+
+class SwinStage(nn.Module):
+    """Swin blocks one after the other, every second one with shifted windows.
+
+    Attributes:
+        depth: Number of blocks.
+        num_heads: Number of attention heads.
+        window: (d, h, w) of a window; shifted blocks shift by half of it, rounded down.
+        relative_bias: See `SwinBlock`.
+        remat: Whether blocks are recomputed in the reverse pass.
+    """
+
+    depth: int
+    num_heads: int
+    window: Size
+    relative_bias: str = 'geometric'
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, volume: jax.Array) -> jax.Array:
+        """Map (B, D, H, W, C) to the same shape."""
+        block = nn.remat(SwinBlock) if self.remat else SwinBlock
+        for number in range(self.depth):
+            shift = tuple(size // 2 for size in self.window) if number % 2 else NO_SHIFT
+            volume = block(
+                self.num_heads, self.window, shift, relative_bias=self.relative_bias, name=f'block_{number + 1}'
+            )(volume)
+        return volume

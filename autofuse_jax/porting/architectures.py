@@ -1,0 +1,194 @@
+"""The networks whose weights can be ported: their tensors, and how a state dict tells their options.
+
+A further network needs one entry in `ARCHITECTURES`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.models.windows import relative_index
+from autofuse_jax.porting.names import (
+    Tensor,
+    convolutional_fusion_branch,
+    convolutional_single_branch,
+    swin_fusion_branch,
+    swin_single_branch,
+)
+
+SHOWN_NAMES = 8
+BIAS_TABLE_SUFFIX = '.relative_position_bias_table'
+INDEX_SUFFIX = '.relative_position_index'
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network that exists here and in PyTorch.
+
+    Attributes:
+        name: What the command line calls it.
+        method: Name of our method, a key of `autofuse_jax.methods.METHODS`.
+        tensors: All learned tensors in the order of the official state dict.
+        read_options: (official shapes by name) -> options of our network.
+    """
+
+    name: str
+    method: str
+    tensors: tuple[Tensor, ...]
+    read_options: Callable[[Shapes], dict[str, Any]]
+
+    @property
+    def official_names(self) -> tuple[str, ...]:
+        """Keys of the official state dict, integer buffers left out."""
+        return tuple(tensor.official for tensor in self.tensors)
+
+    @property
+    def our_names(self) -> tuple[str, ...]:
+        """Names of our parameters, in the same order."""
+        return tuple(tensor.ours for tensor in self.tensors)
+
+
+def _autofuse_options(shapes: Shapes) -> dict[str, Any]:
+    return {'base_channels': shapes['SinglePath.conv_1.Conv_1.weight'][0]}
+
+
+def _segmentation_options(shapes: Shapes, inputs_of: str) -> dict[str, Any]:
+    num_classes = shapes['SinglePath.seghead.seg_head.weight'][0]
+    # Two images, and of each either all classes or one channel.
+    softmax = shapes[inputs_of][1] == 2 + 2 * num_classes
+    return {'num_classes': num_classes, 'segmentation_feedback': 'softmax' if softmax else 'argmax'}
+
+
+def _autofuse_semi_options(shapes: Shapes) -> dict[str, Any]:
+    return _autofuse_options(shapes) | _segmentation_options(shapes, 'FusionPath.conv_1.Conv_1.weight')
+
+
+def _swin_options(shapes: Shapes) -> dict[str, Any]:
+    table = shapes[f'FusionPath.trans_1.blocks.0.attn{BIAS_TABLE_SUFFIX}']
+    window = (round(table[0] ** (1 / 3)) + 1) // 2
+    return {
+        # The fusion branch is twice as wide as the base.
+        'base_channels': shapes['FusionPath.PatchEmbed.proj.weight'][0] // 2,
+        'window': (window, window, window),
+        'relative_bias': 'truncated',
+    }
+
+
+def _autofuse_trans_options(shapes: Shapes) -> dict[str, Any]:
+    return _swin_options(shapes) | {'single_branch': 'swin'}
+
+
+def _autofuse_trans_semi_options(shapes: Shapes) -> dict[str, Any]:
+    segmentation = _segmentation_options(shapes, 'FusionPath.PatchEmbed.proj.weight')
+    return _swin_options(shapes) | segmentation | {'single_branch': 'convolutional'}
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            'autofuse_unsup',
+            'autofuse',
+            (*convolutional_single_branch(segmentation=False), *convolutional_fusion_branch()),
+            _autofuse_options,
+        ),
+        Architecture(
+            'autofuse_semi',
+            'autofuse',
+            (*convolutional_single_branch(segmentation=True), *convolutional_fusion_branch()),
+            _autofuse_semi_options,
+        ),
+        Architecture(
+            'autofuse_trans_unsup',
+            'autofuse_trans',
+            (*swin_single_branch(), *swin_fusion_branch()),
+            _autofuse_trans_options,
+        ),
+        Architecture(
+            'autofuse_trans_semi',
+            'autofuse_trans',
+            (*convolutional_single_branch(segmentation=True), *swin_fusion_branch()),
+            _autofuse_trans_semi_options,
+        ),
+    )
+}
+
+
+def recognise(names: Collection[str], *, official: bool, wanted: str | None = None) -> Architecture:
+    """Find the architecture whose tensors have exactly these names.
+
+    Args:
+        names: Keys of an official state dict without integer buffers, or names of our parameters.
+        official: Which of the two.
+        wanted: Name of the architecture that it must be; None for any.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        UserError: It is none, or another one than wanted; lists what is missing and what is extra.
+    """
+    if wanted is not None and wanted not in ARCHITECTURES:
+        raise UserError(f'unknown architecture {wanted!r}', expected=f'one of {", ".join(ARCHITECTURES)}')
+
+    def names_of(architecture: Architecture) -> set[str]:
+        return set(architecture.official_names if official else architecture.our_names)
+
+    found = set(names)
+    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == found), None)
+    if exact is not None and wanted in (None, exact.name):
+        return exact
+    if wanted is not None:
+        target = ARCHITECTURES[wanted]
+    else:
+        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ found))
+    differences = describe_differences(missing=names_of(target) - found, extra=found - names_of(target))
+    if exact is not None:
+        raise UserError(
+            f'the weights are those of {exact.name}, not of {wanted}: {differences}',
+            fix=f'use --architecture={exact.name} or leave it out',
+        )
+    raise UserError(
+        f'the weights do not fit {target.name}{"" if wanted else ", the closest architecture"}: {differences}',
+        expected=f'all tensors of one of {", ".join(ARCHITECTURES)}, and no others',
+        fix='check that the file holds the weights of one of these networks',
+    )
+
+
+def describe_differences(*, missing: Collection[str], extra: Collection[str]) -> str:
+    """Return a readable list of what is missing and what is extra, shortened where it is long."""
+    parts = []
+    for kind, names in (('missing', missing), ('extra', extra)):
+        if names:
+            shown = ', '.join(sorted(names)[:SHOWN_NAMES])
+            more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
+            parts.append(f'{len(names)} {kind} ({shown}{more})')
+    return ', '.join(parts) or 'nothing missing, nothing extra'
+
+
+def is_buffer(name: str) -> bool:
+    """Tell the integer buffers of a state dict, which follow from the window's size, from learned tensors."""
+    return name.endswith(INDEX_SUFFIX)
+
+
+def with_buffers(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rebuild the integer buffers of a state dict where PyTorch has them: behind each table of relative biases.
+
+    Args:
+        state: Learned tensors by official name.
+
+    Returns:
+        The same with `...relative_position_index`, (tokens, tokens) int64, added.
+    """
+    complete = {}
+    for name, tensor in state.items():
+        complete[name] = tensor
+        if name.endswith(BIAS_TABLE_SUFFIX):
+            window = (round(tensor.shape[0] ** (1 / 3)) + 1) // 2
+            index = relative_index((window, window, window)).astype(np.int64)
+            complete[name.removesuffix(BIAS_TABLE_SUFFIX) + INDEX_SUFFIX] = index
+    return complete
