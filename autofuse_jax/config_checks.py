@@ -8,27 +8,37 @@ from ml_collections import ConfigDict
 from autofuse_jax.data.manifests import SPLITS, Manifest
 from autofuse_jax.data.opening import DATA_SOURCES
 from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
-from autofuse_jax.errors import UserError
-from autofuse_jax.losses.objective import CONSISTENCY_GRADIENTS
+from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.errors import UserError, describe_differences
+from autofuse_jax.losses.objective import CONSISTENCY_GRADIENTS, LABEL_WARPS, MISSING_LABELS
 from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
-from autofuse_jax.methods import METHODS
+from autofuse_jax.methods import METHODS, model_options
+from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES, SIZE_MULTIPLE
+from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.optimizers import SCHEDULES
 
 EVALUATION_POLICIES = ('ed_es',)
+# What a field is that the method's network does not have.
+ABSENT = object()
 
-# Field: the values it may have.
+# Field: the values it may have. Fields of `model` count where the method's network has them.
 CHOICES = {
-    'method': tuple(METHODS),
     'data.source': DATA_SOURCES,
     'model.output': OUTPUTS,
     'model.segmentation_feedback': FEEDBACKS,
     'model.remat': REMAT_CHOICES,
+    'model.single_branch': SINGLE_BRANCHES,
+    'model.relative_bias': RELATIVE_BIASES,
     'loss.jacobian_reduction': JACOBIAN_REDUCTIONS,
+    'loss.jacobian_determinant': tuple(DETERMINANTS),
     'loss.consistency_grad': CONSISTENCY_GRADIENTS,
+    'loss.label_warp': LABEL_WARPS,
+    'loss.missing_labels': MISSING_LABELS,
     'optimizer.schedule': SCHEDULES,
     'evaluation.split': SPLITS,
     'evaluation.pairs': EVALUATION_POLICIES,
+    'evaluation.jacobian_determinant': tuple(DETERMINANTS),
 }
 # Field: the smallest value it may have.
 SMALLEST = {
@@ -39,7 +49,9 @@ SMALLEST = {
     'data.augmentation.scale': 0,
     'data.augmentation.shift': 0,
     'data.augmentation.gamma': 0,
+    'model.base_channels': 1,
     'model.num_classes': 0,
+    'model.depth': 1,
     'loss.kl': 0,
     'loss.prior_lambda': 0,
     'loss.jacobian': 0,
@@ -103,13 +115,16 @@ def validate(config: ConfigDict) -> None:
     Raises:
         UserError: Names the first field that is wrong, its value, what is allowed, and what to do.
     """
+    if config.method not in METHODS:
+        raise _wrong('method', config.method, f'one of {", ".join(METHODS)}')
+    _check_model_fields(config)
     for field, known in CHOICES.items():
         value = _get(config, field)
-        if value not in known:
+        if value is not ABSENT and value not in known:
             raise _wrong(field, value, f'one of {", ".join(known)}')
     for field, smallest in SMALLEST.items():
         value = _get(config, field)
-        if not value >= smallest:
+        if value is not ABSENT and not value >= smallest:
             raise _wrong(field, value, f'{smallest} or more')
     if not 0 <= config.seed < 2**32:
         raise _wrong('seed', config.seed, f'0 to {2**32 - 1}')
@@ -117,8 +132,6 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('data.augmentation.scale', config.data.augmentation.scale, 'less than 1')
     if not config.optimizer.learning_rate > 0:
         raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
-    if config.model.base_channels < 1:
-        raise _wrong('model.base_channels', config.model.base_channels, '1 or more')
     if config.model.num_classes == 1:
         raise _wrong(
             'model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more'
@@ -130,6 +143,12 @@ def validate(config: ConfigDict) -> None:
             f'inference.symmetric is on with model.output {config.model.output!r}',
             expected="model.output='velocity', because the average is one of velocities",
             fix='set inference.symmetric=False',
+        )
+    if config.inference.symmetric and config.inference.sample_velocity:
+        raise UserError(
+            'inference.symmetric and inference.sample_velocity are both on',
+            expected='one of them, because the average is one of mean velocities',
+            fix='set inference.sample_velocity=False',
         )
     _check_grid('data.grid', config.data.grid, zeros_allowed=True)
     _check_phases(config)
@@ -181,6 +200,23 @@ def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     ]
 
 
+def _check_model_fields(config: ConfigDict) -> None:
+    """Check that the section `model` belongs to the method, and the values that only some networks have."""
+    wanted = set(model_options(config.method))
+    differences = describe_differences(missing=wanted - set(config.model), extra=set(config.model) - wanted)
+    if wanted != set(config.model):
+        raise UserError(
+            f'the section model does not belong to method {config.method!r}: {differences}',
+            expected=f'the fields {", ".join(model_options(config.method))}',
+            fix='start from a config of this method in configs/',
+        )
+    if config.method == 'autofuse_trans' and config.model.base_channels % CHANNELS_PER_HEAD:
+        raise _wrong('model.base_channels', config.model.base_channels, f'a multiple of {CHANNELS_PER_HEAD}')
+    window = config.model.get('window', (1, 1, 1))
+    if len(window) != 3 or any(size < 1 for size in window):
+        raise _wrong('model.window', tuple(window), 'three sizes of 1 or more')
+
+
 def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool) -> None:
     if zeros_allowed and not any(grid):
         return
@@ -213,6 +249,8 @@ def _check_phases(config: ConfigDict) -> None:
 def _get(config: ConfigDict, field: str) -> Any:
     value = config
     for part in field.split('.'):
+        if part not in value:
+            return ABSENT
         value = value[part]
     return value
 

@@ -1,10 +1,12 @@
 """Errors that a user can act on, and the one place where commands turn them into a message and an exit status."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
+# Longer lists are shortened in messages.
+SHOWN_NAMES = 8
 
 
 class UserError(ValueError):
@@ -28,6 +30,17 @@ class UserError(ValueError):
         if fix:
             parts.append(f'To fix: {fix.rstrip(".")}.')
         super().__init__(' '.join(parts))
+
+
+def describe_differences(*, missing: Collection[str], extra: Collection[str]) -> str:
+    """Return a readable list of what is missing and what is extra, shortened where it is long."""
+    parts = []
+    for kind, names in (('missing', missing), ('extra', extra)):
+        if names:
+            shown = ', '.join(sorted(names)[:SHOWN_NAMES])
+            more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
+            parts.append(f'{len(names)} {kind} ({shown}{more})')
+    return ', '.join(parts) or 'nothing missing, nothing extra'
 
 
 def run_command(command: Callable[[], int | None]) -> int:

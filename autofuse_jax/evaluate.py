@@ -14,7 +14,7 @@ from autofuse_jax.data.pairs import Pair
 from autofuse_jax.fields import resample_displacement
 from autofuse_jax.methods import Method, Prediction
 from autofuse_jax.methods.base import Params
-from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
+from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, official_njd_percent, sdlogj
 from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.metrics.warping import warp_labels
 
@@ -24,7 +24,10 @@ LABEL_CACHE_GIB = 1.0
 PairCallback = Callable[[Pair, Record, np.ndarray], None]
 
 
-def make_predict(method: Method, shape: tuple[int, int, int]) -> Callable[[Params, jax.Array, jax.Array], Prediction]:
+PredictFunction = Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
+
+
+def make_predict(method: Method, shape: tuple[int, int, int]) -> PredictFunction:
     """Return the compiled prediction on the prepared grid.
 
     Args:
@@ -32,12 +35,12 @@ def make_predict(method: Method, shape: tuple[int, int, int]) -> Callable[[Param
         shape: (D, H, W) of the prepared data; the network may work on another grid over the same field of view.
 
     Returns:
-        (params, fixed, moving) -> prediction. Images are on the network's grid; the displacement of the result is in
-        voxels of the prepared grid, and its segmentations are label maps (B, D, H, W) uint8 on that grid.
+        (params, fixed, moving, key) -> prediction. Images are on the network's grid; the displacement of the result is
+        in voxels of the prepared grid, and its segmentations are label maps (B, D, H, W) uint8 on that grid.
     """
 
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array) -> Prediction:
-        prediction = method.predict(params, fixed, moving)
+    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
+        prediction = method.predict(params, fixed, moving, key)
         displacement = prediction.displacement
         if displacement.shape[1:4] != shape:
             displacement = jax.vmap(lambda u: resample_displacement(u, shape))(displacement)
@@ -68,15 +71,29 @@ class PairScorer:
         store: Frames on the network's grid.
         pairs: What to register. Scoring uses the label maps of all frames that have one, because hidden labels are
             hidden from training only.
+        seed: Of the draws of a method that samples; pair n always gets the same.
+        determinant: 'correct' (default), or 'official' to replay the NJD of the official code: the share of voxels
+            where its determinant is below zero. SDlogJ is always that of the correct determinant.
     """
 
-    def __init__(self, method: Method, manifest: Manifest, store: FrameStore, pairs: Sequence[Pair]):
+    def __init__(
+        self,
+        method: Method,
+        manifest: Manifest,
+        store: FrameStore,
+        pairs: Sequence[Pair],
+        *,
+        seed: int = 0,
+        determinant: str = 'correct',
+    ):
         self._predict = make_predict(method, manifest.shape)
         self.manifest = manifest
         self._store = store
         # Label maps on the prepared grid, read once: validation comes back to them again and again.
         self._prepared = FrameStore(manifest, manifest.shape, cache_gib=LABEL_CACHE_GIB)
         self.pairs = tuple(pairs)
+        self._key = jax.random.key(seed)
+        self._determinant = determinant
         self._labels = [label for label in manifest.classes if label != 0]
 
     def score(self, params: Params, on_pair: PairCallback | None = None) -> list[Record]:
@@ -93,7 +110,7 @@ class PairScorer:
         """
         records = []
         for number, pair in enumerate(self.pairs):
-            record, displacement = self._score_pair(params, pair)
+            record, displacement = self._score_pair(params, pair, jax.random.fold_in(self._key, number))
             record['first_call'] = number == 0
             records.append(record)
             if on_pair is not None:
@@ -105,10 +122,10 @@ class PairScorer:
         fixed, moving = self._prepared.load(pair.fixed), self._prepared.load(pair.moving)
         return {'fixed': fixed[0], 'moving': moving[0], 'fixed_labels': fixed[1], 'moving_labels': moving[1]}
 
-    def _score_pair(self, params: Params, pair: Pair) -> tuple[Record, np.ndarray]:
+    def _score_pair(self, params: Params, pair: Pair, key: jax.Array) -> tuple[Record, np.ndarray]:
         images = [self._store.load(frame)[0][None, ..., None] for frame in (pair.fixed, pair.moving)]
         started = time.perf_counter()
-        prediction = jax.block_until_ready(self._predict(params, *images))
+        prediction = jax.block_until_ready(self._predict(params, *images, key))
         seconds = time.perf_counter() - started
         prediction = jax.device_get(prediction)
         displacement = prediction.displacement[0]
@@ -119,7 +136,7 @@ class PairScorer:
             'subject': pair.fixed_subject,
             'fixed_frame': pair.fixed.phase or str(pair.fixed.index),
             'moving_frame': pair.moving.phase or str(pair.moving.index),
-            'njd_percent': njd_percent(determinant),
+            'njd_percent': self._njd_percent(displacement, determinant),
             'sdlogj': sdlogj(determinant),
             'seconds': seconds,
         }
@@ -134,6 +151,11 @@ class PairScorer:
             scores = dice_per_label(volumes['fixed_labels'], prediction.fixed_segmentation[0], self._labels)
             record['segmentation_dsc_per_label'] = scores
         return record, displacement
+
+    def _njd_percent(self, displacement: np.ndarray, determinant: np.ndarray) -> float:
+        if self._determinant == 'correct':
+            return njd_percent(determinant)
+        return official_njd_percent(displacement)
 
 
 def summarise(records: Sequence[Record]) -> dict[str, float]:

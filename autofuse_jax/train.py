@@ -22,6 +22,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluate import PairScorer, summarise
 from autofuse_jax.files import write_json
 from autofuse_jax.methods import Method, make_method
+from autofuse_jax.official_switches import with_official_switches
 from autofuse_jax.optimizers import make_optimizer, make_schedule
 from autofuse_jax.reporting import write_report
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
@@ -49,6 +50,7 @@ class Experiment:
     """
 
     def __init__(self, config: ConfigDict, workdir: Path):
+        config = with_official_switches(config)
         validate(config)
         workdir.mkdir(parents=True, exist_ok=True)
         self.config = config
@@ -98,7 +100,14 @@ class Experiment:
         """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
         everyone = frozenset(subject.id for subject in self.manifest.subjects)
         pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
-        return PairScorer(self.method, self.manifest, self.store, pairs)
+        return PairScorer(
+            self.method,
+            self.manifest,
+            self.store,
+            pairs,
+            seed=self.config.seed,
+            determinant=self.config.evaluation.jacobian_determinant,
+        )
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:

@@ -4,9 +4,35 @@ import ml_collections
 from ml_collections import ConfigDict
 
 
+def autofuse_model() -> ConfigDict:
+    """Return the options of autofuse_jax.models.autofuse.AutoFuse."""
+    model = ConfigDict()
+    model.base_channels = 16
+    model.num_classes = 0  # Background included; 0: unsupervised, no segmentation.
+    model.large_kernel = True  # Efficient large kernel blocks in the gates.
+    model.output = 'velocity'  # 'velocity' (diffeomorphic) or 'displacement' (AutoFuse-disp).
+    model.segmentation_feedback = 'softmax'  # 'softmax' or 'argmax' (official code).
+    model.random_gate_bias = False  # True as in the official code; False: gates start at exactly 0.5.
+    model.remat = 'none'  # 'none', 'full_resolution' or 'all': recompute blocks to save memory.
+    return model
+
+
+def autofuse_trans_model() -> ConfigDict:
+    """Return the options of autofuse_jax.models.autofuse_trans.AutoFuseTrans."""
+    model = autofuse_model()
+    model.base_channels = 32  # Of a Swin single branch, a multiple of 8; the fusion branch is twice as wide.
+    model.single_branch = 'swin'  # 'swin' (paper) or 'convolutional' (released semi-supervised network).
+    model.depth = 2  # Swin blocks of a stage.
+    model.window = (5, 5, 5)  # Attention window, voxels.
+    model.relative_bias = 'geometric'  # Of windows cut to a small volume: 'geometric' or 'truncated' (official code).
+    return model
+
+
 def get_config() -> ml_collections.ConfigDict:
     """Return the paper's unsupervised AutoFuse and schedule, on the phantom."""
     config = ConfigDict()
+    config.reproduce_official = False  # True: as the official code in everything autofuse_jax.official_switches lists.
+    config.weights = ''  # File of weights (autofuse_jax.port_weights) to start from, or to evaluate; '': none.
     config.seed = 0  # Of the initial parameters, of the data order and of all draws.
     config.method = 'autofuse'  # A key of autofuse_jax.methods.METHODS.
 
@@ -33,29 +59,26 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.phantom.spacing = (3.0, 3.0, 6.0)  # Millimetres.
     config.data.phantom.seed = 0
 
-    config.model = ConfigDict()  # Options of autofuse_jax.models.autofuse.AutoFuse.
-    config.model.base_channels = 16
-    config.model.num_classes = 0  # Background included; 0: unsupervised, no segmentation.
-    config.model.large_kernel = True  # Efficient large kernel blocks in the gates.
-    config.model.output = 'velocity'  # 'velocity' (diffeomorphic) or 'displacement' (AutoFuse-disp).
-    config.model.segmentation_feedback = 'softmax'  # 'softmax' or 'argmax' (official code).
-    config.model.random_gate_bias = False  # True as in the official code; False: gates start at exactly 0.5.
-    config.model.remat = 'none'  # 'none', 'full_resolution' or 'all': recompute blocks to save memory.
+    config.model = autofuse_model()
 
     config.loss = ConfigDict()  # Options of autofuse_jax.losses.objective.ObjectiveWeights.
     config.loss.kl = 0.01  # sigma of Eq. 1.
     config.loss.prior_lambda = 50.0  # lambda of Eq. 1.
     config.loss.jacobian = 1e-5  # mu of Eq. 1.
     config.loss.jacobian_reduction = 'sum'  # 'sum' (grows with the volume, official) or 'mean'.
+    config.loss.jacobian_determinant = 'correct'  # 'correct' or 'official' (does not see folds along two axes).
     config.loss.ncc_window = 9  # Voxels, odd.
     config.loss.segmentation = 1.0  # alpha of Eq. 2.
     config.loss.fusion = 1.0  # beta of Eq. 2.
     config.loss.consistency_grad = 'both'  # 'both', 'seg_only' (official in effect) or 'flow_only'.
+    config.loss.label_warp = 'linear'  # 'linear' (trains the deformation) or 'nearest' (official; does not).
+    config.loss.missing_labels = 'flags'  # 'flags' of each sample, or 'zeros': all-zero maps are missing (official).
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()
     config.inference.symmetric = False  # Average both orders of the images (not in the paper); twice the time.
+    config.inference.sample_velocity = False  # Sample the velocity (official); False: its mean, the same every time.
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 1e-4
@@ -80,6 +103,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation = ConfigDict()
     config.evaluation.split = 'test'  # 'train', 'validation' or 'test'.
     config.evaluation.pairs = 'ed_es'  # Only policies without random draws.
+    config.evaluation.jacobian_determinant = 'correct'  # Of NJD: 'correct' or 'official'.
     config.evaluation.pictures = 4  # Pairs drawn, spread over the list; -1: all.
     config.lock()  # A misspelt field in a config that starts from here is an error.
     return config

@@ -61,7 +61,7 @@ def time_forward(repeats: int) -> dict[str, Any]:
     method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
     params = jax.jit(lambda key: method.init(key, CARDIAC_SHAPE))(jax.random.key(0))
     fixed, moving = (jax.random.uniform(jax.random.key(seed), (1, *CARDIAC_SHAPE, 1), jnp.float32) for seed in (1, 2))
-    predict = jax.jit(lambda p, f, m: method.predict(p, f, m).displacement)
+    predict = jax.jit(lambda p, f, m: method.predict(p, f, m, jax.random.key(0)).displacement)
     return measure(lambda: predict(params, fixed, moving), repeats)
 
 

@@ -24,7 +24,7 @@ def manifest(tmp_path_factory):
 def shifting(vector=(0.0, 0.0, 0.0), *, per_voxel=0.0, segments=False, gates=False):
     """A method that predicts u = vector + per_voxel * (first index) along the first axis, whatever it is shown."""
 
-    def predict(params, fixed, moving):
+    def predict(params, fixed, moving, key):
         shape = fixed.shape[1:4]
         along = jnp.zeros((*shape, 3)).at[..., 0].set(per_voxel * jnp.arange(shape[0])[:, None, None])
         displacement = (jnp.asarray(vector) + along + params['zero'])[None]

@@ -48,7 +48,7 @@ def toy_method(monkeypatch):
         value = params['number'] * batch['fixed'].mean()
         return value, {'term/mean': value, 'weighted/mean': value}
 
-    def predict(params, fixed, moving):
+    def predict(params, fixed, moving, key):
         return Prediction(jnp.zeros((*fixed.shape[:4], 3)) + params['number'])
 
     objectives = (Objective('toy', loss),)

@@ -53,7 +53,7 @@ class Toy:
         s, r = params['segmenter']['s'][0], params['registrar']['r'][0]
         return s**2 * r, {'draw': jax.random.normal(key)}
 
-    def _predict(self, params, fixed, moving):
+    def _predict(self, params, fixed, moving, key):
         return Prediction(displacement=jnp.zeros((*fixed.shape[:-1], 3)))
 
     def state(self, optimizer, phases=('warm_up', 'joint'), seed=0) -> TrainState:

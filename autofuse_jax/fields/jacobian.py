@@ -2,6 +2,7 @@
 
 import jax
 
+from autofuse_jax.determinants import correct_determinant, official_determinant
 from autofuse_jax.fields.grids import check_field
 
 
@@ -20,11 +21,7 @@ def jacobian_determinant(displacement: jax.Array) -> jax.Array:
     Raises:
         ValueError: The shape is not (D, H, W, 3).
     """
-    gradient = _forward_differences(displacement)
-    (a, b, c), (d, e, f), (g, h, i) = (
-        [gradient[axis][..., component] + (component == axis) for axis in range(3)] for component in range(3)
-    )
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return correct_determinant(*_forward_differences(displacement))
 
 
 def jacobian_determinant_official(displacement: jax.Array) -> jax.Array:
@@ -44,12 +41,7 @@ def jacobian_determinant_official(displacement: jax.Array) -> jax.Array:
     Raises:
         ValueError: The shape is not (D, H, W, 3).
     """
-    along_0, along_1, along_2 = _forward_differences(displacement)
-    misread = along_1[..., 0]
-    x0, x1, x2 = along_1[..., 0] + 1.0, along_1[..., 1], along_1[..., 2]
-    y0, y1, y2 = along_0[..., 0], along_0[..., 1] + 1.0, along_0[..., 2]
-    z0, z1, z2 = along_2[..., 0], along_2[..., 1], along_2[..., 2] + 1.0
-    return x0 * (y1 * z2 - y2 * z1) - x1 * (y0 * z2 - y2 * misread) + x2 * (y0 * z1 - y1 * z0)
+    return official_determinant(*_forward_differences(displacement))
 
 
 def _forward_differences(displacement: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -6,13 +6,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields import warp_labels, warp_linear
+from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
 from autofuse_jax.losses.regularity import PRIOR_LAMBDA, negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
+LABEL_WARPS = ('linear', 'nearest')
+MISSING_LABELS = ('flags', 'zeros')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,11 +26,17 @@ class ObjectiveWeights:
         prior_lambda: lambda of Eq. 1; default 50.
         jacobian: mu of Eq. 1; default 1e-5 on the sum over voxels.
         jacobian_reduction: 'sum' (default) or 'mean'.
+        jacobian_determinant: 'correct' (default) or 'official', see `negative_jacobian_loss`.
         ncc_window: Side of the correlation window in voxels; default 9.
         segmentation: alpha of Eq. 2; default 1.
         fusion: beta of Eq. 2; default 1.
         consistency_grad: What the term between warped moving labels and the fixed segmentation trains: 'both'
             (default), 'seg_only' (as the official code does in effect) or 'flow_only'.
+        label_warp: 'linear' (default) warps each class's indicator, so that the terms with warped labels train the
+            deformation; 'nearest' warps label indices as the official code does, through which no gradient flows.
+        missing_labels: How a missing label map is told: 'flags' (default) of each sample, or 'zeros' as in the official
+            code: a term is left out, for the whole batch, where its target holds nothing but background. A labelled
+            volume without foreground then counts as unlabelled.
         ignore_absent: Average Dice over the classes present in the target only; default True.
         inverse: Weight w of the same terms for the inverse map, which registers fixed to moving; default 0, as in the
             paper. Each term becomes `(forward + w backward) / (1 + w)`: twice the supervision for one pass through the
@@ -39,10 +47,13 @@ class ObjectiveWeights:
     prior_lambda: float = PRIOR_LAMBDA
     jacobian: float = 1e-5
     jacobian_reduction: str = 'sum'
+    jacobian_determinant: str = 'correct'
     ncc_window: int = NCC_WINDOW
     segmentation: float = 1.0
     fusion: float = 1.0
     consistency_grad: str = 'both'
+    label_warp: str = 'linear'
+    missing_labels: str = 'flags'
     ignore_absent: bool = True
     inverse: float = 0.0
 
@@ -58,9 +69,9 @@ def autofuse_objective(
     averaged over the batch; a masked term contributes zero whatever the label arrays hold.
 
     Note:
-        Differs from the official code, on purpose: L_m o psi is warped linearly per class, so that its terms train psi
-        (there they are constants); labels are declared absent by flags, not by all-zero arrays; the Jacobian
-        determinant is the correct one.
+        By default this differs from the official code, on purpose: L_m o psi is warped linearly per class, so that its
+        terms train psi (there they are constants); labels are declared absent by flags, not by all-zero arrays; the
+        Jacobian determinant is the correct one; classes that are not there do not count in Dice. Each is an option.
 
     Args:
         output: Of the network, for this batch.
@@ -73,13 +84,20 @@ def autofuse_objective(
         term, `weighted/<name>` what it adds to the loss.
 
     Raises:
-        ValueError: `consistency_grad` is unknown.
+        ValueError: An option is unknown.
 
     Reference:
         Meng et al., AutoFuse, Eq. 1-4.
     """
-    if weights.consistency_grad not in CONSISTENCY_GRADIENTS:
-        raise ValueError(f'consistency_grad is {weights.consistency_grad!r}, expected one of {CONSISTENCY_GRADIENTS}.')
+    for name, known in (
+        ('consistency_grad', CONSISTENCY_GRADIENTS),
+        ('label_warp', LABEL_WARPS),
+        ('missing_labels', MISSING_LABELS),
+    ):
+        if getattr(weights, name) not in known:
+            raise ValueError(f'{name} is {getattr(weights, name)!r}, expected one of {known}.')
+    if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
+        batch = _with_labels_told_by_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
     if weights.inverse and output.inverse_displacement is not None:
         terms = _mean_of_terms(terms, _terms_of_map(*_exchanged(output, batch), weights), weights.inverse)
@@ -153,7 +171,11 @@ def _similarity(fixed: jax.Array, warped: jax.Array, weights: ObjectiveWeights) 
 
 
 def _jacobian(displacement: jax.Array, weights: ObjectiveWeights) -> jax.Array:
-    return jax.vmap(lambda u: negative_jacobian_loss(u, reduction=weights.jacobian_reduction))(displacement)
+    return jax.vmap(
+        lambda u: negative_jacobian_loss(
+            u, reduction=weights.jacobian_reduction, determinant=weights.jacobian_determinant
+        )
+    )(displacement)
 
 
 def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
@@ -181,9 +203,10 @@ def _fusion_terms(
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
     num_classes = fixed_target.shape[-1]
-    warped_labels = jax.vmap(lambda labels, u: warp_labels(labels, u, num_classes=num_classes))(
-        batch['moving_labels'], output.displacement
-    )
+    warped_labels = _warped_labels(batch['moving_labels'], output.displacement, num_classes, weights)
+    if weights.missing_labels == 'zeros':
+        # The target is the warped map: labels that are warped out of the volume are missing too.
+        moving_flag = moving_flag * jnp.any(warped_labels[..., 1:] > 0).astype(moving_flag.dtype)
     warped_segmentation = jax.vmap(warp_linear)(output.moving_segmentation, output.displacement)
     target, prediction = warped_labels, output.fixed_segmentation
     if weights.consistency_grad == 'seg_only':
@@ -198,6 +221,26 @@ def _fusion_terms(
         'fusion_fixed_segmentation': Term(consistency, weights.fusion, moving_flag),
         'fusion_warped_labels': Term(warped_labels_values, weights.fusion, fixed_flag * moving_flag),
     }
+
+
+def _warped_labels(
+    labels: jax.Array, displacement: jax.Array, num_classes: int, weights: ObjectiveWeights
+) -> jax.Array:
+    if weights.label_warp == 'linear':
+        return jax.vmap(lambda one, u: warp_labels(one, u, num_classes=num_classes))(labels, displacement)
+    nearest = jax.vmap(warp_nearest)(labels[..., None], displacement)[..., 0]
+    return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
+
+
+def _with_labels_told_by_zeros(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
+    told = dict(batch)
+    for role in ('fixed', 'moving'):
+        labels, flags = batch[f'{role}_labels'], batch[f'{role}_has_labels']
+        labels = jnp.where(flags.reshape(-1, 1, 1, 1) > 0, labels, 0)
+        told[f'{role}_labels'] = labels
+        told[f'{role}_has_labels'] = jnp.broadcast_to(jnp.any(labels != 0).astype(flags.dtype), flags.shape)
+    return told
 
 
 def _one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:

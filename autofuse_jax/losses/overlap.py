@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 DICE_EPSILON = 1e-5
-FOCAL_CLAMP = 1e-5
+# float32 has no 1 - 1e-5; its neighbour is used in every precision, or 1 - p there would differ by 0.1 %.
+FOCAL_RANGE = (1e-5, float(np.float32(1.0 - 1e-5)))
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2
 # A class counts as present in a target from half a voxel on: a warped target may carry a trace of any class.
@@ -53,7 +55,7 @@ def focal_loss(target: jax.Array, prediction: jax.Array) -> jax.Array:
     Reference:
         Lin et al., Focal loss for dense object detection, ICCV 2017.
     """
-    y, p = target[..., 1:], jnp.clip(prediction[..., 1:], FOCAL_CLAMP, 1.0 - FOCAL_CLAMP)
+    y, p = target[..., 1:], jnp.clip(prediction[..., 1:], *FOCAL_RANGE)
     hit = FOCAL_ALPHA * (1.0 - p) ** FOCAL_GAMMA * y * jnp.log(p)
     miss = (1.0 - FOCAL_ALPHA) * p**FOCAL_GAMMA * (1.0 - y) * jnp.log1p(-p)
     return -jnp.mean(hit + miss)

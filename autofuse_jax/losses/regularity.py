@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.fields import jacobian_determinant
+from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.fields import jacobian_determinant, jacobian_determinant_official
 
 PRIOR_LAMBDA = 50.0
 JACOBIAN_REDUCTIONS = ('sum', 'mean')
@@ -34,27 +35,32 @@ def velocity_kl(mean: jax.Array, log_variance: jax.Array, *, prior_lambda: float
     return 1.5 * (variance_part + prior_lambda * smoothness)
 
 
-def negative_jacobian_loss(displacement: jax.Array, *, reduction: str = 'sum') -> jax.Array:
+def negative_jacobian_loss(
+    displacement: jax.Array, *, reduction: str = 'sum', determinant: str = 'correct'
+) -> jax.Array:
     """Return how far the Jacobian determinant falls below zero: `sum_x max(-det J(x), 0)`.
-
-    The official code computes the same from a wrong determinant, see `fields.jacobian_determinant_official`.
 
     Args:
         displacement: (D, H, W, 3), in voxels.
         reduction: 'sum' (default, as in the official code: the value grows with the volume) or 'mean'.
+        determinant: 'correct' (default), or 'official' for the quantity that the official code computes in its place
+            and that does not see folds along the first two axes, see `fields.jacobian_determinant_official`.
 
     Returns:
         A scalar, at least 0.
 
     Raises:
-        ValueError: `reduction` is unknown.
+        ValueError: `reduction` or `determinant` is unknown.
 
     Reference:
         Mok and Chung, CVPR 2020; Meng et al., AutoFuse, Eq. 1.
     """
     if reduction not in JACOBIAN_REDUCTIONS:
         raise ValueError(f'reduction is {reduction!r}, expected one of {JACOBIAN_REDUCTIONS}.')
-    negative = jax.nn.relu(-jacobian_determinant(displacement))
+    if determinant not in DETERMINANTS:
+        raise ValueError(f'determinant is {determinant!r}, expected one of {tuple(DETERMINANTS)}.')
+    determinants = {'correct': jacobian_determinant, 'official': jacobian_determinant_official}
+    negative = jax.nn.relu(-determinants[determinant](displacement))
     return jnp.sum(negative) if reduction == 'sum' else jnp.mean(negative)
 
 

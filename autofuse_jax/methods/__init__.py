@@ -1,5 +1,6 @@
 """Registration methods: what the trainer trains."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +11,34 @@ from autofuse_jax.methods.base import Method, Objective, Prediction, split_param
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
 
-__all__ = ['METHODS', 'Method', 'Objective', 'Prediction', 'make_method', 'split_params']
+__all__ = ['METHODS', 'Method', 'MethodKind', 'Objective', 'Prediction', 'make_method', 'model_options', 'split_params']
 
 Options = dict[str, Any]
-# Name in the config: (model options, loss options, inference options) -> method.
-METHODS: dict[str, Callable[[Options, Options, Options], Method]] = {
-    'autofuse': lambda model, loss, inference: autofuse_method(
-        'autofuse', AutoFuse(**model), ObjectiveWeights(**loss), **inference
-    ),
-    'autofuse_trans': lambda model, loss, inference: autofuse_method(
-        'autofuse_trans', AutoFuseTrans(**model), ObjectiveWeights(**loss), **inference
-    ),
+# What Flax adds to the fields of every module.
+FLAX_FIELDS = ('parent', 'name')
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodKind:
+    """A method before its options are known.
+
+    Attributes:
+        network: Its Flax module; the section `model` of the config are its fields.
+        join: (name, network, loss options, inference options) -> method.
+    """
+
+    network: type
+    join: Callable[[str, Any, Options, Options], Method]
+
+
+def _join_autofuse(name: str, network: Any, loss: Options, inference: Options) -> Method:
+    return autofuse_method(name, network, ObjectiveWeights(**loss), **inference)
+
+
+# Name in the config: the method.
+METHODS = {
+    'autofuse': MethodKind(AutoFuse, _join_autofuse),
+    'autofuse_trans': MethodKind(AutoFuseTrans, _join_autofuse),
 }
 
 
@@ -37,8 +55,29 @@ def make_method(name: str, model: Options, loss: Options, inference: Options | N
         The method.
 
     Raises:
+        UserError: The name is unknown, or the network has no such option.
+    """
+    unknown = sorted(set(model) - set(model_options(name)))
+    if unknown:
+        raise UserError(
+            f'the network of {name} has no option {", ".join(unknown)}',
+            expected=f'options among {", ".join(model_options(name))}',
+            fix='correct the section model of the config',
+        )
+    kind = METHODS[name]
+    return kind.join(name, kind.network(**model), dict(loss), dict(inference or {}))
+
+
+def model_options(name: str) -> tuple[str, ...]:
+    """Return the names of the options that the network of a method has.
+
+    Args:
+        name: A key of `METHODS`.
+
+    Raises:
         UserError: The name is unknown.
     """
     if name not in METHODS:
         raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
-    return METHODS[name](dict(model), dict(loss), dict(inference or {}))
+    fields = dataclasses.fields(METHODS[name].network)
+    return tuple(field.name for field in fields if field.name not in FLAX_FIELDS)

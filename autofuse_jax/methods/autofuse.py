@@ -9,10 +9,18 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.models.pair_network import PairNetwork
 
 
-def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, *, symmetric: bool = False) -> Method:
+def autofuse_method(
+    name: str,
+    model: PairNetwork,
+    weights: ObjectiveWeights,
+    *,
+    symmetric: bool = False,
+    sample_velocity: bool = False,
+) -> Method:
     """Join the network and its objective.
 
-    Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean.
+    Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean, so that it is
+    the same every time.
 
     Args:
         name: Name of the method in the config.
@@ -21,18 +29,26 @@ def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, *,
         symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
             exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
             paper. Needs a network that predicts a velocity.
+        sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
+            random key. Default False.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
 
     Raises:
-        ValueError: `symmetric` with a network that predicts a displacement.
+        ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
 
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
     if symmetric and model.output != 'velocity':
         raise ValueError(f"symmetric prediction needs output 'velocity', not {model.output!r}.")
+    if symmetric and sample_velocity:
+        raise ValueError('symmetric prediction averages mean velocities, so it cannot sample them.')
+
+    def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        batch_size, *size, _ = shape
+        return jax.random.normal(key, (batch_size, *(length // 2 for length in size), 3))
 
     def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
         # Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
@@ -40,13 +56,12 @@ def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, *,
         return model.lazy_init(key, image, image)['params']
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        batch_size, *shape, _ = batch['fixed'].shape
-        noise = jax.random.normal(key, (batch_size, *(size // 2 for size in shape), 3))
-        output = model.apply({'params': params}, batch['fixed'], batch['moving'], noise)
+        output = model.apply({'params': params}, batch['fixed'], batch['moving'], draw(key, batch['fixed'].shape))
         return autofuse_objective(output, batch, weights)
 
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array) -> Prediction:
-        output = model.apply({'params': params}, fixed, moving)
+    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
+        noise = draw(key, fixed.shape) if sample_velocity else None
+        output = model.apply({'params': params}, fixed, moving, noise)
         displacement = output.displacement
         if symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)

@@ -22,7 +22,7 @@ Diagnostics = dict[str, jax.Array]
 
 @flax.struct.dataclass
 class Prediction:
-    """What a method predicts for a batch of pairs, deterministically.
+    """What a method predicts for a batch of pairs.
 
     Attributes:
         displacement: (B, D, H, W, 3), voxels of the fixed grid, pull direction.
@@ -61,14 +61,15 @@ class Method:
         init: (key, shape (D, H, W)) -> parameters.
         objectives: (phase name) -> objectives of a step, in the order in which they are carried out. The same name in
             two phases shares one optimiser state.
-        predict: (params, fixed, moving) -> prediction; images are (B, D, H, W, 1) in [0, 1].
+        predict: (params, fixed, moving, key) -> prediction; images are (B, D, H, W, 1) in [0, 1]. Only a method that
+            was asked to sample uses the key.
         uses_labels: Whether training looks at labels at all.
     """
 
     name: str
     init: Callable[[jax.Array, tuple[int, int, int]], Params]
     objectives: Callable[[str], tuple[Objective, ...]]
-    predict: Callable[[Params, jax.Array, jax.Array], Prediction]
+    predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
 
 

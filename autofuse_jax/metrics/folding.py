@@ -6,11 +6,13 @@ forward differences on the grid of (D-1, H-1, W-1) voxels where all three exist,
 
 import numpy as np
 
+from autofuse_jax.determinants import DETERMINANTS
+
 # Determinants below this count as this in the logarithm; about the volume change of a voxel squeezed to nothing.
 SMALLEST_DETERMINANT = 1e-9
 
 
-def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
+def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.ndarray:
     """Determinant of the deformation gradient: det J with J_ij = delta_ij + du_i / dx_j.
 
     Rows are displacement components, columns are axes, derivatives are forward differences. 1 means no volume change,
@@ -18,6 +20,8 @@ def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
 
     Args:
         displacement: (D, H, W, 3), in voxels, every size at least 2, last axis along (D, H, W).
+        kind: 'correct' (default), or 'official' for what the official AutoFuse code computes instead, see
+            `determinants.official_determinant`; for replaying published numbers only.
 
     Returns:
         float64 array of shape (D-1, H-1, W-1).
@@ -34,10 +38,7 @@ def jacobian_determinant(displacement: np.ndarray) -> np.ndarray:
     along_d = field[1:, :-1, :-1] - origin
     along_h = field[:-1, 1:, :-1] - origin
     along_w = field[:-1, :-1, 1:] - origin
-    a, b, c = 1 + along_d[..., 0], along_h[..., 0], along_w[..., 0]
-    d, e, f = along_d[..., 1], 1 + along_h[..., 1], along_w[..., 1]
-    g, h, i = along_d[..., 2], along_h[..., 2], 1 + along_w[..., 2]
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return DETERMINANTS[kind](along_d, along_h, along_w)
 
 
 def njd_percent(determinant: np.ndarray) -> float:
@@ -50,6 +51,22 @@ def njd_percent(determinant: np.ndarray) -> float:
         A value in [0, 100].
     """
     return 100.0 * np.count_nonzero(determinant <= 0) / determinant.size
+
+
+def official_njd_percent(displacement: np.ndarray) -> float:
+    """Percentage of voxels where the official AutoFuse code counts a fold: its determinant is below zero.
+
+    That quantity does not see a fold along axis 0 or 1, see `determinants.official_determinant`. The official code
+    prints the count; the paper reports a percentage.
+
+    Args:
+        displacement: (D, H, W, 3), in voxels.
+
+    Returns:
+        A value in [0, 100].
+    """
+    determinant = jacobian_determinant(displacement, 'official')
+    return 100.0 * np.count_nonzero(determinant < 0) / determinant.size
 
 
 def sdlogj(determinant: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.models.windows import relative_index
 from autofuse_jax.porting.names import (
     Tensor,
@@ -19,7 +19,6 @@ from autofuse_jax.porting.names import (
     swin_single_branch,
 )
 
-SHOWN_NAMES = 8
 BIAS_TABLE_SUFFIX = '.relative_position_bias_table'
 INDEX_SUFFIX = '.relative_position_index'
 Shapes = Mapping[str, tuple[int, ...]]
@@ -157,17 +156,6 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
         expected=f'all tensors of one of {", ".join(ARCHITECTURES)}, and no others',
         fix='check that the file holds the weights of one of these networks',
     )
-
-
-def describe_differences(*, missing: Collection[str], extra: Collection[str]) -> str:
-    """Return a readable list of what is missing and what is extra, shortened where it is long."""
-    parts = []
-    for kind, names in (('missing', missing), ('extra', extra)):
-        if names:
-            shown = ', '.join(sorted(names)[:SHOWN_NAMES])
-            more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
-            parts.append(f'{len(names)} {kind} ({shown}{more})')
-    return ', '.join(parts) or 'nothing missing, nothing extra'
 
 
 def is_buffer(name: str) -> bool:

@@ -7,10 +7,10 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import SHOWN_NAMES, UserError
 from autofuse_jax.methods import make_method
 from autofuse_jax.models.pair_network import SIZE_MULTIPLE
-from autofuse_jax.porting.architectures import SHOWN_NAMES, Architecture, is_buffer, recognise
+from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, TRANSPOSED
 
 # PyTorch's DataParallel puts this before every name.

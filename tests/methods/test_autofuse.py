@@ -12,11 +12,12 @@ from autofuse_jax.methods.autofuse import autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.train_state import create_train_state
 from autofuse_jax.train_step import make_train_step
-from tests.quick import quick_jit
+from tests.quick import quick_jit, quick_key
 
 SHAPE = (16, 16, 16)
 MODEL = AutoFuse(base_channels=2, large_kernel=False)
 WEIGHTS = ObjectiveWeights()
+KEY = quick_key()
 GATES = [f'gate_{number}' for number in range(2, 9)]
 
 
@@ -79,17 +80,28 @@ def test_labels_are_used_with_classes_only(classes, uses_labels):
 
 def test_prediction_is_deterministic(training, predict, batch):
     _, state, _ = training
-    one, again = (predict(state.params, batch['fixed'], batch['moving']) for _ in range(2))
+    one, again = (predict(state.params, batch['fixed'], batch['moving'], quick_key(seed)) for seed in range(2))
     np.testing.assert_array_equal(one.displacement, again.displacement)
     assert one.displacement.shape == (1, *SHAPE, 3)
     assert np.abs(one.displacement).max() > 1e-3
     assert one.fixed_segmentation is None and one.moving_segmentation is None
 
 
+def test_a_sampled_prediction_depends_on_the_key_alone(training, predict, batch):
+    _, state, _ = training
+    sampling = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, sample_velocity=True).predict)
+    pair = state.params, batch['fixed'], batch['moving']
+    first, again, other = (sampling(*pair, quick_key(seed)).displacement for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    mean = predict(*pair, KEY).displacement
+    # The log-variance starts at -10: a deviation of 0.007 voxels of the half grid.
+    assert 1e-3 < np.abs(first - other).max() < 0.2 and 1e-3 < np.abs(first - mean).max() < 0.2
+
+
 def test_gate_means(training, predict, batch):
     start, state, _ = training
     for params in (start.params, state.params):
-        means = predict(params, batch['fixed'], batch['moving']).gate_means
+        means = predict(params, batch['fixed'], batch['moving'], KEY).gate_means
         assert sorted(means) == GATES
         assert all(mean.shape == (1,) and 0 <= float(mean[0]) <= 1 for mean in means.values())
         balanced = [float(mean[0]) == 0.5 for mean in means.values()]
@@ -119,12 +131,17 @@ def test_training_samples_the_velocity(method, batch, training):
 def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
     _, state, _ = training
     predict = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, symmetric=True).predict)
-    one = predict(state.params, batch['fixed'], batch['moving']).displacement[0]
-    other = predict(state.params, batch['moving'], batch['fixed']).displacement[0]
+    one = predict(state.params, batch['fixed'], batch['moving'], KEY).displacement[0]
+    other = predict(state.params, batch['moving'], batch['fixed'], KEY).displacement[0]
     assert np.abs(one).max() > 0.01
     # Away from the border, where the composition would read zeros outside the grid.
     error = np.asarray(inverse_consistency_error(one, other))[2:-2, 2:-2, 2:-2]
     assert error.mean() < 0.05 * np.abs(one).max()
+
+
+def test_symmetric_prediction_cannot_sample():
+    with pytest.raises(ValueError, match='cannot sample'):
+        autofuse_method('autofuse', MODEL, WEIGHTS, symmetric=True, sample_velocity=True)
 
 
 def test_symmetric_prediction_needs_a_velocity():
