@@ -7,27 +7,19 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from autofuse_jax import checkpoints
-from autofuse_jax.config_checks import Phase, check_against_data, differing_fields, phases_of, validate
-from autofuse_jax.data.augment import Augmentation
-from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.manifests import Manifest
-from autofuse_jax.data.opening import open_dataset
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.config_checks import Phase, differing_fields
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluate import PairScorer, summarise
+from autofuse_jax.evaluate import summarise
+from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
-from autofuse_jax.methods import Method, make_method
-from autofuse_jax.official_switches import with_official_switches
-from autofuse_jax.optimizers import make_optimizer, make_schedule
+from autofuse_jax.released import file_hash
 from autofuse_jax.reporting import write_report
-from autofuse_jax.sharding import make_mesh, put_batch, replicated
+from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.stopping import SECONDS_PER_MINUTE, StopRequest
-from autofuse_jax.train_state import TrainState, create_train_state
+from autofuse_jax.train_state import TrainState
 from autofuse_jax.train_step import StepFunction, compile_train_step
 from autofuse_jax.training_data import TrainingData
 from autofuse_jax.writers import MetricsWriter, Progress, format_duration
@@ -35,79 +27,6 @@ from autofuse_jax.writers import MetricsWriter, Progress, format_duration
 CONFIG_NAME = 'config.json'
 # Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
 STEPS_AHEAD = 2
-
-
-class Experiment:
-    """Everything that a config describes, opened and checked: data, method, optimiser, devices.
-
-    Args:
-        config: The config.
-        workdir: The run's folder; made if missing.
-
-    Raises:
-        UserError: The config or the data is wrong.
-        OSError: The folder cannot be written.
-    """
-
-    def __init__(self, config: ConfigDict, workdir: Path):
-        config = with_official_switches(config)
-        validate(config)
-        workdir.mkdir(parents=True, exist_ok=True)
-        self.config = config
-        self.workdir = workdir
-        self.resolved = _resolved(config)
-        root = config.data.root or (workdir / 'phantom' if config.data.source == 'phantom' else '')
-        self.manifest: Manifest = open_dataset(config.data.source, root, config.data.phantom.to_dict())
-        self.grid = check_against_data(config, self.manifest)
-        self.phases = phases_of(config)
-        self.total_steps = self.phases[-1].end
-        self.mesh: Mesh = make_mesh(config.training.devices)
-        if config.training.batch_size % self.mesh.size:
-            raise UserError(
-                f'training.batch_size is {config.training.batch_size} on {self.mesh.size} devices',
-                expected='a multiple of the number of devices',
-                fix=f'set training.batch_size={self.mesh.size} or training.devices=1',
-            )
-        self.augmentation = Augmentation(**config.data.augmentation.to_dict())
-        self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
-        self.method: Method = make_method(
-            config.method, config.model.to_dict(), config.loss.to_dict(), config.inference.to_dict()
-        )
-        self.schedule = make_schedule(
-            config.optimizer.learning_rate,
-            schedule=config.optimizer.schedule,
-            warmup_steps=config.optimizer.warmup_steps,
-            total_steps=self.total_steps,
-        )
-        self.optimizer: optax.GradientTransformation = make_optimizer(
-            self.schedule, clip_norm=config.optimizer.clip_norm
-        )
-
-    def create_state(self, layout: jax.sharding.Sharding) -> TrainState:
-        """Return the state at step 0, built where it will live."""
-        key = jax.random.key(self.config.seed)
-        return jax.jit(self._create_state, out_shardings=layout)(key)
-
-    def state_structure(self) -> TrainState:
-        """Return shapes and types of the state without making it."""
-        return jax.eval_shape(self._create_state, jax.random.key(self.config.seed))
-
-    def _create_state(self, key: jax.Array) -> TrainState:
-        names = tuple(phase.name for phase in self.phases)
-        return create_train_state(self.method, self.optimizer, names, self.grid, key)
-
-    def scorer(self, split: str) -> PairScorer:
-        """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
-        everyone = frozenset(subject.id for subject in self.manifest.subjects)
-        pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
-        return PairScorer(
-            self.method,
-            self.manifest,
-            self.store,
-            pairs,
-            seed=self.config.seed,
-            determinant=self.config.evaluation.jacobian_determinant,
-        )
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:
@@ -136,6 +55,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
 def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Report on the evaluation split with the best parameters of a run.
 
+    Where the folder has no checkpoint and the config names a file of weights, those are evaluated.
+
     Args:
         config: See configs/default.py; the model must be the one of the run.
         workdir: The run's folder.
@@ -150,13 +71,17 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     experiment = Experiment(config, Path(workdir))
     structure = experiment.state_structure()
     layout = replicated(experiment.mesh)
-    params, record, step = checkpoints.load_params(workdir, structure.params, layout)
-    split = config.evaluation.split
-    _say(f'evaluating the parameters of step {step} on the {split} split')
-    manifest = experiment.manifest
+    split, manifest = config.evaluation.split, experiment.manifest
+    if config.weights and checkpoints.latest_step(workdir) is None:
+        params, step, record = experiment.read_weights(layout), None, {'train_seconds': 0.0, 'labelled_subjects': None}
+        _say(f'evaluating {config.weights} on the {split} split')
+    else:
+        params, record, step = checkpoints.load_params(workdir, structure.params, layout)
+        _say(f'evaluating the parameters of step {step} on the {split} split')
     about = {
         'config': experiment.resolved,
         'steps': step,
+        'weights': {'file': config.weights, 'sha256': file_hash(Path(config.weights))} if config.weights else None,
         'parameters': sum(leaf.size for leaf in jax.tree.leaves(structure.params)),
         'training_minutes': round(record['train_seconds'] / SECONDS_PER_MINUTE, 2),
         'data': {
@@ -218,7 +143,11 @@ class Trainer:
         layout = replicated(experiment.mesh)
         if checkpoints.latest_step(experiment.workdir) is None:
             write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
-            return experiment.create_state(layout)
+            state = experiment.create_state(layout)
+            if not experiment.config.weights:
+                return state
+            _say(f'starting from {experiment.config.weights}')
+            return state.replace(params=experiment.read_weights(layout))
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
@@ -350,14 +279,3 @@ class Trainer:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _resolved(config: ConfigDict) -> dict[str, Any]:
-    """Return the config as JSON types."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: convert(item) for name, item in value.items()}
-        return [convert(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return convert(config.to_dict())

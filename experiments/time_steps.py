@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.errors import run_command
+from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
 from autofuse_jax.methods import make_method
 from autofuse_jax.provenance import provenance
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
-from autofuse_jax.train import Experiment
 from autofuse_jax.train_step import compile_train_step
 from autofuse_jax.training_data import TrainingData
 from configs import cardiac_unsup, quickstart

@@ -83,7 +83,11 @@ def test_checkpoints_are_in_one_file():
     assert importers('orbax') == {'checkpoints.py'}
 
 
-@pytest.mark.parametrize('module', ['torch', 'tensorflow', 'keras', 'configs', 'tests', 'experiments'])
+def test_torch_is_in_one_file():
+    assert importers('torch') == {'porting/torch_files.py'}
+
+
+@pytest.mark.parametrize('module', ['tensorflow', 'keras', 'configs', 'tests', 'experiments'])
 def test_modules_that_the_package_must_not_import(module):
     assert importers(module) == set()
 

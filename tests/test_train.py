@@ -14,7 +14,8 @@ import pytest
 
 from autofuse_jax import checkpoints
 from autofuse_jax.errors import UserError
-from autofuse_jax.train import Experiment, Trainer, evaluate, train_and_evaluate
+from autofuse_jax.experiment import Experiment
+from autofuse_jax.train import Trainer, evaluate, train_and_evaluate
 from autofuse_jax.writers import read_rows
 from tests.tiny import tiny_arguments, tiny_config
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from autofuse_jax.errors import SHOWN_NAMES, UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods import Method, make_method
 from autofuse_jax.models.pair_network import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, TRANSPOSED
@@ -96,7 +96,7 @@ def check_shapes(
     Raises:
         UserError: Names or shapes differ; lists them.
     """
-    shapes = parameter_shapes(method, options)
+    shapes = flatten(parameter_structure(make_method(method, options, {})))
     called = called or {}
     differing = [
         f'{called.get(name, name)}: {_shape_of(params, name)}, expected {_shape_of(shapes, name)}'
@@ -113,11 +113,9 @@ def check_shapes(
         )
 
 
-def parameter_shapes(method: str, options: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shape and type of every parameter of a network by flat name, without making any."""
-    init = make_method(method, options, {}).init
-    structure = jax.eval_shape(lambda key: init(key, (SIZE_MULTIPLE,) * 3), jax.random.key(0))
-    return flatten(structure)
+def parameter_structure(method: Method) -> Any:
+    """Return shapes and types of a method's parameters as a tree, without making any."""
+    return jax.eval_shape(lambda key: method.init(key, (SIZE_MULTIPLE,) * 3), jax.random.key(0))
 
 
 def flatten(params: Any) -> dict[str, Any]:

@@ -94,8 +94,8 @@ def test_a_sampled_prediction_depends_on_the_key_alone(training, predict, batch)
     first, again, other = (sampling(*pair, quick_key(seed)).displacement for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     mean = predict(*pair, KEY).displacement
-    # The log-variance starts at -10: a deviation of 0.007 voxels of the half grid.
-    assert 1e-3 < np.abs(first - other).max() < 0.2 and 1e-3 < np.abs(first - mean).max() < 0.2
+    # After a few steps of training the deviation is still a fraction of a voxel.
+    assert 1e-3 < np.abs(first - other).max() < 0.5 and 1e-3 < np.abs(first - mean).max() < 0.5
 
 
 def test_gate_means(training, predict, batch):

@@ -1,0 +1,125 @@
+"""Everything that a config describes, opened and checked."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from autofuse_jax.config_checks import check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.data.augment import Augmentation
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.manifests import Manifest
+from autofuse_jax.data.opening import open_dataset
+from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluate import PairScorer
+from autofuse_jax.methods import Method, make_method
+from autofuse_jax.methods.base import Params
+from autofuse_jax.official_switches import with_official_switches
+from autofuse_jax.optimizers import make_optimizer, make_schedule
+from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.released import read_released
+from autofuse_jax.sharding import make_mesh
+from autofuse_jax.train_state import TrainState, create_train_state
+
+
+class Experiment:
+    """Everything that a config describes, opened and checked: data, method, optimiser, devices.
+
+    Args:
+        config: The config.
+        workdir: The run's folder; made if missing.
+
+    Raises:
+        UserError: The config or the data is wrong.
+        OSError: The folder cannot be written.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        config = with_official_switches(config)
+        validate(config)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.workdir = workdir
+        self.resolved = _resolved(config)
+        root = config.data.root or (workdir / 'phantom' if config.data.source == 'phantom' else '')
+        self.manifest: Manifest = open_dataset(config.data.source, root, config.data.phantom.to_dict())
+        self.grid = check_against_data(config, self.manifest)
+        self.phases = phases_of(config)
+        self.total_steps = self.phases[-1].end
+        self.mesh: Mesh = make_mesh(config.training.devices)
+        if config.training.batch_size % self.mesh.size:
+            raise UserError(
+                f'training.batch_size is {config.training.batch_size} on {self.mesh.size} devices',
+                expected='a multiple of the number of devices',
+                fix=f'set training.batch_size={self.mesh.size} or training.devices=1',
+            )
+        self.augmentation = Augmentation(**config.data.augmentation.to_dict())
+        self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
+        self.method: Method = make_method(
+            config.method, config.model.to_dict(), config.loss.to_dict(), config.inference.to_dict()
+        )
+        self.schedule = make_schedule(
+            config.optimizer.learning_rate,
+            schedule=config.optimizer.schedule,
+            warmup_steps=config.optimizer.warmup_steps,
+            total_steps=self.total_steps,
+        )
+        self.optimizer: optax.GradientTransformation = make_optimizer(
+            self.schedule, clip_norm=config.optimizer.clip_norm
+        )
+
+    def create_state(self, layout: jax.sharding.Sharding) -> TrainState:
+        """Return the state at step 0, built where it will live."""
+        key = jax.random.key(self.config.seed)
+        return jax.jit(self._create_state, out_shardings=layout)(key)
+
+    def state_structure(self) -> TrainState:
+        """Return shapes and types of the state without making it."""
+        return jax.eval_shape(self._create_state, jax.random.key(self.config.seed))
+
+    def _create_state(self, key: jax.Array) -> TrainState:
+        names = tuple(phase.name for phase in self.phases)
+        return create_train_state(self.method, self.optimizer, names, self.grid, key)
+
+    def read_weights(self, layout: jax.sharding.Sharding) -> Params:
+        """Return the parameters of the file that the config names, checked against the config's network.
+
+        Raises:
+            UserError: The file cannot be read, or its weights are not those of the network.
+        """
+        config = self.config
+        flat, description = read_released(Path(config.weights))
+        check_shapes(flat, config.method, config.model.to_dict())
+        for difference in differing_fields({'model': description.model}, {'model': self.resolved['model']}):
+            if not difference.endswith('absent') and ': absent' not in difference:
+                print(f'the weights were made with another option than the config: {difference}', file=sys.stderr)
+        return jax.device_put(unflatten(flat), layout)
+
+    def scorer(self, split: str) -> PairScorer:
+        """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
+        everyone = frozenset(subject.id for subject in self.manifest.subjects)
+        pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
+        return PairScorer(
+            self.method,
+            self.manifest,
+            self.store,
+            pairs,
+            seed=self.config.seed,
+            determinant=self.config.evaluation.jacobian_determinant,
+        )
+
+
+def _resolved(config: ConfigDict) -> dict[str, Any]:
+    """Return the config as JSON types."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: convert(item) for name, item in value.items()}
+        return [convert(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return convert(config.to_dict())

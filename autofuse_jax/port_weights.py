@@ -1,0 +1,166 @@
+"""Move weights between this package and PyTorch implementations of the same networks.
+
+    python -m autofuse_jax.port_weights --from=model.pt --to=params.npz --architecture=autofuse_semi
+    python -m autofuse_jax.port_weights --from=params.npz --to=model.pt
+    python -m autofuse_jax.port_weights --from=runs/semi --to=params.npz --naming=ours
+
+--from is a PyTorch state dict (.pt, .pth), an npz with names of either kind, or the folder of a training run, of which
+the best parameters are taken. --to is .pt or .npz. An npz with our names gets a JSON beside it that says which network
+it belongs to: together they are the released format, which autofuse_jax.load_model and --config.weights read.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.methods import make_method
+from autofuse_jax.porting.architectures import ARCHITECTURES, with_buffers
+from autofuse_jax.porting.convert import check_shapes, flatten, from_official, parameter_structure, to_official
+from autofuse_jax.provenance import provenance
+from autofuse_jax.released import Description, json_beside, read_arrays, read_released, write_arrays, write_released
+
+TORCH_SUFFIXES = ('.pt', '.pth')
+NPZ_SUFFIX = '.npz'
+OURS, OFFICIAL = 'ours', 'official'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; default those of the process.
+
+    Returns:
+        Exit status: 0, or 2 after an error that the user can act on.
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m autofuse_jax.port_weights',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--from', dest='source', type=Path, required=True, help='.pt, .npz or the folder of a run')
+    parser.add_argument('--to', dest='target', type=Path, required=True, help='.pt or .npz')
+    parser.add_argument(
+        '--architecture',
+        help=f'one of {", ".join(ARCHITECTURES)}; default: recognised from the names of the tensors',
+    )
+    parser.add_argument(
+        '--naming',
+        choices=(OURS, OFFICIAL),
+        help='names in an npz that is written; default: the other kind than those that were read',
+    )
+    options = parser.parse_args(arguments)
+    return run_command(lambda: port(options.source, options.target, options.architecture, options.naming))
+
+
+def port(source: Path, target: Path, architecture: str | None = None, naming: str | None = None) -> None:
+    """Convert a file of weights.
+
+    Args:
+        source: State dict, npz or folder of a training run.
+        target: `.pt` or `.npz`.
+        architecture: Name of the architecture; None: recognised.
+        naming: 'ours' or 'official', of the names in an npz that is written; None: the other kind than in `source`.
+
+    Raises:
+        UserError: The source cannot be read, its tensors are not those of the architecture, or the target's suffix is
+            unknown.
+        OSError: The target cannot be written.
+    """
+    if target.suffix not in (*TORCH_SUFFIXES, NPZ_SUFFIX):
+        raise UserError(f'{target} has the suffix {target.suffix!r}', expected='.pt or .npz', fix='correct --to')
+    if target.suffix in TORCH_SUFFIXES and naming == OURS:
+        raise UserError('--naming=ours with a .pt file', expected='official names in .pt', fix='write an .npz instead')
+    params, description, read_as = _read(source, architecture)
+    if target.suffix in TORCH_SUFFIXES:
+        naming = OFFICIAL
+    elif naming is None:
+        naming = OURS if read_as == OFFICIAL else OFFICIAL
+    if naming == OURS:
+        if description is None:
+            raise UserError(
+                f'{source} has no description {json_beside(source).name} beside it, without which ours cannot be made',
+                fix='copy the JSON as well',
+            )
+        write_released(target, params, description)
+        written = f'{target} and {json_beside(target).name}'
+        named = f'{description.method} ({_listed(description.model)})'
+    else:
+        state, found = to_official(params, architecture)
+        if target.suffix in TORCH_SUFFIXES:
+            from autofuse_jax.porting.torch_files import write_state_dict
+
+            write_state_dict(target, with_buffers(state))
+        else:
+            write_arrays(target, state)
+        written, named = str(target), found.name
+    total = sum(array.size for array in params.values())
+    print(f'{named}: {len(params)} tensors, {total:,} parameters\nwritten: {written}')
+
+
+def _read(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarray], Description | None, str]:
+    """Return our parameters by flat name, what they are if that is known, and how they were named."""
+    if source.is_dir():
+        return *_read_run(source), OURS
+    if source.suffix in TORCH_SUFFIXES:
+        from autofuse_jax.porting.torch_files import read_state_dict
+
+        return *_convert(read_state_dict(source), source, architecture), OFFICIAL
+    if source.suffix != NPZ_SUFFIX:
+        raise UserError(
+            f'{source} is neither a .pt file, an .npz file nor a folder', fix='correct --from, or check that it exists'
+        )
+    arrays = read_arrays(source)
+    # Ours are paths in a tree, theirs have dots.
+    if not any('/' in name for name in arrays):
+        return *_convert(arrays, source, architecture), OFFICIAL
+    if not json_beside(source).is_file():
+        return arrays, None, OURS
+    params, description = read_released(source)
+    check_shapes(params, description.method, description.model)
+    return params, description, OURS
+
+
+def _convert(
+    state: Mapping[str, np.ndarray], source: Path, architecture: str | None
+) -> tuple[Mapping[str, np.ndarray], Description]:
+    params, found, options = from_official(state, architecture)
+    origin = {'ported_from': source.name, 'architecture': found.name, 'date': provenance()['date']}
+    return params, Description(found.method, options, origin=origin)
+
+
+def _read_run(workdir: Path) -> tuple[Mapping[str, np.ndarray], Description]:
+    # Only here is Orbax needed.
+    from autofuse_jax import checkpoints
+    from autofuse_jax.train import CONFIG_NAME
+
+    config_file = workdir / CONFIG_NAME
+    if not config_file.is_file():
+        raise UserError(
+            f'{workdir} has no {CONFIG_NAME}', expected='the folder of a training run', fix='correct --from'
+        )
+    config: dict[str, Any] = json.loads(config_file.read_text(encoding='utf-8'))
+    method = make_method(config['method'], config['model'], config['loss'], config['inference'])
+    layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    params, _, step = checkpoints.load_params(workdir, parameter_structure(method), layout)
+    made = provenance()
+    origin = {'run': workdir.name, 'step': step, 'date': made['date'], 'commit': made['commit']}
+    flat = {name: np.asarray(array) for name, array in flatten(jax.device_get(params)).items()}
+    return flat, Description(
+        config['method'], config['model'], inference=config['inference'], config=config, origin=origin
+    )
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ', '.join(f'{name}={value}' for name, value in options.items())
+
+
+if __name__ == '__main__':
+    sys.exit(main())
