@@ -22,18 +22,19 @@ FlatParams = dict[str, np.ndarray]
 
 
 def from_official(
-    state: Mapping[str, np.ndarray], architecture: str | None = None
+    state: Mapping[str, np.ndarray], architecture: str | None = None, dtype: type = np.float32
 ) -> tuple[FlatParams, Architecture, dict[str, Any]]:
     """Convert an official state dict to our parameters.
 
-    Names may carry the prefix of DataParallel; integer buffers are dropped; half precision is widened to float32.
+    Names may carry the prefix of DataParallel; integer buffers are dropped; half precision is widened.
 
     Args:
         state: Tensors by official name.
         architecture: Name of the architecture that it must be; None: recognised from the names.
+        dtype: Type of the result; default float32.
 
     Returns:
-        Our parameters by flat name as float32, the architecture, and the options of our network that they fit.
+        Our parameters by flat name, the architecture, and the options of our network that they fit.
 
     Raises:
         UserError: Tensors are missing, extra, of a wrong shape or type, or hold NaN or infinities.
@@ -51,7 +52,7 @@ def from_official(
                 f'{tensor.official} has shape {value.shape}',
                 expected=f'{len(axes)} axes, because it is a {tensor.layout}',
             )
-        params[tensor.ours] = _float32(value if axes is None else value.transpose(axes), tensor.official)
+        params[tensor.ours] = _real(value if axes is None else value.transpose(axes), tensor.official, dtype)
     options = found.read_options({name: tensor.shape for name, tensor in state.items()})
     official_names = {tensor.ours: tensor.official for tensor in found.tensors}
     check_shapes(params, found.method, options, official_names)
@@ -75,7 +76,7 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
     state = {}
     for tensor in found.tensors:
         value, axes = np.asarray(params[tensor.ours]), TO_OFFICIAL.get(tensor.layout)
-        state[tensor.official] = _float32(value if axes is None else value.transpose(axes), tensor.ours)
+        state[tensor.official] = _real(value if axes is None else value.transpose(axes), tensor.ours, np.float32)
     return state, found
 
 
@@ -132,12 +133,12 @@ def _shape_of(params: Mapping[str, Any], name: str) -> tuple[int, ...] | str:
     return tuple(params[name].shape) if name in params else 'absent'
 
 
-def _float32(value: np.ndarray, name: str) -> np.ndarray:
+def _real(value: np.ndarray, name: str, dtype: type) -> np.ndarray:
     if not (np.issubdtype(value.dtype, np.floating) or value.dtype.name == 'bfloat16'):
         raise UserError(
             f'{name} holds {value.dtype}', expected='real numbers', fix='check that the file is not damaged'
         )
-    value = np.ascontiguousarray(value, np.float32)
+    value = np.ascontiguousarray(value, dtype)
     if not np.isfinite(value).all():
         count = value.size - np.count_nonzero(np.isfinite(value))
         raise UserError(
