@@ -102,5 +102,5 @@ def _gather(volume: jax.Array, index: list[jax.Array]) -> jax.Array:
     """Read volume[i, j, k] with indices clipped into the grid, as one gather on a flattened array (fast on CPU)."""
     depth, height, width = volume.shape[:3]
     i, j, k = (jnp.clip(index[axis], 0, volume.shape[axis] - 1) for axis in range(3))
-    flat = volume.reshape(depth * height * width, -1)
+    flat = jnp.asarray(volume).reshape(depth * height * width, -1)
     return flat.at[(i * height + j) * width + k].get(mode='promise_in_bounds')

@@ -1,6 +1,7 @@
 """Reading and writing `.pt` files, the only file that imports torch."""
 
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,17 +35,18 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f'there is no file {path}', fix='correct the path')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        # A complete file is a zip archive; what is in a complete one and cannot be unpickled is more than tensors.
+        if not (isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path)):
+            raise UserError(
+                f'{path} cannot be read as a PyTorch file ({_first_line(error)})',
+                expected='a complete file that torch.save wrote',
+                fix='check that it was copied completely',
+            ) from error
         raise UserError(
             f'{path} holds more than tensors, such as a whole pickled module, which is never executed here',
             expected='a state dict: torch.save(model.state_dict(), path)',
             fix='load the module in the program it came from and save its state dict',
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f'{path} cannot be read as a PyTorch file ({_first_line(error)})',
-            expected='a complete file that torch.save wrote',
-            fix='check that it was copied completely',
         ) from error
     state = _find_state_dict(content, torch)
     if state is None:

@@ -1,28 +1,60 @@
-"""The convolutional AutoFuse against golden numbers of the official network (set G5), in float64."""
+"""AutoFuse and AutoFuse-Trans against golden numbers of the official networks (set G5), in float64."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.models.autofuse import AutoFuse
-from tests.golden.official_order import fill, official_order, sine_rule
+from autofuse_jax.methods import METHODS, make_method
+from autofuse_jax.porting import ARCHITECTURES, from_official
+from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
+from autofuse_jax.porting.names import SAME
+from tests.quick import quick_jit
 
 SHAPE = (32, 32, 16)
+SEMI = {'num_classes': 4, 'segmentation_feedback': 'argmax'}
+TRANS = SEMI | {'single_branch': 'convolutional', 'relative_bias': 'truncated'}
+
+
+def sine_rule(number, shape):
+    """The rule of the set: sin(0.37 t + 0.11 n), scaled by the fan-in or by 0.02."""
+    value = np.sin(0.37 * np.arange(np.prod(shape)) + 0.11 * number).reshape(shape)
+    return value / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.02 * value
+
+
+def official_shape(shape, layout):
+    if layout == SAME:
+        return shape
+    swapped = shape[::-1][:2] if layout != 'transposed convolution' else shape[-2:]
+    return (*swapped, *shape[:-2])
+
+
+def output_of(architecture_name, options):
+    architecture = ARCHITECTURES[architecture_name]
+    shapes = flatten(parameter_structure(make_method(architecture.method, options, {})))
+    state = {
+        tensor.official: sine_rule(number, official_shape(shapes[tensor.ours].shape, tensor.layout))
+        for number, tensor in enumerate(architecture.tensors)
+    }
+    params, _, found = from_official(state, dtype=np.float64)
+    assert found['num_classes'] == 4 and found['base_channels'] == options.get('base_channels', found['base_channels'])
+    network = METHODS[architecture.method].network(**options)
+    i, j, k = np.meshgrid(*(np.arange(size) for size in SHAPE), indexing='ij')
+    fixed = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k) * np.cos(0.25 * j)
+    moving = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k + 0.4) * np.cos(0.25 * j - 0.3)
+    with jax.enable_x64(True):
+        fixed, moving = (jnp.asarray(image, jnp.float64)[None, ..., None] for image in (fixed, moving))
+        return jax.device_get(quick_jit(network.apply)({'params': unflatten(params)}, fixed, moving))
 
 
 @pytest.fixture(scope='module')
 def output():
-    i, j, k = np.meshgrid(*(np.arange(size) for size in SHAPE), indexing='ij')
-    fixed = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k) * np.cos(0.25 * j)
-    moving = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k + 0.4) * np.cos(0.25 * j - 0.3)
-    model = AutoFuse(num_classes=4, segmentation_feedback='argmax')
-    with jax.enable_x64(True):
-        fixed, moving = (jnp.asarray(image, jnp.float64)[None, ..., None] for image in (fixed, moving))
-        shapes = jax.eval_shape(model.init, jax.random.key(0), fixed, moving)['params']
-        params = fill(shapes, sine_rule, segmentation=True, dtype=jnp.float64)
-        assert len(jax.tree.leaves(shapes)) == len(official_order(segmentation=True)) == 188
-        return jax.device_get(jax.jit(model.apply)({'params': params}, fixed, moving))
+    return output_of('autofuse_semi', SEMI)
+
+
+@pytest.fixture(scope='module')
+def trans_output():
+    return output_of('autofuse_trans_semi', TRANS)
 
 
 def test_flow(output):
@@ -46,3 +78,14 @@ def test_segmentations(output):
 
 def test_warped_image(output):
     np.testing.assert_allclose(output.warped.mean(), 0.48062468, atol=1e-7)
+
+
+def test_transformer(trans_output):
+    output = trans_output
+    np.testing.assert_allclose(output.displacement[0, 8, 8, 8], [-0.10021087, 0.26731554, 0.11629926], atol=1e-7)
+    np.testing.assert_allclose(np.abs(output.displacement).mean(), 0.12862812, atol=1e-7)
+    np.testing.assert_allclose(np.abs(output.velocity_mean).mean(), 0.13104101, atol=2e-8)
+    np.testing.assert_allclose(output.log_variance.mean(), -0.00355253, atol=5e-8)
+    expected = [0.24363272, 0.24757801, 0.25211717, 0.25667210]
+    np.testing.assert_allclose(output.fixed_segmentation[0, 8, 8, 8], expected, atol=2e-8)
+    np.testing.assert_allclose(output.warped.mean(), 0.48613707, atol=1e-7)

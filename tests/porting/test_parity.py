@@ -101,7 +101,8 @@ TRAINED = [
 def test_outputs_in_float64(training, name):
     reference, results = training(name)
     _, (_, output) = results[0]
-    errors = parity.output_errors(reference, output)
+    with jax.enable_x64(True):
+        errors = parity.output_errors(reference, output)
     for field, error in errors.items():
         # Relative to the largest value; what differs is the reference's rounding.
         assert error < 1e-5 * np.abs(reference.stored[field]).max(), (field, error)

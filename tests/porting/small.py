@@ -1,0 +1,58 @@
+"""Weights small enough for tests: networks of a few channels, random but the same every time."""
+
+import jax
+import numpy as np
+
+from autofuse_jax.methods import make_method
+from autofuse_jax.porting import ARCHITECTURES, to_official
+from autofuse_jax.porting.convert import flatten, parameter_structure
+
+# Options of the smallest network of each architecture.
+OPTIONS = {
+    'autofuse_unsup': {'base_channels': 2},
+    'autofuse_semi': {'base_channels': 2, 'num_classes': 3, 'segmentation_feedback': 'argmax'},
+    'autofuse_trans_unsup': {
+        'base_channels': 8,
+        'window': (5, 5, 5),
+        'relative_bias': 'truncated',
+        'single_branch': 'swin',
+    },
+    'autofuse_trans_semi': {
+        'base_channels': 8,
+        'num_classes': 3,
+        'segmentation_feedback': 'argmax',
+        'window': (5, 5, 5),
+        'relative_bias': 'truncated',
+        'single_branch': 'convolutional',
+    },
+}
+
+
+def params_of(method, options, seed=0):
+    """Random parameters by flat name."""
+    structure = flatten(parameter_structure(make_method(method, options, {})))
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(scale=0.1, size=leaf.shape).astype(np.float32) for name, leaf in structure.items()}
+
+
+def small_params(architecture, **others):
+    """Random parameters of the smallest network of an architecture."""
+    return params_of(ARCHITECTURES[architecture].method, OPTIONS[architecture] | others)
+
+
+def small_state(architecture, **others):
+    """The same as an official state dict."""
+    return to_official(small_params(architecture, **others))[0]
+
+
+def assert_same(one, other):
+    """Check that two sets of named arrays are equal bit for bit, in the same order."""
+    assert list(one) == list(other)
+    for name, array in one.items():
+        assert array.dtype == other[name].dtype, name
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def as_tree(params):
+    """Arrays on the device."""
+    return jax.tree.map(jax.numpy.asarray, params)
