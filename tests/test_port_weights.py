@@ -7,15 +7,13 @@ import pytest
 
 from autofuse_jax import checkpoints
 from autofuse_jax.files import write_json
-from autofuse_jax.methods import make_method
-from autofuse_jax.optimizers import make_optimizer
 from autofuse_jax.port_weights import main
 from autofuse_jax.porting import ARCHITECTURES
 from autofuse_jax.porting.convert import unflatten
 from autofuse_jax.porting.torch_files import read_state_dict, write_state_dict
 from autofuse_jax.released import read_arrays, read_released
 from autofuse_jax.train_state import TrainState
-from tests.porting.small import OPTIONS, as_tree, assert_same, small_params, small_state
+from tests.porting.small import OPTIONS, as_tree, assert_same, params_of, small_params, small_state
 
 torch = pytest.importorskip('torch')
 
@@ -67,9 +65,7 @@ def run(tmp_path_factory):
     config = {'method': 'autofuse', 'model': OPTIONS['autofuse_semi'], 'loss': {}, 'inference': {'symmetric': True}}
     write_json(workdir / 'config.json', config)
     tree = as_tree(unflatten(params))
-    state = TrainState(
-        np.int32(7), tree, {'registration': make_optimizer(lambda step: 1e-3).init(tree)}, np.zeros(2, np.uint32)
-    )
+    state = TrainState(np.int32(7), tree, {}, np.zeros(2, np.uint32))
     checkpoints.save_best(workdir, state, {})
     return workdir, params
 
@@ -90,10 +86,7 @@ def test_a_run_is_released(run, tmp_path):
 
 
 def test_a_network_that_pytorch_has_not_is_released_but_not_exported(tmp_path, capsys):
-    options = OPTIONS['autofuse_semi'] | {'large_kernel': False}
-    method = make_method('autofuse', options, {})
-    assert method.name == 'autofuse'
-    params = {name: array for name, array in small_params('autofuse_semi').items() if 'large_kernel' not in name}
+    params = params_of('autofuse', OPTIONS['autofuse_semi'] | {'large_kernel': False})
     np.savez(tmp_path / 'params.npz', **params)
     assert '70 missing (fusion_branch/gate_2/large_kernel/conv_1/bias' in fails(
         capsys, tmp_path / 'params.npz', tmp_path / 'model.pt'

@@ -110,4 +110,4 @@ def test_a_folder_is_refused_with_the_command_that_helps(tmp_path):
 
 def test_the_package_has_no_other_attributes():
     with pytest.raises(AttributeError, match='no_such_thing'):
-        autofuse_jax.no_such_thing
+        _ = autofuse_jax.no_such_thing

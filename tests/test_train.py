@@ -15,6 +15,9 @@ import pytest
 from autofuse_jax import checkpoints
 from autofuse_jax.errors import UserError
 from autofuse_jax.experiment import Experiment
+from autofuse_jax.port_weights import port
+from autofuse_jax.porting.convert import flatten
+from autofuse_jax.released import read_released
 from autofuse_jax.train import Trainer, evaluate, train_and_evaluate
 from autofuse_jax.writers import read_rows
 from tests.tiny import tiny_arguments, tiny_config
@@ -207,3 +210,59 @@ def test_hidden_labels_are_counted(phantom, tmp_path):
     config = tiny_config(phantom, data__labelled_subjects=1)
     trainer = Trainer(Experiment(config, tmp_path))
     assert len(trainer._data.labelled_ids) == 1
+
+
+@pytest.fixture(scope='session')
+def released(uninterrupted, tmp_path_factory) -> Path:
+    """The best parameters of the run in the released format."""
+    path = tmp_path_factory.mktemp('released') / 'params.npz'
+    port(uninterrupted, path, naming='ours')
+    return path
+
+
+def test_released_weights_are_evaluated_like_the_run_they_come_from(phantom, uninterrupted, released, tmp_path):
+    means = evaluate(tiny_config(phantom, weights=str(released)), tmp_path)
+    assert means == evaluate(tiny_config(phantom), uninterrupted)
+    record = json.loads((tmp_path / 'evaluation_test' / 'result.json').read_text())
+    assert record['weights']['file'] == str(released) and len(record['weights']['sha256']) == 64
+    assert record['steps'] is None and record['config']['weights'] == str(released)
+
+
+def test_official_weights_are_evaluated(phantom, uninterrupted, released, tmp_path):
+    """There and back through PyTorch's names; argmax feedback has the shapes of the official network."""
+    official, again = tmp_path / 'official.npz', tmp_path / 'again.npz'
+    port(released, official)
+    port(official, again)
+    assert evaluate(tiny_config(phantom, weights=str(again)), tmp_path / 'run') == evaluate(
+        tiny_config(phantom), uninterrupted
+    )
+
+
+def test_training_starts_from_released_weights(phantom, released, tmp_path):
+    config = tiny_config(phantom, weights=str(released))
+    trainer = Trainer(Experiment(config, tmp_path))
+    flat = flatten(jax.device_get(trainer._state.params))
+    params, _ = read_released(released)
+    assert flat.keys() == params.keys()
+    for name, array in params.items():
+        np.testing.assert_array_equal(flat[name], array)
+    assert int(trainer._state.step) == 0
+
+
+def test_weights_of_another_class_count_are_refused(phantom, released, tmp_path):
+    config = tiny_config(phantom, weights=str(released), model__num_classes=0)
+    with pytest.raises(UserError, match='segmentation_head/conv/bias'):
+        evaluate(config, tmp_path)
+
+
+def test_weights_made_with_another_option_are_mentioned(phantom, released, tmp_path, capsys):
+    config = tiny_config(phantom, weights=str(released), model__random_gate_bias=True)
+    layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    Experiment(config, tmp_path).read_weights(layout)
+    assert 'another option than the config: model.random_gate_bias: False -> True' in capsys.readouterr().err
+
+
+def test_official_behaviour_is_in_the_resolved_config(phantom, uninterrupted, tmp_path):
+    config = tiny_config(phantom, reproduce_official=True)
+    resolved = Experiment(config, tmp_path).resolved
+    assert resolved['loss']['label_warp'] == 'nearest' and resolved['inference']['sample_velocity']

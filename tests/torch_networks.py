@@ -5,7 +5,8 @@ It stands in for the networks.py that a user of the porting tools has: names, sh
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,6 @@ CONV_WIDTHS_OF_TRANS = (1, 2, 4, 8, 16, 8, 4, 2, 1)
 SWIN_WIDTHS = (1, 2, 4, 8, 4, 2, 1)
 WINDOW = 5
 INTEGRATION_STEPS = 7
-Gate = Callable[[int, Tensor], Tensor]
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv3d:
@@ -115,30 +115,49 @@ class RegistrationHead(nn.Module):
         return [self.mean_head(x), self.sigma_head(x)]
 
 
-class SegmentationHead(nn.Module):
-    """Class probabilities."""
+class Path(nn.Module):
+    """What the two kinds of U-Net share; `first` is the number of the first level whose features are exchanged."""
 
-    def __init__(self, width: int, num_classes: int):
+    first: int
+
+    def add_gates(self, widths: Sequence[int]) -> None:
+        """Make this the fusion path: a gate for each of seven levels, and the registration head."""
+        for n, width in enumerate(widths, self.first):
+            self.add_module(f'FG_{n}', FusionGate(width))
+        self.reghead = RegistrationHead(widths[-1])
+
+    def gate(self, n: int, x: Tensor, images: Sequence) -> Tensor:
+        """Pass the output of level n through its gate where there are features of the images."""
+        return self.get_submodule(f'FG_{n}')(x, *images[n - self.first]) if images else x
+
+    def forward(self, x: Tensor, images: Sequence = ()) -> tuple | list:
+        """Return the features of an image and its segmentation (or None); given such features, the velocity."""
+        outputs = self.features(x, images)
+        if images:
+            return self.reghead(outputs[-1])
+        segmentation = self.seghead(outputs[-1]).softmax(1) if hasattr(self, 'seghead') else None
+        return outputs[self.first - 1 :][:7], segmentation
+
+
+class ConvPath(Path):
+    """The convolutional U-Net: eight blocks, and with classes a ninth at full size that segments."""
+
+    first = 2
+
+    def __init__(self, inputs: int, widths: Sequence[int], num_classes: int = 0, fusion: bool = False):
         super().__init__()
-        self.seg_head = nn.Conv3d(width, num_classes, 1)
+        self.number = 9 if num_classes else 8
+        joined = (below + skip for below, skip in zip(widths[4:8], reversed(widths[:4]), strict=True))
+        inputs_of_blocks = (inputs, *widths[:4], *joined)
+        for n in range(1, self.number + 1):
+            self.add_module(f'conv_{n}', ConvBlock(inputs_of_blocks[n - 1], widths[n - 1]))
+        if num_classes:
+            self.seghead = nn.Sequential(OrderedDict(seg_head=nn.Conv3d(widths[8], num_classes, 1)))
+        if fusion:
+            self.add_gates(widths[1:8])
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.softmax(self.seg_head(x), 1)
-
-
-class ConvPath(nn.Module):
-    """The convolutional U-Net: eight blocks, or nine to come back to full size."""
-
-    def __init__(self, inputs: int, widths: Sequence[int]):
-        super().__init__()
-        skips = (widths[3], widths[2], widths[1], widths[0])
-        joined = (below + skip for below, skip in zip(widths[4:], skips, strict=False))
-        for n, (i, o) in enumerate(zip((inputs, *widths[:4], *joined), widths, strict=False), 1):
-            self.add_module(f'conv_{n}', ConvBlock(i, o))
-        self.number = len(widths)
-
-    def features(self, x: Tensor, gate: Gate | None = None) -> list[Tensor]:
-        """Return the outputs of all blocks; those after the first pass the gate, if there is one."""
+    def features(self, x: Tensor, images: Sequence) -> list[Tensor]:
+        """Return the outputs of all blocks; a gated one replaces its input, in the skip connections too."""
         outputs = []
         for n in range(1, self.number + 1):
             if n > 5:
@@ -146,24 +165,9 @@ class ConvPath(nn.Module):
             elif n > 1:
                 x = F.avg_pool3d(x, 2)
             x = self.get_submodule(f'conv_{n}')(x)
-            outputs.append(gate(n, x) if gate and n > 1 else x)
-            x = outputs[-1]
+            x = self.gate(n, x, images) if n > 1 else x
+            outputs.append(x)
         return outputs
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.features(x)[1:8]
-
-
-class SegmentingPath(ConvPath):
-    """The convolutional branch of one image that segments it too."""
-
-    def __init__(self, widths: Sequence[int], num_classes: int):
-        super().__init__(1, widths)
-        self.seghead = SegmentationHead(widths[-1], num_classes)
-
-    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        outputs = self.features(x)
-        return outputs[1:8], self.seghead(outputs[8])
 
 
 class WindowAttention(nn.Module):
@@ -186,7 +190,8 @@ class WindowAttention(nn.Module):
         """`x` is (batch * windows, tokens, width), `mask` (windows, tokens, tokens)."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        # In a smaller window this is not the index of that window: the official networks cut the one of the full window.
+        # A smaller window takes the first rows of the index of the full one, as the official networks do, and so not
+        # its own geometry.
         index = self.relative_position_index[:tokens, :tokens]
         scores = q * q.shape[-1] ** -0.5 @ k.mT + self.relative_position_bias_table[index].permute(2, 0, 1)
         if mask is not None:
@@ -219,18 +224,6 @@ def shift_mask(x: Tensor, window: Sequence[int], shift: Sequence[int]) -> Tensor
     return -100.0 * (parts != parts.mT).to(x.dtype)
 
 
-class Mlp(nn.Module):
-    """The two-layer perceptron of a transformer block."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.linear1 = nn.Linear(width, 4 * width)
-        self.linear2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear2(F.gelu(self.linear1(x)))
-
-
 class SwinBlock(nn.Module):
     """Attention in windows, which a shift moves by `shift` voxels, and a perceptron, both with residuals."""
 
@@ -240,7 +233,8 @@ class SwinBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = WindowAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width)
+        layers = {'linear1': nn.Linear(width, 4 * width), 'gelu': nn.GELU(), 'linear2': nn.Linear(4 * width, width)}
+        self.mlp = nn.Sequential(OrderedDict(layers))
 
     def attend(self, x: Tensor) -> Tensor:
         """Pad to whole windows, roll, attend, and undo both."""
@@ -274,33 +268,37 @@ class SwinStage(nn.Module):
 class ConvNorm(nn.Module):
     """A convolution under the given name and a layer norm over its channels."""
 
-    def __init__(self, **named: nn.Module):
+    def __init__(self, name: str, conv: nn.Module):
         super().__init__()
-        ((self.name, conv),) = named.items()
-        self.add_module(self.name, conv)
+        self.name = name
+        self.add_module(name, conv)
         self.norm = nn.LayerNorm(conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.get_submodule(self.name)(x).movedim(1, -1)).movedim(-1, 1)
 
 
-class SwinPath(nn.Module):
+class SwinPath(Path):
     """The Swin U-Net: seven stages, the first and the last at half size."""
 
-    def __init__(self, inputs: int, widths: Sequence[int], heads: Sequence[int]):
+    first = 1
+
+    def __init__(self, inputs: int, widths: Sequence[int], heads: Sequence[int], fusion: bool = False):
         super().__init__()
-        self.PatchEmbed = ConvNorm(proj=nn.Conv3d(inputs, widths[0], 2, 2))
+        self.PatchEmbed = ConvNorm('proj', nn.Conv3d(inputs, widths[0], 2, 2))
         for n in range(7):
             self.add_module(f'trans_{n + 1}', SwinStage(widths[n], heads[n]))
         for n in (1, 2, 3):
-            self.add_module(f'downsample_{n}', ConvNorm(down_conv=nn.Conv3d(widths[n - 1], widths[n], 2, 2)))
+            self.add_module(f'downsample_{n}', ConvNorm('down_conv', nn.Conv3d(widths[n - 1], widths[n], 2, 2)))
         for n in (4, 5, 6):
-            self.add_module(f'upsample_{n}', ConvNorm(up_conv=nn.ConvTranspose3d(widths[n - 1], widths[n], 2, 2)))
+            self.add_module(f'upsample_{n}', ConvNorm('up_conv', nn.ConvTranspose3d(widths[n - 1], widths[n], 2, 2)))
         for n in (5, 6, 7):
             self.add_module(f'backdim_{n}', nn.Conv3d(2 * widths[n - 1], widths[n - 1], 1))
+        if fusion:
+            self.add_gates(widths)
 
-    def features(self, x: Tensor, gate: Gate | None = None) -> list[Tensor]:
-        """Return the outputs of all stages; they pass the gate, if there is one."""
+    def features(self, x: Tensor, images: Sequence) -> list[Tensor]:
+        """Return the outputs of all stages; a gated one replaces its input, in the skip connections too."""
         outputs = []
         x = self.PatchEmbed(x)
         for n in range(1, 8):
@@ -309,46 +307,9 @@ class SwinPath(nn.Module):
                 x = self.get_submodule(f'backdim_{n}')(x)
             elif n > 1:
                 x = self.get_submodule(f'downsample_{n - 1}')(x)
-            x = self.get_submodule(f'trans_{n}')(x)
-            x = gate(n, x) if gate else x
+            x = self.gate(n, self.get_submodule(f'trans_{n}')(x), images)
             outputs.append(x)
         return outputs
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.features(x)
-
-
-class Fusion:
-    """What the two kinds of fusion path share: a gate after each of seven levels, and the registration head."""
-
-    def add_gates(self, first: int, widths: Sequence[int]) -> None:
-        """Number the gates as the blocks that they follow."""
-        self.first = first
-        for n, width in enumerate(widths, first):
-            self.add_module(f'FG_{n}', FusionGate(width))
-        self.reghead = RegistrationHead(widths[-1])
-
-    def forward(self, x: Tensor, fixed: list[Tensor], moving: list[Tensor]) -> list[Tensor]:
-        def gate(n: int, x: Tensor) -> Tensor:
-            return self.get_submodule(f'FG_{n}')(x, fixed[n - self.first], moving[n - self.first])
-
-        return self.reghead(self.features(x, gate)[-1])
-
-
-class ConvFusion(Fusion, ConvPath):
-    """The convolutional fusion path."""
-
-    def __init__(self, inputs: int, widths: Sequence[int]):
-        super().__init__(inputs, widths)
-        self.add_gates(2, widths[1:])
-
-
-class SwinFusion(Fusion, SwinPath):
-    """The Swin fusion path."""
-
-    def __init__(self, inputs: int, widths: Sequence[int], heads: Sequence[int]):
-        super().__init__(inputs, widths, heads)
-        self.add_gates(1, widths)
 
 
 def times(base: int, factors: Sequence[int]) -> list[int]:
@@ -356,71 +317,57 @@ def times(base: int, factors: Sequence[int]) -> list[int]:
     return [base * factor for factor in factors]
 
 
-def register(heads: list[Tensor], moving: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw a velocity; return its full-size flow and the warped image."""
-    mean, log_variance = heads
-    velocity = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-    flow = double_size(2 * integrate(velocity))
-    return flow, warp(moving, flow)
-
-
-class Unsupervised(nn.Module):
-    """Forward pass of the unsupervised networks."""
+class Network(nn.Module):
+    """Forward pass of all four networks."""
 
     def forward(self, fixed: Tensor, moving: Tensor) -> tuple:
-        """Return the flow, [mean, log-variance] of the velocity and the warped moving image."""
-        features = [self.SinglePath(image) for image in (fixed, moving)]
-        heads = self.FusionPath(torch.cat([fixed, moving], 1), *features)
-        flow, warped = register(heads, moving)
-        return flow, heads, warped
-
-
-class SemiSupervised(nn.Module):
-    """Forward pass of the semi-supervised networks."""
-
-    def forward(self, fixed: Tensor, moving: Tensor) -> tuple:
-        """Return what the unsupervised networks do, and the segmentations of both images."""
-        (fixed_features, fixed_seg), (moving_features, moving_seg) = self.SinglePath(fixed), self.SinglePath(moving)
+        """Return the flow, [mean, log-variance] of the velocity, the warped image and any segmentations."""
+        images = [fixed, moving]
+        # One path with one set of weights sees the fixed image first and then the moving one.
+        features, segmentations = zip(*(self.SinglePath(image) for image in images), strict=True)
+        segmentations = [s for s in segmentations if s is not None]
         # The most likely class comes in as one number, which stops the gradient.
-        labels = [seg.argmax(1, keepdim=True).to(seg.dtype) / seg.shape[1] for seg in (fixed_seg, moving_seg)]
-        heads = self.FusionPath(torch.cat([fixed, moving, *labels], 1), fixed_features, moving_features)
-        flow, warped = register(heads, moving)
-        return flow, heads, warped, fixed_seg, moving_seg
+        labels = [s.argmax(1, keepdim=True).to(s.dtype) / s.shape[1] for s in segmentations]
+        mean, log_variance = self.FusionPath(torch.cat(images + labels, 1), list(zip(*features, strict=True)))
+        # Drawn in evaluation as well; tests replace torch.randn_like.
+        velocity = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        flow = double_size(2 * integrate(velocity))
+        return flow, [mean, log_variance], warp(moving, flow), *segmentations
 
 
-class AutoFuse(Unsupervised):
+class AutoFuse(Network):
     """The unsupervised convolutional network."""
 
     def __init__(self, channel_num: int = 16):
         super().__init__()
-        self.SinglePath = ConvPath(1, times(channel_num, CONV_WIDTHS[:8]))
-        self.FusionPath = ConvFusion(2, times(2 * channel_num, CONV_WIDTHS[:8]))
+        self.SinglePath = ConvPath(1, times(channel_num, CONV_WIDTHS))
+        self.FusionPath = ConvPath(2, times(2 * channel_num, CONV_WIDTHS), fusion=True)
 
 
-class AutoFuseSemi(SemiSupervised):
+class AutoFuseSemi(Network):
     """The semi-supervised convolutional network."""
 
     def __init__(self, channel_num: int = 16, num_classes: int = 4):
         super().__init__()
-        self.SinglePath = SegmentingPath(times(channel_num, CONV_WIDTHS), num_classes)
-        self.FusionPath = ConvFusion(4, times(2 * channel_num, CONV_WIDTHS[:8]))
+        self.SinglePath = ConvPath(1, times(channel_num, CONV_WIDTHS), num_classes)
+        self.FusionPath = ConvPath(4, times(2 * channel_num, CONV_WIDTHS), fusion=True)
 
 
-class AutoFuseTrans(Unsupervised):
+class AutoFuseTrans(Network):
     """The unsupervised network with Swin blocks in all branches; all have the same numbers of heads."""
 
     def __init__(self, channel_num: int = 32):
         super().__init__()
         heads = times(channel_num // 8, SWIN_WIDTHS)
         self.SinglePath = SwinPath(1, times(channel_num, SWIN_WIDTHS), heads)
-        self.FusionPath = SwinFusion(2, times(2 * channel_num, SWIN_WIDTHS), heads)
+        self.FusionPath = SwinPath(2, times(2 * channel_num, SWIN_WIDTHS), heads, fusion=True)
 
 
-class AutoFuseTransSemi(SemiSupervised):
+class AutoFuseTransSemi(Network):
     """The semi-supervised network with Swin blocks in the fusion branch, as it was released."""
 
     def __init__(self, channel_num: int = 32, num_classes: int = 4):
         super().__init__()
         heads = times(channel_num // 8, SWIN_WIDTHS)
-        self.SinglePath = SegmentingPath(times(channel_num // 2, CONV_WIDTHS_OF_TRANS), num_classes)
-        self.FusionPath = SwinFusion(4, times(2 * channel_num, SWIN_WIDTHS), heads)
+        self.SinglePath = ConvPath(1, times(channel_num // 2, CONV_WIDTHS_OF_TRANS), num_classes)
+        self.FusionPath = SwinPath(4, times(2 * channel_num, SWIN_WIDTHS), heads, fusion=True)

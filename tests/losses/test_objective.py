@@ -300,3 +300,61 @@ def test_unknown_consistency_grad():
     weights = ObjectiveWeights(consistency_grad='nothing')
     with pytest.raises(ValueError, match="consistency_grad is 'nothing', expected one of .*'flow_only'"):
         objective(make_variables(1), make_batch('both'), weights)
+
+
+# What the official code does, see autofuse_jax.official_switches.
+OFFICIAL = dataclasses.replace(
+    WEIGHTS,
+    jacobian_determinant='official',
+    consistency_grad='seg_only',
+    label_warp='nearest',
+    missing_labels='zeros',
+    ignore_absent=False,
+)
+
+
+def test_which_term_trains_what_in_the_official_code():
+    found = gradients(make_variables(1), make_batch('both'), OFFICIAL)
+    trained = dict(zip(TERMS, trained_by(found), strict=True))
+    assert trained['fusion_warped_labels'] == set()
+    assert trained['fusion_fixed_segmentation'] == {'fixed_segmentation'}
+    assert trained['fusion_warped_segmentation'] == {'displacement', 'moving_segmentation'}
+    assert trained['jacobian'] == {'displacement'}
+
+
+@pytest.mark.parametrize('flags', FLAGS)
+def test_which_terms_are_active_in_the_official_code(flags):
+    _, diagnostics = objective(make_variables(1), make_batch(flags), OFFICIAL)
+    assert tuple(bool(diagnostics[f'term/{name}'] != 0) for name in LABEL_TERMS) == ACTIVE[flags]
+
+
+def test_a_labelled_volume_without_foreground_counts_as_unlabelled_in_the_official_code():
+    batch = make_batch('both')
+    batch['fixed_labels'] = jnp.zeros_like(batch['fixed_labels'])
+    for weights, active in ((OFFICIAL, ACTIVE['moving']), (WEIGHTS, ACTIVE['both'])):
+        # Without foreground the Dice part is 0, the focal part is not.
+        _, diagnostics = objective(make_variables(1), batch, weights)
+        assert tuple(bool(diagnostics[f'term/{name}'] != 0) for name in LABEL_TERMS) == active
+
+
+def test_a_batch_with_one_labelled_sample_is_labelled_in_the_official_code():
+    """Its unlabelled sample is pulled towards background, which is why labels are flagged here."""
+    batch, variables = make_batch('both', 'none'), make_variables(2)
+    for weights, pulled in ((OFFICIAL, True), (WEIGHTS, False)):
+        gradient = gradients(variables, batch, weights)['fixed_segmentation'][TERMS.index('segmentation_fixed')]
+        assert bool(np.any(gradient[1] != 0)) == pulled
+
+
+def test_the_official_determinant_is_an_option_of_the_jacobian_term():
+    variables, batch = make_variables(1), make_batch('none')
+    weights = dataclasses.replace(WEIGHTS, jacobian_determinant='official')
+    _, diagnostics = objective(variables, batch, weights)
+    wanted = negative_jacobian_loss(variables['displacement'][0], determinant='official')
+    np.testing.assert_allclose(diagnostics['term/jacobian'], wanted, rtol=1e-5)
+    assert wanted != pytest.approx(float(negative_jacobian_loss(variables['displacement'][0])), rel=1e-3)
+
+
+@pytest.mark.parametrize('option', ['label_warp', 'missing_labels'])
+def test_unknown_options_are_named(option):
+    with pytest.raises(ValueError, match=f"{option} is 'other', expected one of"):
+        objective(make_variables(1), make_batch('both'), ObjectiveWeights(**{option: 'other'}))

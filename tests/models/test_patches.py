@@ -1,7 +1,5 @@
 """Merging and expanding patches against XLA's strided convolution, and how the layers start."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,10 +105,3 @@ def test_types(layer):
     module, volume, *_, params = layer
     for dtype in (jnp.bfloat16, jnp.float32):
         assert jax.eval_shape(module.apply, {'params': params}, volume.astype(dtype)).dtype == dtype
-
-
-def test_merging_and_expanding_keep_samples_apart():
-    kernel = random_array((2, 2, 2, 3, 3), 7)
-    for function, size in itertools.product((merge_patches, expand_patches), [(2, 4, 2)]):
-        pair = random_array((2, *size, 3), 8)
-        np.testing.assert_allclose(function(pair[1:], kernel), function(pair, kernel)[1:], atol=1e-6)

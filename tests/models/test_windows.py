@@ -36,14 +36,11 @@ def places(size):
 
 def tokens_of(windows):
     """For each window, the places of its tokens in the padded volume before it was rolled."""
-    return [
-        [
-            tuple((w * length + t + shift) % whole for w, length, t, shift, whole in zip(*each, strict=True))
-            for token in places(windows.window)
-            for each in [(window, windows.window, token, windows.shift, windows.padded)]
-        ]
-        for window in places(windows.count)
-    ]
+
+    def before_the_roll(window, token):
+        return tuple((np.multiply(window, windows.window) + token + windows.shift) % windows.padded)
+
+    return [[before_the_roll(window, token) for token in places(windows.window)] for window in places(windows.count)]
 
 
 def random_volume(windows):
