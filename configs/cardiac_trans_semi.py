@@ -3,8 +3,8 @@
     python -m autofuse_jax.main --config=configs/cardiac_trans_semi.py --config.data.root=DIR
 
 Made for an accelerator. The paper reports 86.2 % DSC and 0.047 % NJD on its test set. It describes Swin stages in every
-branch; the released network, and this config, have convolutional single branches. For the form of the paper, of whose
-segmenting Swin branch there is no code, add --config.model.single_branch=swin.
+branch; the released network, and this config, have convolutional single branches. For the form of the paper add
+--config.model.single_branch=swin.
 """
 
 import ml_collections

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.models.autofuse import SingleBranch
 from autofuse_jax.models.conv3d import Conv3d
+from autofuse_jax.models.conv_blocks import ConvBlock
 from autofuse_jax.models.fusion_gate import FusionGate
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import Features, PairNetwork
@@ -39,7 +40,7 @@ class SwinBranch(nn.Module):
         window: (d, h, w) of a window.
         relative_bias: See `SwinBlock`.
         remat: Which stages are recomputed in the reverse pass: 'none', 'full_resolution' (the two stages on the finest
-            grid) or 'all'.
+            grid, and what is at full resolution) or 'all'.
     """
 
     width: int
@@ -81,15 +82,12 @@ class SwinBranch(nn.Module):
 class SwinSingleBranch(SwinBranch):
     """Swin U on one image; it provides features for the gates and, with classes, a segmentation.
 
-    The published code has no segmenting Swin branch. Ours is a reconstruction after Swin-Unet, which the paper follows
-    for its patch expanding: one more patch expanding brings the last stage to full resolution, where a 1 x 1 x 1
-    convolution and a softmax classify each voxel.
+    Swin stages begin at half resolution. For the segmentation one more patch expanding brings the last stage to full
+    resolution, where it is joined with a convolutional block on the image; a second block and a 1 x 1 x 1 convolution
+    follow. The paper does not say how its Swin branch segments; this is the form of an early release of its code.
 
     Attributes:
         num_classes: C, background included; 0 means no segmentation.
-
-    Reference:
-        Cao et al., Swin-Unet: Unet-like pure transformer for medical image segmentation, ECCV Workshops 2022.
     """
 
     num_classes: int = 0
@@ -100,8 +98,11 @@ class SwinSingleBranch(SwinBranch):
         features = self.run_stages(image, lambda number, output: output)
         segmentation = None
         if self.num_classes:
+            block = nn.remat(ConvBlock) if self.remat != 'none' else ConvBlock
+            skip = block(self.width // 2, name='conv_1')(image)
             expanded = PatchExpanding(self.width // 2, name='expanding_8')(features[-1])
-            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(expanded)
+            joined = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
+            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(joined)
         return features, segmentation
 
 

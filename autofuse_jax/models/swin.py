@@ -16,6 +16,7 @@ from autofuse_jax.models.windows import (
     partition,
     relative_index_in_part,
     shift_mask,
+    shift_regions,
     unpartition,
 )
 
@@ -85,11 +86,11 @@ class WindowAttention(nn.Module):
         logits = jnp.einsum('nhqc,nhkc->nhqk', query, key).astype(wide)
         index = relative_index_in_part(windows.window, self.window, self.relative_bias)
         logits = logits + table[index.reshape(-1)].reshape(tokens, tokens, -1).transpose(2, 0, 1).astype(wide)
-        mask = shift_mask(windows)
-        if mask is not None:
+        regions = shift_regions(windows)
+        if regions is not None:
             # Windows of one volume lie next to each other along the first axis.
-            by_volume = logits.reshape(-1, len(mask), self.num_heads, tokens, tokens)
-            logits = (by_volume + jnp.asarray(mask, wide)[:, None]).reshape(logits.shape)
+            by_volume = logits.reshape(-1, len(regions), self.num_heads, tokens, tokens)
+            logits = (by_volume + shift_mask(regions, wide)[:, None]).reshape(logits.shape)
         weights = jax.nn.softmax(logits, axis=-1).astype(qkv.dtype)
         mixed = jnp.einsum('nhqk,nhkc->nhqc', weights, value)
         return mixed.transpose(0, 2, 1, 3).reshape(count, tokens, -1)

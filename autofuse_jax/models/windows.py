@@ -101,17 +101,18 @@ def unpartition(tokens: jax.Array, windows: Windows) -> jax.Array:
     return volume[:, : size[0], : size[1], : size[2]]
 
 
-def shift_mask(windows: Windows) -> np.ndarray | None:
-    """Return what is added to attention logits so that tokens brought together by the roll do not see each other.
+def shift_regions(windows: Windows) -> np.ndarray | None:
+    """Return the region of each token of each window; tokens of different regions must not see each other.
 
-    Along each shifted axis the padded, rolled volume has three regions: up to the last window, up to the part that
-    came round from the near end, and that part. Padded tokens are not masked, as in the published networks.
+    The roll brings together what was at opposite ends. Along each shifted axis the padded, rolled volume has three
+    regions: up to the last window, up to the part that came round from the near end, and that part. Padded tokens are
+    no region of their own, as in the published networks.
 
     Args:
         windows: How the volume is cut.
 
     Returns:
-        (number of windows, tokens, tokens) float32 of 0 and -100; None where nothing is shifted.
+        (number of windows, tokens) int32; None where nothing is shifted.
     """
     if not any(windows.shift):
         return None
@@ -123,8 +124,23 @@ def shift_mask(windows: Windows) -> np.ndarray | None:
             along[-shift:] = 2
         region = 3 * region + along.reshape([-1 if a == axis else 1 for a in range(3)])
     (nd, nh, nw), (d, h, w) = windows.count, windows.window
-    tokens = region.reshape(nd, d, nh, h, nw, w).transpose(0, 2, 4, 1, 3, 5).reshape(nd * nh * nw, d * h * w)
-    return np.where(tokens[:, :, None] == tokens[:, None, :], 0.0, MASKED_LOGIT).astype(np.float32)
+    return region.reshape(nd, d, nh, h, nw, w).transpose(0, 2, 4, 1, 3, 5).reshape(nd * nh * nw, d * h * w)
+
+
+def shift_mask(regions: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Return what is added to attention logits: 0 within a region, -100 between two.
+
+    Args:
+        regions: (windows, tokens), from `shift_regions`.
+        dtype: Type of the logits.
+
+    Returns:
+        (windows, tokens, tokens).
+    """
+    # The mask of a large volume is hundreds of megabytes: it is made where it is used and never a constant of the
+    # compiled program, which is what the barrier is for.
+    regions = jax.lax.optimization_barrier(jnp.asarray(regions))
+    return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, MASKED_LOGIT).astype(dtype)
 
 
 def relative_index(window: Size) -> np.ndarray:

@@ -104,7 +104,7 @@ ARCHITECTURES = {
         Architecture(
             'autofuse_trans_unsup',
             'autofuse_trans',
-            (*swin_single_branch(), *swin_fusion_branch()),
+            (*swin_single_branch(segmentation=False), *swin_fusion_branch()),
             _autofuse_trans_options,
         ),
         Architecture(
@@ -112,6 +112,13 @@ ARCHITECTURES = {
             'autofuse_trans',
             (*convolutional_single_branch(segmentation=True), *swin_fusion_branch()),
             _autofuse_trans_semi_options,
+        ),
+        # As the paper describes it, and as an early release of its code has it.
+        Architecture(
+            'autofuse_trans_semi_swin',
+            'autofuse_trans',
+            (*swin_single_branch(segmentation=True), *swin_fusion_branch()),
+            lambda shapes: _autofuse_trans_semi_options(shapes) | {'single_branch': 'swin'},
         ),
     )
 }

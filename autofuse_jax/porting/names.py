@@ -38,7 +38,7 @@ def convolutional_single_branch(*, segmentation: bool) -> list[Tensor]:
     for number in range(1, 10 if segmentation else 9):
         tensors += _conv_block(f'SinglePath.conv_{number}', f'single_branch/conv_{number}')
     if segmentation:
-        tensors += _layer('SinglePath.seghead.seg_head', 'single_branch/segmentation_head/conv', CONVOLUTION)
+        tensors += _segmentation_head()
     return tensors
 
 
@@ -50,14 +50,36 @@ def convolutional_fusion_branch() -> list[Tensor]:
     return [*tensors, *_gates(range(2, 9)), *_registration_head()]
 
 
-def swin_single_branch() -> list[Tensor]:
+def swin_single_branch(*, segmentation: bool) -> list[Tensor]:
     """Return the tensors of the Swin single branch."""
-    return list(_swin_stages('SinglePath', 'single_branch'))
+    official, ours = 'SinglePath', 'single_branch'
+    tensors = [
+        *_layer(f'{official}.PatchEmbed.proj', f'{ours}/patch_embedding', CONVOLUTION),
+        *_norm(f'{official}.PatchEmbed.norm', f'{ours}/patch_embedding/norm'),
+        *_swin_stages(official, ours),
+    ]
+    if segmentation:
+        for number in (1, 8):
+            tensors += _conv_block(f'{official}.conv_{number}', f'{ours}/conv_{number}')
+    tensors += _changes_of_resolution(official, ours)
+    if segmentation:
+        tensors += _layer(f'{official}.ReverseEmbed.proj', f'{ours}/expanding_8', TRANSPOSED)
+        tensors += _norm(f'{official}.ReverseEmbed.norm', f'{ours}/expanding_8/norm')
+        tensors += _segmentation_head()
+    return tensors
 
 
 def swin_fusion_branch() -> list[Tensor]:
     """Return the tensors of the Swin fusion branch."""
-    return [*_swin_stages('FusionPath', 'fusion_branch'), *_gates(SWIN_STAGES), *_registration_head()]
+    official, ours = 'FusionPath', 'fusion_branch'
+    return [
+        *_layer(f'{official}.PatchEmbed.proj', f'{ours}/patch_embedding', CONVOLUTION),
+        *_norm(f'{official}.PatchEmbed.norm', f'{ours}/patch_embedding/norm'),
+        *_swin_stages(official, ours),
+        *_changes_of_resolution(official, ours),
+        *_gates(SWIN_STAGES),
+        *_registration_head(),
+    ]
 
 
 def _layer(official: str, ours: str, layout: str) -> list[Tensor]:
@@ -85,19 +107,24 @@ def _gates(numbers: range) -> Iterator[Tensor]:
             yield from _layer(f'{official}.ELK.{theirs}', f'{ours}/large_kernel/{name}', CONVOLUTION)
 
 
+def _segmentation_head() -> list[Tensor]:
+    return _layer('SinglePath.seghead.seg_head', 'single_branch/segmentation_head/conv', CONVOLUTION)
+
+
 def _registration_head() -> Iterator[Tensor]:
     for theirs, name in HEAD_LAYERS.items():
         yield from _layer(f'FusionPath.reghead.{theirs}', f'fusion_branch/registration_head/{name}', CONVOLUTION)
 
 
 def _swin_stages(official: str, ours: str) -> Iterator[Tensor]:
-    yield from _layer(f'{official}.PatchEmbed.proj', f'{ours}/patch_embedding', CONVOLUTION)
-    yield from _norm(f'{official}.PatchEmbed.norm', f'{ours}/patch_embedding/norm')
     for stage in SWIN_STAGES:
         for block in SWIN_BLOCKS:
             yield from _swin_block(
                 f'{official}.trans_{stage}.blocks.{block}', f'{ours}/stage_{stage}/block_{block + 1}'
             )
+
+
+def _changes_of_resolution(official: str, ours: str) -> Iterator[Tensor]:
     # Theirs are numbered after the stage before, ours after the stage behind.
     for stage in (2, 3, 4):
         theirs, name = f'{official}.downsample_{stage - 1}', f'{ours}/merging_{stage}'
