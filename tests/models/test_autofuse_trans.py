@@ -57,8 +57,9 @@ def count(tree):
 # Numbers of the official modules: 40,575,750 unsupervised; with a convolutional single branch and argmax feedback
 # 42,975,466 for 4 classes and 42,975,738 for 20. The others follow by hand:
 #   segmenting Swin branch of 4 classes: the expanding layer from 32 to 16 channels has 8 * 32 * 16 weights, 16 biases
-#     and 2 * 16 parameters of the norm, the head 16 * 4 + 4; each channel fed back adds 8 * 64 weights to the patch
-#     embedding: 4,144 + 68 + 2 * 512 = 5,236 with argmax, 4,144 + 68 + 8 * 512 = 8,308 with softmax;
+#     and 2 * 16 parameters of the norm, 4,144; the blocks at full resolution 27 * (1 + 16) * 16 + 2 * 16 = 7,376 and
+#     27 * (32 + 16) * 16 + 2 * 16 = 20,768; the head 16 * 4 + 4 = 68; together 32,356. Each channel fed back adds
+#     8 * 64 = 512 weights to the patch embedding: 2 channels with argmax, 8 with softmax;
 #   unsupervised with a convolutional branch: less the head, 68, the embedding of two channels, 1,024, and block 9,
 #     27 * (48 * 16 + 16 * 16) + 2 * 16 = 27,680;
 #   displacement: less the log-variance layer, 27 * 64 * 3 + 3 = 5,187;
@@ -73,8 +74,8 @@ def count(tree):
         ({}, 40_575_750),
         ({'num_classes': 4, 'segmentation_feedback': 'argmax', 'single_branch': 'convolutional'}, 42_975_466),
         ({'num_classes': 20, 'segmentation_feedback': 'argmax', 'single_branch': 'convolutional'}, 42_975_738),
-        ({'num_classes': 4, 'segmentation_feedback': 'argmax'}, 40_575_750 + 5_236),
-        ({'num_classes': 4}, 40_575_750 + 8_308),
+        ({'num_classes': 4, 'segmentation_feedback': 'argmax'}, 40_575_750 + 32_356 + 2 * 512),
+        ({'num_classes': 4}, 40_575_750 + 32_356 + 8 * 512),
         ({'single_branch': 'convolutional'}, 42_975_466 - 68 - 1_024 - 27_680),
         ({'output': 'displacement'}, 40_575_750 - 5_187),
         ({'large_kernel': False}, 40_575_750 - 9_990_272),
@@ -95,7 +96,7 @@ def test_names_are_kept():
     layers |= {f'merging_{number}' for number in (2, 3, 4)}
     layers |= {f'{name}_{number}' for name in ('expanding', 'projection') for number in (5, 6, 7)}
     assert set(unsupervised['single_branch']) == layers
-    assert set(semi['single_branch']) == layers | {'expanding_8', 'segmentation_head'}
+    assert set(semi['single_branch']) == layers | {'conv_1', 'expanding_8', 'conv_8', 'segmentation_head'}
     assert set(semi['fusion_branch']) == set(unsupervised['fusion_branch']) == layers | {*GATES, 'registration_head'}
     assert set(semi['fusion_branch']['gate_1']) == {'single', 'gate_fusion', 'gate_single', 'large_kernel'}
     assert set(unsupervised['fusion_branch']['gate_1']) == {'single', 'gate_fusion', 'gate_single'}
@@ -292,12 +293,12 @@ def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradien
 @pytest.mark.parametrize(
     ('single_branch', 'remat', 'recomputed'),
     [
-        # Two blocks in each of two stages in each branch; all 7 * 2 * 2 blocks and 7 gates.
-        ('swin', 'full_resolution', 8),
-        ('swin', 'all', 35),
+        # Two blocks in each of two stages in each branch, and two convolutional ones; all 7 * 2 * 2, those and 7 gates.
+        ('swin', 'full_resolution', 2 * 2 * 2 + 2),
+        ('swin', 'all', 7 * 2 * 2 + 2 + 7),
         # Convolutional blocks 1 and 9 instead of two of the stages; 9 of them, 7 * 2 Swin blocks and 7 gates.
-        ('convolutional', 'full_resolution', 6),
-        ('convolutional', 'all', 30),
+        ('convolutional', 'full_resolution', 2 + 2 * 2),
+        ('convolutional', 'all', 9 + 7 * 2 + 7),
     ],
 )
 def test_which_blocks_are_recomputed(single_branch, remat, recomputed):

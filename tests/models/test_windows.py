@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from autofuse_jax.models.windows import (
     relative_index,
     relative_index_in_part,
     shift_mask,
+    shift_regions,
     unpartition,
 )
 
@@ -45,6 +47,10 @@ def tokens_of(windows):
 
 def random_volume(windows):
     return np.random.default_rng(0).normal(size=(2, *windows.size, 3)).astype(np.float32)
+
+
+def mask_of(windows, dtype=jnp.float32):
+    return shift_mask(shift_regions(windows), dtype)
 
 
 def rows_by_offset(window):
@@ -94,27 +100,39 @@ def test_tokens_see_each_other_if_the_roll_has_not_brought_them_together(windows
         ]
         for window in tokens_of(windows)
     ]
-    mask = shift_mask(windows)
-    assert mask.dtype == np.float32
-    np.testing.assert_array_equal(mask, wanted)
-    # In each case something is hidden, and nothing from itself.
-    assert mask.min() == -100 and not np.diagonal(mask, axis1=1, axis2=2).any()
+    np.testing.assert_array_equal(mask_of(windows), wanted)
+    # In each case something is hidden.
+    assert np.min(wanted) == -100
 
 
 def test_mask_by_hand():
     # Along the axis of 4, windows hold the voxels (1, 2) and (3, 0).
     apart = np.array([[0, -100], [-100, 0]])
-    np.testing.assert_array_equal(shift_mask(Windows((4, 1, 1), (2, 1, 1), (1, 0, 0))), [np.zeros((2, 2)), apart])
+    np.testing.assert_array_equal(mask_of(Windows((4, 1, 1), (2, 1, 1), (1, 0, 0))), [np.zeros((2, 2)), apart])
 
 
 def test_padded_tokens_are_not_masked():
     padded, whole = (Windows((size, 2, 2), (2, 2, 2), (1, 1, 0)) for size in (3, 4))
-    np.testing.assert_array_equal(shift_mask(padded), shift_mask(whole))
+    np.testing.assert_array_equal(mask_of(padded), mask_of(whole))
+
+
+def test_mask_has_the_type_of_the_logits():
+    for dtype in (jnp.bfloat16, jnp.float32):
+        assert mask_of(CASES['no multiples, shifted'], dtype).dtype == dtype
+
+
+def test_mask_is_no_constant_of_the_compiled_program():
+    # 64 windows of 27 tokens.
+    windows = Windows((12, 12, 12), (3, 3, 3), (1, 1, 1))
+    program = jax.jit(lambda logits: logits + mask_of(windows)).lower(jnp.zeros((64, 27, 27))).compile().as_text()
+    constants = [line for line in program.splitlines() if ' constant(' in line]
+    assert any('[64,27]' in line for line in constants)
+    assert not any('[64,27,27]' in line for line in constants)
 
 
 @pytest.mark.parametrize('size', [(4, 4, 4), (3, 5, 1)])
 def test_without_shift_there_is_no_mask(size):
-    assert shift_mask(Windows(size, (2, 2, 2), (0, 0, 0))) is None
+    assert shift_regions(Windows(size, (2, 2, 2), (0, 0, 0))) is None
 
 
 @pytest.mark.parametrize('window', [(1, 1, 1), (2, 3, 4), (5, 5, 5), (5, 6, 5)])
