@@ -7,7 +7,6 @@ their rounding; experiments/results/parity.json has every number.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from experiments import parity
@@ -53,20 +52,6 @@ def test_losses(forward):
     assert max(errors.values()) < 1e-5, errors
 
 
-def step_and_gradient(reference):
-    """A compiled Adam step in float64 that also returns the gradient."""
-    value_and_grad = jax.value_and_grad(parity.loss_function(reference, jnp.float64), has_aux=True)
-    optimizer = optax.adam(parity.LEARNING_RATE)
-
-    @quick_jit
-    def step(params, state):
-        (value, (_, output)), gradient = value_and_grad(params)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, value, gradient, output
-
-    return step, optimizer
-
-
 @pytest.fixture(scope='module')
 def training():
     """(reference, results of three steps) by name, in float64; each is made once."""
@@ -76,11 +61,11 @@ def training():
         if name not in made:
             reference, results = reference_of(name), []
             with jax.enable_x64(True):
-                step, optimizer = step_and_gradient(reference)
+                step = quick_jit(parity.adam_step(reference, jnp.float64))
                 params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), reference.params)
-                state = optimizer.init(params)
+                state = parity.OPTIMIZER.init(params)
                 for _ in range(parity.ADAM_STEPS):
-                    params, state, value, gradient, output = step(params, state)
+                    params, state, (value, _, output, gradient) = step(params, state)
                     results.append((float(value), jax.device_get((gradient, output))))
             made[name] = reference, results
         return made[name]
