@@ -111,7 +111,7 @@ def restore(
 
 
 def load_params(
-    workdir: str | os.PathLike, structure: Any, layout: jax.sharding.Sharding
+    workdir: str | os.PathLike, structure: Any, layout: jax.sharding.Sharding, kind: str | None = None
 ) -> tuple[Any, dict[str, Any], int]:
     """Load the parameters of the best checkpoint, or of the latest where nothing was validated yet.
 
@@ -119,6 +119,7 @@ def load_params(
         workdir: The run's folder.
         structure: Shapes and types of the parameters, from `jax.eval_shape`.
         layout: Where the arrays go.
+        kind: 'best' or 'latest'; default as above.
 
     Returns:
         The parameters, the record saved with them, and the step.
@@ -126,7 +127,8 @@ def load_params(
     Raises:
         UserError: There is no checkpoint, it is damaged, or it belongs to another architecture.
     """
-    kind = BEST if latest_step(workdir, BEST) is not None else LATEST
+    if kind is None:
+        kind = BEST if latest_step(workdir, BEST) is not None else LATEST
     arrays, record, step = _load(workdir, kind, {PARAMS: structure}, layout)
     return arrays[PARAMS], record, step
 

@@ -5,8 +5,9 @@
     python -m autofuse_jax.port_weights --from=runs/semi --to=params.npz --naming=ours
 
 --from is a PyTorch state dict (.pt, .pth), an npz with names of either kind, or the folder of a training run, of which
-the best parameters are taken. --to is .pt or .npz. An npz with our names gets a JSON beside it that says which network
-it belongs to: together they are the released format, which autofuse_jax.load_model and --config.weights read.
+the best parameters are taken (the latest of RUN/checkpoints/latest). --to is .pt or .npz. An npz with our names gets a
+JSON beside it that says which network it belongs to: together they are the released format, which
+autofuse_jax.load_model and --config.weights read.
 """
 
 import argparse
@@ -136,20 +137,21 @@ def _convert(
     return params, Description(found.method, options, origin=origin)
 
 
-def _read_run(workdir: Path) -> tuple[Mapping[str, np.ndarray], Description]:
+def _read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
     # Only here is Orbax needed.
     from autofuse_jax import checkpoints
     from autofuse_jax.train import CONFIG_NAME
 
-    config_file = workdir / CONFIG_NAME
-    if not config_file.is_file():
-        raise UserError(
-            f'{workdir} has no {CONFIG_NAME}', expected='the folder of a training run', fix='correct --from'
-        )
-    config: dict[str, Any] = json.loads(config_file.read_text(encoding='utf-8'))
+    # A checkpoint inside the run may be named, too: RUN/checkpoints/latest.
+    workdir = next((folder for folder in (source, *source.parents) if (folder / CONFIG_NAME).is_file()), None)
+    if workdir is None:
+        raise UserError(f'{source} has no {CONFIG_NAME}', expected='the folder of a training run', fix='correct --from')
+    inside = source.relative_to(workdir).parts
+    kind = next((name for name in (checkpoints.BEST, checkpoints.LATEST) if name in inside), None)
+    config: dict[str, Any] = json.loads((workdir / CONFIG_NAME).read_text(encoding='utf-8'))
     method = make_method(config['method'], config['model'], config['loss'], config['inference'])
     layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    params, _, step = checkpoints.load_params(workdir, parameter_structure(method), layout)
+    params, _, step = checkpoints.load_params(workdir, parameter_structure(method), layout, kind)
     made = provenance()
     origin = {'run': workdir.name, 'step': step, 'date': made['date'], 'commit': made['commit']}
     flat = {name: np.asarray(array) for name, array in flatten(jax.device_get(params)).items()}

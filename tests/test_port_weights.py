@@ -76,6 +76,18 @@ def test_a_run_is_exported_under_official_names(run, tmp_path):
     assert_same(read_state_dict(tmp_path / 'model.pt'), small_state('autofuse_semi'))
 
 
+@pytest.mark.parametrize('inside', ['checkpoints', 'checkpoints/best', 'checkpoints/best/7'])
+def test_a_checkpoint_inside_a_run_is_exported(run, tmp_path, inside):
+    workdir, _ = run
+    assert port(workdir / inside, tmp_path / 'official.npz') == 0
+    assert_same(read_arrays(tmp_path / 'official.npz'), small_state('autofuse_semi'))
+
+
+def test_a_kind_of_checkpoint_that_a_run_has_not_is_named(run, tmp_path, capsys):
+    (run[0] / 'checkpoints' / 'latest').mkdir(exist_ok=True)
+    assert 'no checkpoint in' in fails(capsys, run[0] / 'checkpoints' / 'latest', tmp_path / 'official.npz')
+
+
 def test_a_run_is_released(run, tmp_path):
     workdir, params = run
     assert port(workdir, tmp_path / 'params.npz', '--naming=ours') == 0

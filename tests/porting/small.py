@@ -25,6 +25,14 @@ OPTIONS = {
         'relative_bias': 'truncated',
         'single_branch': 'convolutional',
     },
+    'autofuse_trans_semi_swin': {
+        'base_channels': 8,
+        'num_classes': 3,
+        'segmentation_feedback': 'argmax',
+        'window': (5, 5, 5),
+        'relative_bias': 'truncated',
+        'single_branch': 'swin',
+    },
 }
 
 

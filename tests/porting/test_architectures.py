@@ -24,6 +24,16 @@ TABLES = {
         {'num_classes': 4, 'segmentation_feedback': 'argmax', 'single_branch': 'convolutional'},
     ),
 }
+# The form with Swin single branches is that of an early release: the unsupervised network and these behind these.
+SWIN_SEGMENTATION = {
+    'SinglePath.trans_7.blocks.1.mlp.linear2.bias': [
+        'conv_1.Conv_1',
+        'conv_1.Conv_2',
+        'conv_8.Conv_1',
+        'conv_8.Conv_2',
+    ],
+    'SinglePath.backdim_7.bias': ['ReverseEmbed.proj', 'ReverseEmbed.norm', 'seghead.seg_head'],
+}
 
 
 @pytest.fixture(scope='module')
@@ -45,6 +55,21 @@ def test_exported_names_and_shapes_are_those_of_the_official_network(tables, tab
     assert found.name == architecture
     assert [[name, list(array.shape)] for name, array in state.items()] == tables[table]['tensors']
     assert sum(array.size for array in state.values()) == tables[table]['parameters']
+
+
+def test_names_of_the_segmenting_swin_network(tables):
+    options = {'num_classes': 4, 'segmentation_feedback': 'argmax'}
+    structure = flatten(parameter_structure(make_method('autofuse_trans', options, {})))
+    state, found = to_official({name: np.broadcast_to(np.float32(0), leaf.shape) for name, leaf in structure.items()})
+    assert found.name == 'autofuse_trans_semi_swin'
+    wanted = []
+    for name, _ in tables['autofuse_trans_uns']['tensors']:
+        added = [
+            f'SinglePath.{layer}.{kind}' for layer in SWIN_SEGMENTATION.get(name, []) for kind in ('weight', 'bias')
+        ]
+        wanted += [name, *added]
+    assert list(state) == wanted and len(wanted) == 564
+    assert sum(array.size for array in state.values()) == 40_609_130
 
 
 @pytest.mark.parametrize(
