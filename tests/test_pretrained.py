@@ -1,5 +1,9 @@
 """A loaded model registers arrays as the network does, whatever their size and intensities."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,7 @@ from autofuse_jax.released import MIN_MAX, Description, write_released
 from tests.porting.small import OPTIONS, as_tree, params_of
 from tests.quick import quick_jit
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SHAPE = (16, 32, 16)
 OPTIONS_OF = OPTIONS['autofuse_semi']
 
@@ -106,6 +111,16 @@ def test_another_normalisation_is_refused(tmp_path):
 def test_a_folder_is_refused_with_the_command_that_helps(tmp_path):
     with pytest.raises(UserError, match=r'is a folder.*port_weights --from='):
         autofuse_jax.load_model(tmp_path)
+
+
+def test_neither_orbax_nor_torch_is_needed(path):
+    script = (
+        'import sys; sys.modules["orbax"] = sys.modules["torch"] = None\n'
+        f'import autofuse_jax; print(autofuse_jax.load_model({str(path)!r}).num_parameters)'
+    )
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == sum(array.size for array in params_of('autofuse', OPTIONS_OF).values())
 
 
 def test_the_package_has_no_other_attributes():

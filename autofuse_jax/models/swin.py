@@ -21,6 +21,7 @@ from autofuse_jax.models.windows import (
 )
 
 LAYER_NORM_EPSILON = 1e-5
+# Published networks truncate this start at +-2, a hundred deviations away: it is a plain normal.
 RELATIVE_BIAS_STDDEV = 0.02
 NO_SHIFT = (0, 0, 0)
 
@@ -69,9 +70,7 @@ class WindowAttention(nn.Module):
         rows = 1
         for size in self.window:
             rows *= 2 * size - 1
-        table = self.param(
-            'relative_bias', nn.initializers.truncated_normal(RELATIVE_BIAS_STDDEV), (rows, self.num_heads)
-        )
+        table = self.param('relative_bias', nn.initializers.normal(RELATIVE_BIAS_STDDEV), (rows, self.num_heads))
         tokens = partition(volume, windows)
         mixed = self._attend(linear(tokens, 3 * channels, 'qkv', use_bias=self.qkv_bias), table, windows)
         return unpartition(linear(mixed, channels, 'projection'), windows)
