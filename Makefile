@@ -1,5 +1,5 @@
 # make demo   environment, then a small training on synthetic hearts, with a table and pictures at its end
-# make test   environment, then all tests but the long ones
+# make test   environment with PyTorch, then all tests but the long ones
 # make slow   the long tests
 
 # The first of these that runs and has a supported version; a command that merely exists may belong to a version manager.
@@ -8,22 +8,29 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 	if $$name -c '$(SUPPORTED)' > /dev/null 2>&1; then echo $$name; break; fi; done)
 ENVIRONMENT ?= .venv
 RUN = $(ENVIRONMENT)/bin/python
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test slow clean
 
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
-test: $(ENVIRONMENT)/installed
+test: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest
 
-slow: $(ENVIRONMENT)/installed
+slow: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest -m slow
 
 $(ENVIRONMENT)/installed: requirements.txt pyproject.toml
 	@'$(PYTHON)' -c '$(SUPPORTED)' || { echo 'error: Python 3.11 or 3.12 is needed; run make PYTHON=/path/to/python3.12' >&2; exit 2; }
 	$(PYTHON) -m venv $(ENVIRONMENT)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(INSTALL) --editable .
+	touch $@
+
+# PyTorch is large and not everywhere to be had: without it the tests of .pt files are skipped.
+$(ENVIRONMENT)/tools: $(ENVIRONMENT)/installed
+	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable '.[torch]' || echo 'PyTorch cannot be installed here; the tests that need it are skipped'
 	touch $@
 
 clean:

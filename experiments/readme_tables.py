@@ -184,11 +184,11 @@ DOCUMENTS = {
         'quickstart trans': quickstart_trans_table,
         'cardiac': cardiac_table,
         'time': time_table,
+        'determinant': determinant_table,
     },
     REPOSITORY / 'docs' / 'official.md': {
         'parity': parity_table,
         'adam': adam_table,
-        'determinant': determinant_table,
         'pytorch': pytorch_table,
         'memory': memory_table,
     },
