@@ -37,7 +37,7 @@ PROGRAMS = {
     'training step, all blocks recomputed': ('step', 'all'),
 }
 # Which programs are run.
-RUNS = ('none', 'cardiac', 'forward', 'all')
+RUNS = ('none', 'forward', 'cardiac', 'all')
 GIB = 2**30
 
 
@@ -103,11 +103,9 @@ def examine(network: str, size: str, name: str, run: bool, repeats: int) -> dict
 
 
 def runs(choice: str, size: str, kind: str) -> bool:
-    """Tell whether a program is run: those of the cardiac size, forward passes of both, or all."""
-    cardiac = size == '128 x 128 x 32'
-    return (
-        choice == 'all' or (choice == 'cardiac' and cardiac) or (choice == 'forward' and (cardiac or kind == 'forward'))
-    )
+    """Tell whether a program is run: none, forward passes, those and training steps of the cardiac size, or all."""
+    forward, cardiac = kind == 'forward', size == '128 x 128 x 32'
+    return {'none': False, 'forward': forward, 'cardiac': forward or cardiac, 'all': True}[choice]
 
 
 def main(arguments: list[str] | None = None) -> int:
