@@ -22,7 +22,9 @@ FACTORS = (1, 2, 4, 8, 4, 2, 1)
 
 def quickest_jit(function):
     """As `quick_jit`; for a network of this size the older way to compile fused loops takes half the time."""
-    return jax.jit(function, compiler_options=NO_OPTIMISATION | {'xla_cpu_use_fusion_emitters': False})
+    # Options of the compiler come and go; this one was tried with jax 0.10.
+    older = {'xla_cpu_use_fusion_emitters': False} if jax.__version_info__ < (0, 11) else {}
+    return jax.jit(function, compiler_options=NO_OPTIMISATION | older)
 
 
 def small(**options):
