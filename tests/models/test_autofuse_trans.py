@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
-from tests.quick import NO_OPTIMISATION, quick_key, random_params
+from tests.quick import quick_key, quickest_jit, random_params
 
 # The coarsest features have 1 x 1 x 2 voxels: fewer than a window, and enough for an instance norm to leave something.
 SIZE = (16, 16, 32)
@@ -18,13 +18,6 @@ FORMS = ('swin', 'convolutional')
 GATES = tuple(f'gate_{number}' for number in range(1, 8))
 # Widths of the stages in multiples of the first.
 FACTORS = (1, 2, 4, 8, 4, 2, 1)
-
-
-def quickest_jit(function):
-    """As `quick_jit`; for a network of this size the older way to compile fused loops takes half the time."""
-    # Options of the compiler come and go; this one was tried with jax 0.10.
-    older = {'xla_cpu_use_fusion_emitters': False} if jax.__version_info__ < (0, 11) else {}
-    return jax.jit(function, compiler_options=NO_OPTIMISATION | older)
 
 
 def small(**options):

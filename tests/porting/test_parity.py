@@ -11,7 +11,7 @@ import pytest
 
 from experiments import parity
 from tests.conftest import REFERENCE_FOLDER
-from tests.quick import quick_jit
+from tests.quick import quickest_jit
 
 GOLDEN = parity.REPOSITORY / 'tests' / 'golden'
 
@@ -25,7 +25,7 @@ def forward(request):
     """Everything that one forward pass in float32 gives: reference, output, losses, displacement with the noise."""
     reference = reference_of(request.param)
     loss, flow = parity.loss_function(reference, jnp.float32), parity.sampled_flow(reference, jnp.float32)
-    (value, (terms, output)), sampled = quick_jit(lambda params: (loss(params), flow(params)))(reference.params)
+    (value, (terms, output)), sampled = quickest_jit(lambda params: (loss(params), flow(params)))(reference.params)
     return reference, output, (value, terms), sampled
 
 
@@ -61,7 +61,7 @@ def training():
         if name not in made:
             reference, results = reference_of(name), []
             with jax.enable_x64(True):
-                step = quick_jit(parity.adam_step(reference, jnp.float64))
+                step = quickest_jit(parity.adam_step(reference, jnp.float64))
                 params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), reference.params)
                 state = parity.OPTIMIZER.init(params)
                 for _ in range(parity.ADAM_STEPS):
@@ -73,12 +73,12 @@ def training():
     return make
 
 
-# Compiling a gradient takes half a minute; the long tests do the other two networks.
+# Compiling a gradient in float64 takes most of a minute; the long tests do the other networks.
 TRAINED = [
     'autofuse_uns',
     pytest.param('autofuse_semi', marks=pytest.mark.slow),
     pytest.param('autofuse_trans_uns', marks=pytest.mark.slow),
-    'autofuse_trans_semi',
+    pytest.param('autofuse_trans_semi', marks=pytest.mark.slow),
 ]
 
 
@@ -110,9 +110,8 @@ def test_loss_over_three_steps(training):
 # Nearest-warped labels and argmax feedback jump where rounding decides, and Adam's first steps have the size of the
 # learning rate however small a gradient is. Changing the weights by 1e-7, half a unit in the last place of float32,
 # moves these losses by this much (experiments/results/parity.json); float32 itself cannot be closer to anything.
-@pytest.mark.parametrize(
-    ('name', 'spread'), [pytest.param('autofuse_semi', 3e-3, marks=pytest.mark.slow), ('autofuse_trans_semi', 1e-2)]
-)
+@pytest.mark.parametrize(('name', 'spread'), [('autofuse_semi', 3e-3), ('autofuse_trans_semi', 1e-2)])
+@pytest.mark.slow
 def test_loss_over_three_steps_as_far_as_rounding_lets_it(training, name, spread):
     reference, results = training(name)
     losses, stored = [value for value, _ in results], reference.stored['loss_over_3_adam_steps']
@@ -141,5 +140,5 @@ def test_a_wrong_weight_is_noticed(forward):
     kernel = params['fusion_branch']['registration_head']['conv']['kernel']
     params['fusion_branch']['registration_head']['conv']['kernel'] = kernel.transpose(1, 0, 2, 3, 4)
     loss = parity.loss_function(reference, jnp.float32)
-    _, (_, output) = quick_jit(loss)(params)
+    _, (_, output) = quickest_jit(loss)(params)
     assert parity.output_errors(reference, output)['flow'] > 1e-2
