@@ -1,0 +1,81 @@
+"""Sampling images and labels through a transform, each interpolated once."""
+
+import numpy as np
+from scipy import ndimage
+
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
+from autofuse_jax.transforms.maps import Transform
+
+
+def moving_positions(transform: Transform | None, grid: ImageGrid, moving_affine: np.ndarray) -> np.ndarray:
+    """Return where each voxel of a grid reads the moving image.
+
+    Args:
+        transform: From the world of `grid` to that of the moving image; None is the identity.
+        grid: The grid of the result.
+        moving_affine: (4, 4) of the moving image.
+
+    Returns:
+        float64 (3, D, H, W), in voxels of the moving image.
+    """
+    points = grid_points(grid)
+    mapped = points if transform is None else transform.map_points(points)
+    return np.moveaxis(to_voxels(moving_affine, mapped), -1, 0)
+
+
+def sample_image(image: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Sample an image with linear interpolation, 0 outside; each neighbour outside the image counts as 0.
+
+    Args:
+        image: (D, H, W), real numbers.
+        positions: (3, ...), in voxels of the image.
+
+    Returns:
+        float32 (...).
+    """
+    return ndimage.map_coordinates(
+        np.asarray(image, np.float32), positions, output=np.float32, order=1, mode='grid-constant'
+    )
+
+
+def sample_labels(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Sample a label map at the nearest voxel (halves to even), 0 outside.
+
+    Args:
+        labels: Integer (D, H, W).
+        positions: (3, ...), in voxels of the label map.
+
+    Returns:
+        Labels of the same type, (...).
+    """
+    nearest = np.rint(positions)
+    inside = np.ones(nearest.shape[1:], bool)
+    for axis, size in enumerate(labels.shape):
+        inside &= (nearest[axis] >= 0) & (nearest[axis] <= size - 1)
+    index = np.where(inside, nearest, 0).astype(np.intp)
+    return np.where(inside, labels[tuple(index)], 0).astype(labels.dtype)
+
+
+def sample_labels_linear(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Sample a label map label by label: each label's 0/1 map is interpolated linearly, the largest value wins.
+
+    Args:
+        labels: Integer (D, H, W).
+        positions: (3, ...), in voxels of the label map.
+
+    Returns:
+        Labels of the same type, (...); of equal values the smallest label wins, and outside the map it is 0.
+    """
+    result = np.zeros(positions.shape[1:], labels.dtype)
+    # What is outside the map counts for the background.
+    best = 1 - ndimage.map_coordinates(
+        (labels != 0).astype(np.float32), positions, output=np.float32, order=1, mode='grid-constant'
+    )
+    for label in np.unique(labels[labels != 0]):
+        share = ndimage.map_coordinates(
+            (labels == label).astype(np.float32), positions, output=np.float32, order=1, mode='grid-constant'
+        )
+        wins = share > best
+        result[wins] = label
+        np.copyto(best, share, where=wins)
+    return result
