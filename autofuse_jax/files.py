@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,39 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
+    """Yield a temporary folder whose files move into `folder` when the block ends without an error.
+
+    A new folder appears at once with everything in it. In a folder that exists, the file `last` is taken away first and
+    put in place last: whoever finds it finds all the others complete.
+
+    Args:
+        folder: Where the files go; made if missing. Files of the same names are replaced, others stay.
+        last: Name of the file that marks the result as complete.
+
+    Yields:
+        The folder to write to, on the same disk.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix='.writing-', suffix='-' + folder.name, dir=folder.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        if not folder.exists():
+            os.replace(temporary, folder)
+            return
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

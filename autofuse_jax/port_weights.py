@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from autofuse_jax.data.manifests import MANIFEST_NAME, read_manifest
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.methods import make_method
 from autofuse_jax.porting.architectures import ARCHITECTURES, with_buffers
@@ -156,8 +157,25 @@ def _read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
     origin = {'run': workdir.name, 'step': step, 'date': made['date'], 'commit': made['commit']}
     flat = {name: np.asarray(array) for name, array in flatten(jax.device_get(params)).items()}
     return flat, Description(
-        config['method'], config['model'], inference=config['inference'], config=config, origin=origin
+        config['method'],
+        config['model'],
+        inference=config['inference'],
+        spacing_mm=_training_spacing(workdir, config),
+        config=config,
+        origin=origin,
     )
+
+
+def _training_spacing(workdir: Path, config: dict[str, Any]) -> list[float] | None:
+    """Return the voxel size on the network's grid, from the data that the run was trained on."""
+    root = Path(config['data']['root'] or workdir / 'phantom')
+    if not (root / MANIFEST_NAME).is_file():
+        print(f'the training data {root} is not there, so the voxel size of the weights is not recorded')
+        return None
+    manifest = read_manifest(root)
+    grid = config['data']['grid'] if any(config['data']['grid']) else manifest.shape
+    sizes = zip(manifest.shape, manifest.spacing, grid, strict=True)
+    return [size * spacing / voxels for size, spacing, voxels in sizes]
 
 
 def _listed(options: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ class Registration:
 
     Attributes:
         displacement: (D, H, W, 3) float32, voxels, pull direction: `warped(x) = moving(x + displacement(x))`.
+        velocity: (d, h, w, 3) float32, the stationary velocity behind it, in voxels of half resolution, over the field of
+            view that the padding of the images makes; None for a network that predicts a displacement.
         warped: (D, H, W) float32, the moving image, with its own intensities, on the fixed image.
         fixed_labels: (D, H, W) uint8, predicted classes of the fixed image; None without segmentation.
         moving_labels: (D, H, W) uint8, predicted classes of the moving image; None without segmentation.
@@ -30,6 +32,7 @@ class Registration:
     """
 
     displacement: np.ndarray
+    velocity: np.ndarray | None
     warped: np.ndarray
     fixed_labels: np.ndarray | None
     moving_labels: np.ndarray | None
@@ -97,6 +100,7 @@ class RegistrationModel:
         displacement = prediction.displacement[0][inside]
         return Registration(
             displacement=displacement,
+            velocity=None if prediction.velocity is None else prediction.velocity[0],
             warped=warp_image(moving, displacement).astype(np.float32),
             fixed_labels=_cropped(prediction.fixed_segmentation, inside),
             moving_labels=_cropped(prediction.moving_segmentation, inside),

@@ -34,6 +34,8 @@ class Description:
         model: Options of its network.
         inference: Options of its prediction.
         normalisation: What is done to the intensities of an image before it enters the network.
+        spacing_mm: Voxel size of the images that the network was trained on, along (left-right, posterior-anterior,
+            inferior-superior); None where it is not known.
         config: Resolved config of the training run; None where the weights come from elsewhere.
         origin: Where they come from, in words and numbers: file, commit, date.
     """
@@ -42,6 +44,7 @@ class Description:
     model: dict[str, Any]
     inference: dict[str, Any] = dataclasses.field(default_factory=dict)
     normalisation: str = MIN_MAX
+    spacing_mm: list[float] | None = None
     config: dict[str, Any] | None = None
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -124,7 +124,7 @@ def series_length(path: str | os.PathLike) -> int:
     Raises:
         UserError: Missing or damaged file.
     """
-    shape = _open_with_nibabel(path).shape
+    shape = open_header(path).shape
     return shape[3] if len(shape) > 3 else 1
 
 
@@ -206,7 +206,7 @@ def store_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _load_with_nibabel(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    image = _open_with_nibabel(path)
+    image = open_header(path)
     try:
         array = np.asanyarray(image.dataobj)
         affine = np.array(image.affine, np.float64)
@@ -217,7 +217,18 @@ def _load_with_nibabel(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]
     return array, affine
 
 
-def _open_with_nibabel(path: str | os.PathLike) -> nib.spatialimages.SpatialImage:
+def open_header(path: str | os.PathLike) -> nib.spatialimages.SpatialImage:
+    """Open a NIfTI or MGZ file without reading the values.
+
+    Args:
+        path: A .nii, .nii.gz or .mgz file.
+
+    Returns:
+        The image as nibabel sees it.
+
+    Raises:
+        UserError: Missing or damaged file.
+    """
     _check_is_file(path)
     try:
         return nib.load(path)

@@ -35,6 +35,18 @@ def velocity_kl(mean: jax.Array, log_variance: jax.Array, *, prior_lambda: float
     return 1.5 * (variance_part + prior_lambda * smoothness)
 
 
+def gradient_penalty(field: jax.Array) -> jax.Array:
+    """Return the mean squared gradient of a field: `1/3 * sum_a mean((forward difference along a)^2)`.
+
+    Args:
+        field: (D, H, W, 3), in voxels.
+
+    Returns:
+        A scalar, at least 0; 0 for a field that is the same everywhere.
+    """
+    return sum(jnp.mean(jnp.square(jnp.diff(field, axis=axis))) for axis in range(3)) / 3.0
+
+
 def negative_jacobian_loss(
     displacement: jax.Array, *, reduction: str = 'sum', determinant: str = 'correct'
 ) -> jax.Array:

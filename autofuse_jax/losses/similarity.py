@@ -2,13 +2,19 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 NCC_WINDOW = 9
 NCC_EPSILON = 1e-5
 
 
 def local_ncc(
-    fixed: jax.Array, warped: jax.Array, *, window: int = NCC_WINDOW, epsilon: float = NCC_EPSILON
+    fixed: jax.Array,
+    warped: jax.Array,
+    *,
+    window: int = NCC_WINDOW,
+    epsilon: float = NCC_EPSILON,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """Return the mean squared local normalised cross-correlation of two images; the loss is its negative.
 
@@ -22,9 +28,11 @@ def local_ncc(
         warped: (D, H, W, 1), in [0, 1].
         window: Side of the box in voxels, odd; default 9 as in the paper.
         epsilon: Added to the product of the variances; default 1e-5.
+        weights: (D, H, W), at least 0, of each voxel in the mean; default None counts all alike. The sums inside the
+            windows are not weighted.
 
     Returns:
-        A scalar, about 0 .. 1; larger is more similar.
+        A scalar, about 0 .. 1; larger is more similar. 0 where all weights are 0.
 
     Raises:
         ValueError: The shapes differ or the window is even.
@@ -36,6 +44,8 @@ def local_ncc(
         raise ValueError(f'fixed {fixed.shape} and warped {warped.shape} must both be (D, H, W, 1).')
     if window % 2 == 0:
         raise ValueError(f'window is {window}, expected an odd number.')
+    if weights is not None and weights.shape != fixed.shape[:3]:
+        raise ValueError(f'weights {weights.shape} must have the shape {fixed.shape[:3]} of the images.')
     wide = jnp.promote_types(fixed.dtype, jnp.float32)
     i, j = fixed[..., 0].astype(wide), warped[..., 0].astype(wide)
     sum_i, sum_j, sum_ii, sum_jj, sum_ij = (_box_sum(image, window) for image in (i, j, i * i, j * j, i * j))
@@ -43,15 +53,20 @@ def local_ncc(
     cross = sum_ij - sum_i * sum_j / n
     variance_i = sum_ii - sum_i * sum_i / n
     variance_j = sum_jj - sum_j * sum_j / n
-    return jnp.mean(cross * cross / (variance_i * variance_j + epsilon))
+    correlation = cross * cross / (variance_i * variance_j + epsilon)
+    if weights is None:
+        return jnp.mean(correlation)
+    return jnp.sum(weights * correlation) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 def _box_sum(image: jax.Array, window: int) -> jax.Array:
-    """Sum over a window^3 box around each voxel with zeros outside, axis by axis."""
-    reach = window // 2
+    """Sum over a window^3 box around each voxel with zeros outside, axis by axis.
+
+    As windowed reductions, not as sums of shifted slices: on CPU the reverse pass of the latter takes 20 times as long.
+    """
+    # A concrete zero: of a traced one the compiler does not know that this is a sum, which has a derivative.
+    zero = np.zeros((), image.dtype)
     for axis in range(3):
-        size = image.shape[axis]
-        padding = [(reach, reach) if other == axis else (0, 0) for other in range(3)]
-        padded = jnp.pad(image, padding)
-        image = sum(jax.lax.slice_in_dim(padded, start, start + size, axis=axis) for start in range(window))
+        sides = [window if other == axis else 1 for other in range(3)]
+        image = jax.lax.reduce_window(image, zero, jax.lax.add, sides, (1, 1, 1), 'SAME')
     return image

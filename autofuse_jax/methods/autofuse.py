@@ -62,13 +62,14 @@ def autofuse_method(
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
         noise = draw(key, fixed.shape) if sample_velocity else None
         output = model.apply({'params': params}, fixed, moving, noise)
-        displacement = output.displacement
+        displacement, velocity = output.displacement, output.velocity_mean
         if symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
         return Prediction(
             displacement=displacement,
+            velocity=velocity if model.output == 'velocity' else None,
             fixed_segmentation=output.fixed_segmentation,
             moving_segmentation=output.moving_segmentation,
             gate_means={name: jnp.mean(w, axis=(1, 2, 3, 4)) for name, w in output.gate_weights.items()},

@@ -26,12 +26,15 @@ class Prediction:
 
     Attributes:
         displacement: (B, D, H, W, 3), voxels of the fixed grid, pull direction.
+        velocity: (B, d, h, w, 3), stationary velocity in voxels of its own grid, which covers the same field of view;
+            None for a method that predicts a displacement directly.
         fixed_segmentation: (B, D, H, W, C) class probabilities, or None.
         moving_segmentation: (B, D, H, W, C) class probabilities, or None.
         gate_means: Mean weight of the fusion branch by gate name, (B,) in [0, 1]; empty for methods without gates.
     """
 
     displacement: jax.Array
+    velocity: jax.Array | None = None
     fixed_segmentation: jax.Array | None = None
     moving_segmentation: jax.Array | None = None
     gate_means: dict[str, jax.Array] = flax.struct.field(default_factory=dict)

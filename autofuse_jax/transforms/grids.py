@@ -45,6 +45,25 @@ class ImageGrid:
         return bool(apart.max() <= SAME_GRID_VOXELS * min(self.spacing))
 
 
+def canonical_grid(grid: ImageGrid) -> ImageGrid:
+    """Return the same voxels with axes in the order and direction closest to left-right, posterior-anterior and
+    inferior-superior (RAS); oblique axes stay oblique.
+
+    Args:
+        grid: Any grid.
+
+    Returns:
+        The grid with axes permuted and turned around; itself where nothing changes.
+    """
+    orientation = nib.io_orientation(grid.affine)
+    if np.array_equal(orientation, [[0, 1], [1, 1], [2, 1]]):
+        return grid
+    shape = [0, 0, 0]
+    for size, (axis, _) in zip(grid.shape, orientation, strict=True):
+        shape[int(axis)] = int(size)
+    return ImageGrid(tuple(shape), grid.affine @ nib.orientations.inv_ornt_aff(orientation, grid.shape))
+
+
 def to_world(affine: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """Return `affine[:3, :3] @ x + affine[:3, 3]` for every point.
 

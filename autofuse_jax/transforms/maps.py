@@ -96,12 +96,14 @@ def sample_field(field: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     Returns:
         float64 (..., C).
     """
-    coordinates = np.moveaxis(np.asarray(voxels, np.float64), -1, 0)
+    voxels = np.asarray(voxels, np.float64)
+    # Flat, because SciPy takes no single point.
+    coordinates = voxels.reshape(-1, 3).T
     channels = [
         ndimage.map_coordinates(field[..., channel], coordinates, output=np.float64, order=1, mode='nearest')
         for channel in range(field.shape[-1])
     ]
-    return np.stack(channels, axis=-1)
+    return np.stack(channels, axis=-1).reshape(*voxels.shape[:-1], field.shape[-1])
 
 
 def to_dense(transforms: Sequence[Transform], grid: ImageGrid) -> DenseTransform:

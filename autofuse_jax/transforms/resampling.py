@@ -6,6 +6,9 @@ from scipy import ndimage
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
 from autofuse_jax.transforms.maps import Transform
 
+# Shares of labels closer than this are ties: they differ by rounding only.
+SHARE_TOLERANCE = 1e-5
+
 
 def moving_positions(transform: Transform | None, grid: ImageGrid, moving_affine: np.ndarray) -> np.ndarray:
     """Return where each voxel of a grid reads the moving image.
@@ -75,7 +78,7 @@ def sample_labels_linear(labels: np.ndarray, positions: np.ndarray) -> np.ndarra
         share = ndimage.map_coordinates(
             (labels == label).astype(np.float32), positions, output=np.float32, order=1, mode='grid-constant'
         )
-        wins = share > best
+        wins = share > best + SHARE_TOLERANCE
         result[wins] = label
         np.copyto(best, share, where=wins)
     return result

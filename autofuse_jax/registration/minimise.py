@@ -1,0 +1,133 @@
+"""Gradient descent with early stopping, in compiled pieces between which the host looks at the loss."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from autofuse_jax.errors import UserError
+
+# Steps between two looks at the loss: enough to keep the device busy, few enough that progress and a stop are prompt.
+STEPS_PER_CALL = 5
+# Learning rate at the last step of a level, as a share of that at its first.
+FINAL_RATE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to descend.
+
+    Attributes:
+        steps: Largest number of Adam steps, rounded up to a multiple of 5.
+        learning_rate: At the first step; it falls to a tenth along a cosine.
+        tolerance: Stop when the last 10 steps lowered the best loss by less than this share of all that was gained so
+            far; 0: never.
+    """
+
+    steps: int
+    learning_rate: float
+    tolerance: float = 0.0
+
+
+class Minimum(NamedTuple):
+    """What a descent ended with.
+
+    Attributes:
+        params: The parameters after the last step.
+        losses: The loss before each step.
+        seconds: Wall time, with compilation where there was any.
+        stopped: 'all steps' or 'no further gain'.
+    """
+
+    params: Any
+    losses: np.ndarray
+    seconds: float
+    stopped: str
+
+
+# (params, data, options) -> scalar; `options` is hashable and part of what is compiled.
+Loss = Callable[[Any, Any, Any], jax.Array]
+OnLoss = Callable[[int, float], None]
+
+
+def minimise(
+    loss: Loss, params: Any, data: Any, options: Any, schedule: Schedule, on_loss: OnLoss | None = None
+) -> Minimum:
+    """Minimise a loss by Adam with a cosine schedule.
+
+    Args:
+        loss: A function of a module, so that what is compiled for it is found again: (params, data, options) -> scalar.
+        params: Where to start, any tree of arrays.
+        data: Arrays that the loss needs; other arrays of the same shapes do not compile again.
+        options: Hashable; other options compile again.
+        schedule: Steps, learning rate and tolerance.
+        on_loss: Called with the number of steps done and the loss, every 5 steps.
+
+    Returns:
+        The minimum that was reached.
+
+    Raises:
+        UserError: The loss became infinite or not a number.
+    """
+    started = time.perf_counter()
+    state = _optimiser().init(params)
+    best, gained, waiting = math.inf, 0.0, 0
+    losses: list[float] = []
+    stopped = 'all steps'
+    while len(losses) < schedule.steps:
+        rates = _rates(schedule, len(losses))
+        params, state, piece = _advance(params, state, data, rates, loss=loss, options=options)
+        losses += np.asarray(piece, np.float64).tolist()
+        if not np.isfinite(losses[-STEPS_PER_CALL:]).all():
+            raise UserError(
+                f'the loss is not finite any more after {len(losses)} steps',
+                expected='images with finite intensities and a moderate learning rate',
+                fix='lower --learning-rate, or check the images',
+            )
+        if on_loss is not None:
+            on_loss(len(losses), losses[-1])
+        lowest = min(losses[-STEPS_PER_CALL:])
+        gained = max(gained, losses[0] - lowest)
+        waiting = 0 if lowest < best - schedule.tolerance * gained else waiting + 1
+        best = min(best, lowest)
+        if schedule.tolerance and waiting >= 2:
+            stopped = 'no further gain'
+            break
+    params = jax.block_until_ready(params)
+    return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)
+
+
+def _optimiser() -> optax.GradientTransformation:
+    return optax.scale_by_adam()
+
+
+def _rates(schedule: Schedule, done: int) -> jax.Array:
+    """Learning rates of the next steps."""
+    progress = np.minimum((done + np.arange(STEPS_PER_CALL)) / max(schedule.steps - 1, 1), 1.0)
+    cosine = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + np.cos(np.pi * progress))
+    return jnp.asarray(schedule.learning_rate * cosine, jnp.float32)
+
+
+def _step(params: Any, state: Any, rate: jax.Array, data: Any, loss: Loss, options: Any) -> tuple[Any, Any, jax.Array]:
+    value, gradient = jax.value_and_grad(loss)(params, data, options)
+    updates, state = _optimiser().update(gradient, state, params)
+    params = jax.tree.map(lambda leaf, update: leaf - rate * update, params, updates)
+    return params, state, value
+
+
+def _advance_pieces(params: Any, state: Any, data: Any, rates: jax.Array, *, loss: Loss, options: Any):
+    def body(carry: tuple, rate: jax.Array) -> tuple[tuple, jax.Array]:
+        params, state, value = _step(*carry, rate, data, loss, options)
+        return (params, state), value
+
+    (params, state), losses = jax.lax.scan(body, (params, state), rates)
+    return params, state, losses
+
+
+_advance = jax.jit(_advance_pieces, static_argnames=('loss', 'options'))

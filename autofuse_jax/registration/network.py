@@ -1,0 +1,77 @@
+"""The field of a trained network for two images of any grid."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+from autofuse_jax.models.pair_network import SIZE_MULTIPLE
+from autofuse_jax.pretrained import RegistrationModel
+from autofuse_jax.registration.working_grid import on_grid, working_grid
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
+from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
+
+
+class NetworkField(NamedTuple):
+    """What a network says of a pair.
+
+    Attributes:
+        transform: Its displacement, from the fixed world to that of the aligned moving image.
+        velocity: float32 (d, h, w, 3), the velocity behind it, in voxels of its own grid.
+        velocity_affine: float64 (4, 4) of the velocity's grid.
+    """
+
+    transform: DenseTransform
+    velocity: np.ndarray
+    velocity_affine: np.ndarray
+
+
+def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, alignment: Transform) -> NetworkField:
+    """Run a network on a pair, in the voxel size and axis order that it was trained with.
+
+    Args:
+        model: The network with its weights.
+        fixed: The fixed image, any grid.
+        moving: The moving image, any grid.
+        alignment: From the fixed to the moving world.
+
+    Returns:
+        Displacement and velocity on the network's grid over the fixed field of view.
+
+    Raises:
+        UserError: The network predicts a displacement without a velocity.
+    """
+    spacing = model.description.spacing_mm
+    fixed_grid = canonical_grid(ImageGrid(fixed.image.shape, fixed.affine))
+    grid = working_grid(fixed_grid, spacing=spacing)
+    found = model.register(
+        on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment)
+    )
+    if found.velocity is None:
+        raise UserError(
+            f'the weights of {model.description.method} predict a displacement, which has no inverse by construction',
+            expected='weights of a network that predicts a velocity',
+            fix='use weights whose config has model.output = velocity',
+        )
+    # The network pads at the far ends; its velocity has a voxel for every two of the padded grid.
+    padded = [size + -size % SIZE_MULTIPLE for size in grid.shape]
+    ratio = np.asarray(padded) / found.velocity.shape[:3]
+    scale = np.diag([*ratio, 1.0])
+    scale[:3, 3] = (ratio - 1) / 2
+    return NetworkField(DenseTransform(found.displacement, grid.affine), found.velocity, grid.affine @ scale)
+
+
+def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
+    """Bring a network's velocity to another grid and its voxels.
+
+    Args:
+        grid: The wanted grid.
+        field: From `network_field`.
+
+    Returns:
+        float32 (d, h, w, 3), in voxels of `grid`.
+    """
+    sampled = sample_field(field.velocity, to_voxels(field.velocity_affine, grid_points(grid)))
+    change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_affine[:3, :3]
+    return (sampled @ change.T).astype(np.float32)

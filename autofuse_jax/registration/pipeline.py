@@ -1,0 +1,230 @@
+"""The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.intensity import window_normalise
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+from autofuse_jax.pretrained import RegistrationModel
+from autofuse_jax.registration.alignment import NONE, Alignment, AlignmentSettings, align
+from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
+from autofuse_jax.registration.network import network_field, velocity_on
+from autofuse_jax.registration.pyramid import resized_grid
+from autofuse_jax.registration.working_grid import on_grid, working_grid
+from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
+from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
+
+# Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
+FEWEST_VOXELS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineSettings:
+    """Which steps are carried out and how.
+
+    Attributes:
+        alignment: Linear alignment; its kind 'none' with start 'header' takes world positions as the files say.
+        instance: Instance optimisation, or None to leave it out.
+        spacing_mm: Voxel size of the working grid, one number; None chooses, see `working_grid`.
+    """
+
+    alignment: AlignmentSettings = AlignmentSettings()
+    instance: InstanceSettings | None = InstanceSettings()
+    spacing_mm: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegistrationResult:
+    """A registered pair.
+
+    Attributes:
+        fixed: The fixed volume, as given.
+        moving: The moving volume, as given.
+        transform: From the fixed to the moving world on the fixed grid: alignment and deformation in one.
+        inverse: From the moving to the fixed world on the moving grid.
+        alignment: The linear part alone.
+        moved: float32 (D, H, W), the moving image on the fixed grid, interpolated once.
+        moved_labels: Moving labels on the fixed grid, nearest; None without labels.
+        stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
+        seconds: Wall time of the whole, with compilation where there was any.
+    """
+
+    fixed: Volume
+    moving: Volume
+    transform: DenseTransform
+    inverse: DenseTransform
+    alignment: AffineTransform
+    moved: np.ndarray
+    moved_labels: np.ndarray | None
+    stages: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+OnProgress = Callable[[str, int, int, float], None]
+
+
+def register_volumes(
+    fixed: Volume,
+    moving: Volume,
+    settings: PipelineSettings | None = None,
+    *,
+    model: RegistrationModel | None = None,
+    fixed_mask: np.ndarray | None = None,
+    moving_mask: np.ndarray | None = None,
+    on_progress: OnProgress | None = None,
+) -> RegistrationResult:
+    """Register a moving to a fixed volume of any size, spacing and orientation.
+
+    With T_A the alignment and exp(v) the deformation of the working grid, a point p of the fixed world shows the point
+    `T_A(exp(v)(p))` of the moving world; the inverse is `exp(-v)(T_A^-1(q))`. Both are sampled on the grids of the files
+    as one field each, so that every image is interpolated once.
+
+    Args:
+        fixed: The fixed volume, 3-D.
+        moving: The moving volume, 3-D.
+        settings: Which steps; default alignment by an affine map and instance optimisation.
+        model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
+        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts for the similarity.
+        moving_mask: (D, H, W) of the moving image, likewise.
+        on_progress: Called with the step's name, steps done, steps at most and the loss.
+
+    Returns:
+        The result.
+
+    Raises:
+        UserError: A volume is not 3-D or has no contrast, the images do not overlap, or a loss became infinite.
+    """
+    settings = settings or PipelineSettings()
+    started = time.perf_counter()
+    _check(fixed, moving)
+    found = align(
+        fixed,
+        moving,
+        settings.alignment,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        on_progress=on_progress,
+    )
+    linear = AffineTransform(found.matrix)
+    check_overlap(fixed, moving, linear)
+    stages = list(_alignment_stages(settings.alignment, found))
+    forward: list[Transform] = [linear]
+    backward: list[Transform] = [AffineTransform(np.linalg.inv(found.matrix))]
+    if model is not None or settings.instance is not None:
+        deformation, inverse, done = _deform(
+            fixed, moving, linear, settings, model, (fixed_mask, moving_mask), on_progress
+        )
+        forward.append(deformation)
+        backward.insert(0, inverse)
+        stages += done
+    fixed_grid, moving_grid = (ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving))
+    transform = to_dense(forward, fixed_grid)
+    positions = moving_positions(transform, fixed_grid, moving.affine)
+    return RegistrationResult(
+        fixed=fixed,
+        moving=moving,
+        transform=transform,
+        inverse=to_dense(backward, moving_grid),
+        alignment=linear,
+        moved=sample_image(moving.image, positions),
+        moved_labels=None if moving.labels is None else sample_labels(moving.labels, positions),
+        stages=tuple(stages),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _deform(
+    fixed: Volume,
+    moving: Volume,
+    linear: AffineTransform,
+    settings: PipelineSettings,
+    model: RegistrationModel | None,
+    masks: tuple[np.ndarray | None, np.ndarray | None],
+    on_progress: OnProgress | None,
+) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]]]:
+    """Return the deformation of the fixed world, its inverse, and what was done."""
+    grid = working_grid(ImageGrid(fixed.image.shape, fixed.affine), spacing=settings.spacing_mm)
+    stages: list[dict[str, Any]] = []
+    velocity = None
+    if model is not None:
+        started = time.perf_counter()
+        field = network_field(model, fixed, moving, linear)
+        # The working grid may be coarser or finer than the network's; a velocity can be carried over exactly enough,
+        # where a displacement would lose its inverse.
+        half = resized_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
+        velocity = velocity_on(half, field)
+        seconds = round(time.perf_counter() - started, 3)
+        stages.append({'name': f'network {model.description.method}', 'seconds': seconds})
+    if settings.instance is None:
+        displacement, inverse = exponentials(velocity, grid.shape)
+    else:
+        images = [
+            on_grid(window_normalise(volume.image, volume.name), volume.affine, grid, transform)
+            for volume, transform in ((fixed, None), (moving, linear))
+        ]
+        weights = None
+        for mask, volume, transform in zip(masks, (fixed, moving), (None, linear), strict=True):
+            if mask is not None:
+                sampled = on_grid(mask, volume.affine, grid, transform)
+                weights = sampled if weights is None else weights * sampled
+        found = optimise_instance(
+            *images, settings.instance, weights=weights, velocity=velocity, on_progress=on_progress
+        )
+        displacement, inverse = found.displacement, found.inverse_displacement
+        stages += found.stages
+    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages
+
+
+def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
+    """Check that a transform puts the images on top of each other.
+
+    Args:
+        fixed: The fixed volume.
+        moving: The moving volume.
+        transform: From the fixed to the moving world.
+
+    Raises:
+        UserError: No voxel of the fixed image lies inside the moving one.
+    """
+    # A coarse lattice of points is enough to find an overlap that is worth anything.
+    lattice = np.stack(np.meshgrid(*[np.linspace(0, size - 1, 24) for size in fixed.image.shape], indexing='ij'), -1)
+    there = to_voxels(moving.affine, transform.map_points(to_world(fixed.affine, lattice)))
+    inside = ((there >= -0.5) & (there <= np.asarray(moving.image.shape) - 0.5)).all(axis=-1)
+    if not inside.any():
+        gap = np.linalg.norm(
+            ImageGrid(fixed.image.shape, fixed.affine).centre_mm - ImageGrid(moving.image.shape, moving.affine).centre_mm
+        )
+        raise UserError(
+            f'{fixed.name} and {moving.name} do not overlap: their centres are {gap:.0f} mm apart',
+            expected='images that show the same place, or an alignment that brings them there',
+            fix='leave --align at its default, add --start=masses, or correct the headers',
+        )
+
+
+def _check(fixed: Volume, moving: Volume) -> None:
+    for role, volume in (('fixed', fixed), ('moving', moving)):
+        shape = volume.image.shape
+        if len(shape) != 3:
+            raise UserError(
+                f'the {role} image {volume.name} has shape {shape}',
+                expected='one volume (D, H, W)',
+                fix='pass a series as --moving together with --reference-frame',
+            )
+        if min(shape) < FEWEST_VOXELS:
+            raise UserError(
+                f'the {role} image {volume.name} has shape {shape}',
+                expected=f'a volume with at least {FEWEST_VOXELS} voxels along each axis',
+                fix='register volumes; single slices are not supported',
+            )
+
+
+def _alignment_stages(settings: AlignmentSettings, found: Alignment) -> tuple[dict[str, Any], ...]:
+    if settings.kind == NONE and found.start == 'header':
+        return ()
+    return ({'name': f'start: {found.start}', 'seconds': 0.0}, *found.stages)

@@ -1,0 +1,163 @@
+"""The folder that a registration leaves: images, transforms for other tools, report."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume, write_image, write_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import collecting, write_json
+from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.pipeline import RegistrationResult
+from autofuse_jax.registration.scores import score_registration
+from autofuse_jax.reports.registration_page import registration_page
+from autofuse_jax.reports.tables import plain
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
+from autofuse_jax.transforms_io.files import write_transform
+from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
+
+REPORT_NAME = 'report.json'
+PAGE_NAME = 'report.html'
+SUFFIX = '.nii.gz'
+
+
+@dataclasses.dataclass(frozen=True)
+class Companion:
+    """Another image of the moving side that rides along.
+
+    Attributes:
+        name: Its part of the file name: `moved_NAME.nii.gz`.
+        volume: The image, in the world of the moving image, on any grid.
+    """
+
+    name: str
+    volume: Volume
+
+
+def claim_results_folder(folder: str | os.PathLike, overwrite: bool) -> None:
+    """Check before any work that results may go to a folder.
+
+    Args:
+        folder: Where they shall go.
+        overwrite: Whether results that are there may be replaced.
+
+    Raises:
+        UserError: It is a file, or it holds files and `overwrite` is not set, or none of those is a report of ours.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f'{folder} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f'{folder} holds files already', fix='name another --out folder, or add --overwrite')
+    if not (folder / REPORT_NAME).is_file():
+        raise UserError(
+            f'{folder} holds files, but no {REPORT_NAME} of an earlier registration',
+            expected='an empty folder, or one with results of this program',
+            fix='name another --out folder',
+        )
+
+
+def write_results(
+    folder: str | os.PathLike,
+    result: RegistrationResult,
+    *,
+    about: Mapping[str, Any],
+    classes: Mapping[int, str] | None = None,
+    companions: Sequence[Companion] = (),
+    page: bool = True,
+) -> dict[str, Any]:
+    """Score a registration and write everything that belongs to it.
+
+    Args:
+        folder: Where; complete once `report.json` is there.
+        result: The registration.
+        about: What else the report says: files, checks, settings, command, versions, machine.
+        classes: Label id to name; ids without a name are called by their number.
+        companions: Further images that are moved with it.
+        page: Whether `report.html` is drawn.
+
+    Returns:
+        The report, as in `report.json`.
+
+    Raises:
+        OSError: Something cannot be written; nothing is left that looks complete.
+    """
+    fixed, moving = result.fixed, result.moving
+    grid = ImageGrid(fixed.image.shape, fixed.affine)
+    header_only = moving_positions(None, grid, moving.affine)
+    before = sample_image(moving.image, header_only)
+    labels_before = None if moving.labels is None else sample_labels(moving.labels, header_only)
+    determinant = jacobian_determinant(result.transform.displacement)
+    scores = score_registration(
+        fixed,
+        result.transform,
+        result.inverse,
+        moving_before=before,
+        moved=result.moved,
+        labels_before=labels_before,
+        moved_labels=result.moved_labels,
+    )
+    report = plain(
+        {
+            **about,
+            'stages': list(result.stages),
+            'scores': scores,
+            'classes': dict(classes or {}),
+            'seconds': round(result.seconds, 3),
+        }
+    )
+    with collecting(folder, REPORT_NAME) as temporary:
+        write_image(temporary / f'moved{SUFFIX}', result.moved, fixed.affine)
+        if result.moved_labels is not None:
+            write_labels(temporary / f'moved_labels{SUFFIX}', result.moved_labels, fixed.affine)
+        for companion in companions:
+            positions = moving_positions(result.transform, grid, companion.volume.affine)
+            moved = sample_image(companion.volume.image, positions)
+            write_image(temporary / f'moved_{companion.name}{SUFFIX}', moved, fixed.affine)
+        write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
+        _write_transforms(temporary, result, about)
+        if page:
+            registration_page(
+                temporary / PAGE_NAME,
+                fixed=fixed.image,
+                moving_before=before,
+                moved=result.moved,
+                displacement=result.transform.displacement,
+                jacobian=determinant,
+                affine=fixed.affine,
+                report=report,
+                fixed_labels=fixed.labels,
+                moving_labels_before=labels_before,
+                moved_labels=result.moved_labels,
+            )
+        report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
+        write_json(temporary / REPORT_NAME, report)
+    return report
+
+
+def full_grid(determinant: np.ndarray) -> np.ndarray:
+    """Return a determinant of (D-1, H-1, W-1) on (D, H, W): the last voxel along each axis repeats its neighbour."""
+    return np.pad(determinant, (0, 1), mode='edge').astype(np.float32)
+
+
+def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
+    """Both directions in ITK and voxel convention, and the linear part alone."""
+    fixed, moving = (
+        ImageRecord(volume.name, volume.image.shape, volume.affine) for volume in (result.fixed, result.moving)
+    )
+    common = {'settings': plain(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
+    for convention in ('itk', 'voxel'):
+        names = {role: f'{role}_{convention}{SUFFIX}' for role in (FORWARD, INVERSE)}
+        forward = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=names[INVERSE], **common)
+        backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)
+        write_transform(folder / names[FORWARD], result.transform, convention, forward)
+        write_transform(folder / names[INVERSE], result.inverse, convention, backward)
+    linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, **common)
+    write_transform(folder / 'affine_itk.txt', result.alignment, 'itk', linear)

@@ -1,0 +1,253 @@
+"""Registering every frame of a 4-D series to one of them, and the curves that follow from it."""
+
+import argparse
+import csv
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.volumes import Volume, read_image, write_image, write_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import collecting, replacing, write_json
+from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
+from autofuse_jax.pretrained import RegistrationModel, load_model
+from autofuse_jax.registration.inputs import read_classes, read_mask, with_labels
+from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.registration.results import REPORT_NAME, full_grid
+from autofuse_jax.registration.scores import correlation, inverse_consistency, scored_labels
+from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.reports.cine import cine_plot
+from autofuse_jax.reports.tables import plain
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
+from autofuse_jax.transforms.resampling import moving_positions, sample_labels
+
+WHOLE = 'whole image'
+MM3_PER_ML = 1000.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeriesResult:
+    """A registered series.
+
+    Attributes:
+        reference: Number of the frame that all others are registered to, from 0.
+        frames: One registration a frame, the reference as the fixed image; that of the reference itself is the identity.
+        curves: Name of a structure to its curves: 'volume_ml' (from the reference labels brought to each frame) and
+            'mean_jacobian' (volume of the frame over volume of the reference frame, voxel by voxel), one number a frame.
+            'whole image' has a mean Jacobian only.
+    """
+
+    reference: int
+    frames: tuple[RegistrationResult, ...]
+    curves: dict[str, dict[str, list[float]]]
+
+
+def register_series(
+    series: Volume,
+    reference: int,
+    settings: PipelineSettings,
+    *,
+    classes: Mapping[int, str] | None = None,
+    model: RegistrationModel | None = None,
+    fixed_mask: np.ndarray | None = None,
+    quiet: bool = False,
+) -> SeriesResult:
+    """Register every frame of a series to one of them.
+
+    Args:
+        series: (D, H, W, T), with labels of the reference frame or without.
+        reference: Number of the fixed frame, from 0.
+        settings: Which steps, the same for all frames.
+        classes: Label id to name.
+        model: A trained network, or None.
+        fixed_mask: (D, H, W), weights of the reference frame's voxels, or None.
+        quiet: Whether progress is kept off standard error.
+
+    Returns:
+        The result.
+
+    Raises:
+        UserError: It is no series, or has no such frame.
+    """
+    if series.image.ndim != 4:
+        raise UserError(
+            f'{series.name} has shape {series.image.shape}',
+            expected='a series (D, H, W, T)',
+            fix='leave out --reference-frame and name the two images with --fixed and --moving',
+        )
+    count = series.image.shape[3]
+    if not 0 <= reference < count:
+        raise UserError(f'the reference frame is {reference}', expected=f'0 to {count - 1}, the frames of {series.name}')
+    volumes = [
+        Volume(np.ascontiguousarray(series.image[..., frame]), None, series.affine, f'{series.name} frame {frame}')
+        for frame in range(count)
+    ]
+    fixed = dataclasses.replace(volumes[reference], labels=series.labels)
+    results = []
+    for frame, moving in enumerate(volumes):
+        if frame == reference:
+            results.append(_identity(fixed))
+            continue
+        progress = None if quiet else StepProgress(prefix=f'frame {frame + 1}/{count}, ')
+        results.append(
+            register_volumes(fixed, moving, settings, model=model, fixed_mask=fixed_mask, on_progress=progress)
+        )
+    return SeriesResult(reference, tuple(results), _curves(fixed, results, classes or {}))
+
+
+def labels_on_frame(result: RegistrationResult) -> np.ndarray:
+    """Return the labels of the fixed frame on the grid of the moving frame.
+
+    Args:
+        result: A registration whose fixed volume has labels.
+
+    Returns:
+        Integer (D, H, W), nearest.
+    """
+    grid = ImageGrid(result.moving.image.shape, result.moving.affine)
+    return sample_labels(result.fixed.labels, moving_positions(result.inverse, grid, result.fixed.affine))
+
+
+def register_series_files(options: argparse.Namespace, settings: PipelineSettings, about: dict[str, Any]) -> int:
+    """Register the series of a command line and write its results.
+
+    Args:
+        options: Of `autofuse_jax.register`.
+        settings: Which steps.
+        about: What the report says of the run.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: Something is wrong with the files, or an option does not go with a series.
+    """
+    for name in ('fixed', 'moving_labels', 'moving_mask', 'moving_images'):
+        if getattr(options, name):
+            raise UserError(
+                f'--{name.replace("_", "-")} does not go with --reference-frame',
+                expected='--moving SERIES, and labels and mask of the reference frame as --fixed-labels, --fixed-mask',
+            )
+    header = read_header(options.moving)
+    print(header.sentence(), file=sys.stderr)
+    series = with_labels(read_image(options.moving, allow_series=True), options.fixed_labels)
+    classes = read_classes(options.classes)
+    result = register_series(
+        series,
+        options.reference_frame,
+        settings,
+        classes=classes,
+        model=None if options.weights is None else load_model(options.weights),
+        fixed_mask=read_mask(series, options.fixed_mask),
+    )
+    about = {
+        'moving': {
+            'file': str(options.moving.resolve()),
+            'shape': list(header.shape),
+            'spacing_mm': list(header.spacing),
+            'orientation': header.orientation,
+        },
+        'checks': [header.sentence(), *header.remarks],
+    } | about
+    report = write_series(options.out, result, about=about)
+    before, after = report['scores']['ncc_before'], report['scores']['ncc_after']
+    print(
+        f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, largest '
+        f'NJD {report["scores"]["njd_percent"]:.3f} %, {report["seconds"]:.1f} s\nresults: {options.out}'
+    )
+    return 0
+
+
+def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a registered series: 4-D images, curves, plot and report.
+
+    Writes moved_4d, jacobian_4d, displacement_4d (D, H, W, T, 3: voxels of the reference frame, pull) and, with labels,
+    labels_4d (the reference labels on every frame) as .nii.gz; curves.csv, cine.png and report.json.
+
+    Args:
+        folder: Where; complete once report.json is there.
+        result: The series.
+        about: What else the report says.
+
+    Returns:
+        The report.
+
+    Raises:
+        OSError: Something cannot be written; nothing is left that looks complete.
+    """
+    frames = result.frames
+    fixed = frames[0].fixed
+    determinants = [jacobian_determinant(frame.transform.displacement) for frame in frames]
+    others = [frame for number, frame in enumerate(frames) if number != result.reference]
+    consistency = [inverse_consistency(frame.transform, frame.inverse)['mean'] for frame in others]
+    report = plain(
+        {
+            **about,
+            'reference_frame': result.reference,
+            'frames': [{'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)} for frame in frames],
+            'curves': result.curves,
+            'scores': {
+                'ncc_before': float(np.mean([correlation(fixed.image, frame.moving.image) for frame in others])),
+                'ncc_after': float(np.mean([correlation(fixed.image, frame.moved) for frame in others])),
+                'njd_percent': max(njd_percent(determinant) for determinant in determinants),
+                'inverse_consistency_mm': {'mean': float(np.mean(consistency)), 'max_of_means': max(consistency)},
+            },
+            'seconds': round(sum(frame.seconds for frame in frames), 3),
+        }
+    )
+    with collecting(folder, REPORT_NAME) as temporary:
+        write_image(temporary / 'moved_4d.nii.gz', np.stack([frame.moved for frame in frames], -1), fixed.affine)
+        jacobians = np.stack([full_grid(determinant) for determinant in determinants], -1)
+        write_image(temporary / 'jacobian_4d.nii.gz', jacobians, fixed.affine)
+        fields = np.stack([frame.transform.displacement for frame in frames], -2)
+        write_image(temporary / 'displacement_4d.nii.gz', fields, fixed.affine)
+        if fixed.labels is not None:
+            on_frames = np.stack([labels_on_frame(frame) for frame in frames], -1)
+            write_labels(temporary / 'labels_4d.nii.gz', on_frames, fixed.affine)
+        _write_curves(temporary / 'curves.csv', result.curves)
+        cine_plot(temporary / 'cine.png', result.curves, reference=result.reference)
+        report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
+        write_json(temporary / REPORT_NAME, report)
+    return report
+
+
+def _identity(fixed: Volume) -> RegistrationResult:
+    nothing = DenseTransform(np.zeros((*fixed.image.shape, 3), np.float32), fixed.affine)
+    return RegistrationResult(
+        fixed, fixed, nothing, nothing, AffineTransform(np.eye(4)), fixed.image, fixed.labels, (), 0.0
+    )
+
+
+def _curves(
+    fixed: Volume, frames: Sequence[RegistrationResult], classes: Mapping[int, str]
+) -> dict[str, dict[str, list[float]]]:
+    determinants = [full_grid(jacobian_determinant(frame.transform.displacement)) for frame in frames]
+    curves = {WHOLE: {'mean_jacobian': [float(determinant.mean()) for determinant in determinants]}}
+    if fixed.labels is None:
+        return curves
+    voxel_ml = abs(float(np.linalg.det(fixed.affine[:3, :3]))) / MM3_PER_ML
+    on_frames = [labels_on_frame(frame) for frame in frames]
+    for label in scored_labels(fixed.labels):
+        inside = fixed.labels == label
+        curves[classes.get(label, f'label {label}')] = {
+            'volume_ml': [float(np.count_nonzero(labels == label) * voxel_ml) for labels in on_frames],
+            'mean_jacobian': [float(determinant[inside].mean()) for determinant in determinants],
+        }
+    return curves
+
+
+def _write_curves(path: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    columns = {
+        f'{name.replace(" ", "_")}_{kind}': values for name, kinds in curves.items() for kind, values in kinds.items()
+    }
+    with replacing(path) as temporary, temporary.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['frame', *columns])
+        for frame, values in enumerate(zip(*columns.values(), strict=True)):
+            writer.writerow([frame, *(f'{value:.6g}' for value in values)])

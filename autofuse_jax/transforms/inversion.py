@@ -1,0 +1,182 @@
+"""The inverse of a transform, solved for each point: exact for affine transforms, by iteration for dense ones."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_world
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform
+
+# Points are taken out of the iteration once they are this close, in millimetres.
+TARGET_MM = 1e-3
+# A point further off than this has not been inverted, in millimetres.
+FAILED_MM = 0.1
+# More failed points than this share is an error: the transform has no inverse there, or none that can be found.
+TOLERATED_SHARE = 0.01
+ITERATIONS = 100
+# The step of a point whose residual would grow is halved at most so often.
+SMALLEST_STEP = 2.0**-6
+# The affine part is fitted on about so many points per axis.
+FIT_POINTS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Inversion:
+    """How well points were inverted.
+
+    Attributes:
+        points: Number of points.
+        mean_mm: Mean distance between a point and the transform of its inverse.
+        max_mm: Largest such distance.
+        failed: Number of points with a distance above `FAILED_MM`.
+        iterations: Number of iterations.
+    """
+
+    points: int
+    mean_mm: float
+    max_mm: float
+    failed: int
+    iterations: int
+
+    @property
+    def sentence(self) -> str:
+        """The numbers in words."""
+        text = f'inverse solved for {self.points} points in {self.iterations} iterations: '
+        text += f'residual mean {self.mean_mm:.2g} mm, largest {self.max_mm:.2g} mm'
+        return text + (f'; {self.failed} points are off by more than {FAILED_MM} mm' if self.failed else '')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NumericalInverse:
+    """The inverse of a transform, `y -> p` with `T(p) = y`, solved anew for the points it is asked for.
+
+    Attributes:
+        transform: T, from the fixed to the moving world; this object goes from the moving to the fixed world.
+        start: An approximate inverse that the iteration starts from, such as the field of the negative velocity;
+            None starts from the inverse of the affine part of T.
+        inversions: What `map_points` found out, one entry per call.
+    """
+
+    transform: Transform
+    start: Transform | None = None
+    inversions: list[Inversion] = dataclasses.field(default_factory=list)
+
+    def map_points(self, points: np.ndarray) -> np.ndarray:
+        """Take points of the moving world to the fixed world, both (..., 3) in RAS millimetres.
+
+        Raises:
+            UserError: More than one percent of the points cannot be inverted, as where the transform folds.
+        """
+        found, inversion = invert_points(self.transform, points, self.start)
+        self.inversions.append(inversion)
+        if inversion.failed > TOLERATED_SHARE * inversion.points:
+            raise UserError(
+                f'the transform cannot be inverted: {inversion.failed} of {inversion.points} points are off by more '
+                f'than {FAILED_MM} mm (largest {inversion.max_mm:.3g} mm)',
+                expected='a transform without folds, on a grid that covers the points',
+                fix='use the inverse that was saved with it, or register again with more smoothness',
+            )
+        return found
+
+
+def inverse_affine(transform: AffineTransform) -> AffineTransform:
+    """Return the inverse of an affine transform, exact up to rounding."""
+    return AffineTransform(np.linalg.inv(transform.matrix))
+
+
+def invert_points(
+    transform: Transform, points: np.ndarray, start: Transform | None = None
+) -> tuple[np.ndarray, Inversion]:
+    """Solve `T(p) = y` for every point y.
+
+    `p <- p - s B^-1 (T(p) - y)` in float64, where B is the linear part of the affine map that is nearest to T. With
+    B and s equal to 1 this is the fixed-point iteration `p <- y - d(p)` for `T(p) = p + d(p)`; B makes it converge
+    where images differ by a rotation or in size too. The step s of a point starts at 1 and is halved wherever its
+    residual would grow, so that no point ends further off than it started. Points that fail are tried again with B = 1,
+    which is the better guess where a transform is no affine map at all.
+
+    Args:
+        transform: T, from the fixed to the moving world.
+        points: (..., 3) of the moving world, RAS millimetres, finite.
+        start: An approximate inverse to start from; None starts from the inverse of the affine part.
+
+    Returns:
+        float64 (..., 3) of the fixed world, and how good they are.
+    """
+    wanted = np.asarray(points, np.float64).reshape(-1, 3)
+    inverse = np.linalg.inv(affine_part(transform))
+    first = to_world(inverse, wanted) if start is None else np.array(start.map_points(wanted), np.float64)
+    found, distance, iterations = _iterate(transform, wanted, first, inverse[:3, :3])
+    failed = np.flatnonzero(distance > FAILED_MM)
+    if failed.size:
+        again, again_distance, more = _iterate(transform, wanted[failed], wanted[failed], np.eye(3))
+        iterations += more
+        better = again_distance < distance[failed]
+        found[failed[better]], distance[failed[better]] = again[better], again_distance[better]
+    inversion = Inversion(
+        points=len(wanted),
+        mean_mm=float(distance.mean()) if len(wanted) else 0.0,
+        max_mm=float(distance.max()) if len(wanted) else 0.0,
+        failed=int(np.count_nonzero(distance > FAILED_MM)),
+        iterations=iterations,
+    )
+    return found.reshape(np.shape(points)), inversion
+
+
+def _iterate(
+    transform: Transform, wanted: np.ndarray, start: np.ndarray, linear: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Iterate from `start` (N, 3) with B^-1 = `linear`; return points, distances (N,) and the number of iterations."""
+    found = np.array(start)
+    residual = transform.map_points(found) - wanted
+    distance = np.linalg.norm(residual, axis=-1)
+    step = np.ones(len(wanted))
+    iterations = 0
+    active = np.flatnonzero(distance > TARGET_MM)
+    while active.size and iterations < ITERATIONS:
+        iterations += 1
+        tried = found[active] - step[active, None] * (residual[active] @ linear.T)
+        tried_residual = transform.map_points(tried) - wanted[active]
+        tried_distance = np.linalg.norm(tried_residual, axis=-1)
+        better = tried_distance < distance[active]
+        taken = active[better]
+        found[taken], residual[taken] = tried[better], tried_residual[better]
+        distance[taken] = tried_distance[better]
+        step[taken] = np.minimum(1, 2 * step[taken])
+        step[active[~better]] /= 2
+        active = active[(distance[active] > TARGET_MM) & (step[active] >= SMALLEST_STEP)]
+    return found, distance, iterations
+
+
+def affine_part(transform: Transform) -> np.ndarray:
+    """Return the affine map that is nearest to a transform: exact for affine ones, least squares over a dense grid.
+
+    Args:
+        transform: An affine or dense transform; the identity stands for any other, and for a dense one whose fit is
+            singular (its grid has a single slice, or everything goes to one plane).
+
+    Returns:
+        float64 (4, 4), RAS millimetres.
+    """
+    if isinstance(transform, AffineTransform):
+        return np.asarray(transform.matrix, np.float64)
+    if not isinstance(transform, DenseTransform):
+        return np.eye(4)
+    strides = [math.ceil(size / FIT_POINTS) for size in transform.grid.shape]
+    every = tuple(slice(None, None, stride) for stride in strides)
+    coarse = ImageGrid(
+        tuple(len(range(0, size, stride)) for size, stride in zip(transform.grid.shape, strides, strict=True)),
+        transform.affine @ np.diag([*strides, 1.0]),
+    )
+    fixed = grid_points(coarse).reshape(-1, 3)
+    shift = transform.displacement[every].reshape(-1, 3).astype(np.float64) @ transform.affine[:3, :3].T
+    middle = fixed.mean(axis=0)
+    design = np.c_[fixed - middle, np.ones(len(fixed))]
+    if np.linalg.matrix_rank(design) < 4:
+        return np.eye(4)
+    fit = np.linalg.lstsq(design, fixed + shift, rcond=None)[0].T
+    result = np.eye(4)
+    result[:3, :3], result[:3, 3] = fit[:, :3], fit[:, 3] - fit[:, :3] @ middle
+    return result if np.linalg.matrix_rank(result[:3, :3]) == 3 else np.eye(4)
