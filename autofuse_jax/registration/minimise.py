@@ -39,7 +39,8 @@ class Minimum(NamedTuple):
     """What a descent ended with.
 
     Attributes:
-        params: The parameters after the last step.
+        params: The parameters after the last step; of an early stop the best of those that a look found, because the
+            learning rate was still high.
         losses: The loss before each step.
         seconds: Wall time, with compilation where there was any.
         stopped: 'all steps' or 'no further gain'.
@@ -80,8 +81,10 @@ def minimise(
     best, gained, waiting = math.inf, 0.0, 0
     losses: list[float] = []
     stopped = 'all steps'
+    best_start, lowest_start = params, math.inf
     while len(losses) < schedule.steps:
         rates = _rates(schedule, len(losses))
+        before = params
         params, state, piece = _advance(params, state, data, rates, loss=loss, options=options)
         losses += np.asarray(piece, np.float64).tolist()
         if not np.isfinite(losses[-STEPS_PER_CALL:]).all():
@@ -92,12 +95,14 @@ def minimise(
             )
         if on_loss is not None:
             on_loss(len(losses), losses[-1])
+        if losses[-STEPS_PER_CALL] < lowest_start:
+            best_start, lowest_start = before, losses[-STEPS_PER_CALL]
         lowest = min(losses[-STEPS_PER_CALL:])
         gained = max(gained, losses[0] - lowest)
         waiting = 0 if lowest < best - schedule.tolerance * gained else waiting + 1
         best = min(best, lowest)
         if schedule.tolerance and waiting >= 2:
-            stopped = 'no further gain'
+            params, stopped = best_start, 'no further gain'
             break
     params = jax.block_until_ready(params)
     return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)

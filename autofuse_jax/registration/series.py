@@ -18,17 +18,15 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.pretrained import RegistrationModel, load_model
 from autofuse_jax.registration.inputs import read_classes, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
-from autofuse_jax.registration.results import REPORT_NAME, full_grid
+from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency, scored_labels
 from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.reports.cine import cine_plot
+from autofuse_jax.reports.cine import cine_curves, cine_plot, cine_section
+from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.tables import plain
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
-
-WHOLE = 'whole image'
-MM3_PER_ML = 1000.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,9 +36,8 @@ class SeriesResult:
     Attributes:
         reference: Number of the frame that all others are registered to, from 0.
         frames: One registration a frame, the reference as the fixed image; that of the reference itself is the identity.
-        curves: Name of a structure to its curves: 'volume_ml' (from the reference labels brought to each frame) and
-            'mean_jacobian' (volume of the frame over volume of the reference frame, voxel by voxel), one number a frame.
-            'whole image' has a mean Jacobian only.
+        curves: 'volume_ml' (of the reference labels brought to each frame) and 'jacobian_mean' (volume in the frame over
+            volume in the reference frame, voxel by voxel): name of a structure to one number a frame.
     """
 
     reference: int
@@ -211,10 +208,42 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
             on_frames = np.stack([labels_on_frame(frame) for frame in frames], -1)
             write_labels(temporary / 'labels_4d.nii.gz', on_frames, fixed.affine)
         _write_curves(temporary / 'curves.csv', result.curves)
-        cine_plot(temporary / 'cine.png', result.curves, reference=result.reference)
+        cine_plot(temporary / 'cine.png', result.curves, reference_frame=result.reference)
+        _write_page(temporary / PAGE_NAME, result, report)
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
     return report
+
+
+def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> None:
+    """Draw the curves, and the pictures of the frame that differs most from the reference."""
+    fixed = result.frames[result.reference].fixed
+    before = [correlation(fixed.image, frame.moving.image) for frame in result.frames]
+    most = int(np.nanargmin(before))
+    frame = result.frames[most]
+    shown = {
+        **report,
+        'fixed': {'file': f'frame {result.reference}'},
+        'moving': {'file': f'frame {most}'},
+        'scores': {
+            **report['scores'],
+            'ncc_before': before[most],
+            'ncc_after': correlation(fixed.image, frame.moved),
+            'inverse_consistency_mm': inverse_consistency(frame.transform, frame.inverse),
+        },
+    }
+    registration_page(
+        path,
+        fixed=fixed.image,
+        moving_before=frame.moving.image,
+        moved=frame.moved,
+        displacement=frame.transform.displacement,
+        jacobian=jacobian_determinant(frame.transform.displacement),
+        affine=fixed.affine,
+        report=shown,
+        fixed_labels=fixed.labels,
+        extra_sections=[cine_section(result.curves, reference_frame=result.reference)],
+    )
 
 
 def _identity(fixed: Volume) -> RegistrationResult:
@@ -227,24 +256,20 @@ def _identity(fixed: Volume) -> RegistrationResult:
 def _curves(
     fixed: Volume, frames: Sequence[RegistrationResult], classes: Mapping[int, str]
 ) -> dict[str, dict[str, list[float]]]:
-    determinants = [full_grid(jacobian_determinant(frame.transform.displacement)) for frame in frames]
-    curves = {WHOLE: {'mean_jacobian': [float(determinant.mean()) for determinant in determinants]}}
-    if fixed.labels is None:
-        return curves
-    voxel_ml = abs(float(np.linalg.det(fixed.affine[:3, :3]))) / MM3_PER_ML
-    on_frames = [labels_on_frame(frame) for frame in frames]
-    for label in scored_labels(fixed.labels):
-        inside = fixed.labels == label
-        curves[classes.get(label, f'label {label}')] = {
-            'volume_ml': [float(np.count_nonzero(labels == label) * voxel_ml) for labels in on_frames],
-            'mean_jacobian': [float(determinant[inside].mean()) for determinant in determinants],
-        }
-    return curves
+    labels = np.zeros(fixed.image.shape, np.int32) if fixed.labels is None else fixed.labels
+    names = {label: classes.get(label, f'label {label}') for label in scored_labels(labels)}
+    return cine_curves(
+        labels,
+        (jacobian_determinant(frame.transform.displacement) for frame in frames),
+        names,
+        abs(float(np.linalg.det(fixed.affine[:3, :3]))),
+        None if fixed.labels is None else (labels_on_frame(frame) for frame in frames),
+    )
 
 
 def _write_curves(path: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     columns = {
-        f'{name.replace(" ", "_")}_{kind}': values for name, kinds in curves.items() for kind, values in kinds.items()
+        f'{name.replace(" ", "_")}_{kind}': values for kind, names in curves.items() for name, values in names.items()
     }
     with replacing(path) as temporary, temporary.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')

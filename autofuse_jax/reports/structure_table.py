@@ -1,0 +1,136 @@
+"""One row for each structure of a registration: volumes, overlap and surface distance before and after."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.reports.html import DASH, Html, is_number, number, section, table, tag
+from autofuse_jax.reports.pictures import PALETTE
+
+MM3_PER_ML = 1000.0
+
+
+def structure_names(
+    classes: Mapping[Any, str] | None, *maps: np.ndarray | None, scored: Mapping[str, Any] | None = None
+) -> dict[int, str]:
+    """Return the structures that are in any of the label maps or have a score, in the order of their ids.
+
+    Args:
+        classes: Label id (number or its text) to name, or None.
+        *maps: Integer label maps or None.
+        scored: Score of each label, as in report.json.
+
+    Returns:
+        Label id to name, background left out; 'label 7' for ids without a name.
+    """
+    names = {int(label): str(name) for label, name in (classes or {}).items()}
+    present = {int(label) for array in maps if array is not None for label in np.unique(array[array != 0])}
+    present |= {int(label) for label in scored or {}}
+    return {label: names.get(label, f'label {label}') for label in sorted(present - {0})}
+
+
+def structures_section(
+    names: Mapping[int, str],
+    scores: Mapping[str, Any],
+    labels: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None],
+    voxel_mm3: float,
+) -> Html | None:
+    """Return the table, the structure with the smallest DSC after registration first.
+
+    Args:
+        names: As returned by `structure_names`.
+        scores: The entry 'scores' of report.json. Where it has no DSC of the structures, they are counted here.
+        labels: Fixed, moving (before) and moved labels on the fixed grid, or None.
+        voxel_mm3: Volume of a voxel.
+
+    Returns:
+        The section; None if there are no structures.
+    """
+    if not names:
+        return None
+    fixed, before, after = labels
+    volumes = [_volumes_ml(array, voxel_mm3) for array in labels]
+    overlap = [
+        scores.get(f'dsc_{when}_per_label') or _overlaps(fixed, moving)
+        for when, moving in (('before', before), ('after', after))
+    ]
+    distance = [scores.get(f'hd95_mm_{when}_per_label') or {} for when in ('before', 'after')]
+
+    def worst_first(label: int) -> tuple[bool, float]:
+        score = overlap[1].get(str(label))
+        return (False, score) if is_number(score) else (True, 0.0)
+
+    rows = []
+    for label in sorted(names, key=worst_first):
+        dsc = [scores_of.get(str(label)) for scores_of in overlap]
+        hd95 = [scores_of.get(str(label)) for scores_of in distance]
+        ml = [None if found is None else found.get(label, 0.0) for found in volumes]
+        rows.append(
+            [
+                [_chip(label, names), names[label]],
+                *[number(value, 1 if value and value >= 100 else 2) for value in ml],
+                _signed(100 * (ml[2] / ml[0] - 1) if ml[0] and ml[2] is not None else None, 1),
+                number(dsc[0], 1, 100),
+                _dsc_cell(*dsc),
+                number(hd95[0], 1),
+                number(hd95[1], 1),
+            ]
+        )
+    header = [
+        'structure',
+        'fixed ml',
+        'moving ml',
+        'moved ml',
+        'moved vs fixed %',
+        'DSC % before',
+        'after',
+        'HD95 mm before',
+        'after',
+    ]
+    text = (
+        f'{len(rows)} structures, the lowest DSC after registration first. Volumes are of the labels on the fixed '
+        'grid; the moving one is before registration, as far as it lies on that grid. A dash: the structure is '
+        'missing in one of the images. Red: lower than before.'
+    )
+    return section('Structures', tag('p', text), table(header, rows))
+
+
+def _volumes_ml(labels: np.ndarray | None, voxel_mm3: float) -> dict[int, float] | None:
+    if labels is None:
+        return None
+    found, counts = np.unique(labels[labels != 0], return_counts=True)
+    return {int(label): count * voxel_mm3 / MM3_PER_ML for label, count in zip(found, counts, strict=True)}
+
+
+def _overlaps(fixed: np.ndarray | None, moving: np.ndarray | None) -> dict[str, float]:
+    """DSC of every label of two maps, keyed as in report.json."""
+    if fixed is None or moving is None:
+        return {}
+    sizes = [_volumes_ml(array, MM3_PER_ML) for array in (fixed, moving)]
+    both = _volumes_ml(np.where(fixed == moving, fixed, 0), MM3_PER_ML)
+    return {
+        str(label): 2 * both.get(label, 0.0) / (sizes[0].get(label, 0.0) + sizes[1].get(label, 0.0))
+        for label in sizes[0] | sizes[1]
+    }
+
+
+def _dsc_cell(before: Any, after: Any) -> Html:
+    """The DSC after registration with a bar of that length behind it."""
+    if not is_number(after):
+        return tag('td', DASH, class_='number')
+    worse = is_number(before) and after < before
+    share = f'--share: {100 * after:.1f}%'
+    return tag('td', number(after, 1, 100), class_='number share worse' if worse else 'number share', style=share)
+
+
+def _signed(value: float | None, digits: int) -> str:
+    text = number(value, digits)
+    return f'+{text}' if is_number(value) and value > 0 and float(text) else text
+
+
+def _chip(label: int, names: Mapping[int, str]) -> Html | None:
+    """The colour of the structure's outline, where few enough have one of their own."""
+    if len(names) > len(PALETTE):
+        return None
+    return tag('span', class_='chip', style=f'background: {PALETTE[list(names).index(label)]}')

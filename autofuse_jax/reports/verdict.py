@@ -1,0 +1,193 @@
+"""What the scores of one registration say, in words: what got better, and what a user must be warned of."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.reports.html import DASH, Html, is_number, number, tag
+
+# More folded voxels than this make a loud warning.
+MOST_FOLDED_PERCENT = 0.1
+# A score that is lower by more than this has fallen; less is rounding.
+FALLEN = 1e-4
+# A transform that moves no voxel by more than this does nothing.
+NOTHING_MOVED_VOXELS = 0.01
+# An inverse that misses by more than this on average is worth a remark.
+INVERSE_MISS_VOXELS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What to tell first.
+
+    Attributes:
+        headline: A few words.
+        level: 'good', 'notice' or 'bad'.
+        warnings: Sentences that must be seen; with any the level is 'bad'.
+        remarks: Sentences on each score.
+    """
+
+    headline: str
+    level: str
+    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def html(self) -> Html:
+        """Return the warnings, if any, and the verdict."""
+        loud = None
+        if self.warnings:
+            items = tag('ul', [tag('li', text) for text in self.warnings])
+            loud = tag('div', tag('strong', 'Warning'), items, class_='warnings', role='alert')
+        said = tag('ul', [tag('li', text) for text in self.remarks])
+        box = tag('div', tag('strong', self.headline), said, class_=f'verdict {self.level}')
+        return Html((loud or '') + box)
+
+
+def judge(
+    scores: Mapping[str, Any],
+    *,
+    moving_before: np.ndarray,
+    moved: np.ndarray,
+    displacement: np.ndarray,
+    jacobian: np.ndarray,
+    smallest_spacing: float,
+) -> Verdict:
+    """Put the scores into words.
+
+    Args:
+        scores: The entry 'scores' of report.json; any score may be missing or None.
+        moving_before: Moving image on the fixed grid before registration, (D, H, W).
+        moved: Moved image, (D, H, W).
+        displacement: (D, H, W, 3), in voxels.
+        jacobian: Its determinant.
+        smallest_spacing: Smallest voxel size of the fixed grid in millimetres.
+
+    Returns:
+        The verdict.
+    """
+    warnings, remarks, rises = [], [], []
+    for key, name, text in (
+        ('ncc', 'Similarity of the grey values (NCC)', lambda value: number(value, 3)),
+        ('dsc', 'Mean overlap of the structures (DSC)', lambda value: f'{number(value, 1, 100)} %'),
+    ):
+        before, after = scores.get(f'{key}_before'), scores.get(f'{key}_after')
+        if not (is_number(before) and is_number(after)):
+            continue
+        if after < before - FALLEN:
+            warnings.append(f'{name} fell from {text(before)} to {text(after)}: the result is worse than the input.')
+            remarks.append(f'{name} fell from {text(before)} to {text(after)}.')
+        else:
+            rises.append(after > before + FALLEN)
+            verb = f'rose from {text(before)} to' if rises[-1] else 'stayed at'
+            remarks.append(f'{name} {verb} {text(after)}.')
+    before, after = scores.get('hd95_mm_before'), scores.get('hd95_mm_after')
+    if is_number(before) and is_number(after) and before != after:
+        verb = 'fell' if after < before else 'rose'
+        remarks.append(f'Surface distance (HD95) {verb} from {number(before, 1)} mm to {number(after, 1)} mm.')
+    remarks += _worse_structures(scores)
+    warnings += _suspicious(moving_before, moved, displacement, remarks)
+    _folding(folded_percent(scores, jacobian), warnings, remarks)
+    _inverse(scores.get('inverse_consistency_mm'), smallest_spacing, remarks)
+    if warnings:
+        return Verdict('Look twice before using this result', 'bad', tuple(warnings), tuple(remarks))
+    if any(rises):
+        return Verdict('Better aligned than before', 'good', (), tuple(remarks))
+    headline = 'No better aligned than before' if rises else 'No score says how well it is aligned: see the pictures'
+    return Verdict(headline, 'notice', (), tuple(remarks))
+
+
+def folded_percent(scores: Mapping[str, Any], jacobian: np.ndarray) -> float:
+    """Return the share of folded voxels in percent: the reported one, or else counted in the determinant."""
+    reported = scores.get('njd_percent')
+    if is_number(reported):
+        return float(reported)
+    return 100 * np.count_nonzero(jacobian <= 0) / max(1, jacobian.size)
+
+
+def score_tiles(scores: Mapping[str, Any], jacobian: np.ndarray) -> Html:
+    """Return the main numbers in boxes; what is not known is left out or a dash."""
+    inverse = scores.get('inverse_consistency_mm')
+    inverse = inverse if isinstance(inverse, Mapping) else {'mean': inverse}
+    tiles = []
+    for key, name, digits, factor, unit in (
+        ('dsc', 'DSC', 1, 100, ' %'),
+        ('hd95_mm', 'HD95', 1, 1, ' mm'),
+        ('ncc', 'NCC', 3, 1, ''),
+    ):
+        pair = [scores.get(f'{key}_{when}') for when in ('before', 'after')]
+        if any(is_number(value) for value in pair):
+            shown = ' → '.join(number(value, digits, factor) for value in pair)
+            tiles.append((f'{name} before → after', shown + unit))
+    folded = folded_percent(scores, jacobian)
+    tiles.append(('folded voxels (NJD)', f'{number(folded, 4)} %' if folded else 'none'))
+    tiles.append(('SDlogJ', number(scores.get('sdlogj'), 3)))
+    finite = jacobian[np.isfinite(jacobian)]
+    ends = [
+        scores.get(key) if is_number(scores.get(key)) else found(finite) if finite.size else None
+        for key, found in (('jacobian_min', np.min), ('jacobian_max', np.max))
+    ]
+    tiles.append(('Jacobian, least – most', ' – '.join(number(value, 2) for value in ends)))
+    if is_number(inverse.get('mean')):
+        tiles.append(('inverse consistency, mean', f'{number(inverse["mean"], 3)} mm'))
+    if is_number(scores.get('seconds')):
+        tiles.append(('time', f'{number(scores["seconds"], 1)} s'))
+    boxes = [tag('div', tag('span', name), tag('b', value), class_='tile') for name, value in tiles if value != DASH]
+    return tag('div', boxes, class_='tiles')
+
+
+def _worse_structures(scores: Mapping[str, Any]) -> list[str]:
+    before, after = (scores.get(f'dsc_{when}_per_label') or {} for when in ('before', 'after'))
+    both = [label for label in before if is_number(before[label]) and is_number(after.get(label))]
+    worse = sum(after[label] < before[label] - FALLEN for label in both)
+    return [f'{worse} of {len(both)} structures overlap less than before; see the table.'] if worse else []
+
+
+def _suspicious(
+    moving_before: np.ndarray, moved: np.ndarray, displacement: np.ndarray, remarks: list[str]
+) -> list[str]:
+    """Warnings on results that no score shows; adds remarks on what is odd but may be right."""
+    warnings = []
+    largest = float(np.abs(displacement).max(initial=0.0))
+    if not np.isfinite(largest):
+        warnings.append('The displacement holds values that are not finite.')
+    elif largest <= NOTHING_MOVED_VOXELS:
+        warnings.append(
+            f'Nothing moved: no displacement is longer than {NOTHING_MOVED_VOXELS} voxel. Either the images were '
+            'aligned already or registration did nothing.'
+        )
+    if _empty(moved):
+        warnings.append('The moved image shows nothing: no part of the moving image lies on the fixed grid.')
+    elif _empty(moving_before):
+        remarks.append(
+            'By their headers alone the two images do not overlap, so the pictures and scores before are of an '
+            'empty image.'
+        )
+    return warnings
+
+
+def _empty(image: np.ndarray) -> bool:
+    """Tell whether an image is the same value (or not finite) everywhere."""
+    finite = image[np.isfinite(image)]
+    return not finite.size or finite.min() == finite.max()
+
+
+def _folding(percent: float, warnings: list[str], remarks: list[str]) -> None:
+    if percent > MOST_FOLDED_PERCENT:
+        warnings.append(
+            f'{number(percent, 2)} % of the voxels fold (more than {MOST_FOLDED_PERCENT} %): the transform cannot be '
+            'inverted there.'
+        )
+    remarks.append('No voxel folds.' if percent == 0 else f'{number(percent, 4)} % of the voxels fold.')
+
+
+def _inverse(found: Any, smallest_spacing: float, remarks: list[str]) -> None:
+    """A remark on forward and inverse applied one after the other."""
+    if isinstance(found, Mapping) and is_number(found.get('mean')):
+        text = f'Forward and inverse applied one after the other miss by {number(found["mean"], 3)} mm on average'
+        if is_number(found.get('max')):
+            text += f', {number(found["max"], 2)} mm at most'
+        if found['mean'] > INVERSE_MISS_VOXELS * smallest_spacing:
+            text += ', which is more than half a voxel'
+        remarks.append(text + '.')

@@ -1,0 +1,116 @@
+"""Linear alignment in world space."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.registration.alignment import AlignmentSettings, align
+from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.transforms.maps import AffineTransform
+from autofuse_jax.transforms.resampling import moving_positions, sample_labels
+from tests.registration.scenes import centred_grid, picture, rotation_and_shift, world_difference
+
+QUICK = AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(60, 40))
+FIXED_GRID = centred_grid((44, 48, 40), (2.5, 2.5, 2.5))
+# Where the fixed world's points are in the moving world.
+TRUTH = rotation_and_shift(12.0, (4.0, -6.0, 3.0))
+
+
+def pair(truth=TRUTH, grid=None):
+    """The scene, and the scene moved by `truth` on a grid of other axes, spacing and orientation."""
+    grid = grid or centred_grid((60, 56, 30), (2.0, 2.0, 4.0), turn=20, axes='LPS')
+    fixed = picture(FIXED_GRID)
+    return fixed, picture(grid, lambda points: to_world(np.linalg.inv(truth), points), 'moved scene')
+
+
+def overlap(fixed, moving, matrix):
+    labels = sample_labels(moving.labels, moving_positions(AffineTransform(matrix), FIXED_GRID, moving.affine))
+    return mean_dice(dice_per_label(fixed.labels, labels, (1, 2, 3)))
+
+
+@pytest.mark.parametrize('similarity', ['ncc', 'mi'])
+def test_finds_a_rotation_and_a_shift_across_grids(similarity):
+    fixed, moving = pair()
+    found = align(fixed, moving, dataclasses.replace(QUICK, similarity=similarity))
+    before = world_difference(AffineTransform(np.eye(4)), TRUTH, FIXED_GRID)
+    after = world_difference(AffineTransform(found.matrix), TRUTH, FIXED_GRID)
+    assert before > 5 and after < 0.7, (before, after)
+    np.testing.assert_allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-5)
+
+
+def test_inverted_contrast_is_aligned_by_mutual_information():
+    fixed, moving = pair()
+    inverted = Volume(np.where(moving.image > 2, 120 - moving.image, 0), None, moving.affine, 'inverted')
+    found = align(fixed, inverted, dataclasses.replace(QUICK, similarity='mi'))
+    assert world_difference(AffineTransform(found.matrix), TRUTH, FIXED_GRID) < 2.0
+
+
+def test_affine_finds_a_change_of_size():
+    truth = TRUTH.copy()
+    truth[:3, :3] = truth[:3, :3] @ np.diag([1.1, 0.92, 1.05])
+    fixed, moving = pair(truth)
+    found = align(fixed, moving, dataclasses.replace(QUICK, kind='affine'))
+    # Ellipsoids say little about shear; what counts is that the structures meet.
+    assert overlap(fixed, moving, np.eye(4)) < 0.8
+    assert overlap(fixed, moving, found.matrix) > overlap(fixed, moving, truth) - 0.03
+    assert [stage['name'] for stage in found.stages] == [
+        'translation at 8 mm',
+        'rigid at 8 mm',
+        'affine at 8 mm',
+        'affine at 4 mm',
+    ]
+    assert all(stage['loss_last'] < stage['loss_first'] < 0 for stage in found.stages[:1])
+
+
+def test_images_far_apart_start_from_their_centres():
+    far = rotation_and_shift(0.0, (400.0, 0.0, -300.0))
+    grid = centred_grid((60, 56, 30), (2.0, 2.0, 4.0))
+    grid.affine[:3, 3] += (400.0, 0.0, -300.0)
+    fixed, moving = pair(far, grid)
+    found = align(fixed, moving, QUICK)
+    assert found.start in ('centres', 'masses')
+    assert world_difference(AffineTransform(found.matrix), far, FIXED_GRID) < 0.7
+
+
+def test_headers_are_trusted_where_they_are_as_good_as_anything():
+    fixed, moving = pair(np.eye(4))
+    found = align(fixed, moving, dataclasses.replace(QUICK, kind='none', start='auto'))
+    assert found.start == 'header'
+    np.testing.assert_array_equal(found.matrix, np.eye(4))
+    assert found.stages == ()
+
+
+def test_masks_choose_what_is_aligned():
+    fixed, moving = pair()
+    # A bright bar that stays where it is would pull the alignment to the identity.
+    images = []
+    for volume in (fixed, moving):
+        with_bar = volume.image.copy()
+        with_bar[:, :, :6] = 100
+        images.append(Volume(with_bar, None, volume.affine, volume.name))
+    masks = [np.ones(volume.image.shape, np.float32) for volume in images]
+    for mask in masks:
+        mask[:, :, :8] = 0
+    errors = [
+        world_difference(AffineTransform(align(*images, QUICK, **used).matrix), TRUTH, FIXED_GRID)
+        for used in ({}, {'fixed_mask': masks[0], 'moving_mask': masks[1]})
+    ]
+    assert errors[1] < 4 < errors[0], errors
+
+
+def test_progress_is_reported():
+    reports = []
+    align(*pair(), QUICK, on_progress=lambda *report: reports.append(report))
+    names = list(dict.fromkeys(report[0] for report in reports))
+    assert names == ['translation at 8 mm', 'rigid at 8 mm', 'rigid at 4 mm']
+    assert all(0 < done <= total and np.isfinite(loss) for _, done, total, loss in reports)
+
+
+@pytest.mark.parametrize('wrong', [{'kind': 'spline'}, {'similarity': 'ssd'}, {'start': 'luck'}, {'steps': (10,)}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(UserError, match='alignment'):
+        AlignmentSettings(**{'spacings': (8.0, 4.0), 'steps': (10, 10)} | wrong)

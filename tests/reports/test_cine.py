@@ -1,0 +1,77 @@
+"""Curves over the frames of a cine."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from autofuse_jax.reports.cine import cine_curves, cine_plot, cine_png, cine_section
+from tests.reports.parsed_page import ParsedPage
+
+NAMES = {1: 'LV cavity', 2: 'myocardium', 9: 'absent'}
+
+
+def labels() -> np.ndarray:
+    volume = np.zeros((4, 4, 4), int)
+    volume[:2, 0, 0], volume[3, 3, :] = 1, 2
+    return volume
+
+
+def curves() -> dict:
+    return {
+        'volume_ml': {'LV cavity': [120.0, 60.0, 90.0], 'myocardium': [80.0, 84.0, np.nan]},
+        'jacobian_mean': {'LV cavity': [1.0, 0.5, 0.75], 'whole image': [1.0, 1.0, 1.0]},
+    }
+
+
+def test_curves_from_determinants_and_labels():
+    first, second = np.ones((3, 3, 3)), np.full((3, 3, 3), 2.0)
+    second[0, 0, 0] = 0.5
+    found = cine_curves(labels(), [first, second], NAMES, voxel_mm3=500.0)
+    # Structure 1 has two voxels: (0.5 + 2) / 2. Structure 2 lies in the last voxels, where no determinant is known.
+    assert found['jacobian_mean']['LV cavity'] == [1.0, 1.25]
+    assert np.isnan(found['jacobian_mean']['myocardium']).all()
+    assert found['jacobian_mean']['whole image'] == pytest.approx([1.0, (26 * 2 + 0.5) / 27])
+    # Two voxels of half a millilitre, times the mean determinant.
+    assert found['volume_ml']['LV cavity'] == [1.0, 1.25]
+    warped = [labels(), np.where(labels() == 2, 0, labels())]
+    counted = cine_curves(labels(), [first, second], NAMES, voxel_mm3=500.0, frame_labels=warped)['volume_ml']
+    assert counted['LV cavity'] == [1.0, 1.0] and counted['myocardium'] == [2.0, 0.0]
+    assert np.isnan(counted['absent']).all()
+
+
+def test_plot_is_a_picture_that_depends_on_values_and_reference(tmp_path):
+    cine_plot(tmp_path / 'new' / 'cine.png', curves(), title='patient')
+    first = imread(tmp_path / 'new' / 'cine.png')[..., :3]
+    assert first.shape == (484, 1210, 3)
+    assert np.unique(np.rint(255 * first).reshape(-1, 3), axis=0).shape[0] > 50
+    changed = curves()
+    # Within the range of the axes, so that nothing else moves.
+    changed['jacobian_mean']['LV cavity'][2] = 0.6
+    cine_plot(tmp_path / 'b.png', changed, title='patient')
+    different = (first != imread(tmp_path / 'b.png')[..., :3]).any(-1)
+    assert different[:, 610:].sum() > 100 and different[:, :580].sum() == 0
+    assert cine_png(curves(), reference_frame=1) != cine_png(curves(), reference_frame=0)
+
+
+def test_times_many_structures_and_nothing_at_all():
+    many = {'volume_ml': {f'structure {i}': [float(i), 2.0] for i in range(12)}}
+    assert cine_png(many, times=[0.0, 33.0], time_label='time (ms)') != cine_png(many)
+    assert cine_png({}).startswith(b'\x89PNG')
+    assert cine_png({'volume_ml': {'lost': [np.nan, np.nan]}}).startswith(b'\x89PNG')
+
+
+def test_section_has_the_picture_and_the_extremes():
+    page = ParsedPage(cine_section(curves(), times=[0.0, 300.0, 600.0], time_label='time (ms)'))
+    assert page.pictures[0].shape == (484, 1210, 3)
+    assert page.rows()[1:] == [
+        ['LV cavity', '120.0', '120.0', '0', '60.0', '300', '−50.0'],
+        ['myocardium', '80.0', '84.0', '300', '80.0', '0', '−4.8'],
+    ]
+    assert page.rows()[0][3] == 'at time (ms)'
+
+
+def test_lengths_and_reference_frame_are_checked():
+    with pytest.raises(ValueError, match=r'different numbers of frames: \[2, 3\]'):
+        cine_png(curves(), times=[0.0, 1.0])
+    with pytest.raises(ValueError, match='reference frame 3 is not one of 0 to 2'):
+        cine_png(curves(), reference_frame=3)
