@@ -18,6 +18,11 @@ TOLERATED_SHARE = 0.01
 ITERATIONS = 100
 # The step of a point whose residual would grow is halved at most so often.
 SMALLEST_STEP = 2.0**-6
+# Damping of the Levenberg-Marquardt steps, relative to a Jacobian of about 1: nearly a Newton step at first, and no
+# visible step at the end.
+FIRST_DAMPING, LARGEST_DAMPING, DAMPING_FACTOR = 1e-3, 1e6, 4.0
+# Distance over which derivatives are taken, in millimetres: well within a voxel, well above rounding.
+DIFFERENCE_MM = 0.02
 # The affine part is fitted on about so many points per axis.
 FIT_POINTS = 12
 
@@ -76,7 +81,7 @@ class NumericalInverse:
                 f'the transform cannot be inverted: {inversion.failed} of {inversion.points} points are off by more '
                 f'than {FAILED_MM} mm (largest {inversion.max_mm:.3g} mm)',
                 expected='a transform without folds, on a grid that covers the points',
-                fix='use the inverse that was saved with it, or register again with more smoothness',
+                fix='go the other way, which needs no inverse, or register again with more smoothness',
             )
         return found
 
@@ -94,8 +99,10 @@ def invert_points(
     `p <- p - s B^-1 (T(p) - y)` in float64, where B is the linear part of the affine map that is nearest to T. With
     B and s equal to 1 this is the fixed-point iteration `p <- y - d(p)` for `T(p) = p + d(p)`; B makes it converge
     where images differ by a rotation or in size too. The step s of a point starts at 1 and is halved wherever its
-    residual would grow, so that no point ends further off than it started. Points that fail are tried again with B = 1,
-    which is the better guess where a transform is no affine map at all.
+    residual would grow, so that no point ends further off than it started.
+
+    Points that are not reached in this way, as where space is stretched to the double or more, go on with
+    Levenberg-Marquardt steps, `p <- p - (J^T J + m I)^-1 J^T (T(p) - y)` with the Jacobian J of T at p.
 
     Args:
         transform: T, from the fixed to the moving world.
@@ -109,12 +116,10 @@ def invert_points(
     inverse = np.linalg.inv(affine_part(transform))
     first = to_world(inverse, wanted) if start is None else np.array(start.map_points(wanted), np.float64)
     found, distance, iterations = _iterate(transform, wanted, first, inverse[:3, :3])
-    failed = np.flatnonzero(distance > FAILED_MM)
-    if failed.size:
-        again, again_distance, more = _iterate(transform, wanted[failed], wanted[failed], np.eye(3))
+    stubborn = np.flatnonzero(distance > TARGET_MM)
+    if stubborn.size:
+        found[stubborn], distance[stubborn], more = _newton(transform, wanted[stubborn], found[stubborn])
         iterations += more
-        better = again_distance < distance[failed]
-        found[failed[better]], distance[failed[better]] = again[better], again_distance[better]
     inversion = Inversion(
         points=len(wanted),
         mean_mm=float(distance.mean()) if len(wanted) else 0.0,
@@ -148,6 +153,40 @@ def _iterate(
         step[active[~better]] /= 2
         active = active[(distance[active] > TARGET_MM) & (step[active] >= SMALLEST_STEP)]
     return found, distance, iterations
+
+
+def _newton(transform: Transform, wanted: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Levenberg-Marquardt steps from `start` (N, 3); return points, distances (N,) and the number of iterations."""
+    found = np.array(start)
+    residual = transform.map_points(found) - wanted
+    distance = np.linalg.norm(residual, axis=-1)
+    damping = np.full(len(wanted), FIRST_DAMPING)
+    iterations = 0
+    active = np.arange(len(wanted))
+    while active.size and iterations < ITERATIONS:
+        iterations += 1
+        jacobian = _jacobian(transform, found[active])
+        normal = np.einsum('nki,nkj->nij', jacobian, jacobian) + damping[active, None, None] * np.eye(3)
+        gradient = np.einsum('nki,nk->ni', jacobian, residual[active])
+        tried = found[active] - np.linalg.solve(normal, gradient[..., None])[..., 0]
+        tried_residual = transform.map_points(tried) - wanted[active]
+        tried_distance = np.linalg.norm(tried_residual, axis=-1)
+        better = tried_distance < distance[active]
+        taken = active[better]
+        found[taken], residual[taken] = tried[better], tried_residual[better]
+        distance[taken] = tried_distance[better]
+        damping[taken] /= DAMPING_FACTOR
+        damping[active[~better]] *= DAMPING_FACTOR
+        active = active[(distance[active] > TARGET_MM) & (damping[active] <= LARGEST_DAMPING)]
+    return found, distance, iterations
+
+
+def _jacobian(transform: Transform, points: np.ndarray) -> np.ndarray:
+    """Return the derivative of a transform at points (N, 3) by central differences, (N, 3, 3)."""
+    columns = []
+    for shift in DIFFERENCE_MM * np.eye(3):
+        columns.append(transform.map_points(points + shift) - transform.map_points(points - shift))
+    return np.stack(columns, axis=-1) / (2 * DIFFERENCE_MM)
 
 
 def affine_part(transform: Transform) -> np.ndarray:

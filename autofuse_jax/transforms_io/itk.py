@@ -1,0 +1,73 @@
+"""Dense transforms as ITK, ANTs, SimpleITK and 3D Slicer store them: millimetres, LPS, a 5-D vector NIfTI.
+
+Value at voxel x: `d(x) = F (A[:3, :3] u(x))`, with the affine A of the fixed grid, our displacement u in its voxels and
+`F = diag(-1, -1, 1)` from RAS to LPS. The array is (D, H, W, 1, 3) with NIfTI intent 'vector'.
+"""
+
+import os
+
+import nibabel as nib
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.maps import DenseTransform
+from autofuse_jax.transforms_io.opening import TransformFile, finite_field, store_nifti
+
+VECTOR_INTENT, DISPLACEMENT_INTENT = 1007, 1006
+LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
+# ITK grids have axes at right angles; corners may be off by this share of a voxel where an affine is a little skewed.
+SKEW_VOXELS = 0.05
+
+
+def write_itk(path: str | os.PathLike, transform: DenseTransform) -> None:
+    """Write a dense transform for ITK.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        transform: The transform, on the fixed grid.
+
+    Raises:
+        UserError: The axes of the grid are not at right angles, which ITK cannot express.
+        OSError: The file cannot be written.
+    """
+    _check_right_angles(path, transform.grid)
+    millimetres = transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T * LPS_FROM_RAS
+    store_nifti(path, millimetres.astype(np.float32)[:, :, :, None], transform.affine, VECTOR_INTENT)
+
+
+def read_itk(file: TransformFile) -> DenseTransform:
+    """Turn the content of an ITK displacement field into a transform.
+
+    Args:
+        file: The opened file, (D, H, W, 1, 3).
+
+    Returns:
+        The transform, on the grid of the file.
+
+    Raises:
+        UserError: Another shape, or values that are not finite.
+    """
+    if file.array.ndim != 5 or file.array.shape[3:] != (1, 3) or file.affine is None:
+        raise UserError(
+            f'{file.path} has shape {file.array.shape}',
+            expected='(D, H, W, 1, 3) with an affine for a displacement field of ITK',
+            fix='name its real --convention',
+        )
+    millimetres = finite_field(file.path, file.array[:, :, :, 0]) * LPS_FROM_RAS
+    displacement = millimetres @ np.linalg.inv(file.affine[:3, :3]).T
+    return DenseTransform(displacement.astype(np.float32), file.affine)
+
+
+def _check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
+    header = nib.Nifti1Header()
+    # The qform of NIfTI, which nibabel makes of the nearest right angles, is what ITK can hold.
+    header.set_qform(grid.affine, code='scanner')
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in grid.shape], indexing='ij')).reshape(3, -1).T
+    apart = np.linalg.norm(to_world(header.get_qform(), corners) - to_world(grid.affine, corners), axis=-1).max()
+    if apart > SKEW_VOXELS * min(grid.spacing):
+        raise UserError(
+            f'{path} cannot be written for ITK: the axes of its grid are not at right angles '
+            f'(corners would be off by {apart:.2g} mm)',
+            fix='write it with --format voxel, or resample the fixed image to a grid without shear first',
+        )

@@ -1,0 +1,117 @@
+"""Opening a file that may hold a dense transform, before it is known which convention it follows."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, is_npz, load_array, load_npz, npz_names
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import replacing
+from autofuse_jax.transforms.grids import ImageGrid
+
+# Key that `numpy.savez` gives to an array without a name; Learn2Reg submissions have it.
+UNNAMED_KEY = 'arr_0'
+NO_INTENT = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TransformFile:
+    """The content of a file that may hold a dense transform.
+
+    Attributes:
+        path: The file.
+        array: Its values, in file order.
+        affine: (4, 4), voxel indices to RAS millimetres; None where the file has none.
+        intent: NIfTI intent code, 0 for other formats.
+        intent_name: NIfTI intent name, '' for other formats.
+        key: Name of the array in an npz file, '' for other formats.
+    """
+
+    path: Path
+    array: np.ndarray
+    affine: np.ndarray | None
+    intent: int
+    intent_name: str
+    key: str
+
+    def grid(self) -> ImageGrid | None:
+        """Return the grid of the first three axes, None where the file has no affine."""
+        return None if self.affine is None else ImageGrid(tuple(self.array.shape[:3]), self.affine)
+
+
+def open_field(path: str | os.PathLike) -> TransformFile:
+    """Read a file that may hold a dense transform.
+
+    Args:
+        path: A .nii, .nii.gz, .mgz or .npz file.
+
+    Returns:
+        Its content, unchecked but for the numbers being real and the affine not singular.
+
+    Raises:
+        UserError: Missing or damaged file, unknown extension, or an npz without an array of a known name.
+    """
+    path = Path(path)
+    if not is_npz(path):
+        array, affine = load_array(path, IMAGE_KEY)
+        header = nib.load(path).header
+        if not isinstance(header, nib.Nifti1Header):
+            return TransformFile(path, array, affine, NO_INTENT, '', '')
+        intent_name = header['intent_name'].item().decode('latin-1')
+        return TransformFile(path, array, affine, int(header['intent_code']), intent_name, '')
+    names = npz_names(path)
+    key = next((key for key in (IMAGE_KEY, UNNAMED_KEY) if key in names), None)
+    if key is None:
+        raise UserError(
+            f'{path} holds {", ".join(names) or "nothing"}',
+            expected=f'an array named {IMAGE_KEY!r} (voxel convention) or {UNNAMED_KEY!r} (Learn2Reg)',
+            fix='write it under that name',
+        )
+    if AFFINE_KEY in names:
+        array, affine = load_array(path, key)
+        return TransformFile(path, array, affine, NO_INTENT, '', key)
+    array = load_npz(path, (key,))[key]
+    if array.dtype.kind not in 'biuf':
+        raise UserError(f'{path} holds values of type {array.dtype}', expected='real numbers')
+    return TransformFile(path, array, None, NO_INTENT, '', key)
+
+
+def finite_field(path: str | os.PathLike, field: np.ndarray) -> np.ndarray:
+    """Return a field (D, H, W, 3) as float64 after checking that every number is finite.
+
+    Raises:
+        UserError: There are NaN or infinite values.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(field)))
+    if bad:
+        raise UserError(f'the transform {path} holds {bad} NaN or infinite values', fix='make the transform again')
+    return np.asarray(field, np.float64)
+
+
+def store_nifti(
+    path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, intent: int, intent_name: str = ''
+) -> None:
+    """Write an array as NIfTI with sform and qform, millimetres, and an intent.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        array: The values.
+        affine: (4, 4), voxel indices to RAS millimetres.
+        intent: NIfTI intent code.
+        intent_name: At most 15 characters.
+
+    Raises:
+        OSError: The file cannot be written; what was there before is kept.
+    """
+    image = nib.Nifti1Image(array, affine)
+    image.set_sform(affine, code='scanner')
+    image.set_qform(affine, code='scanner')
+    image.header.set_xyzt_units('mm')
+    # Not `set_intent`, which knows the codes of the standard only.
+    image.header['intent_code'] = intent
+    image.header['intent_name'] = intent_name
+    with replacing(path) as temporary:
+        nib.save(image, temporary)

@@ -1,0 +1,123 @@
+"""Recognising what a file is: by its sidecar, else by its header, suffix and name."""
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, FSL, ITK, LEARN2REG, VOXEL
+from autofuse_jax.transforms_io.fsl import COEFFICIENT_INTENTS, FIELD_INTENT
+from autofuse_jax.transforms_io.itk import DISPLACEMENT_INTENT, VECTOR_INTENT
+from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES
+from autofuse_jax.transforms_io.opening import UNNAMED_KEY, TransformFile, open_field
+from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar, sidecar_path
+from autofuse_jax.transforms_io.voxel import VOXEL_INTENT_NAME
+
+# How Learn2Reg names its fields: disp_0001_0002.nii.gz, some tasks with a modality behind the numbers.
+LEARN2REG_NAME = re.compile(r'disp_\d{4}(_\d{4})?_\d{4}(_\d{4})?\.(nii\.gz|nii|npz)')
+NIFTYREG_INTENT_NAME = 'NREG_TRANS'
+# A volume of few whole numbers is taken for a label map in messages; whole-brain protocols have up to 150 or so.
+MOST_LABELS = 200
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recognised:
+    """What a file turned out to be, before its numbers are turned into a transform.
+
+    Attributes:
+        info: What its sidecar says; without one, kind and convention as recognised.
+        has_sidecar: Whether there is a sidecar.
+        field: The opened file of a dense transform, None for an affine one.
+    """
+
+    info: TransformInfo
+    has_sidecar: bool
+    field: TransformFile | None
+
+
+def recognise(path: str | os.PathLike, convention: str | None = None) -> Recognised:
+    """Find out what a file is: by its sidecar, else by its header, suffix and name.
+
+    Args:
+        path: The file.
+        convention: What the user says it is, or None.
+
+    Returns:
+        What it is.
+
+    Raises:
+        UserError: It cannot be read, is no transform, or fits several conventions.
+    """
+    path = Path(path)
+    info = read_sidecar(path)
+    if info is not None and convention not in (None, info.convention):
+        raise UserError(
+            f'{sidecar_path(path)} says that {path.name} is in {info.convention} convention, not {convention}',
+            fix='leave out --convention, or move the sidecar away if it belongs to another file',
+        )
+    if info is not None and (info.kind == AFFINE) != is_text_transform(path):
+        raise UserError(
+            f'{sidecar_path(path)} describes a transform of another kind ({info.kind}) than {path.name} can hold',
+            fix='give files of one folder names that differ in more than the suffix, or move the sidecar away',
+        )
+    if is_text_transform(path):
+        if convention not in (None, ITK):
+            raise UserError(f'{path} is a text file', expected='--convention itk, the only one with text files')
+        return Recognised(info or TransformInfo(kind=AFFINE, convention=ITK), info is not None, None)
+    file = open_field(path)
+    _check_is_field(file)
+    if info is None:
+        found = convention or _convention_of(file)
+        return Recognised(TransformInfo(convention=found), False, file)
+    return Recognised(info, True, file)
+
+
+def is_text_transform(path: str | os.PathLike) -> bool:
+    """Tell by the suffix whether a file holds an affine transform as text."""
+    return Path(path).suffix.lower() in TEXT_SUFFIXES
+
+
+def _check_is_field(file: TransformFile) -> None:
+    array, fix = file.array, 'name the transform; images go to --image, label maps to --labels'
+    expected = 'a displacement field with three numbers per voxel, or a text file of ITK'
+    # A volume (D, H, W), perhaps with axes of length 1 behind.
+    if set(array.shape[3:]) <= {1}:
+        whole = array.dtype.kind != 'f' or np.array_equal(array, np.rint(array))
+        kind = 'a label map' if whole and len(np.unique(array)) <= MOST_LABELS else 'an image'
+        shape = 'x'.join(str(size) for size in array.shape)
+        raise UserError(f'{file.path} is no transform but {kind} of {shape} voxels', expected=expected, fix=fix)
+    if 3 not in (array.shape[-1], array.shape[0]):
+        raise UserError(
+            f'{file.path} is no transform: its shape {array.shape} is that of a series of images',
+            expected=expected,
+            fix=fix,
+        )
+
+
+def _convention_of(file: TransformFile) -> str:
+    """Recognise a field without sidecar."""
+    if file.intent_name == NIFTYREG_INTENT_NAME:
+        raise UserError(
+            f'{file.path} is a transform of NiftyReg, which this package does not read',
+            fix='let NiftyReg make displacements of it (reg_transform -disp) and convert those to ITK convention',
+        )
+    if file.intent == FIELD_INTENT or file.intent in COEFFICIENT_INTENTS:
+        return FSL
+    if file.array.ndim == 5 and file.intent in (VECTOR_INTENT, DISPLACEMENT_INTENT):
+        return ITK
+    if file.intent_name == VOXEL_INTENT_NAME:
+        return VOXEL
+    if file.key:
+        return LEARN2REG if file.key == UNNAMED_KEY else VOXEL
+    if LEARN2REG_NAME.fullmatch(file.path.name):
+        return LEARN2REG
+    fitting = (ITK,) if file.array.ndim == 5 else (VOXEL, LEARN2REG, FSL)
+    why = 'no intent in its header' if file.intent == 0 else f'the intent code {file.intent} in its header'
+    raise UserError(
+        f'{file.path} has shape {file.array.shape}, {why} and no sidecar, so its convention is not known',
+        expected='; '.join(f'{name} ({CONVENTIONS[name].short})' for name in fitting),
+        fix=f'name the one that the program which wrote it uses: --convention {" or ".join(fitting)}',
+    )

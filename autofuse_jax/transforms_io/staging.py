@@ -1,0 +1,89 @@
+"""Writing several files all or none: under temporary names first, renamed when everything has succeeded."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from autofuse_jax.errors import UserError
+
+
+class Staging:
+    """Files that appear together. Made by `staging`."""
+
+    def __init__(self, overwrite: bool):
+        self._overwrite = overwrite
+        # Hidden folder by the folder it lies in, and those folders that had to be made.
+        self._folders: dict[Path, Path] = {}
+        self._made: list[Path] = []
+        self._claimed: dict[Path, str] = {}
+
+    def claim(self, path: Path, source: str) -> None:
+        """Check before any work that a file may be written.
+
+        Args:
+            path: The file.
+            source: What it is made of, for the message.
+
+        Raises:
+            UserError: It exists and may not be replaced, or two results would get the same name.
+        """
+        key = path.resolve()
+        if key in self._claimed:
+            raise UserError(
+                f'{self._claimed[key]} and {source} would both be written to {path}',
+                fix='rename one of them, or use two --out folders',
+            )
+        if path.is_dir():
+            raise UserError(f'{path} is a folder', expected='a file name for a result', fix='correct the name')
+        if path.exists() and not self._overwrite:
+            raise UserError(f'{path} exists', fix='name another --out folder, or add --overwrite to replace it')
+        self._claimed[key] = source
+
+    def temporary(self, path: Path) -> Path:
+        """Return where a claimed file is to be written for now; its name is the same, its folder a hidden one."""
+        folder = path.parent.resolve()
+        if folder not in self._folders:
+            _check_folder(folder)
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                self._made.append(folder)
+            self._folders[folder] = Path(tempfile.mkdtemp(prefix='.writing-', dir=folder))
+        return self._folders[folder] / path.name
+
+    def publish(self) -> None:
+        """Rename every file that was written to its name."""
+        for folder, hidden in self._folders.items():
+            for file in sorted(hidden.iterdir()):
+                os.replace(file, folder / file.name)
+
+    def discard(self) -> None:
+        """Remove the hidden folders with whatever is still in them, and folders made for nothing."""
+        for hidden in self._folders.values():
+            shutil.rmtree(hidden, ignore_errors=True)
+        for folder in self._made:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def staging(overwrite: bool) -> Iterator[Staging]:
+    """Yield a `Staging`; its files appear when the block ends without an error, and none of them otherwise.
+
+    Args:
+        overwrite: Whether existing files may be replaced.
+    """
+    stage = Staging(overwrite)
+    try:
+        yield stage
+        stage.publish()
+    finally:
+        stage.discard()
+
+
+def _check_folder(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise UserError(f'{place} is a file', expected='a folder, or a path where one can be made')

@@ -1,0 +1,376 @@
+import dataclasses
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from autofuse_jax.apply_transform import main
+from autofuse_jax.data.volumes import read_labels, write_image, write_labels
+from autofuse_jax.transforms.grids import grid_points, to_voxels
+from autofuse_jax.transforms.inversion import invert_points
+from autofuse_jax.transforms.maps import Chain, DenseTransform
+from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, sample_labels_linear
+from autofuse_jax.transforms_io.files import read_transform, write_transform
+from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar
+from tests.transforms.examples import PAIRS, affine, both, grid, image, inner_points, labels, record, smooth
+
+FIXED, MOVING = PAIRS['oblique']
+INFO = TransformInfo(fixed=record(FIXED, 'fixed.nii.gz'), moving=record(MOVING, 'moving.nii.gz'))
+POINTS = inner_points(FIXED, 6)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A folder with images, labels, points and transforms, as a registration leaves them."""
+    folder = tmp_path_factory.mktemp('data')
+    write_image(folder / 'fixed.nii.gz', image(FIXED), FIXED.affine)
+    write_image(folder / 'moving.nii.gz', image(MOVING), MOVING.affine)
+    write_labels(folder / 'labels.nii.gz', labels(MOVING), MOVING.affine)
+    write_transform(folder / 'forward.nii.gz', both(FIXED), 'itk', INFO)
+    write_transform(folder / 'affine.txt', affine(), 'itk', INFO)
+    np.savetxt(folder / 'on_fixed.csv', POINTS, delimiter=',', header='x,y,z', comments='')
+    np.savetxt(folder / 'on_moving.csv', both(FIXED).map_points(POINTS), delimiter=',', header='x,y,z', comments='')
+    return folder
+
+
+def run(data, out, *arguments, transform='forward.nii.gz'):
+    """Run with paths of the data folder where an argument names a file there."""
+    named = [str(data / word) if (data / word).is_file() else word for word in arguments]
+    return main(['--transform', str(data / transform), *named, '--out', str(out)])
+
+
+def fails(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith('error: ') and captured.count('\n') == 1
+    return captured
+
+
+def moved(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def positions():
+    return moving_positions(both(FIXED), FIXED, MOVING.affine)
+
+
+def test_an_image_and_labels_are_brought_onto_the_fixed_grid(data, tmp_path, capsys):
+    assert run(data, tmp_path, '--image', 'moving.nii.gz', '--labels', 'labels.nii.gz') == 0
+    found = nib.load(tmp_path / 'moving_moved.nii.gz')
+    np.testing.assert_allclose(found.affine, FIXED.affine, atol=1e-5)
+    np.testing.assert_allclose(
+        moved(tmp_path / 'moving_moved.nii.gz'), sample_image(image(MOVING), positions()), atol=1e-4
+    )
+    found_labels, found_affine = read_labels(tmp_path / 'labels_moved.nii.gz')
+    assert found_labels.shape == FIXED.shape and set(np.unique(found_labels)) == {0, 1, 2, 3}
+    assert (found_labels == sample_labels(labels(MOVING), positions())).mean() > 0.9999
+    assert 'moving.nii.gz onto fixed.nii.gz' in capsys.readouterr().out
+    # Nothing else was left behind.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['labels_moved.nii.gz', 'moving_moved.nii.gz']
+
+
+def test_labels_label_by_label(data, tmp_path):
+    assert run(data, tmp_path, '--labels', 'labels.nii.gz', '--label-interpolation', 'linear') == 0
+    found = moved(tmp_path / 'labels_moved.nii.gz')
+    nearest, by_share = sample_labels(labels(MOVING), positions()), sample_labels_linear(labels(MOVING), positions())
+    assert (found == by_share).mean() > 0.999
+    assert 0.9 < (by_share == nearest).mean() < 0.999
+
+
+def test_labels_are_not_interpolated_as_an_image_by_accident(data, tmp_path, capsys):
+    assert run(data, tmp_path, '--image', 'labels.nii.gz') == 0
+    assert 'hint: ' in (text := capsys.readouterr().out) and '4 different whole numbers' in text and '--labels' in text
+    assert run(data, tmp_path / 'b', '--image', 'moving.nii.gz') == 0
+    assert 'hint' not in capsys.readouterr().out
+    message = fails(
+        capsys,
+        *('--transform', data / 'forward.nii.gz', '--labels', data / 'moving.nii.gz', '--out', tmp_path / 'c'),
+    )
+    assert 'not whole numbers' in message and not (tmp_path / 'c').exists()
+
+
+def test_labels_that_get_lost_are_told(data, tmp_path, capsys):
+    # A structure of one voxel in the last corner, which the fixed image does not show.
+    small = labels(MOVING)
+    small[0, 0, 0] = 77
+    write_labels(tmp_path / 'small.nii.gz', small, MOVING.affine)
+    assert run(data, tmp_path / 'out', '--labels', str(tmp_path / 'small.nii.gz')) == 0
+    assert 'the labels 77 are not on the result' in capsys.readouterr().out
+
+
+def test_a_series_is_moved_frame_by_frame(data, tmp_path):
+    series = np.stack([image(MOVING), 1 - image(MOVING)], axis=-1)
+    write_image(tmp_path / 'cine.nii.gz', series, MOVING.affine)
+    assert run(data, tmp_path, '--image', str(tmp_path / 'cine.nii.gz')) == 0
+    found = moved(tmp_path / 'cine_moved.nii.gz')
+    assert found.shape == (*FIXED.shape, 2)
+    np.testing.assert_allclose(found[..., 1], sample_image(1 - image(MOVING), positions()), atol=1e-4)
+
+
+def test_another_reference_grid(data, tmp_path):
+    other = grid((10, 11, 12), (3, 3, 3))
+    write_image(tmp_path / 'other.nii.gz', image(other), other.affine)
+    assert run(data, tmp_path, '--image', 'moving.nii.gz', '--reference', str(tmp_path / 'other.nii.gz')) == 0
+    expected = sample_image(image(MOVING), moving_positions(both(FIXED), other, MOVING.affine))
+    np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=1e-3)
+
+
+def read_csv(path):
+    return np.loadtxt(path, delimiter=',', skiprows=1)
+
+
+def test_points_of_the_moving_image_take_the_inverse(data, tmp_path, capsys):
+    assert run(data, tmp_path, '--points', 'on_moving.csv') == 0
+    found = read_csv(tmp_path / 'on_moving_moved.csv')
+    np.testing.assert_allclose(found[:, :3], POINTS, atol=0.01)
+    assert (found[:, 3] == 1).all()
+    text = capsys.readouterr().out
+    assert 'An image is pulled' in text and 'Points are pushed' in text and 'take the inverse' in text
+    assert float(text.split('there and back: mean ')[1].split(' mm, largest ')[1].split(' mm')[0]) < 0.1
+
+
+def test_points_of_the_fixed_image_take_the_transform_as_it_is(data, tmp_path, capsys):
+    assert run(data, tmp_path, '--points', 'on_fixed.csv', '--points-in', 'fixed') == 0
+    expected = read_csv(data / 'on_moving.csv')
+    np.testing.assert_allclose(read_csv(tmp_path / 'on_fixed_moved.csv')[:, :3], expected, atol=1e-3)
+    assert 'take the transform as it is' in capsys.readouterr().out
+
+
+def test_points_and_images_move_alike(data, tmp_path):
+    # A bright blob at a point of the moving image appears where the point is sent.
+    point = both(FIXED).map_points(POINTS[:1])
+    distance = np.linalg.norm(grid_points(MOVING) - point[0], axis=-1)
+    write_image(tmp_path / 'blob.nii.gz', np.exp(-((distance / 4) ** 2)), MOVING.affine)
+    (tmp_path / 'blob.csv').write_text('x,y,z\n' + ','.join(str(value) for value in point[0]) + '\n')
+    assert run(data, tmp_path, '--image', str(tmp_path / 'blob.nii.gz'), '--points', str(tmp_path / 'blob.csv')) == 0
+    blob = moved(tmp_path / 'blob_moved.nii.gz').astype(np.float64) ** 2
+    middle = (grid_points(FIXED) * blob[..., None]).sum(axis=(0, 1, 2)) / blob.sum()
+    np.testing.assert_allclose(read_csv(tmp_path / 'blob_moved.csv')[:3], middle, atol=0.4)
+    assert np.linalg.norm(point[0] - middle) > 1.5
+
+
+@pytest.mark.parametrize('units', ['mm-lps', 'voxel'])
+def test_units_of_points(data, tmp_path, units):
+    on_moving = read_csv(data / 'on_moving.csv')
+    if units == 'voxel':
+        given, expected = to_voxels(MOVING.affine, on_moving), to_voxels(FIXED.affine, POINTS)
+    else:
+        given, expected = on_moving * [-1, -1, 1], POINTS * [-1, -1, 1]
+    np.savetxt(tmp_path / 'p.csv', given, delimiter=',')
+    assert run(data, tmp_path, '--points', str(tmp_path / 'p.csv'), '--points-units', units) == 0
+    found = np.loadtxt(tmp_path / 'p_moved.csv', delimiter=',')
+    assert found.shape == (len(POINTS), 3)
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_points_outside_move_with_the_nearest_voxel_and_are_told(data, tmp_path, capsys):
+    (tmp_path / 'p.csv').write_text('x,y,z\n3,-7,11\n400,0,0\n')
+    assert run(data, tmp_path, '--points', str(tmp_path / 'p.csv'), '--points-in', 'fixed') == 0
+    found = read_csv(tmp_path / 'p_moved.csv')
+    np.testing.assert_array_equal(found[:, 3], [1, 0])
+    assert np.isfinite(found).all()
+    text = capsys.readouterr().out
+    assert 'warning: 1 of 2 points of' in text and '(lines 3)' in text and "column 'inside' is 0" in text
+
+
+def test_the_inverse_brings_the_fixed_image_back(data, tmp_path, capsys):
+    for name, words in [('a', ['--inverse']), ('b', [])]:
+        transform = data / 'forward.nii.gz'
+        first = str(transform) if words else f'inverse:{transform}'
+        arguments = ['--transform', first, *words, '--image', str(data / 'fixed.nii.gz'), '--out', str(tmp_path / name)]
+        assert main(arguments) == 0
+        assert 'residual mean' in capsys.readouterr().out
+    found = moved(tmp_path / 'a' / 'fixed_moved.nii.gz')
+    np.testing.assert_array_equal(found, moved(tmp_path / 'b' / 'fixed_moved.nii.gz'))
+    # The fixed image is a function of space, so what is shown at T(p) must be its value at p, up to interpolation.
+    assert found.shape == MOVING.shape
+    solved, inversion = invert_points(both(FIXED), grid_points(MOVING))
+    assert inversion.max_mm < 0.01
+    expected = sample_image(image(FIXED), np.moveaxis(to_voxels(FIXED.affine, solved), -1, 0))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert (found > 0).mean() > 0.3
+
+
+def test_several_transforms_are_joined_and_interpolated_once(data, tmp_path):
+    third = PAIRS['isotropic'][0]
+    second = smooth(third, size=2)
+    info = TransformInfo(fixed=record(third, 'third.nii.gz'), moving=INFO.fixed)
+    write_transform(tmp_path / 'second.nii.gz', second, 'voxel', info)
+    arguments = ['--transform', str(data / 'forward.nii.gz'), str(tmp_path / 'second.nii.gz'), '--out', str(tmp_path)]
+    assert main([*arguments, '--image', str(data / 'moving.nii.gz')]) == 0
+    chain = Chain((both(FIXED), second))
+    expected = sample_image(image(MOVING), moving_positions(chain, third, MOVING.affine))
+    np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=2e-4)
+    # The way back has the same order on the command line.
+    back = [*arguments, '--inverse', '--image', str(tmp_path / 'third.nii.gz')]
+    write_image(tmp_path / 'third.nii.gz', image(third), third.affine)
+    assert main(back) == 0
+    assert moved(tmp_path / 'third_moved.nii.gz').shape == MOVING.shape
+    # Points there and back again.
+    points = inner_points(third, 5)
+    np.savetxt(tmp_path / 'p.csv', points, delimiter=',')
+    assert main([*arguments, '--points', str(tmp_path / 'p.csv'), '--points-in', 'fixed']) == 0
+    found = np.loadtxt(tmp_path / 'p_moved.csv', delimiter=',')
+    np.testing.assert_allclose(found, chain.map_points(points), atol=1e-3)
+    assert main([*arguments, '--points', str(tmp_path / 'p_moved.csv')]) == 0
+    np.testing.assert_allclose(np.loadtxt(tmp_path / 'p_moved_moved.csv', delimiter=','), points, atol=0.01)
+
+
+def test_steps_that_do_not_meet_are_told(data, tmp_path, capsys):
+    transform = str(data / 'forward.nii.gz')
+    assert (
+        main(['--transform', transform, transform, '--image', str(data / 'moving.nii.gz'), '--out', str(tmp_path)]) == 0
+    )
+    assert 'warning: ' in (text := capsys.readouterr().out) and 'right only if both show the same space' in text
+
+
+@pytest.mark.parametrize('convention', ['itk', 'fsl', 'learn2reg', 'voxel'])
+def test_a_composition_is_saved_in_each_convention(data, tmp_path, convention):
+    path = tmp_path / 'joined.nii.gz'
+    arguments = ['--transform', str(data / 'forward.nii.gz'), '--save-transform', str(path), '--format', convention]
+    assert main(arguments) == 0
+    found, info = read_transform(path)
+    assert info.convention == convention and info.fixed.file == 'fixed.nii.gz' and info.moving.file == 'moving.nii.gz'
+    assert info.settings == {'composed_of': ['forward.nii.gz']}
+    np.testing.assert_allclose(found.map_points(POINTS), both(FIXED).map_points(POINTS), atol=1e-3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['joined.json', 'joined.nii.gz']
+
+
+def test_affine_transforms_are_joined_as_text(data, tmp_path, capsys):
+    arguments = ['--transform', str(data / 'affine.txt'), str(data / 'affine.txt')]
+    assert main([*arguments, '--save-transform', str(tmp_path / 'twice.txt')]) == 0
+    found, _ = read_transform(tmp_path / 'twice.txt')
+    np.testing.assert_allclose(found.matrix, affine().matrix @ affine().matrix, atol=1e-12)
+    assert (
+        main(['--transform', str(tmp_path / 'twice.txt'), '--inverse', '--save-transform', str(tmp_path / 'b.tfm')])
+        == 0
+    )
+    found, info = read_transform(tmp_path / 'b.tfm')
+    np.testing.assert_allclose(found.matrix @ affine().matrix @ affine().matrix, np.eye(4), atol=1e-12)
+    assert info.fixed.file == 'moving.nii.gz'
+    text = fails(capsys, '--transform', data / 'forward.nii.gz', '--save-transform', tmp_path / 'c.txt')
+    assert 'can hold an affine transform only' in text
+
+
+def test_the_inverse_is_saved_as_a_field(data, tmp_path):
+    path = tmp_path / 'back.nii.gz'
+    assert main(['--transform', f'inverse:{data / "forward.nii.gz"}', '--save-transform', str(path)]) == 0
+    back, info = read_transform(path)
+    assert info.fixed.file == 'moving.nii.gz' and back.grid.same_as(MOVING)
+    np.testing.assert_allclose(back.map_points(both(FIXED).map_points(POINTS)), POINTS, atol=0.1)
+
+
+def test_files_of_other_tools_need_their_images_named(data, tmp_path, capsys):
+    given = ['--fixed', data / 'fixed.nii.gz', '--moving', data / 'moving.nii.gz']
+    write_transform(tmp_path / 'disp_0001_0002.nii.gz', both(FIXED), 'learn2reg', INFO)
+    (tmp_path / 'disp_0001_0002.json').unlink()
+    wanted = ['--transform', tmp_path / 'disp_0001_0002.nii.gz', '--image', data / 'moving.nii.gz', '--out', tmp_path]
+    assert 'without the fixed image' in fails(capsys, *wanted)
+    assert main([str(word) for word in [*wanted, *given]]) == 0
+    expected = sample_image(image(MOVING), positions())
+    np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=1e-4)
+    two = ['--transform', tmp_path / 'disp_0001_0002.nii.gz', data / 'affine.txt', *wanted[2:], *given, '--overwrite']
+    assert 'several transforms together with --fixed' in fails(capsys, *two)
+
+
+def test_an_affine_without_sidecar_needs_a_reference(data, tmp_path, capsys):
+    write_transform(tmp_path / 'a.txt', affine(), 'itk', INFO)
+    (tmp_path / 'a.json').unlink()
+    wanted = ['--transform', tmp_path / 'a.txt', '--image', data / 'moving.nii.gz', '--out', tmp_path]
+    assert 'name an image on it with --reference' in fails(capsys, *wanted)
+    assert main([str(word) for word in [*wanted, '--reference', data / 'fixed.nii.gz']]) == 0
+    voxel = ['--transform', tmp_path / 'a.txt', '--points', data / 'on_moving.csv', '--points-units', 'voxel']
+    assert 'needs the grid of the moving image' in fails(capsys, *voxel, '--out', tmp_path)
+
+
+def test_results_are_not_overwritten_unless_asked(data, tmp_path, capsys):
+    arguments = ['--transform', data / 'forward.nii.gz', '--image', data / 'moving.nii.gz', '--out', tmp_path]
+    (tmp_path / 'moving_moved.nii.gz').write_text('precious')
+    assert 'moving_moved.nii.gz exists' in fails(capsys, *arguments)
+    assert (tmp_path / 'moving_moved.nii.gz').read_text() == 'precious'
+    assert main([str(word) for word in [*arguments, '--overwrite']]) == 0
+    assert moved(tmp_path / 'moving_moved.nii.gz').shape == FIXED.shape
+    saving = ['--transform', data / 'forward.nii.gz', '--save-transform']
+    (tmp_path / 'scan.json').write_text('{"EchoTime": 0.03}')
+    assert 'no sidecar of a transform' in fails(capsys, *saving, tmp_path / 'scan.nii.gz', '--overwrite')
+    assert 'scan.json exists' in fails(capsys, *saving, tmp_path / 'scan.nii.gz')
+
+
+def test_one_bad_input_and_nothing_is_written(data, tmp_path, capsys):
+    (tmp_path / 'bad.csv').write_text('x,y,z\n1,2,3\n4,5,nan\n')
+    (tmp_path / 'empty.csv').write_text('')
+    truncated = (data / 'labels.nii.gz').read_bytes()[:200]
+    (tmp_path / 'truncated.nii.gz').write_bytes(truncated)
+    start = ['--transform', data / 'forward.nii.gz', '--image', data / 'moving.nii.gz', '--out', tmp_path / 'out']
+    assert 'bad.csv, line 3' in fails(capsys, *start, '--points', tmp_path / 'bad.csv')
+    assert 'truncated.nii.gz cannot be read' in fails(capsys, *start, '--labels', tmp_path / 'truncated.nii.gz')
+    assert 'there is no file' in fails(capsys, *start, '--labels', tmp_path / 'absent.nii.gz')
+    assert 'empty.csv is empty' in fails(capsys, *start, '--points', tmp_path / 'empty.csv')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_wrong_calls(data, tmp_path, capsys):
+    forward = data / 'forward.nii.gz'
+    assert 'no transform is named' in fails(capsys, '--image', data / 'moving.nii.gz', '--out', tmp_path)
+    assert 'nothing to apply' in fails(capsys, '--transform', forward)
+    assert 'no folder for the results' in fails(capsys, '--transform', forward, '--image', data / 'moving.nii.gz')
+    assert 'is no transform but an image' in fails(
+        capsys, '--transform', data / 'fixed.nii.gz', '--image', data / 'moving.nii.gz', '--out', tmp_path
+    )
+    twice = ['--transform', forward, '--image', data / 'moving.nii.gz', '--labels', data / 'moving.nii.gz']
+    assert 'would both be written' in fails(capsys, *twice, '--out', tmp_path)
+    assert '--explain together with --transform' in fails(capsys, '--transform', forward, '--explain', forward)
+    assert 'no file name for a transform' in fails(
+        capsys, '--transform', forward, '--save-transform', tmp_path / 'a.h5'
+    )
+    (tmp_path / 'file').write_text('')
+    assert 'is a file' in fails(
+        capsys, '--transform', forward, '--points', data / 'on_fixed.csv', '--out', tmp_path / 'file'
+    )
+
+
+def test_an_image_that_the_transform_never_reaches(data, tmp_path, capsys):
+    far = grid((8, 8, 8), (2, 2, 2), centre=(900, 0, 0))
+    write_image(tmp_path / 'far.nii.gz', image(far), far.affine)
+    text = fails(
+        capsys, '--transform', data / 'forward.nii.gz', '--image', tmp_path / 'far.nii.gz', '--out', tmp_path / 'out'
+    )
+    assert 'does not overlap' in text and 'inverse:FILE' in text and not (tmp_path / 'out').exists()
+
+
+def test_a_transform_without_inverse(data, tmp_path, capsys):
+    on = grid((12, 12, 12), (1, 1, 1), centre=(0, 0, 0))
+    noise = np.random.default_rng(0).uniform(-6, 6, (12, 12, 12, 3)).astype(np.float32)
+    info = dataclasses.replace(INFO, fixed=record(on, 'f.nii'), moving=record(on, 'm.nii'))
+    write_transform(tmp_path / 'folded.nii.gz', DenseTransform(noise, on.affine), 'itk', info)
+    write_image(tmp_path / 'image.nii.gz', image(on), on.affine)
+    text = fails(
+        capsys,
+        *('--transform', f'inverse:{tmp_path / "folded.nii.gz"}', '--image', tmp_path / 'image.nii.gz'),
+        *('--out', tmp_path / 'out'),
+    )
+    assert 'cannot be inverted' in text and not (tmp_path / 'out').exists()
+    # Points of the fixed image need no inverse; only the check of the way back is missing.
+    np.savetxt(tmp_path / 'p.csv', inner_points(on, 50), delimiter=',')
+    points = ['--transform', tmp_path / 'folded.nii.gz', '--points', tmp_path / 'p.csv', '--out', tmp_path / 'out']
+    assert 'cannot be inverted' in fails(capsys, *points)
+    assert main([str(word) for word in [*points, '--points-in', 'fixed']]) == 0
+    assert 'warning: there and back cannot be checked' in capsys.readouterr().out
+
+
+def test_files_are_explained(data, capsys):
+    assert main(['--explain', str(data / 'forward.nii.gz'), str(data / 'affine.txt')]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('forward.nii.gz: a dense displacement field in ITK convention (mm, LPS), on the fixed')
+    assert lines[1].startswith('affine.txt: an affine transform in ITK convention')
+    assert main(['--explain', str(data / 'labels.nii.gz'), str(data / 'affine.txt')]) == 2
+    captured = capsys.readouterr()
+    assert 'is no transform but a label map' in captured.err and captured.out.startswith('affine.txt: an affine')
+
+
+def test_the_sidecar_of_a_saved_transform_can_be_read_by_a_person(data, tmp_path):
+    arguments = ['--transform', str(data / 'affine.txt'), '--save-transform', str(tmp_path / 'a.nii.gz')]
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / 'a.json').read_text())['settings'] == {'composed_of': ['affine, affine.txt']}
+    assert read_sidecar(tmp_path / 'a.nii.gz').fixed.shape == FIXED.shape
