@@ -1,180 +1,144 @@
-"""Scoring predictions on pairs: DSC, folding, segmentation and time, always on the grid of the prepared data."""
+"""Score registrations under a protocol and compare runs: `python -m autofuse_jax.evaluate RUN [RUN ...] --out=DIR`.
 
+A RUN is a folder of results of `register` (of one pair or of many), a folder of Learn2Reg displacement fields, a
+training folder or released weights (with --data), or the folder of an earlier evaluation. Two or more runs are compared
+on the pairs that all of them have.
+"""
+
+import argparse
+import datetime
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+from autofuse_jax.data.manifests import SPLITS
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.evaluation.opening import open_run, run_names
+from autofuse_jax.evaluation.output import claim_folder, write_evaluation
+from autofuse_jax.evaluation.pair_scores import score_pair
+from autofuse_jax.evaluation.protocol import PROTOCOLS, Protocol, read_protocol
+from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
+from autofuse_jax.version import __version__
 
-from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.manifests import Manifest
-from autofuse_jax.data.pairs import Pair
-from autofuse_jax.fields import resample_displacement
-from autofuse_jax.methods import Method, Prediction
-from autofuse_jax.methods.base import Params
-from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, official_njd_percent, sdlogj
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
-from autofuse_jax.metrics.warping import warp_labels
-
-Record = dict[str, Any]
-LABEL_CACHE_GIB = 1.0
-# Called with each pair, its record and its displacement (D, H, W, 3) on the prepared grid.
-PairCallback = Callable[[Pair, Record, np.ndarray], None]
+DEFAULT_OUT = 'evaluation'
+Records = list[dict[str, Any]]
 
 
-PredictFunction = Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
-
-
-def make_predict(method: Method, shape: tuple[int, int, int]) -> PredictFunction:
-    """Return the compiled prediction on the prepared grid.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line tool.
 
     Args:
-        method: The registration method.
-        shape: (D, H, W) of the prepared data; the network may work on another grid over the same field of view.
+        argv: Arguments without the program name; None takes those of the process.
 
     Returns:
-        (params, fixed, moving, key) -> prediction. Images are on the network's grid; the displacement of the result is
-        in voxels of the prepared grid, and its segmentations are label maps (B, D, H, W) uint8 on that grid.
+        The exit status: 0, 2 after bad input, 130 after an interrupt.
     """
-
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        prediction = method.predict(params, fixed, moving, key)
-        displacement = prediction.displacement
-        if displacement.shape[1:4] != shape:
-            displacement = jax.vmap(lambda u: resample_displacement(u, shape))(displacement)
-        return prediction.replace(
-            displacement=displacement,
-            fixed_segmentation=_labels_on(prediction.fixed_segmentation, shape),
-            moving_segmentation=_labels_on(prediction.moving_segmentation, shape),
-        )
-
-    return jax.jit(predict)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _evaluate(options, arguments))
 
 
-def _labels_on(probabilities: jax.Array | None, shape: tuple[int, int, int]) -> jax.Array | None:
-    if probabilities is None:
-        return None
-    if probabilities.shape[1:4] != shape:
-        resized = (probabilities.shape[0], *shape, probabilities.shape[-1])
-        probabilities = jax.image.resize(probabilities, resized, 'linear', antialias=False)
-    return jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m autofuse_jax.evaluate',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='what to score; name runs before options')
+    parser.add_argument('--out', type=Path, default=Path(DEFAULT_OUT), metavar='DIR', help='where tables go')
+    parser.add_argument(
+        '--protocol',
+        nargs='+',
+        action='extend',
+        metavar='NAME|FILE',
+        help=f'{", ".join(PROTOCOLS)}, or a JSON file; several show the same pairs side by side',
+    )
+    parser.add_argument('--data', type=Path, metavar='DIR', help='images and labels, or prepared data for a network')
+    parser.add_argument('--dataset-json', type=Path, metavar='FILE', help='data set of Learn2Reg fields')
+    parser.add_argument('--split', choices=SPLITS, help='split of prepared data to register with a network')
+    parser.add_argument('--names', nargs='+', metavar='NAME', help='what tables call the runs')
+    parser.add_argument('--reference', metavar='NAME', help='the run that others are compared with; default the first')
+    parser.add_argument('--overwrite', action='store_true', help='replace an earlier evaluation in --out')
+    return parser
 
 
-class PairScorer:
-    """Scores predictions for a fixed list of pairs; compiled once, used at every validation and at the end.
-
-    Args:
-        method: The registration method.
-        manifest: The prepared data.
-        store: Frames on the network's grid.
-        pairs: What to register. Scoring uses the label maps of all frames that have one, because hidden labels are
-            hidden from training only.
-        seed: Of the draws of a method that samples; pair n always gets the same.
-        determinant: 'correct' (default), or 'official' to replay the NJD of the official code: the share of voxels
-            where its determinant is below zero. SDlogJ is always that of the correct determinant.
-    """
-
-    def __init__(
-        self,
-        method: Method,
-        manifest: Manifest,
-        store: FrameStore,
-        pairs: Sequence[Pair],
-        *,
-        seed: int = 0,
-        determinant: str = 'correct',
-    ):
-        self._predict = make_predict(method, manifest.shape)
-        self.manifest = manifest
-        self._store = store
-        # Label maps on the prepared grid, read once: validation comes back to them again and again.
-        self._prepared = FrameStore(manifest, manifest.shape, cache_gib=LABEL_CACHE_GIB)
-        self.pairs = tuple(pairs)
-        self._key = jax.random.key(seed)
-        self._determinant = determinant
-        self._labels = [label for label in manifest.classes if label != 0]
-
-    def score(self, params: Params, on_pair: PairCallback | None = None) -> list[Record]:
-        """Register every pair and score it.
-
-        Args:
-            params: Parameters of the method.
-            on_pair: Called after each pair, for pictures.
-
-        Returns:
-            One record a pair: DSC before and after and per structure (0..1, NaN where a structure is in neither map),
-            NJD in percent, SDlogJ, seconds (synchronised; the first pair includes compilation and says so), gate means
-            and segmentation DSC where the method has them.
-        """
-        records = []
-        for number, pair in enumerate(self.pairs):
-            record, displacement = self._score_pair(params, pair, jax.random.fold_in(self._key, number))
-            record['first_call'] = number == 0
-            records.append(record)
-            if on_pair is not None:
-                on_pair(pair, record, displacement)
-        return records
-
-    def volumes(self, pair: Pair) -> dict[str, np.ndarray | None]:
-        """Return images and label maps of a pair on the prepared grid, under 'fixed', 'moving', '..._labels'."""
-        fixed, moving = self._prepared.load(pair.fixed), self._prepared.load(pair.moving)
-        return {'fixed': fixed[0], 'moving': moving[0], 'fixed_labels': fixed[1], 'moving_labels': moving[1]}
-
-    def _score_pair(self, params: Params, pair: Pair, key: jax.Array) -> tuple[Record, np.ndarray]:
-        images = [self._store.load(frame)[0][None, ..., None] for frame in (pair.fixed, pair.moving)]
-        started = time.perf_counter()
-        prediction = jax.block_until_ready(self._predict(params, *images, key))
-        seconds = time.perf_counter() - started
-        prediction = jax.device_get(prediction)
-        displacement = prediction.displacement[0]
-        determinant = jacobian_determinant(displacement)
-        volumes = self.volumes(pair)
-        record = {
-            'pair': pair.name,
-            'subject': pair.fixed_subject,
-            'fixed_frame': pair.fixed.phase or str(pair.fixed.index),
-            'moving_frame': pair.moving.phase or str(pair.moving.index),
-            'njd_percent': self._njd_percent(displacement, determinant),
-            'sdlogj': sdlogj(determinant),
-            'seconds': seconds,
-        }
-        if prediction.gate_means:
-            record['gate_means'] = {name: float(value[0]) for name, value in prediction.gate_means.items()}
-        if volumes['fixed_labels'] is not None and volumes['moving_labels'] is not None:
-            warped = warp_labels(volumes['moving_labels'], displacement)
-            for when, labels in (('before', volumes['moving_labels']), ('after', warped)):
-                scores = dice_per_label(volumes['fixed_labels'], labels, self._labels)
-                record |= {f'dsc_{when}': mean_dice(scores), f'dsc_{when}_per_label': scores}
-        if prediction.fixed_segmentation is not None and volumes['fixed_labels'] is not None:
-            scores = dice_per_label(volumes['fixed_labels'], prediction.fixed_segmentation[0], self._labels)
-            record['segmentation_dsc_per_label'] = scores
-        return record, displacement
-
-    def _njd_percent(self, displacement: np.ndarray, determinant: np.ndarray) -> float:
-        if self._determinant == 'correct':
-            return njd_percent(determinant)
-        return official_njd_percent(displacement)
+def _evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    claim_folder(options.out, options.overwrite)
+    protocols = _protocols(options.protocol or ['default'])
+    names = run_names(options.runs, options.names)
+    reference = options.reference or names[0]
+    if reference not in names:
+        raise UserError(f'--reference {reference} is no run', expected=f'one of {", ".join(names)}', fix='correct it')
+    for path in (options.data, options.dataset_json):
+        if path is not None and not path.exists():
+            raise UserError(f'there is no {path}', fix='correct --data or --dataset-json')
+    sources = Sources(options.data, options.dataset_json, options.split)
+    runs = [open_run(path, name, sources) for path, name in zip(options.runs, names, strict=True)]
+    if len(runs) > 1:
+        common_pairs({run.name: _pair_names(run) for run in runs})
+    scored = {protocol.name: {} for protocol in protocols}
+    for run in runs:
+        for protocol, records in _score(run, protocols).items():
+            scored[protocol][run.name] = records
+    facts = {
+        'command': ' '.join(['python -m autofuse_jax.evaluate', *arguments]),
+        'autofuse_jax': __version__,
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    }
+    print(write_evaluation(options.out, runs, protocols, scored, reference, facts))
 
 
-def summarise(records: Sequence[Record]) -> dict[str, float]:
-    """Return the means over pairs that select checkpoints and head reports.
-
-    Args:
-        records: From `PairScorer.score`.
-
-    Returns:
-        'dsc_before', 'dsc_after' (0..1), 'njd_percent', 'sdlogj', and where there are segmentations 'segmentation_dsc';
-        NaN where no pair has the value.
-    """
-    means = {name: _mean(records, name) for name in ('dsc_before', 'dsc_after', 'njd_percent', 'sdlogj')}
-    segmentations = [mean_dice(r['segmentation_dsc_per_label']) for r in records if 'segmentation_dsc_per_label' in r]
-    if segmentations:
-        means['segmentation_dsc'] = _mean([{'dsc': value} for value in segmentations], 'dsc')
-    return means
+def _protocols(given: Sequence[str]) -> list[Protocol]:
+    protocols = [read_protocol(name) for name in given]
+    names = [protocol.name for protocol in protocols]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f'two protocols are called {twice[0]}', fix='change the name in one of the files')
+    return protocols
 
 
-def _mean(records: Sequence[Record], name: str) -> float:
-    values = [record[name] for record in records if name in record and not np.isnan(record[name])]
-    return float(np.mean(values)) if values else float('nan')
+def _pair_names(run: Run) -> list[Mapping[str, Any]]:
+    return list(run.records) if run.records is not None else [{'pair': case.name} for case in run.cases]
+
+
+def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, Records]:
+    """Score every pair of a run under every protocol; each pair is read once."""
+    if run.records is not None:
+        return {protocol.name: list(run.records) for protocol in protocols}
+    scored: dict[str, Records] = {protocol.name: [] for protocol in protocols}
+    progress = _Progress(run.name, len(run.cases))
+    for number, case in enumerate(run.cases, start=1):
+        pair = case.load()
+        for protocol in protocols:
+            scores = score_pair(pair, protocol)
+            scored[protocol.name].append({'pair': case.name, 'subject': case.group, **case.facts, **scores})
+        progress.show(number)
+    return scored
+
+
+class _Progress:
+    """A line on standard error with the count and the remaining time."""
+
+    # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
+    FILE_INTERVAL = 10.0
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total = name, total
+        self.start = self.last = time.monotonic()
+
+    def show(self, done: int) -> None:
+        now = time.monotonic()
+        left = (now - self.start) / done * (self.total - done)
+        text = f'{self.name}: scored {done}/{self.total} pairs, about {left:.0f} s left'
+        finished = done == self.total
+        if sys.stderr.isatty():
+            print(f'\r{text:<78}', end='\n' if finished else '', file=sys.stderr, flush=True)
+        elif finished or now - self.last >= self.FILE_INTERVAL:
+            self.last = now
+            print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -16,13 +16,13 @@ from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.opening import open_dataset
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluate import PairScorer
 from autofuse_jax.methods import Method, make_method
 from autofuse_jax.methods.base import Params
 from autofuse_jax.official_switches import with_official_switches
 from autofuse_jax.optimizers import make_optimizer, make_schedule
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.released import read_released
+from autofuse_jax.scoring import PairScorer
 from autofuse_jax.sharding import make_mesh
 from autofuse_jax.train_state import TrainState, create_train_state
 

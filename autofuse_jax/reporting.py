@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.data.pairs import Pair
-from autofuse_jax.evaluate import PairScorer, Record, summarise
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.base import Params
 from autofuse_jax.metrics.warping import warp_image, warp_labels
@@ -15,6 +14,7 @@ from autofuse_jax.reports.curves import curve_picture
 from autofuse_jax.reports.pictures import pair_picture
 from autofuse_jax.reports.summary import summary_numbers
 from autofuse_jax.reports.tables import console_table, plain, write_records
+from autofuse_jax.scoring import PairScorer, Record, summarise
 from autofuse_jax.writers import METRICS_NAME, read_rows
 
 RESULT_NAME = 'result.json'
@@ -62,7 +62,7 @@ def write_report(
                 displacement=displacement,
                 spacing=manifest.spacing,
                 title=pair.name.replace('_', ' '),
-                classes=manifest.classes,
+                classes=manifest.scored_classes,
             )
 
     records = scorer.score(params, on_pair=draw)
@@ -75,16 +75,16 @@ def write_report(
         'commit': origin['commit'],
         'date': origin['date'],
     }
-    write_records(folder, records, manifest.classes, header)
+    write_records(folder, records, manifest.scored_classes, header)
     means = summarise(records)
     write_json(
         folder / RESULT_NAME,
-        plain(origin | about | {'split': split, 'scores': summary_numbers(records, manifest.classes)}),
+        plain(origin | about | {'split': split, 'scores': summary_numbers(records, manifest.scored_classes)}),
     )
     rows = read_rows(workdir / METRICS_NAME)
     if rows:
         curve_picture(workdir / CURVES_NAME, _curve_rows(rows))
-    print(console_table(records, manifest.classes))
+    print(console_table(records, manifest.scored_classes))
     print(f'report:   {folder / "summary.md"}')
     if drawn:
         print(f'pictures: {folder / "pictures"}')

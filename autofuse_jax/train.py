@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 from autofuse_jax import checkpoints
 from autofuse_jax.config_checks import Phase, differing_fields
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluate import summarise
 from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
 from autofuse_jax.released import file_hash
 from autofuse_jax.reporting import write_report
+from autofuse_jax.scoring import summarise
 from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.stopping import SECONDS_PER_MINUTE, StopRequest
 from autofuse_jax.train_state import TrainState

@@ -1,162 +1,178 @@
-"""Scores of predictions that are known: nothing, a shift by one voxel, folding, another grid."""
+"""The command: tables for one run, comparisons of several, several protocols, and every error a user can make."""
 
-import jax.numpy as jnp
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import pair_source
-from autofuse_jax.evaluate import PairScorer, summarise
-from autofuse_jax.methods import Method, Prediction
-from tests.data.hand_made import manifest_of, subject, write_data_set
+from autofuse_jax.evaluate import main
+from autofuse_jax.reports.tables import write_records
+from tests.evaluation.made_results import shift_field, write_learn2reg, write_result, write_results
 
-SHAPE = (8, 4, 4)
-NAN = float('nan')
+REPOSITORY = Path(__file__).resolve().parents[1]
+RUN_FILES = {'pairs.csv', 'structures.csv', 'pairs.json', 'summary.md', 'summary.tex'}
 
 
 @pytest.fixture(scope='module')
-def manifest(tmp_path_factory):
-    """Two frames: the block covers planes 1 and 2 in the ED frame, planes 2 and 3 in the ES frame."""
-    root = tmp_path_factory.mktemp('hand_made')
-    return write_data_set(manifest_of(subject('a', 'ED+ ES+', split='test'), root=root, shape=SHAPE))
+def runs(tmp_path_factory):
+    """Two runs; `worse` has a pair more, and misses by a voxel."""
+    root = tmp_path_factory.mktemp('runs')
+    write_results(root / 'good', dict.fromkeys('abcdef', -2.0), root / 'data')
+    write_results(root / 'worse', dict.fromkeys('abcdefg', -1.0), root / 'data')
+    return root
 
 
-def shifting(vector=(0.0, 0.0, 0.0), *, per_voxel=0.0, segments=False, gates=False):
-    """A method that predicts u = vector + per_voxel * (first index) along the first axis, whatever it is shown."""
-
-    def predict(params, fixed, moving, key):
-        shape = fixed.shape[1:4]
-        along = jnp.zeros((*shape, 3)).at[..., 0].set(per_voxel * jnp.arange(shape[0])[:, None, None])
-        displacement = (jnp.asarray(vector) + along + params['zero'])[None]
-        probabilities = [
-            jnp.concatenate([1 - image, image], axis=-1) if segments else None for image in (fixed, moving)
-        ]
-        means = {'gate_2': jnp.asarray([0.25])} if gates else {}
-        return Prediction(displacement, *probabilities, gate_means=means)
-
-    return Method('shifting', lambda key, shape: {}, lambda phase: (), predict, uses_labels=False)
+def files_of(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
 
 
-def score(manifest, method, grid=SHAPE, **options):
-    everyone = frozenset(entry.id for entry in manifest.subjects)
-    pairs = pair_source('ed_es', manifest, 'test', everyone).anchors
-    records = PairScorer(method, manifest, FrameStore(manifest, grid, 1.0), pairs).score(
-        {'zero': jnp.zeros(())}, **options
-    )
-    return {record['pair']: record for record in records}
+def refused(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith('error: ') and captured.err.count('\n') == 1
+    return captured.err
 
 
-def test_no_displacement_changes_nothing(manifest):
-    records = score(manifest, shifting())
-    assert list(records) == ['a_ED_to_ES', 'a_ES_to_ED']
-    for record in records.values():
-        # The blocks share one plane of two: DSC = 2 * 1 / (2 + 2).
-        assert record['dsc_before'] == record['dsc_after'] == 0.5
-        assert record['dsc_before_per_label'] == record['dsc_after_per_label'] == {1: 0.5}
-        assert record['njd_percent'] == record['sdlogj'] == 0.0
-        assert record['seconds'] > 0
-        assert 'gate_means' not in record and 'segmentation_dsc_per_label' not in record
-    assert [record['first_call'] for record in records.values()] == [True, False]
-    first = records['a_ED_to_ES']
-    assert (first['subject'], first['moving_frame'], first['fixed_frame']) == ('a', 'ED', 'ES')
+def test_one_run(runs, tmp_path, capsys):
+    assert main([str(runs / 'good'), f'--out={tmp_path / "out"}']) == 0
+    shown = capsys.readouterr()
+    assert 'good: 6 pairs, DSC % 100.0 ± 0.0, HD95 mm 0.00 ± 0.00' in shown.out
+    assert 'scored 6/6 pairs' in shown.err
+    assert files_of(tmp_path / 'out') == {f'good/{name}' for name in RUN_FILES} | {'protocol.json', 'evaluation.json'}
+    content = json.loads((tmp_path / 'out' / 'good' / 'pairs.json').read_text())
+    assert content['header']['protocol'] == 'default' and content['protocol']['folding']['differences'] == 'forward'
+    assert content['classes'] == {'1': 'left_ventricle', '2': 'right & rest'}
 
 
-def test_shift_by_one_voxel(manifest):
-    # Pull by -1: planes 2 and 3 of the result show planes 1 and 2 of the moving frame. That brings ED onto ES; ES,
-    # which lies at 2 and 3, goes to 3 and 4 and has nothing left in common with ED at 1 and 2.
-    records = score(manifest, shifting((-1.0, 0.0, 0.0)))
-    assert (records['a_ED_to_ES']['dsc_before'], records['a_ED_to_ES']['dsc_after']) == (0.5, 1.0)
-    assert (records['a_ES_to_ED']['dsc_before'], records['a_ES_to_ED']['dsc_after']) == (0.5, 0.0)
-    assert all(record['njd_percent'] == record['sdlogj'] == 0.0 for record in records.values())
+def test_two_runs_are_compared_on_their_common_pairs(runs, tmp_path):
+    out = tmp_path / 'out'
+    assert main([str(runs / 'good'), str(runs / 'worse'), f'--out={out}', '--reference=worse']) == 0
+    page = (out / 'comparison.md').read_text(encoding='utf-8')
+    assert '6 pairs are in every run; left out because another run lacks them: 1 of worse.' in page
+    # 100 % against 75 % on six pairs: P = 2 / 2^6, alone in its family.
+    assert '| good | DSC % | +25.0 | +25.0 to +25.0 | yes | +1.00 |' in page
+    row = next(csv.DictReader((out / 'comparison.csv').open(newline='')))
+    assert (row['run'], row['reference'], row['pairs'], row['effect']) == ('good', 'worse', '6', '1.0')
+    assert r'left\_ventricle' in (out / 'comparison.tex').read_text()
+    assert json.loads((out / 'comparison.json').read_text())['pairs'] == list('abcdef')
+    assert RUN_FILES <= {name.removeprefix('worse/') for name in files_of(out)}
 
 
-def test_network_on_a_coarser_grid(manifest):
-    # Half as many voxels along the first axis: -0.5 of its voxels is -1 prepared voxel. The other axes keep their unit.
-    seen = []
-    method = shifting((-0.5, 0.25, 0.0))
-    records = score(
-        manifest,
-        method,
-        grid=(4, 4, 4),
-        on_pair=lambda pair, record, displacement: seen.append((pair.name, displacement)),
-    )
-    assert records['a_ED_to_ES']['dsc_before'] == 0.5
-    assert records['a_ED_to_ES']['dsc_after'] == 1.0  # 0.25 of a voxel rounds to none
-    assert [name for name, _ in seen] == list(records)
-    for _, displacement in seen:
-        np.testing.assert_allclose(displacement, np.broadcast_to([-1.0, 0.25, 0.0], (*SHAPE, 3)), atol=1e-6)
+def test_names_and_default_reference(runs, tmp_path):
+    arguments = [str(runs / 'good'), str(runs / 'worse'), '--names', 'Ours', 'SyN', f'--out={tmp_path / "out"}']
+    assert main(arguments) == 0
+    assert '| SyN | DSC % | -25.0 |' in (tmp_path / 'out' / 'comparison.md').read_text()
+    assert (tmp_path / 'out' / 'Ours' / 'pairs.csv').is_file()
 
 
-def test_folding_is_counted_on_every_voxel(manifest):
-    # u = -2 d: det J = 1 - 2 = -1 everywhere.
-    assert {record['njd_percent'] for record in score(manifest, shifting(per_voxel=-2.0)).values()} == {100.0}
-    # u = d: det J = 2 everywhere, neither folded nor uneven.
-    for record in score(manifest, shifting(per_voxel=1.0)).values():
-        assert record['njd_percent'] == 0.0
-        assert record['sdlogj'] == pytest.approx(0.0, abs=1e-6)
+def test_earlier_scores_are_taken_as_they_are(runs, tmp_path):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    assert main([str(runs / 'worse'), f'--out={first}']) == 0
+    assert main([str(runs / 'good'), str(first / 'worse'), f'--out={second}']) == 0
+    page = (second / 'comparison.md').read_text()
+    assert '| worse | DSC % | -25.0 |' in page and 'may differ for that reason' not in page
+    third = tmp_path / 'third'
+    assert main([str(runs / 'good'), str(first / 'worse'), f'--out={third}', '--protocol', 'learn2reg']) == 0
+    assert '**worse was scored under the protocol default, not under learn2reg' in (third / 'comparison.md').read_text()
 
 
-@pytest.mark.parametrize('grid', [SHAPE, (8, 8, 8)])
-def test_segmentation_of_the_fixed_frame_is_scored_on_the_prepared_grid(manifest, grid):
-    # Images are their own label maps, and the method returns them as probabilities: a perfect segmentation.
-    records = score(manifest, shifting(segments=True), grid=grid)
-    assert [record['segmentation_dsc_per_label'] for record in records.values()] == [{1: 1.0}] * 2
-    assert summarise(list(records.values()))['segmentation_dsc'] == 1.0
+def test_report_after_training_can_be_compared(runs, tmp_path):
+    records = [{'pair': name, 'subject': name, 'dsc_before': 0.5, 'dsc_after': 0.5} for name in 'abc']
+    write_records(tmp_path / 'evaluation_test', records, {0: 'background', 1: 'left'}, {})
+    out = tmp_path / 'out'
+    assert main([str(runs / 'good'), str(tmp_path / 'evaluation_test'), f'--out={out}']) == 0
+    page = (out / 'comparison.md').read_text()
+    assert '3 pairs are in every run' in page and 'under an unrecorded protocol' in page
+    assert '| evaluation_test | DSC % | -50.0 |' in page
 
 
-def test_gate_means_are_plain_numbers(manifest):
-    for record in score(manifest, shifting(gates=True)).values():
-        assert record['gate_means'] == {'gate_2': 0.25}
-        assert type(record['gate_means']['gate_2']) is float
+def test_learn2reg_under_several_protocols(tmp_path):
+    data = write_learn2reg(tmp_path / 'data', {'0001': 5, '0002': 3})
+    (tmp_path / 'fields').mkdir()
+    np.savez(tmp_path / 'fields' / 'disp_0001_0002.npz', shift_field(-1.0))
+    mine = tmp_path / 'mine.json'
+    mine.write_text('{"name": "mine", "labels": {"2": "second"}}')
+    arguments = [str(tmp_path / 'fields'), f'--dataset-json={data}', f'--out={tmp_path / "out"}']
+    assert main([*arguments, '--protocol', 'default', 'learn2reg', str(mine)]) == 0
+    page = (tmp_path / 'out' / 'protocols.md').read_text()
+    # A plane of 2 mm is missed: 2 mm, or 1 voxel of size 1; landmarks miss by a voxel of 2 mm.
+    assert '| HD95 mm, fields | 2.00 | 1.00 | 2.00 |' in page and '| TRE mm, fields | 2.00 | 2.00 | 2.00 |' in page
+    assert '| surface.spacing | file | unit | file |' in page
+    found = files_of(tmp_path / 'out')
+    assert {f'mine/fields/{name}' for name in RUN_FILES} <= found
+    assert '| second |' in (tmp_path / 'out' / 'mine' / 'fields' / 'summary.md').read_text()
+    assert 'label 1' not in (tmp_path / 'out' / 'mine' / 'fields' / 'summary.md').read_text()
 
 
-def test_frames_without_labels_have_no_overlap(tmp_path):
-    manifest = write_data_set(manifest_of(subject('a', 'ED+ ES', split='test'), root=tmp_path, shape=SHAPE))
-    records = score(manifest, shifting(segments=True))
-    for record in records.values():
-        assert not any(name.startswith('dsc_') for name in record)
-        assert record['njd_percent'] == 0.0
-    # The segmentation needs labels of the fixed frame only: ED is fixed where ES moves.
-    assert records['a_ES_to_ED']['segmentation_dsc_per_label'] == {1: 1.0}
-    assert 'segmentation_dsc_per_label' not in records['a_ED_to_ES']
-    means = summarise(list(records.values()))
-    assert np.isnan(means['dsc_before']) and np.isnan(means['dsc_after'])
-    assert means['segmentation_dsc'] == 1.0
-
-
-def test_volumes_are_those_of_the_prepared_grid(manifest):
-    pairs = pair_source('ed_es', manifest, 'test', frozenset()).anchors  # hidden labels are still scored
-    volumes = PairScorer(shifting(), manifest, FrameStore(manifest, (4, 4, 4), 1.0), pairs).volumes(pairs[0])
-    assert {name: volume.shape for name, volume in volumes.items()} == dict.fromkeys(
-        ('fixed', 'moving', 'fixed_labels', 'moving_labels'), SHAPE
-    )
-    assert np.flatnonzero(volumes['fixed_labels'].any((1, 2))).tolist() == [2, 3]  # ES
-    assert np.flatnonzero(volumes['moving_labels'].any((1, 2))).tolist() == [1, 2]
-
-
-def test_summarise_skips_nan_and_absent_values():
-    records = [
-        {
-            'dsc_before': 0.25,
-            'dsc_after': 0.5,
-            'njd_percent': 1.0,
-            'sdlogj': 0.5,
-            'segmentation_dsc_per_label': {1: 0.5},
-        },
-        {'dsc_before': 0.75, 'dsc_after': NAN, 'njd_percent': 3.0, 'sdlogj': 1.5},
-        {'njd_percent': 5.0, 'sdlogj': NAN, 'segmentation_dsc_per_label': {1: 1.0, 2: NAN, 3: 0.5}},
-    ]
-    # dsc_before: (0.25 + 0.75) / 2; njd: (1 + 3 + 5) / 3; sdlogj: (0.5 + 1.5) / 2; segmentation: (0.5 + 0.75) / 2.
-    assert summarise(records) == {
-        'dsc_before': 0.5,
-        'dsc_after': 0.5,
-        'njd_percent': 3.0,
-        'sdlogj': 1.0,
-        'segmentation_dsc': 0.625,
+def test_existing_folder_is_refused_or_replaced(runs, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert main([str(runs / 'good'), str(runs / 'worse'), f'--out={out}']) == 0
+    capsys.readouterr()
+    (out / 'my notes.txt').write_text('kept')
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    assert f'{out} exists and is not empty. To fix: name another' in refused(capsys, runs / 'good', f'--out={out}')
+    assert before == {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    assert main([str(runs / 'good'), f'--out={out}', '--overwrite']) == 0
+    # Nothing of the earlier comparison stays, but what is not ours does.
+    assert files_of(out) == {f'good/{name}' for name in RUN_FILES} | {
+        'protocol.json',
+        'evaluation.json',
+        'my notes.txt',
     }
 
 
-def test_summarise_without_any_value():
-    means = summarise([{'njd_percent': 0.0, 'sdlogj': 0.0, 'segmentation_dsc_per_label': {1: NAN}}])
-    assert np.isnan([means['dsc_before'], means['dsc_after'], means['segmentation_dsc']]).all()
-    assert 'segmentation_dsc' not in summarise([{'njd_percent': 0.0, 'sdlogj': 0.0}])
+def test_damaged_marker_is_not_guessed(runs, tmp_path, capsys):
+    (tmp_path / 'evaluation.json').write_text('{')
+    assert 'evaluation.json is damaged' in refused_after_scoring(
+        capsys, runs / 'good', f'--out={tmp_path}', '--overwrite'
+    )
+
+
+def refused_after_scoring(capsys, *arguments):
+    """Like `refused`, but the progress of scoring comes before the message."""
+    assert main([str(argument) for argument in arguments]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_wrong_arguments(runs, tmp_path, capsys):
+    out = f'--out={tmp_path / "out"}'
+    (tmp_path / 'file').write_text('')
+    assert 'is a file' in refused(capsys, runs / 'good', f'--out={tmp_path / "file"}')
+    assert '--reference other is no run. Expected: one of good' in refused(
+        capsys, runs / 'good', out, '--reference=other'
+    )
+    assert 'there is no protocol l2r' in refused(capsys, runs / 'good', out, '--protocol=l2r')
+    assert 'two protocols are called default' in refused(capsys, runs / 'good', out, '--protocol', 'default', 'default')
+    assert 'there is no nowhere' in refused(capsys, runs / 'good', out, '--data=nowhere')
+    assert 'no pairs were found' in refused(capsys, tmp_path, out)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_runs_without_common_pairs(runs, tmp_path, capsys):
+    write_result(tmp_path / 'single', shift=0.0, data=tmp_path / 'data')
+    message = refused(capsys, runs / 'good', tmp_path / 'single', f'--out={tmp_path / "out"}')
+    assert 'no pair in common (good: 6 pairs, such as a; single: 1 pairs, such as moving_to_fixed)' in message
+
+
+def test_bad_pair_leaves_nothing(tmp_path, capsys):
+    write_results(tmp_path / 'run', {'a': 0.0, 'b': 0.0}, tmp_path / 'data')
+    (tmp_path / 'run' / 'b' / 'forward_voxel.nii.gz').write_bytes(b'damaged')
+    message = refused_after_scoring(capsys, tmp_path / 'run', f'--out={tmp_path / "out"}')
+    assert 'b/forward_voxel.nii.gz' in message
+    assert not (tmp_path / 'out').exists()
+
+
+def test_it_runs_as_a_module_without_jax(runs, tmp_path):
+    program = (
+        'import runpy, sys; sys.argv = ["evaluate", *sys.argv[1:]]\n'
+        'try: runpy.run_module("autofuse_jax.evaluate", run_name="__main__")\n'
+        'except SystemExit as stop: assert stop.code == 0, stop.code\n'
+        'assert "jax" not in sys.modules'
+    )
+    arguments = [str(runs / 'good'), f'--out={tmp_path / "out"}']
+    subprocess.run([sys.executable, '-c', program, *arguments], cwd=REPOSITORY, check=True, capture_output=True)
+    assert (tmp_path / 'out' / 'evaluation.json').is_file()

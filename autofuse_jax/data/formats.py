@@ -1,6 +1,7 @@
 """Reading and writing arrays in NIfTI, MGZ and npz files; every way in which a file can be bad is a `UserError`."""
 
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ MILLIMETRES_PER_UNIT = {'meter': 1000.0, 'mm': 1.0, 'micron': 0.001, 'unknown': 
 COPY_AGAIN = 'check that it was copied completely; fetch it again'
 
 # What nibabel, gzip, zipfile and numpy raise for damaged content: its header may ask for any size (MemoryError) or
-# hold an unknown code (KeyError); a damaged zip entry may claim to be encrypted (RuntimeError).
+# hold an unknown code (KeyError); the header of an array is a Python literal (SyntaxError, TokenError); a damaged zip entry may claim to be encrypted (RuntimeError).
 DAMAGED_FILE_ERRORS = (
     OSError,
     EOFError,
@@ -31,6 +32,8 @@ DAMAGED_FILE_ERRORS = (
     OverflowError,
     RuntimeError,
     KeyError,
+    SyntaxError,
+    tokenize.TokenError,
     zlib.error,
     zipfile.BadZipFile,
     nib.filebasedimages.ImageFileError,

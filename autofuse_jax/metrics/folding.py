@@ -1,7 +1,8 @@
 """How regular a displacement field is: the Jacobian determinant of x + u(x), the share of folded voxels, its spread.
 
 Numbers of different programs can be compared only if they use the same differences and the same voxels. Here these are
-forward differences on the grid of (D-1, H-1, W-1) voxels where all three exist, with no mask.
+forward differences on the grid of (D-1, H-1, W-1) voxels where all three exist, with no mask. Evaluation protocols may
+ask for central differences instead.
 """
 
 import numpy as np
@@ -29,16 +30,37 @@ def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.
     Raises:
         ValueError: The shape is another one, or the field holds NaN or infinities.
     """
-    field = np.asarray(displacement, np.float64)
-    if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < 2:
-        raise ValueError(f'displacement of shape {field.shape} must be (D, H, W, 3) with sizes of at least 2')
-    if not np.isfinite(field).all():
-        raise ValueError('the displacement holds NaN or infinite values, so it has no Jacobian determinant')
+    field = _checked_field(displacement, 2)
     origin = field[:-1, :-1, :-1]
     along_d = field[1:, :-1, :-1] - origin
     along_h = field[:-1, 1:, :-1] - origin
     along_w = field[:-1, :-1, 1:] - origin
     return DETERMINANTS[kind](along_d, along_h, along_w)
+
+
+def central_determinant(displacement: np.ndarray, margin: int = 1) -> np.ndarray:
+    """Determinant of the deformation gradient with central differences, (u(x + 1) - u(x - 1)) / 2.
+
+    Args:
+        displacement: (D, H, W, 3), in voxels, every size at least 2 margin + 1.
+        margin: How many voxels are left out at each side, at least 1; Learn2Reg leaves out 2.
+
+    Returns:
+        float64 array of shape (D - 2 margin, H - 2 margin, W - 2 margin).
+
+    Raises:
+        ValueError: The shape is another one, the margin is below 1, or the field holds NaN or infinities.
+    """
+    if margin < 1:
+        raise ValueError(f'margin {margin} must be at least 1: the outermost voxels have no neighbour on one side')
+    field = _checked_field(displacement, 2 * margin + 1)
+    derivatives = []
+    for axis in range(3):
+        ahead, behind = ([slice(margin, -margin)] * 3 for _ in range(2))
+        ahead[axis] = slice(margin + 1, field.shape[axis] - margin + 1)
+        behind[axis] = slice(margin - 1, -margin - 1)
+        derivatives.append((field[tuple(ahead)] - field[tuple(behind)]) / 2)
+    return DETERMINANTS['correct'](*derivatives)
 
 
 def njd_percent(determinant: np.ndarray) -> float:
@@ -87,3 +109,12 @@ def sdlogj(determinant: np.ndarray) -> float:
         the determinant before the logarithm, so its values are smaller than these.
     """
     return float(np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT))))
+
+
+def _checked_field(displacement: np.ndarray, smallest: int) -> np.ndarray:
+    field = np.asarray(displacement, np.float64)
+    if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < smallest:
+        raise ValueError(f'displacement of shape {field.shape} must be (D, H, W, 3) with sizes of at least {smallest}')
+    if not np.isfinite(field).all():
+        raise ValueError('the displacement holds NaN or infinite values, so it has no Jacobian determinant')
+    return field

@@ -79,3 +79,95 @@ def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float:
     if not difference.any():
         return 1.0
     return float(stats.wilcoxon(difference).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for testing them together, by the step-down method of Holm.
+
+    With the m values sorted upwards, the k-th is multiplied by m - k + 1; none may be smaller than one before it, or
+    above 1. The chance of any false finding among them is then at most the level they are held against.
+
+    Args:
+        p_values: Of one family of tests; nan stands for a test that was not made and does not count.
+
+    Returns:
+        The corrected values in the same order, nan where there was nan.
+
+    Reference:
+        Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6(2), 1979.
+    """
+    values = np.asarray(p_values, np.float64)
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made], kind='stable')]
+    corrected = np.full(values.shape, math.nan)
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors)) if len(order) else []
+    return corrected.tolist()
+
+
+def rank_biserial(first: Sequence[float], second: Sequence[float]) -> float:
+    """Matched-pairs rank-biserial correlation: the effect size that belongs to the Wilcoxon signed-rank test.
+
+    r = (W+ - W-) / (W+ + W-), with W+ the sum of the ranks of the positive differences first - second.
+
+    Args:
+        first: Score of one method on each pair.
+        second: Score of the other method on the same pairs in the same order; pairs with nan in either are skipped.
+
+    Returns:
+        A value in [-1, 1]: 1 where the first is higher on every pair that differs, 0 where neither is; nan where no
+        pair is left. Pairs without a difference are left out.
+
+    Raises:
+        ValueError: The lengths differ.
+
+    Reference:
+        Kerby, The simple difference formula, Comprehensive Psychology 3, 2014.
+    """
+    difference = paired_differences(first, second)
+    difference = difference[~np.isnan(difference)]
+    if not difference.size:
+        return math.nan
+    difference = difference[difference != 0]
+    if not difference.size:
+        return 0.0
+    ranks = stats.rankdata(np.abs(difference))
+    return float(np.dot(np.sign(difference), ranks) / ranks.sum())
+
+
+def paired_differences(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    """Return first - second for every pair, nan where one of them is nan.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    if len(first) != len(second):
+        raise ValueError(f'{len(first)} and {len(second)} scores: the same pairs are needed for both methods')
+    return np.asarray(first, np.float64) - np.asarray(second, np.float64)
+
+
+def difference_interval(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean difference first - second on the same pairs.
+
+    Args:
+        first: Score of one method on each pair.
+        second: Score of the other method on the same pairs in the same order; pairs with nan in either are skipped.
+        groups: The person of each pair, see `bootstrap_interval`.
+        confidence: Coverage, between 0 and 1.
+        seed: Seed of the resampling.
+
+    Returns:
+        Lower and upper limit; both nan where no pair is left.
+
+    Raises:
+        ValueError: The lengths differ, or `confidence` is not between 0 and 1.
+    """
+    difference = paired_differences(first, second)
+    return bootstrap_interval(difference.tolist(), groups=groups, confidence=confidence, seed=seed)

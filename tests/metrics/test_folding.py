@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
+from autofuse_jax.metrics.folding import central_determinant, jacobian_determinant, njd_percent, sdlogj
 
 
 def linear_field(matrix, shape=(4, 5, 6)):
@@ -90,3 +90,33 @@ def test_nan_is_refused():
     field[1, 1, 1, 0] = np.nan
     with pytest.raises(ValueError, match='NaN'):
         jacobian_determinant(field)
+
+
+@pytest.mark.parametrize('margin', [1, 2])
+def test_central_differences_of_linear_fields(margin):
+    matrix = [[0.1, 0.2, -0.3], [0.4, -0.1, 0.25], [-0.2, 0.15, 0.3]]
+    result = central_determinant(linear_field(matrix, (6, 7, 8)), margin)
+    assert result.shape == (6 - 2 * margin, 7 - 2 * margin, 8 - 2 * margin)
+    np.testing.assert_allclose(result, 1.05975)
+
+
+def test_central_differences_against_numpy():
+    field = np.random.default_rng(0).normal(size=(6, 5, 7, 3))
+    # numpy.gradient takes central differences inside.
+    gradient = np.stack(np.gradient(field, axis=(0, 1, 2)), axis=-1)
+    np.testing.assert_allclose(central_determinant(field), np.linalg.det(np.eye(3) + gradient)[1:-1, 1:-1, 1:-1])
+
+
+def test_forward_and_central_differences_see_different_folds():
+    # u alternates 0, 1.2 along an axis: forward differences fold at every other step, central ones not at all.
+    field = np.zeros((8, 8, 8, 3))
+    field[1::2, ..., 0] = 1.2
+    assert njd_percent(jacobian_determinant(field)) > 40
+    assert njd_percent(central_determinant(field)) == 0
+
+
+def test_central_differences_need_room():
+    with pytest.raises(ValueError, match='sizes of at least 5'):
+        central_determinant(np.zeros((4, 6, 6, 3)), margin=2)
+    with pytest.raises(ValueError, match='margin 0 must be at least 1'):
+        central_determinant(np.zeros((6, 6, 6, 3)), margin=0)

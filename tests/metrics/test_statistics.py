@@ -4,8 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from autofuse_jax.metrics.statistics import bootstrap_interval, wilcoxon_p
+from autofuse_jax.metrics.statistics import (
+    bootstrap_interval,
+    difference_interval,
+    holm,
+    rank_biserial,
+    wilcoxon_p,
+)
 
 
 def test_interval_of_equal_values_is_that_value():
@@ -65,3 +72,44 @@ def test_wilcoxon_without_differences_is_one():
 def test_wilcoxon_needs_pairs():
     with pytest.raises(ValueError, match='same pairs'):
         wilcoxon_p([0.5], [0.5, 0.6])
+
+
+def test_holm_by_hand():
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.5 * 1.
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([0.04]) == [0.04]
+
+
+def test_holm_leaves_out_tests_that_were_not_made():
+    corrected = holm([0.02, math.nan, 0.03])
+    assert corrected[0] == pytest.approx(0.04) and corrected[2] == pytest.approx(0.04)
+    assert math.isnan(corrected[1])
+    assert holm([]) == []
+
+
+def test_rank_biserial_by_hand():
+    # Differences 1, -2, 3, 0: ranks 1, 2, 3; (1 + 3 - 2) / 6.
+    assert rank_biserial([2, 1, 6, 4], [1, 3, 3, 4]) == pytest.approx(1 / 3)
+    assert rank_biserial([2, 3], [1, 1]) == 1
+    assert rank_biserial([1, 1], [2, 3]) == -1
+    assert rank_biserial([1, 2], [1, 2]) == 0
+    assert math.isnan(rank_biserial([math.nan], [1]))
+
+
+def test_rank_biserial_goes_with_the_statistic_of_the_test():
+    first, second = np.random.default_rng(0).normal(size=(2, 12))
+    smaller = stats.wilcoxon(first - second).statistic
+    total = 12 * 13 / 2
+    assert abs(rank_biserial(first, second)) == pytest.approx(1 - 2 * smaller / total)
+
+
+def test_interval_of_a_difference():
+    assert difference_interval([0.5, 0.7, math.nan], [0.4, 0.6, 0.1]) == pytest.approx((0.1, 0.1))
+    first, second = np.random.default_rng(1).normal(size=(2, 20))
+    people = np.repeat(range(10), 2).tolist()
+    assert difference_interval(first, second, groups=people) == bootstrap_interval(
+        (first - second).tolist(), groups=people
+    )
+    with pytest.raises(ValueError, match='2 and 1 scores'):
+        difference_interval([1, 2], [1])

@@ -1,0 +1,184 @@
+"""Writing an evaluation: a folder for every run, a comparison of several, and protocols side by side."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.comparison import compare
+from autofuse_jax.evaluation.pair_scores import structure_names
+from autofuse_jax.evaluation.protocol import Protocol
+from autofuse_jax.evaluation.runs import Run, common_pairs
+from autofuse_jax.files import write_json, write_text
+from autofuse_jax.reports.comparison_tables import (
+    ComparisonContent,
+    comparison_csv,
+    comparison_latex,
+    comparison_page,
+    protocol_table,
+)
+from autofuse_jax.reports.evaluation_tables import heading, present, write_run
+from autofuse_jax.reports.summary import spread_of
+from autofuse_jax.reports.tables import plain
+
+# Written last: a folder without it was not finished.
+MARKER_NAME = 'evaluation.json'
+PROTOCOL_NAME = 'protocol.json'
+COMPARISON_STEM = 'comparison'
+PROTOCOLS_NAME = 'protocols.md'
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def claim_folder(out: Path, overwrite: bool) -> None:
+    """Check that an evaluation may be written into a folder; nothing is changed.
+
+    Args:
+        out: The folder.
+        overwrite: Whether an earlier evaluation may be replaced.
+
+    Raises:
+        UserError: It is a file, or has content and may not be overwritten.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise UserError(f'{out} exists and is not empty', fix='name another --out folder, or add --overwrite')
+
+
+def write_evaluation(
+    out: Path,
+    runs: Sequence[Run],
+    protocols: Sequence[Protocol],
+    scored: Mapping[str, Mapping[str, Records]],
+    reference: str,
+    facts: Mapping[str, Any],
+) -> str:
+    """Write all tables.
+
+    Args:
+        out: The folder; files that an earlier evaluation wrote there are removed first.
+        runs: What was evaluated.
+        protocols: What the scores are.
+        scored: Records by protocol, then by run.
+        reference: Name of the run that others are compared with.
+        facts: Command, version and date.
+
+    Returns:
+        A few lines for the terminal.
+    """
+    _remove_earlier(out)
+    written: list[Path] = []
+    lines: list[str] = []
+    for protocol in protocols:
+        folder = out / protocol.name if len(protocols) > 1 else out
+        write_json(folder / PROTOCOL_NAME, protocol.as_record())
+        written.append(folder / PROTOCOL_NAME)
+        if len(protocols) > 1:
+            lines.append(f'protocol {protocol.name}')
+        for run in runs:
+            written += _write_run(folder / run.name, run, scored[protocol.name][run.name], protocol, facts)
+        lines += _terminal_lines(scored[protocol.name], protocol.as_record())
+        if len(runs) > 1:
+            written += _write_comparison(folder, runs, scored[protocol.name], protocol, reference)
+    if len(protocols) > 1:
+        records = [protocol.as_record() for protocol in protocols]
+        write_text(out / PROTOCOLS_NAME, protocol_table(scored, records))
+        written.append(out / PROTOCOLS_NAME)
+    marker = {
+        **facts,
+        'runs': {run.name: {'source': str(run.source), 'kind': run.kind} for run in runs},
+        'protocols': [protocol.as_record() for protocol in protocols],
+        'files': sorted(str(path.relative_to(out)) for path in written),
+    }
+    write_json(out / MARKER_NAME, marker)
+    return '\n'.join([*lines, f'tables: {out}'])
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove what an earlier evaluation wrote, its marker first, so that no stale table stays."""
+    marker = out / MARKER_NAME
+    if not marker.is_file():
+        return
+    try:
+        files = [str(name) for name in json.loads(marker.read_text(encoding='utf-8'))['files']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{marker} is damaged ({error!r})', fix='name another --out folder, or remove this one'
+        ) from error
+    marker.unlink()
+    for name in files:
+        path = out / name
+        if out.resolve() in path.resolve().parents:
+            path.unlink(missing_ok=True)
+
+
+def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, facts: Mapping[str, Any]) -> list[Path]:
+    recorded = run.protocol if run.records is not None else protocol.as_record()
+    name = recorded['name'] if recorded else 'not recorded'
+    return write_run(
+        folder,
+        records,
+        structure_names(protocol if run.records is None else Protocol(name), run.classes, records),
+        title=f'Evaluation of {run.name}',
+        facts={'source': str(run.source), 'kind': run.kind, 'protocol': name, **facts},
+        protocol=recorded,
+        notes=run.notes,
+    )
+
+
+def _write_comparison(
+    folder: Path, runs: Sequence[Run], scored: Mapping[str, Records], protocol: Protocol, reference: str
+) -> list[Path]:
+    common = common_pairs(scored)
+    kept: dict[str, Records] = {}
+    for run, records in scored.items():
+        by_name = {record['pair']: record for record in records}
+        kept[run] = [by_name[name] for name in common]
+    classes = dict(item for run in runs for item in run.classes.items())
+    classes = structure_names(protocol, classes, [record for records in kept.values() for record in records])
+    rows = [dataclasses.asdict(row) for row in compare(kept, reference, classes)]
+    content = ComparisonContent(
+        kept, reference, classes, rows, _remarks(runs, scored, common, protocol), protocol.as_record()
+    )
+    texts = {
+        '.csv': comparison_csv(content),
+        '.md': comparison_page(content),
+        '.tex': comparison_latex(content),
+        '.json': json.dumps(plain({'pairs': common, 'reference': reference, 'comparisons': rows}), indent=2) + '\n',
+    }
+    paths = [folder / (COMPARISON_STEM + suffix) for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def _remarks(
+    runs: Sequence[Run], scored: Mapping[str, Records], common: Sequence[str], protocol: Protocol
+) -> list[str]:
+    counts = {run: len(records) - len(common) for run, records in scored.items()}
+    left_out = [f'{count} of {run}' for run, count in counts.items() if count]
+    text = f'{len(common)} pairs are in every run'
+    remarks = [f'{text}; left out because another run lacks them: {", ".join(left_out)}.' if left_out else f'{text}.']
+    for run in runs:
+        if run.records is None:
+            continue
+        if run.protocol != plain(protocol.as_record()):
+            name = f'the protocol {run.protocol["name"]}' if run.protocol else 'an unrecorded protocol'
+            remarks.append(
+                f'**{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '
+                'reason.**'
+            )
+    return remarks
+
+
+def _terminal_lines(scored: Mapping[str, Records], protocol: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for run, records in scored.items():
+        parts = [
+            f'{heading(q, protocol)} {spread_of(records, q.key).text(q.decimals, q.factor)}' for q in present(records)
+        ]
+        lines.append(f'{run}: {len(records)} {"pair" if len(records) == 1 else "pairs"}, {", ".join(parts)}')
+    return lines

@@ -1,0 +1,166 @@
+"""Results of `python -m autofuse_jax.register`: a folder a pair, with a report and a transform."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.volumes import read_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.pair_scores import PairData, through_the_world
+from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms_io.conventions import ITK, VOXEL
+from autofuse_jax.transforms_io.files import read_transform
+
+REPORT_NAME = 'report.json'
+# The forward transform under the names that register gives it, and the convention of each.
+TRANSFORMS = {'forward_voxel.nii.gz': VOXEL, 'forward_itk.nii.gz': ITK}
+# A run is the folder of a pair, a folder of those, or one level more (subject/pair).
+PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
+IMAGE_SUFFIXES = ('.nii.gz', '.nii', '.mgz', '.npz')
+
+
+def find_reports(folder: Path) -> list[Path]:
+    """Return the reports of a folder, on the first level that has any, sorted by path."""
+    for pattern in PATTERNS:
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []
+
+
+def open_results(folder: Path, name: str, sources: Sources) -> Run:
+    """Open a folder of results.
+
+    Args:
+        folder: Folder of one result, or of several.
+        name: What tables call it.
+        sources: `data` is searched for labels that are not where the report says.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: There is no result, a report is damaged, or a transform or a label map that it names is missing.
+    """
+    reports = find_reports(folder)
+    if not reports:
+        raise no_pairs(folder, f'{REPORT_NAME} in it or in folders below it', 'name the folder that register wrote')
+    parsed = [(path.parent, _read_report(path)) for path in reports]
+    cases, classes = [], {}
+    groups = _groups([report['fixed']['file'] for _, report in parsed])
+    for (place, report), group in zip(parsed, groups, strict=True):
+        transform = next((place / name for name in TRANSFORMS if (place / name).is_file()), None)
+        if transform is None:
+            raise UserError(
+                f'{place} has a {REPORT_NAME} but no {" or ".join(TRANSFORMS)}',
+                fix='register this pair again, or move the folder away',
+            )
+        labels = [_labels_file(report, role, place, sources.data) for role in ('fixed', 'moving')]
+        classes |= {int(label): title for label, title in (report.get('classes') or {}).items()}
+        pair = str(place.relative_to(folder)) if place != folder else _pair_name(report)
+        cases.append(Case(pair, group, _loader(transform, report, labels), _facts(report)))
+    notes = []
+    unlabelled = sum(1 for _, report in parsed if not _has_labels(report))
+    if unlabelled:
+        notes.append(f'{unlabelled} of {len(cases)} pairs were registered without label maps and have no DSC or HD95.')
+    return Run(name, folder, 'results of register', tuple(cases), classes, tuple(notes))
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding='utf-8'))
+        for role in ('fixed', 'moving'):
+            if not isinstance(report[role]['file'], str):
+                raise TypeError(f'{role}.file is no text')
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} is no report of a registration ({error!r})',
+            expected='the report.json that `python -m autofuse_jax.register` writes',
+            fix='register this pair again, or move its folder away',
+        ) from error
+    return report
+
+
+def _has_labels(report: dict[str, Any]) -> bool:
+    return all(report[role].get('labels_file') for role in ('fixed', 'moving'))
+
+
+def _facts(report: dict[str, Any]) -> dict[str, Any]:
+    return {'fixed_file': report['fixed']['file'], 'moving_file': report['moving']['file']}
+
+
+def _labels_file(report: dict[str, Any], role: str, place: Path, data: Path | None) -> Path | None:
+    """Where the label map of an image is; reports hold paths as they were typed, perhaps from another folder."""
+    if not _has_labels(report):
+        return None
+    named = Path(report[role]['labels_file'])
+    candidates = [named, place / named]
+    if data is not None:
+        candidates += [data.joinpath(*named.parts[-count:]) for count in range(len(named.parts), 0, -1)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise UserError(
+        f'the {role} label map {named} that {place / REPORT_NAME} names does not exist',
+        fix='add --data=FOLDER with the folder that holds the images and labels',
+    )
+
+
+def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | None]):
+    def load() -> PairData:
+        dense, _ = read_transform(transform, TRANSFORMS[transform.name])
+        displacement, affine = dense.displacement, dense.affine
+        seconds = report.get('seconds')
+        if labels[0] is None:
+            return PairData(displacement, affine, affine, np.eye(4), seconds=seconds)
+        fixed_labels, fixed_affine = read_labels(labels[0])
+        moving_labels, moving_affine = read_labels(labels[1])
+        field_grid = ImageGrid(displacement.shape[:3], affine)
+        if not field_grid.same_as(ImageGrid(fixed_labels.shape, fixed_affine)):
+            raise UserError(
+                f'the label map {labels[0]} is on another grid ({fixed_labels.shape} voxels) than the fixed image of '
+                f'{transform.parent} ({displacement.shape[:3]} voxels)',
+                expected='the label map of the fixed image, on its grid',
+                fix='resample the label map (nearest neighbour), or correct the path in the report',
+            )
+        expected = report['moving'].get('shape')
+        if expected is not None and tuple(expected) != moving_labels.shape:
+            raise UserError(
+                f'the label map {labels[1]} is on another grid ({moving_labels.shape} voxels) than the moving image '
+                f'{report["moving"]["file"]} ({tuple(expected)} voxels)',
+                expected='the label map of the moving image, on its grid',
+                fix='resample the label map (nearest neighbour), or correct the path in the report',
+            )
+        return PairData(
+            displacement,
+            fixed_affine,
+            moving_affine,
+            through_the_world(fixed_affine, moving_affine),
+            fixed_labels,
+            moving_labels,
+            seconds=seconds,
+        )
+
+    return load
+
+
+def _pair_name(report: dict[str, Any]) -> str:
+    moving, fixed = (_stem(Path(report[role]['file']).name) for role in ('moving', 'fixed'))
+    return f'{moving}_to_{fixed}'
+
+
+def _stem(name: str) -> str:
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _groups(files: Sequence[str]) -> list[str]:
+    """One name a fixed image: its folder where folders differ (a folder a subject), else its file."""
+    folders = [Path(file).parent.name for file in files]
+    return folders if len(set(folders)) > 1 else [_stem(Path(file).name) for file in files]

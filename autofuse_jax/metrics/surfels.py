@@ -1,0 +1,100 @@
+"""Area of the surface that passes between the eight voxels around a corner of the voxel grid.
+
+The surface is that of marching cubes at the middle of the edges. Corners of the cube that are inside and joined by its
+edges are cut off together by one patch; the patches of all groups are added. Where more than half of the corners are
+inside, the corners outside are grouped instead, because inside and outside share their surface.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+CORNERS = tuple(itertools.product((0, 1), repeat=3))
+# Weight of each corner in the code of a pattern; any order would do, as long as it is used throughout.
+CORNER_WEIGHTS = 2 ** np.arange(len(CORNERS)).reshape(2, 2, 2)
+ALL_INSIDE = 2 ** len(CORNERS) - 1
+
+
+@functools.lru_cache(maxsize=32)
+def surfel_areas(spacing: tuple[float, float, float]) -> np.ndarray:
+    """Return the area of the surface inside a cube of 2 x 2 x 2 voxel centres, for every pattern of voxels.
+
+    Args:
+        spacing: Voxel size along (D, H, W), in millimetres.
+
+    Returns:
+        float64 (256,), in square millimetres, by the code of the pattern: the sum of `CORNER_WEIGHTS` of the corners
+        that are inside; 0 for the first and the last.
+
+    Reference:
+        Lorensen and Cline, Marching cubes, Computer Graphics 21(4), 1987.
+    """
+    areas = np.zeros(ALL_INSIDE + 1)
+    for code in range(1, ALL_INSIDE):
+        inside = {corner for corner in CORNERS if code & CORNER_WEIGHTS[corner]}
+        minority = inside if len(inside) <= len(CORNERS) // 2 else set(CORNERS) - inside
+        areas[code] = sum(_patch_area(group, np.asarray(spacing, np.float64)) for group in _groups(minority))
+    return areas
+
+
+def corner_codes(mask: np.ndarray) -> np.ndarray:
+    """Return the code of the pattern around every corner of the voxel grid.
+
+    Args:
+        mask: bool (D, H, W); voxels beyond it count as outside.
+
+    Returns:
+        uint8 (D + 1, H + 1, W + 1).
+    """
+    padded = np.pad(mask, 1).astype(np.uint8)
+    codes = np.zeros([size - 1 for size in padded.shape], np.uint8)
+    for corner in CORNERS:
+        window = tuple(slice(start, start + size) for start, size in zip(corner, codes.shape, strict=True))
+        codes += padded[window] * np.uint8(CORNER_WEIGHTS[corner])
+    return codes
+
+
+def _groups(corners: set[Sequence[int]]) -> list[list[Sequence[int]]]:
+    """Split corners into groups that are joined by edges of the cube."""
+    left, groups = set(corners), []
+    while left:
+        group = [left.pop()]
+        for corner in group:
+            near = [other for other in left if _axes_between(corner, other).sum() == 1]
+            left.difference_update(near)
+            group += near
+        groups.append(group)
+    return groups
+
+
+def _axes_between(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
+    return np.asarray(first) != np.asarray(second)
+
+
+def _patch_area(group: list[Sequence[int]], spacing: np.ndarray) -> float:
+    """Area of the patch that cuts off one to four joined corners."""
+    faces = np.prod(spacing) / spacing  # Area of the cube's face across each axis.
+    triangle = np.linalg.norm(faces) / 8  # Cuts off a single corner, through the middles of its three edges.
+    edges = [_axes_between(*pair) for pair in itertools.combinations(group, 2)]
+    edges = np.array([edge for edge in edges if edge.sum() == 1]).reshape(-1, 3)
+    if len(group) == 1:
+        return triangle
+    if len(group) == 2:
+        return _strip(edges[0], faces)
+    across = np.ptp(np.asarray(group), axis=0) == 0  # The axis along which a flat group has no extent.
+    if len(group) == 3:
+        return faces[across].item() / 2 + 3 * triangle
+    if across.any():
+        return faces[across].item()
+    ends = [sum(_axes_between(corner, other).sum() == 1 for other in group) for corner in group]
+    if max(ends) == 3:
+        return 6 * triangle  # A corner with its three neighbours: a hexagon.
+    first, second = (corner for corner, degree in zip(group, ends, strict=True) if degree == 2)
+    return _strip(_axes_between(first, second), faces) + 4 * triangle
+
+
+def _strip(edge: np.ndarray, faces: np.ndarray) -> float:
+    """Rectangle that cuts off an edge of the cube, half-way to the two edges beside it."""
+    return float(np.linalg.norm(faces[~edge])) / 2

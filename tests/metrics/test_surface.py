@@ -1,0 +1,182 @@
+"""Surface distances: by hand, and against the package surface-distance."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from autofuse_jax.metrics.surface import (
+    SurfaceDefinition,
+    average_surface_distance,
+    hausdorff_per_label,
+    robust_hausdorff,
+    surface_distances,
+)
+from autofuse_jax.metrics.surfels import CORNER_WEIGHTS, corner_codes, surfel_areas
+
+SURFELS = SurfaceDefinition(elements='surfels')
+ANISOTROPIC = (1.5, 1.5, 3.15)
+
+
+def block(start, size, shape=(12, 12, 12)):
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(first, first + extent) for first, extent in zip(start, size, strict=True))] = True
+    return mask
+
+
+def blobs(seed, shape=(24, 20, 16)):
+    """Two rough overlapping shapes."""
+    noise = np.random.default_rng(seed).normal(size=(2, *shape))
+    smooth = np.stack([ndimage.gaussian_filter(part, 2.0) for part in noise])
+    return smooth[0] > 0.02, ndimage.gaussian_filter(smooth[0] + 0.8 * smooth[1], 0.5) > 0.02
+
+
+def oracle(first, second, spacing, percentile=95.0):
+    """HD95 and the two directed means of surface-distance 0.1."""
+    package = pytest.importorskip('surface_distance')
+    with warnings.catch_warnings():
+        # It imports from places that SciPy is going to remove.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        distances = package.compute_surface_distances(first, second, spacing)
+    return package.compute_robust_hausdorff(distances, percentile), package.compute_average_surface_distance(distances)
+
+
+@pytest.mark.parametrize(('axis', 'expected'), [(0, 3.0), (1, 3.0), (2, 6.3)])
+def test_shift_along_one_axis_in_millimetres(axis, expected):
+    # Two planes of one voxel thickness, two voxels apart: every distance is two voxels of that axis.
+    size = [6, 6, 6]
+    size[axis] = 1
+    first = block((2, 2, 2), size)
+    second = np.roll(first, 2, axis=axis)
+    assert robust_hausdorff(first, second, ANISOTROPIC) == pytest.approx(expected)
+    assert average_surface_distance(first, second, ANISOTROPIC) == pytest.approx(expected)
+
+
+def test_percentile_of_voxels_by_hand():
+    # A row of 100 voxels; the other map lacks the last 10. Distances to it: 90 zeros, then 1 .. 10. The smallest
+    # distance within which 95 of 100 lie is 5; the other direction is 0 everywhere.
+    first, second = block((0, 0, 0), (100, 1, 1), (100, 1, 1)), block((0, 0, 0), (90, 1, 1), (100, 1, 1))
+    assert robust_hausdorff(first, second, (2.0, 1.0, 1.0)) == 10.0
+    # Together: 180 zeros of 190; 0.95 * 190 = 180.5, so one of the ten counts.
+    union = SurfaceDefinition(combine='union')
+    assert robust_hausdorff(first, second, (2.0, 1.0, 1.0), union) == 2.0
+    assert robust_hausdorff(first, second, (2.0, 1.0, 1.0), SurfaceDefinition(percentile=100)) == 20.0
+    # (1 + ... + 10) * 2 mm / 190 elements.
+    assert average_surface_distance(first, second, (2.0, 1.0, 1.0)) == pytest.approx(110 / 190)
+
+
+def test_inner_voxels_are_no_surface_and_the_border_of_the_volume_is():
+    distances = surface_distances(
+        block((0, 0, 0), (5, 5, 5), (5, 5, 5)), block((0, 0, 0), (5, 5, 5), (5, 5, 5)), (1, 1, 1)
+    )
+    assert len(distances.forward) == 5**3 - 3**3
+    assert not distances.forward.any() and not distances.backward.any()
+
+
+def test_equal_masks_have_distance_zero():
+    first, _ = blobs(0)
+    for definition in (SurfaceDefinition(), SURFELS):
+        assert robust_hausdorff(first, first, ANISOTROPIC, definition) == 0
+        assert average_surface_distance(first, first, ANISOTROPIC, definition) == 0
+
+
+def test_order_of_the_masks_does_not_matter():
+    first, second = blobs(1)
+    for definition in (SurfaceDefinition(), SURFELS, SurfaceDefinition(combine='union')):
+        assert robust_hausdorff(first, second, ANISOTROPIC, definition) == robust_hausdorff(
+            second, first, ANISOTROPIC, definition
+        )
+
+
+def test_missing_structure_is_nan():
+    first = block((2, 2, 2), (3, 3, 3))
+    assert math.isnan(robust_hausdorff(first, np.zeros_like(first), (1, 1, 1)))
+    assert math.isnan(average_surface_distance(np.zeros_like(first), first, (1, 1, 1)))
+
+
+def test_per_label_equals_one_by_one():
+    generator = np.random.default_rng(0)
+    fixed = np.where(blobs(2)[0], generator.choice([3, 700], size=(24, 20, 16)), 0)
+    warped = np.roll(fixed, 2, axis=2)
+    warped[warped == 5] = 0
+    found = hausdorff_per_label(fixed, warped, [0, 700, 3, 5], ANISOTROPIC)
+    assert list(found) == [700, 3, 5]
+    for label in (700, 3):
+        assert found[label] == robust_hausdorff(fixed == label, warped == label, ANISOTROPIC) > 0
+    assert math.isnan(found[5])
+
+
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('spacing', [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0)])
+def test_surfels_agree_with_surface_distance(seed, spacing):
+    first, second = blobs(seed)
+    expected, means = oracle(first, second, spacing)
+    assert expected > 0
+    assert robust_hausdorff(first, second, spacing, SURFELS) == expected
+    found = surface_distances(first, second, spacing, 'surfels')
+    for values, weights, mean in (
+        (found.forward, found.forward_weights, means[0]),
+        (found.backward, found.backward_weights, means[1]),
+    ):
+        assert np.average(values, weights=weights) == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_surfels_with_long_voxels_agree_with_surface_distance(seed):
+    # Of 256 patterns, 24 twisted ones are cut into other triangles there; it changes weights a little.
+    first, second = blobs(seed)
+    expected, means = oracle(first, second, ANISOTROPIC)
+    assert robust_hausdorff(first, second, ANISOTROPIC, SURFELS) == pytest.approx(expected, rel=1e-12)
+    found = surface_distances(first, second, ANISOTROPIC, 'surfels')
+    assert np.average(found.forward, weights=found.forward_weights) == pytest.approx(means[0], rel=5e-3)
+
+
+def test_voxels_stay_within_a_voxel_of_surface_distance():
+    for seed in range(4):
+        first, second = blobs(seed)
+        expected, _ = oracle(first, second, (1.0, 1.0, 1.0))
+        assert robust_hausdorff(first, second, (1.0, 1.0, 1.0)) == pytest.approx(expected, abs=1.0)
+
+
+def test_area_of_a_block():
+    # The sharp block of 4 x 5 x 6 mm^3 has 148 mm^2; cutting its twelve edges and eight corners off leaves, of each
+    # edge of length L - 1 between corners, L - 1 strips of sqrt(1/2), and a triangle of sqrt(3)/8 at each corner.
+    mask = block((2, 2, 2), (4, 5, 6))
+    codes = corner_codes(mask)
+    area = surfel_areas((1.0, 1.0, 1.0))[codes].sum()
+    faces = 2 * (3 * 4 + 3 * 5 + 4 * 5)
+    edges = 4 * (3 + 4 + 5) * math.sqrt(0.5)
+    assert area == pytest.approx(faces + edges + 8 * math.sqrt(3) / 8)
+
+
+def test_areas_do_not_depend_on_the_direction_of_the_pattern():
+    areas = surfel_areas((1.0, 1.0, 1.0))
+    patterns = [
+        np.array([bool(code & weight) for weight in CORNER_WEIGHTS.ravel()]).reshape(2, 2, 2) for code in range(256)
+    ]
+    for code, pattern in enumerate(patterns):
+        for axes in itertools.permutations(range(3)):
+            turned = np.flip(pattern.transpose(axes), 0)
+            assert areas[(turned * CORNER_WEIGHTS).sum()] == pytest.approx(areas[code])
+        assert areas[255 - code] == pytest.approx(areas[code])
+
+
+@pytest.mark.parametrize(('first', 'second'), [((4, 4, 4), (4, 4, 5)), ((4, 4), (4, 4))])
+def test_wrong_shapes_are_refused(first, second):
+    with pytest.raises(ValueError, match='must have one shape'):
+        surface_distances(np.ones(first, bool), np.ones(second, bool), (1, 1, 1))
+    if first != second:
+        with pytest.raises(ValueError, match='equal shapes'):
+            hausdorff_per_label(np.ones(first, int), np.ones(second, int), [1], (1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [({'elements': 'edges'}, 'voxels, surfels'), ({'combine': 'mean'}, 'max, union'), ({'percentile': 0}, 'above 0')],
+)
+def test_unknown_definitions_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SurfaceDefinition(**options)
