@@ -1,16 +1,23 @@
 """AutoFuse deformable 3-D medical image registration in JAX and Flax."""
 
+import importlib
 from typing import Any
 
 from autofuse_jax.version import __version__
 
-__all__ = ['__version__', 'load_model']
+__all__ = ['AlignmentSettings', 'InstanceSettings', 'PipelineSettings', '__version__', 'load_model', 'register_images']
+
+# Where each name lives that is imported on demand: preparing data needs neither a network nor jax.
+_HOMES = {
+    'AlignmentSettings': 'autofuse_jax.registration.alignment',
+    'InstanceSettings': 'autofuse_jax.registration.instance',
+    'PipelineSettings': 'autofuse_jax.registration.pipeline',
+    'load_model': 'autofuse_jax.pretrained',
+    'register_images': 'autofuse_jax.register',
+}
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: preparing data needs neither a network nor jax, and should not wait for them.
-    if name == 'load_model':
-        from autofuse_jax.pretrained import load_model
-
-        return load_model
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -140,14 +140,14 @@ def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray
 
     Args:
         path: Ends in .nii, .nii.gz, .mgz or .npz.
-        labels: Integer (D, H, W).
+        labels: Integer (D, H, W), or (D, H, W, T) for a series.
         affine: (4, 4), voxel indices to RAS millimetres.
 
     Raises:
         UserError: Unknown extension, or labels that are not whole numbers.
         OSError: The file cannot be written.
     """
-    store_array(path, _smallest_type(_checked_labels(labels, path)), affine, LABELS_KEY)
+    store_array(path, _smallest_type(_checked_labels(labels, path, allow_series=True)), affine, LABELS_KEY)
 
 
 def write_volume(volume: Volume, image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> None:
@@ -191,9 +191,9 @@ def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: boo
     return image
 
 
-def _checked_labels(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+def _checked_labels(array: np.ndarray, path: str | os.PathLike, *, allow_series: bool = False) -> np.ndarray:
     array = _without_trailing_ones(np.asarray(array))
-    if array.ndim != 3 or 0 in array.shape:
+    if array.ndim not in ((3, 4) if allow_series else (3,)) or 0 in array.shape:
         raise UserError(f'the label map {path} has shape {array.shape}', expected='three axes (D, H, W)')
     limits = np.iinfo(np.int32)
     with np.errstate(invalid='ignore'):

@@ -1,6 +1,7 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class InstanceSettings:
     shrink: tuple[int, ...] = (4, 2, 1)
     steps: tuple[int, ...] = (60, 40, 20)
     learning_rate: float = 0.15
-    smoothness: float = 0.05
+    smoothness: float = 0.2
     jacobian: float = 1.0
     inverse: float = 0.0
     ncc_window: int = NCC_WINDOW
@@ -58,6 +59,12 @@ class InstanceSettings:
                 f'levels {self.shrink}, steps {self.steps}, velocity {self.velocity_shrink}',
                 expected='whole numbers of at least 1',
             )
+        if self.ncc_window < 1 or self.ncc_window % 2 == 0:
+            raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
+        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate'):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise UserError(f'{name} is {value}', expected='a number of at least 0')
 
 
 class InstanceResult(NamedTuple):

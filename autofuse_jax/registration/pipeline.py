@@ -1,6 +1,7 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,10 @@ class PipelineSettings:
     alignment: AlignmentSettings = AlignmentSettings()
     instance: InstanceSettings | None = InstanceSettings()
     spacing_mm: float | None = None
+
+    def __post_init__(self):
+        if self.spacing_mm is not None and not 0 < self.spacing_mm < math.inf:
+            raise UserError(f'the spacing of the working grid is {self.spacing_mm} mm', expected='a number above 0')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

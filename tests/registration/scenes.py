@@ -12,22 +12,30 @@ ELLIPSOIDS = (
     ((13.0, -12.0, -6.0), (8.0, 9.0, 11.0), 0.2, 3),
 )
 EDGE_MM = 3.0
+# With texture: waves inside the body, without which local correlation has nothing to hold on to there, and no faint
+# ends of the edges, which would correlate as well as the edges themselves.
+WAVE_MM, WAVE_BRIGHTNESS = 5.0, 0.12
+FAINT = 0.1
 
 
-def scene(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scene(points: np.ndarray, texture: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return brightness and label of world points (..., 3)."""
     image, labels = np.zeros(points.shape[:-1]), np.zeros(points.shape[:-1], np.int32)
     for centre, radii, brightness, label in ELLIPSOIDS:
         distance = (np.linalg.norm((points - centre) / np.asarray(radii), axis=-1) - 1) * min(radii)
         share = 1 / (1 + np.exp(np.clip(distance / EDGE_MM * 2, -50, 50)))
+        if texture:
+            share = np.where(share < FAINT, 0.0, share)
         image = image * (1 - share) + brightness * share
         labels[distance < 0] = label
+    if texture:
+        image += np.where(image > 0, WAVE_BRIGHTNESS * np.sin(points / WAVE_MM).sum(axis=-1), 0.0)
     return image, labels
 
 
-def picture(grid: ImageGrid, to_scene=lambda points: points, name: str = 'scene') -> Volume:
+def picture(grid: ImageGrid, to_scene=lambda points: points, name: str = 'scene', texture: bool = False) -> Volume:
     """Photograph the scene on a grid; `to_scene` takes the grid's world to that of the scene."""
-    image, labels = scene(to_scene(grid_points(grid)))
+    image, labels = scene(to_scene(grid_points(grid)), texture)
     return Volume((100 * image).astype(np.float32), labels, grid.affine, name)
 
 

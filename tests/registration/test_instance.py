@@ -16,7 +16,7 @@ GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
 
 @pytest.fixture(scope='module')
 def pair():
-    fixed, moving = picture(GRID, bulge), picture(GRID)
+    fixed, moving = picture(GRID, bulge, texture=True), picture(GRID, texture=True)
     return fixed, moving
 
 

@@ -26,8 +26,8 @@ TURN = rotation_and_shift(10.0, (3.0, -5.0, 2.0))
 
 @pytest.fixture(scope='module')
 def pair():
-    fixed = picture(FIXED_GRID, bulge, 'fixed')
-    moving = picture(MOVING_GRID, lambda points: to_world(np.linalg.inv(TURN), points), 'moving')
+    fixed = picture(FIXED_GRID, bulge, 'fixed', texture=True)
+    moving = picture(MOVING_GRID, lambda points: to_world(np.linalg.inv(TURN), points), 'moving', texture=True)
     return fixed, moving
 
 
@@ -44,7 +44,7 @@ def test_turn_and_bulge_are_found_across_grids(pair, result):
     fixed, moving = pair
     rigid = register_volumes(*pair, dataclasses.replace(QUICK, instance=None))
     assert overlap(fixed, rigid.moved_labels) < overlap(fixed, result.moved_labels) - 0.02
-    assert overlap(fixed, result.moved_labels) > 0.92
+    assert overlap(fixed, result.moved_labels) > 0.9
     assert result.moved.shape == fixed.image.shape
     assert result.stages[0]['name'].startswith('start: ')
     assert [stage['name'] for stage in result.stages][1:] == [

@@ -1,0 +1,83 @@
+"""A 4-D series, every frame to one."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from autofuse_jax.data.volumes import write_image, write_labels
+from autofuse_jax.register import main
+from tests.registration.scenes import centred_grid, picture
+
+GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
+# How much the scene is larger than in frame 0, along each axis.
+SIZES = (1.0, 1.08, 0.92)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('cine')
+    frames = [picture(GRID, lambda points, size=size: points / size, texture=True) for size in SIZES]
+    write_image(folder / 'cine.nii.gz', np.stack([frame.image for frame in frames], -1), GRID.affine)
+    write_labels(folder / 'labels.nii.gz', frames[0].labels, GRID.affine)
+    (folder / 'names.json').write_text('{"1": "body", "2": "bright blob"}')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def out(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp('results') / 'cine'
+    arguments = [f'--moving={files}/cine.nii.gz', '--reference-frame=0', f'--fixed-labels={files}/labels.nii.gz']
+    more = [f'--classes={files}/names.json', '--shrink=2,1', '--steps=20,10', f'--out={out}']
+    assert main([*arguments, *more]) == 0
+    return out
+
+
+def test_volumes_follow_the_size_of_the_scene(out):
+    rows = list(csv.DictReader((out / 'curves.csv').open()))
+    assert [row['frame'] for row in rows] == ['0', '1', '2']
+    volumes = np.array([float(row['body_volume_ml']) for row in rows])
+    determinants = np.array([float(row['body_jacobian_mean']) for row in rows])
+    truth = np.array(SIZES) ** 3
+    np.testing.assert_allclose(volumes / volumes[0], truth, atol=0.07)
+    np.testing.assert_allclose(determinants, truth, atol=0.07)
+    # 4/3 pi 34 * 40 * 30 mm3 is the body, less 4/3 pi 10 * 14 * 9 and 4/3 pi 8 * 9 * 11 of the other two.
+    body = 4 / 3 * np.pi * (34 * 40 * 30 - 10 * 14 * 9 - 8 * 9 * 11) / 1000
+    assert volumes[0] == pytest.approx(body, rel=0.01)
+
+
+def test_results_are_four_dimensional(out):
+    shapes = {name: nib.load(out / f'{name}.nii.gz').shape for name in ('moved_4d', 'jacobian_4d', 'labels_4d')}
+    assert set(shapes.values()) == {(*GRID.shape, 3)}
+    fields = nib.load(out / 'displacement_4d.nii.gz')
+    assert fields.shape == (*GRID.shape, 3, 3)
+    assert np.abs(fields.get_fdata()[..., 0, :]).max() == 0
+    report = json.loads((out / 'report.json').read_text())
+    assert report['files'] == sorted(path.name for path in out.iterdir())
+    assert {'cine.png', 'report.html', 'curves.csv'} <= set(report['files'])
+    assert report['scores']['ncc_after'] > report['scores']['ncc_before']
+    assert (out / 'cine.png').read_bytes().startswith(b'\x89PNG')
+    assert 'Over the cycle' in (out / 'report.html').read_text()
+
+
+def test_frames_are_not_aligned_linearly_unless_asked(out):
+    report = json.loads((out / 'report.json').read_text())
+    assert [stage['name'] for stage in report['frames'][1]['stages']] == ['velocity at 1/2', 'velocity at full size']
+    assert report['frames'][0]['stages'] == []
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--moving={files}/labels.nii.gz', '--reference-frame=0'], 'expected: a series'),
+        (['--moving={files}/cine.nii.gz', '--reference-frame=3'], '0 to 2'),
+        (['--moving={files}/cine.nii.gz', '--reference-frame=-1'], '0 to 2'),
+        (['--moving={files}/cine.nii.gz'], 'no fixed image'),
+    ],
+)
+def test_wrong_frames_are_refused(files, tmp_path, capsys, more, words):
+    assert main([*(part.format(files=files) for part in more), f'--out={tmp_path}/out']) == 2
+    assert words.lower() in capsys.readouterr().err.lower()
+    assert not (tmp_path / 'out').exists()

@@ -1,0 +1,267 @@
+"""Two files in, a folder of results out, and what happens when something is wrong with them."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import autofuse_jax
+from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
+from autofuse_jax.register import main
+from autofuse_jax.registration.instance import InstanceSettings
+from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.transforms.resampling import moving_positions
+from autofuse_jax.transforms_io.files import read_transform
+from tests.registration.scenes import bulge, centred_grid, picture, rotation_and_shift
+
+# Levels and shapes as in tests/registration, so that they share what is compiled.
+QUICK = ['--shrink=2,1', '--steps=20,10', '--align=rigid']
+FIXED_GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
+MOVING_GRID = centred_grid((60, 56, 30), (2.0, 2.0, 4.0), turn=20, axes='LPS')
+TURN = rotation_and_shift(10.0, (3.0, -5.0, 2.0))
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Images and labels of a turned, bulging scene on two different grids."""
+    folder = tmp_path_factory.mktemp('scenes')
+    volumes = {
+        'fixed': picture(FIXED_GRID, bulge, texture=True),
+        'moving': picture(MOVING_GRID, lambda points: to_world(np.linalg.inv(TURN), points), texture=True),
+    }
+    for name, volume in volumes.items():
+        write_image(folder / f'{name}.nii.gz', volume.image, volume.affine)
+        write_labels(folder / f'{name}_labels.nii.gz', volume.labels, volume.affine)
+    second_grid = centred_grid((30, 28, 30), (4, 4, 4))
+    second = picture(second_grid, lambda points: to_world(np.linalg.inv(TURN), points), texture=True)
+    write_image(folder / 't2.nii.gz', 1000 - second.image, second.affine)
+    (folder / 'names.json').write_text('{"1": "head", "2": "left <blob>"}')
+    return folder
+
+
+def command(files, out, *more):
+    return [f'--fixed={files}/fixed.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={out}', *QUICK, *more]
+
+
+@pytest.fixture(scope='module')
+def out(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp('results') / 'deeper' / 'result'
+    labels = [f'--{role}-labels={files}/{role}_labels.nii.gz' for role in ('fixed', 'moving')]
+    more = [f'--classes={files}/names.json', '--moving-images', f'{files}/t2.nii.gz']
+    assert main(command(files, out, *labels, *more)) == 0
+    return out
+
+
+def test_everything_is_there_and_listed(out):
+    report = json.loads((out / 'report.json').read_text())
+    assert report['files'] == sorted(path.name for path in out.iterdir())
+    assert {
+        'moved.nii.gz',
+        'moved_labels.nii.gz',
+        'moved_t2.nii.gz',
+        'forward_itk.nii.gz',
+        'inverse_itk.nii.gz',
+        'forward_voxel.nii.gz',
+        'inverse_voxel.nii.gz',
+        'affine_itk.txt',
+        'jacobian.nii.gz',
+        'report.html',
+    } <= set(report['files'])
+    assert not list(out.parent.glob('.writing-*'))
+
+
+def test_the_report_says_what_happened(out):
+    report = json.loads((out / 'report.json').read_text())
+    scores = report['scores']
+    assert scores['dsc_after'] > 0.9 > scores['dsc_before']
+    assert scores['ncc_after'] > 0.97 > scores['ncc_before']
+    assert scores['njd_percent'] == 0 and scores['inverse_consistency_mm']['mean'] < 0.6
+    assert set(scores['dsc_after_per_label']) == {'1', '2', '3'}
+    assert report['classes'] == {'1': 'head', '2': 'left <blob>'}
+    assert any('axes LPS' in check for check in report['checks'])
+    assert report['moving']['labels_file'].endswith('moving_labels.nii.gz')
+    assert report['command'].startswith('python -m autofuse_jax.register --fixed=')
+    assert {'versions', 'machine', 'date', 'commit', 'settings'} <= set(report)
+    assert 'left &lt;blob&gt;' in (out / 'report.html').read_text()
+
+
+def test_results_are_on_the_fixed_grid(files, out):
+    fixed = nib.load(files / 'fixed.nii.gz')
+    for name in ('moved', 'moved_labels', 'moved_t2', 'jacobian', 'forward_itk'):
+        image = nib.load(out / f'{name}.nii.gz')
+        assert image.shape[:3] == fixed.shape
+        np.testing.assert_allclose(image.affine, fixed.affine, atol=1e-5)
+    assert read_labels(out / 'moved_labels.nii.gz')[0].max() == 3
+    # The other contrast went along: dark where the first is bright.
+    moved, second = (read_image(out / name).image for name in ('moved.nii.gz', 'moved_t2.nii.gz'))
+    inner = (slice(8, -8),) * 3
+    assert np.corrcoef(moved[inner].ravel(), second[inner].ravel())[0, 1] < -0.9
+
+
+def test_simpleitk_makes_the_same_image_of_the_written_field(files, out):
+    sitk = pytest.importorskip('SimpleITK')
+    field = sitk.ReadImage(str(out / 'forward_itk.nii.gz'), sitk.sitkVectorFloat64)
+    moving, fixed = (sitk.ReadImage(str(files / f'{name}.nii.gz'), sitk.sitkFloat64) for name in ('moving', 'fixed'))
+    resampled = sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field), sitk.sitkLinear, 0.0)
+    theirs = sitk.GetArrayFromImage(resampled).T
+    # Beyond the outermost voxel centres ours fades to zero, and ITK repeats the border for half a voxel.
+    transform, _ = read_transform(out / 'forward_itk.nii.gz')
+    there = moving_positions(transform, FIXED_GRID, MOVING_GRID.affine)
+    last = np.reshape(MOVING_GRID.shape, (3, 1, 1, 1)) - 1
+    inside = ((there >= 0) & (there <= last)).all(axis=0)
+    ours = read_image(out / 'moved.nii.gz').image
+    assert inside.mean() > 0.8
+    assert np.abs(ours - theirs)[inside].max() < 1e-4 * ours.max()
+
+
+def test_saved_transforms_are_read_back_with_both_roles(out):
+    forward, info = read_transform(out / 'forward_itk.nii.gz')
+    backward, back_info = read_transform(out / 'inverse_itk.nii.gz')
+    assert (info.role, back_info.role) == ('forward', 'inverse')
+    assert info.inverse == 'inverse_itk.nii.gz' and info.moving.file == back_info.fixed.file == 'moving.nii.gz'
+    points = to_world(FIXED_GRID.affine, np.array([[12, 14, 10], [20, 22, 18], [16, 18, 14]]))
+    assert np.linalg.norm(backward.map_points(forward.map_points(points)) - points, axis=-1).max() < 0.6
+
+
+def test_results_are_not_replaced_unless_asked(files, out, capsys):
+    before = (out / 'report.json').read_bytes()
+    assert main(command(files, out)) == 2
+    assert 'holds files already' in capsys.readouterr().err
+    assert (out / 'report.json').read_bytes() == before
+
+
+def test_overwriting_keeps_files_of_others_and_refuses_folders_of_others(files, tmp_path, capsys):
+    cheap = ['--align=none', '--no-deform', '--no-page']
+    assert main(command(files, tmp_path / 'a', *cheap)) == 0
+    (tmp_path / 'a' / 'notes.txt').write_text('mine')
+    assert main(command(files, tmp_path / 'a', *cheap, '--overwrite')) == 0
+    assert (tmp_path / 'a' / 'notes.txt').read_text() == 'mine'
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b' / 'thesis.tex').write_text('mine')
+    assert main(command(files, tmp_path / 'b', *cheap, '--overwrite')) == 2
+    assert 'no report.json' in capsys.readouterr().err
+    assert main(command(files, files / 'names.json', *cheap)) == 2
+    assert 'is a file' in capsys.readouterr().err
+
+
+def test_a_failed_run_leaves_nothing_that_looks_complete(files, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('autofuse_jax.registration.results.write_transform', fail)
+    out = tmp_path / 'result'
+    assert main(command(files, out, '--align=none', '--no-deform', '--no-page')) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_python_with_arrays(files):
+    fixed = picture(FIXED_GRID, bulge, texture=True)
+    moving = picture(FIXED_GRID, texture=True)
+    alignment = autofuse_jax.AlignmentSettings(kind='none', start='header')
+    settings = PipelineSettings(alignment, InstanceSettings(shrink=(2, 1), steps=(20, 10)))
+    result = autofuse_jax.register_images(fixed.image, moving.image, settings, moving_labels=moving.labels)
+    assert result.moved.shape == fixed.image.shape and result.moved_labels.max() == 3
+    assert np.abs(result.moved - fixed.image).mean() < 0.7 * np.abs(moving.image - fixed.image).mean()
+
+
+def bad(folder, name, **changes):
+    """Write a file with something wrong about it and return the arguments that use it, with words of the message."""
+    image = np.random.default_rng(0).uniform(size=(8, 9, 10)).astype(np.float32)
+    path = folder / f'{name}.nii.gz'
+    array = {
+        'two_d': image[:, :, :1],
+        'series': np.stack([image, image], -1),
+        'zero': 0 * image,
+        'nan': np.where(image > 0.99, np.nan, image),
+        'colours': np.zeros((8, 9, 10), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')]),
+    }.get(name, image)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    if name == 'truncated':
+        path.write_bytes(path.read_bytes()[:-200])
+    if name == 'singular':
+        image = nib.load(path)
+        image.set_qform(None, code=0)
+        image.set_sform(np.diag([1.0, 1, 1, 1]), code=1)
+        image.header['srow_z'] = 0
+        path = folder / 'singular.nii'
+        nib.save(nib.Nifti1Image(array, None, image.header), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('two_d', 'at least 4 voxels'),
+        ('series', 'three axes'),
+        ('zero', 'same value 0 everywhere'),
+        ('nan', 'NaN or infinite'),
+        ('colours', 'colours'),
+        ('truncated', 'cannot be read'),
+        ('singular', 'singular'),
+        ('folder', 'is a folder'),
+        ('missing', 'there is no file'),
+    ],
+)
+@pytest.mark.parametrize('role', ['fixed', 'moving'])
+def test_bad_images_end_with_one_line(files, tmp_path, capsys, role, name, words):
+    if name == 'folder':
+        path = files
+    else:
+        path = tmp_path / 'missing.nii.gz' if name == 'missing' else bad(tmp_path, name)
+    if name == 'folder':
+        path = tmp_path / 'folder.nii.gz'
+        path.mkdir()
+    other = {'fixed': 'moving', 'moving': 'fixed'}[role]
+    arguments = [f'--{role}={path}', f'--{other}={files}/{other}.nii.gz', f'--out={tmp_path}/out', *QUICK]
+    assert main(arguments) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error:')]
+    assert len(error) == 1 and words in error[0]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_images_that_do_not_overlap_are_refused_without_alignment(files, tmp_path, capsys):
+    image = nib.load(files / 'moving.nii.gz')
+    affine = image.affine.copy()
+    affine[0, 3] += 900
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), affine), tmp_path / 'far.nii.gz')
+    arguments = [f'--fixed={files}/fixed.nii.gz', f'--moving={tmp_path}/far.nii.gz', f'--out={tmp_path}/out']
+    assert main([*arguments, '--align=none']) == 2
+    assert 'do not overlap' in capsys.readouterr().err
+
+
+def test_disagreeing_forms_are_reported_and_the_sform_is_used(files, tmp_path, capsys):
+    image = nib.load(files / 'fixed.nii.gz')
+    image.set_qform(np.diag([3.0, 3, 3, 1]), code=1)
+    nib.save(image, tmp_path / 'forms.nii.gz')
+    arguments = [f'--fixed={tmp_path}/forms.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={tmp_path}/out']
+    assert main([*arguments, '--align=none', '--no-deform', '--no-page']) == 0
+    assert 'disagree by up to' in capsys.readouterr().err
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert any('disagree' in check for check in report['checks'])
+    np.testing.assert_allclose(nib.load(tmp_path / 'out' / 'moved.nii.gz').affine, FIXED_GRID.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--fixed-labels={files}/moving_labels.nii.gz'], 'another grid'),
+        (['--moving-mask={files}/fixed_labels.nii.gz'], 'another grid'),
+        (['--moving-labels={files}/moving.nii.gz'], 'not whole numbers'),
+        (['--classes={files}/fixed.nii.gz'], 'label names'),
+        (['--steps=10'], '2 levels and 1 numbers'),
+        (['--ncc-window=4'], 'odd'),
+        (['--smoothness=-1'], 'smoothness'),
+        (['--spacing=0'], 'spacing'),
+        (['--weights={files}/fixed.nii.gz'], 'npz'),
+        (['--moving-images', '{files}/t2.nii.gz', '{files}/t2.nii.gz'], 'twice'),
+        (['--reference-frame=0'], 'does not go with'),
+    ],
+)
+def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
+    arguments = command(files, tmp_path / 'out', *(part.format(files=files) for part in more))
+    assert main(arguments) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error:')]
+    assert len(error) == 1 and words in error[0], error
+    assert not (tmp_path / 'out').exists()
