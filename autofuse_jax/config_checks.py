@@ -18,7 +18,7 @@ from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES, 
 from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.optimizers import SCHEDULES
 
-EVALUATION_POLICIES = ('ed_es',)
+EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 # What a field is that the method's network does not have.
 ABSENT = object()
 

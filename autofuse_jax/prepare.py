@@ -1,35 +1,38 @@
 """Prepare a data set for training: `python -m autofuse_jax.prepare --dataset=acdc --source=DIR --out=DIR`.
 
-Every volume is resampled to one voxel size, cropped or padded to one shape and scaled to [0, 1]. The output folder
-holds one npz file per frame and manifest.json. An interrupted run continues where it stopped.
+Cardiac volumes are resampled to one voxel size, cropped or padded to one shape and scaled to [0, 1]. Brains are aligned
+to a template first, and keep their original labels beside the training classes. The output folder holds one npz file
+per frame and manifest.json. An interrupted run continues where it stopped.
 """
 
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.brain_extraction import CHOICES as EXTRACTIONS
+from autofuse_jax.brain_preparation import ALIGNMENTS
 from autofuse_jax.data.acdc import find_acdc
-from autofuse_jax.data.manifests import MANIFEST_NAME, SPLITS, Manifest, write_manifest
+from autofuse_jax.data.brain_layouts import BRAIN_FINDERS
+from autofuse_jax.data.joining import JOINED, join_data_sets
+from autofuse_jax.data.manifests import SPLITS, Manifest, write_manifest
 from autofuse_jax.data.preparation import Job, Outcome, prepare_subject
 from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.processes import run_in_processes
-from autofuse_jax.data.sources import Problem, Source
-from autofuse_jax.errors import USER_ERROR_STATUS, UserError, run_command
-from autofuse_jax.files import write_json
+from autofuse_jax.data.sources import Source
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.prepare_brains import LABEL_CHOICES, prepare_brains
+from autofuse_jax.prepare_output import Progress, claim_folder, report_problems
 from autofuse_jax.version import __version__
 
-SETTINGS_NAME = 'settings.json'
 # Raised whenever the same settings would give other frames, so that old frames are not mixed with new ones.
 FRAMES_VERSION = 1
-# Temporary files of `files.replacing` that a killed run could not remove.
-LEFTOVERS = '*/.writing-*'
+# Options that only brains have.
+BRAIN_OPTIONS = ('template', 'labels', 'label_table', 'brain_extraction', 'align', 'no_fit')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,23 +70,65 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     program = 'python -m autofuse_jax.prepare'
     parser = argparse.ArgumentParser(prog=program, description='Prepare a data set for training.')
-    parser.add_argument('--dataset', required=True, choices=sorted(DATASETS), help='which data set the source is')
-    parser.add_argument('--source', required=True, type=Path, metavar='DIR', help='the data set as it was downloaded')
+    known = sorted([*DATASETS, *BRAIN_FINDERS, JOINED])
+    parser.add_argument('--dataset', required=True, choices=known, help='which data set the source is')
+    parser.add_argument(
+        '--source',
+        required=True,
+        type=Path,
+        action='append',
+        metavar='DIR',
+        help=f'the data set as it was downloaded; with --dataset={JOINED} a prepared one, and --source is repeated',
+    )
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='where the prepared data goes')
     parser.add_argument('--splits', type=Path, metavar='FILE', help='JSON file with the subjects of each split')
-    parser.add_argument('--workers', type=_positive(int), default=os.cpu_count() or 1, metavar='N', help='processes')
+    parser.add_argument(
+        '--workers', type=_positive(int), metavar='N', help='processes; default: all cores for ACDC, 1 for brains'
+    )
     parser.add_argument('--shape', type=_three(int), metavar='D,H,W', help='voxels of the prepared grid')
     parser.add_argument('--spacing', type=_three(float), metavar='D,H,W', help='voxel size of that grid in millimetres')
     parser.add_argument('--overwrite', action='store_true', help='replace frames prepared with other settings')
+    brains = parser.add_argument_group('brains')
+    brains.add_argument('--template', type=Path, metavar='FILE', help='skull-stripped template; default: MNI-152')
+    brains.add_argument(
+        '--align', choices=ALIGNMENTS, help="to the template; default: affine, none for the authors' npz"
+    )
+    brains.add_argument('--similarity', choices=('ncc', 'mi'), default='ncc', help='what the alignment maximises')
+    brains.add_argument('--labels', choices=LABEL_CHOICES, help='what the label ids mean; default: by data set, or ids')
+    brains.add_argument('--label-table', type=Path, metavar='FILE', help='JSON: original id to name and training class')
+    brains.add_argument('--brain-extraction', choices=EXTRACTIONS, help='default: auto for images with skull, or none')
+    brains.add_argument(
+        '--no-fit', action='store_true', help='leave brains alone of which the grid cuts off more than 0.1 %%'
+    )
     return parser
 
 
 def _prepare(options: argparse.Namespace) -> int:
+    if options.dataset == JOINED:
+        return _join(options)
+    if len(options.source) > 1:
+        raise UserError(f'--source is given {len(options.source)} times', expected='once', fix='prepare one by one')
+    options.source = options.source[0]
+    return prepare_brains(options) if options.dataset in BRAIN_FINDERS else _prepare_cine(options)
+
+
+def _join(options: argparse.Namespace) -> int:
+    manifest = join_data_sets(options.source, options.out)
+    claim_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
+    write_manifest(manifest)
+    counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
+    return 0
+
+
+def _prepare_cine(options: argparse.Namespace) -> int:
+    given = [name for name in BRAIN_OPTIONS if getattr(options, name)]
+    if given:
+        named = ', '.join('--' + name.replace('_', '-') for name in given)
+        raise UserError(f'{named} is for brains, not for {options.dataset}', fix='leave it out')
     dataset = DATASETS[options.dataset]
     grid = Grid(options.shape or dataset.grid.shape, options.spacing or dataset.grid.spacing)
     source = dataset.find(options.source, options.splits)
-    if options.out.resolve() == options.source.resolve():
-        raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
     settings = {
         'spacing_mm': list(grid.spacing),
         'shape': list(grid.shape),
@@ -95,11 +140,13 @@ def _prepare(options: argparse.Namespace) -> int:
         'labels': source.label_convention,
         'frames_version': FRAMES_VERSION,
     }
-    _claim_folder(options.out, {'dataset': source.dataset, **settings}, options.overwrite)
+    claim_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
     outcomes = []
-    progress = _Progress(len(jobs))
-    with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers)) as finished:
+    progress = Progress(len(jobs))
+    with contextlib.closing(
+        run_in_processes(prepare_subject, jobs, options.workers or os.cpu_count() or 1)
+    ) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             progress.step(sum(len(done.problems) for done in outcomes))
@@ -113,63 +160,7 @@ def _prepare(options: argparse.Namespace) -> int:
         )
         write_manifest(manifest)
         _print_summary(manifest, outcomes, source.unused)
-    return _report(problems, bool(good))
-
-
-def _claim_folder(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Record the settings in the output folder, or refuse a folder that was prepared with other ones."""
-    path = out / SETTINGS_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
-    if path.is_file() and not overwrite:
-        try:
-            found = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError:
-            found = None
-        # A damaged record counts as one without any setting.
-        found = found if isinstance(found, dict) else {}
-        different = sorted(key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key))
-        if different:
-            changes = '; '.join(f'{key}: {found.get(key)} there, {settings.get(key)} now' for key in different)
-            raise UserError(
-                f'{out} was prepared with other settings ({changes})',
-                fix='name another --out folder, or add --overwrite to replace what is there',
-            )
-    elif (out / MANIFEST_NAME).is_file() and not path.is_file() and not overwrite:
-        raise UserError(
-            f'{out} holds a {MANIFEST_NAME} that this program did not write',
-            fix='name another --out folder, or add --overwrite to replace it',
-        )
-    # A manifest of other settings must not outlive the frames it lists.
-    if overwrite:
-        (out / MANIFEST_NAME).unlink(missing_ok=True)
-    for leftover in out.glob(LEFTOVERS):
-        leftover.unlink()
-    write_json(path, settings)
-
-
-class _Progress:
-    """A line on standard error with the count, the problems so far and the remaining time."""
-
-    # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
-    FILE_INTERVAL = 10.0
-
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
-        self.start = self.last = time.monotonic()
-        print(f'preparing {total} subjects', file=sys.stderr, flush=True)
-
-    def step(self, problems: int) -> None:
-        self.done += 1
-        now = time.monotonic()
-        remaining = (now - self.start) / self.done * (self.total - self.done)
-        text = f'prepared {self.done}/{self.total} subjects, {problems} problems, about {remaining:.0f} s left'
-        finished = self.done == self.total
-        if sys.stderr.isatty():
-            print(f'\r{text:<78}', end='\n' if finished else '', file=sys.stderr, flush=True)
-        elif finished or now - self.last >= self.FILE_INTERVAL:
-            self.last = now
-            print(text, file=sys.stderr, flush=True)
+    return report_problems(problems, bool(good))
 
 
 def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
@@ -192,17 +183,6 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int)
     reused = sum(done.reused for done in outcomes)
     if reused:
         print(f'  {reused} frames were there already from an earlier run')
-
-
-def _report(problems: Sequence[Problem], any_good: bool) -> int:
-    if not problems:
-        return 0
-    print(f'error: {len(problems)} problems; these subjects were left out:', file=sys.stderr)
-    for problem in sorted(problems, key=lambda problem: problem.subject):
-        print(f'  {problem.subject}: {problem.reason}', file=sys.stderr)
-    if not any_good:
-        print(f'no subject could be prepared, so no {MANIFEST_NAME} was written.', file=sys.stderr)
-    return USER_ERROR_STATUS
 
 
 def _positive(kind: type) -> Callable[[str], Any]:

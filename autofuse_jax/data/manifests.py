@@ -65,6 +65,9 @@ class Manifest:
         classes: Label id to name, background 0 included, ids 0 .. C-1 without gaps.
         subjects: In the order of the file.
         settings: How the data was prepared, as a readable dictionary.
+        original_classes: Id to name of the structures that are scored, where the files hold the original label maps
+            (`seg_original`) beside the training classes; empty where the training classes are scored.
+        pairs: (fixed, moving) ids of subjects that the source lists for evaluation; empty where it lists none.
     """
 
     root: Path
@@ -74,6 +77,13 @@ class Manifest:
     classes: dict[int, str]
     subjects: tuple[Subject, ...]
     settings: dict[str, Any]
+    original_classes: dict[int, str] = dataclasses.field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def scored_classes(self) -> dict[int, str]:
+        """Id to name of what evaluation scores, background included: original structures where there are any."""
+        return {0: self.classes[0], **self.original_classes} if self.original_classes else self.classes
 
     def subjects_of(self, split: str) -> tuple[Subject, ...]:
         """Return the subjects of one split, in manifest order."""
@@ -99,6 +109,10 @@ def write_manifest(manifest: Manifest) -> Path:
         'settings': manifest.settings,
         'subjects': [dataclasses.asdict(subject) for subject in manifest.subjects],
     }
+    if manifest.original_classes:
+        record['original_classes'] = {str(label): name for label, name in manifest.original_classes.items()}
+    if manifest.pairs:
+        record['pairs'] = [list(pair) for pair in manifest.pairs]
     path = manifest.root / MANIFEST_NAME
     write_json(path, record)
     return path
@@ -159,4 +173,10 @@ def _parse(record: dict[str, Any], root: Path) -> Manifest:
     classes = {int(label): str(name) for label, name in record['classes'].items()}
     if sorted(classes) != list(range(len(classes))):
         raise ValueError(f'class ids {sorted(classes)} must be 0 .. {len(classes) - 1}')
-    return Manifest(root, record['dataset'], shape, spacing, classes, tuple(subjects), record['settings'])
+    original = {int(label): str(name) for label, name in record.get('original_classes', {}).items()}
+    if 0 in original:
+        raise ValueError('original class 0 is background, which has no name of its own')
+    pairs = tuple((str(fixed), str(moving)) for fixed, moving in record.get('pairs', []))
+    return Manifest(
+        root, record['dataset'], shape, spacing, classes, tuple(subjects), record['settings'], original, pairs
+    )

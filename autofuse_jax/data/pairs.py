@@ -1,6 +1,7 @@
 """Pairs of frames and the policies that draw them; labels that the experiment hides are hidden here."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,12 @@ from autofuse_jax.data.manifests import Frame, Manifest, Subject
 from autofuse_jax.errors import UserError
 
 ALL_LABELLED = -1
+LISTED = 'listed'
+# The paper tests on 100 pairs of each data set; the seed is part of what they are called.
+FIXED_PAIRS = 100
+FIXED_SEED = 2023
+# A subject and one of its frames.
+Member = tuple[Subject, Frame]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,12 +162,102 @@ def _inter(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
     return PairSource(anchors if len(subjects) > 1 else [], draw)
 
 
+def _members(subjects: Sequence[Subject]) -> list[Member]:
+    return [(subject, frame) for subject in subjects for frame in subject.frames]
+
+
+def _is_usable(member: Member, labelled: frozenset[str]) -> bool:
+    """Tell whether an experiment has, and may use, the labels of a frame."""
+    return member[1].has_labels and member[0].id in labelled
+
+
+def _inter_labelled(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Pair a labelled frame with a labelled frame of another subject."""
+    anchors = [member for member in _members(subjects) if _is_usable(member, labelled)]
+
+    def draw(fixed: Member, rng: np.random.Generator) -> Pair:
+        return _pair(fixed, _another(fixed, anchors, rng), labelled)
+
+    return PairSource(anchors if len({member[0].id for member in anchors}) > 1 else [], draw)
+
+
+def _inter_semi(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Pair a labelled frame with an unlabelled one of another subject; which is fixed is drawn."""
+    members = _members(subjects)
+    anchors = [member for member in members if _is_usable(member, labelled)]
+    unlabelled = [member for member in members if not _is_usable(member, labelled)]
+    # With a single unlabelled subject, its own labelled frames have no partner.
+    owners = {member[0].id for member in unlabelled}
+    anchors = [member for member in anchors if owners - {member[0].id}]
+
+    def draw(anchor: Member, rng: np.random.Generator) -> Pair:
+        both = [anchor, _another(anchor, unlabelled, rng)]
+        fixed, moving = both if rng.random() < 0.5 else both[::-1]
+        return _pair(fixed, moving, labelled)
+
+    return PairSource(anchors, draw)
+
+
+def _another(member: Member, others: Sequence[Member], rng: np.random.Generator) -> Member:
+    """Draw one of the others that belongs to another subject; there must be one."""
+    while True:
+        drawn = others[rng.integers(len(others))]
+        if drawn[0].id != member[0].id:
+            return drawn
+
+
+def inter_pairs(subjects: Sequence[Subject], labelled: frozenset[str]) -> list[Pair]:
+    """List every ordered pair of frames of two subjects.
+
+    Args:
+        subjects: The subjects.
+        labelled: Ids of the subjects whose labels may be used; where there are any, only labelled frames are paired.
+
+    Returns:
+        The pairs, by fixed and then by moving frame.
+    """
+    members = _members(subjects)
+    scored = [member for member in members if _is_usable(member, labelled)] or members
+    return [_pair(fixed, moving, labelled) for fixed in scored for moving in scored if fixed[0].id != moving[0].id]
+
+
+def _inter_all(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    return PairSource(inter_pairs(subjects, labelled), lambda pair, rng: pair)
+
+
+def _inter_fixed(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Choose `FIXED_PAIRS` of all ordered pairs, by the hash of their names, which no library version changes."""
+
+    def rank(pair: Pair) -> str:
+        return hashlib.sha256(f'{FIXED_SEED}:{pair.name}'.encode()).hexdigest()
+
+    pairs = inter_pairs(subjects, labelled)
+    chosen = {pair.name for pair in sorted(pairs, key=rank)[:FIXED_PAIRS]}
+    return PairSource([pair for pair in pairs if pair.name in chosen], lambda pair, rng: pair)
+
+
+def _listed(subjects: Sequence[Subject], labelled: frozenset[str], listed: Sequence[tuple[str, str]]) -> PairSource:
+    """Take the pairs that the source lists, as far as both subjects are in the split."""
+    frame_of = {subject.id: (subject, subject.frames[0]) for subject in subjects}
+    pairs = [
+        _pair(frame_of[fixed], frame_of[moving], labelled)
+        for fixed, moving in listed
+        if fixed in frame_of and moving in frame_of
+    ]
+    return PairSource(pairs, lambda pair, rng: pair)
+
+
 # Name in the config: how to make the source, and what a data set must have for it.
-PAIR_POLICIES: dict[str, tuple[Callable[[Sequence[Subject], frozenset[str]], PairSource], str]] = {
+PAIR_POLICIES: dict[str, tuple[Callable[..., PairSource], str]] = {
     'ed_es': (_ed_es, 'subjects with an ED and an ES frame'),
     'intra_random': (_intra_random, 'subjects with at least two frames'),
     'semi': (_semi, 'subjects with labelled frames and frames without labels'),
     'inter': (_inter, 'at least two subjects'),
+    'inter_labelled': (_inter_labelled, 'at least two subjects with labels'),
+    'inter_semi': (_inter_semi, 'subjects with labels and others without'),
+    'inter_all': (_inter_all, 'at least two subjects'),
+    'inter_fixed': (_inter_fixed, 'at least two subjects'),
+    LISTED: (_listed, 'a source that lists pairs of subjects of this split'),
 }
 
 
@@ -169,7 +266,10 @@ def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset
 
     Args:
         policy: 'ed_es' (both directions), 'intra_random' (any two frames of a subject), 'semi' (a labelled and an
-            unlabelled frame of a subject, in random roles) or 'inter' (two subjects).
+            unlabelled frame of a subject, in random roles), 'inter' (two subjects), 'inter_labelled' (two labelled
+            subjects), 'inter_semi' (a labelled and an unlabelled subject, in random roles); without random draws
+            'inter_all' (every ordered pair of subjects), 'inter_fixed' (100 of them, always the same) or 'listed'
+            (the pairs that the source lists).
         manifest: The prepared data.
         split: 'train', 'validation' or 'test'.
         labelled: Ids of the subjects whose labels may be used.
@@ -183,7 +283,8 @@ def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset
     if policy not in PAIR_POLICIES:
         raise UserError(f'unknown pair policy {policy!r}', expected=f'one of {", ".join(PAIR_POLICIES)}')
     make, need = PAIR_POLICIES[policy]
-    source = make(manifest.subjects_of(split), labelled)
+    more = (manifest.pairs,) if policy == LISTED else ()
+    source = make(manifest.subjects_of(split), labelled, *more)
     if not source.anchors:
         raise UserError(
             f'the {split} split of {manifest.root} has no pairs for the policy {policy!r}',

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from autofuse_jax.errors import UserError
 
 # Text in the npz that says what the frame was made from; with another text the frame is made again.
 ORIGIN_KEY = 'origin'
+# Label map with the ids of the source, where training has classes of its own.
+ORIGINAL_LABELS_KEY = 'seg_original'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,18 +71,21 @@ def prepare_volume(volume: Volume, grid: Grid, classes: Sequence[int]) -> Volume
     return Volume(image, labels, affine, volume.name)
 
 
-def write_frame(path: str | os.PathLike, volume: Volume, origin: str) -> None:
+def write_frame(
+    path: str | os.PathLike, volume: Volume, origin: str, more: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Write a prepared volume as npz with `vol`, `affine`, `origin` and, where it has labels, `seg`.
 
     Args:
         path: Ends in .npz.
         volume: From `prepare_volume`.
         origin: Text that identifies the source file and the settings.
+        more: Further arrays by name; default none.
 
     Raises:
         OSError: The file cannot be written; nothing is left half-written.
     """
-    arrays = {IMAGE_KEY: volume.image, AFFINE_KEY: volume.affine, ORIGIN_KEY: np.array(origin)}
+    arrays = {IMAGE_KEY: volume.image, AFFINE_KEY: volume.affine, ORIGIN_KEY: np.array(origin), **(more or {})}
     if volume.labels is not None:
         arrays[LABELS_KEY] = volume.labels
     store_npz(path, arrays)
@@ -140,6 +145,32 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
         if labels.max() >= len(manifest.classes):
             _check_label_ids(labels, list(manifest.classes), str(path))
     return Volume(image, labels, arrays[AFFINE_KEY], frame.file)
+
+
+def load_original_labels(manifest: Manifest, frame: Frame) -> np.ndarray | None:
+    """Read the label map of one prepared frame with the ids of the source.
+
+    Args:
+        manifest: The manifest that lists the frame; it has `original_classes`.
+        frame: Which one.
+
+    Returns:
+        Integer (D, H, W); None where the frame has no labels.
+
+    Raises:
+        UserError: The file is missing or damaged, or holds no such label map of the manifest's shape.
+    """
+    if not frame.has_labels:
+        return None
+    path = manifest.root / frame.file
+    fix = 'prepare the data again; finished files are kept'
+    labels = load_npz(path, [ORIGINAL_LABELS_KEY], fix=fix).get(ORIGINAL_LABELS_KEY)
+    if labels is None or labels.shape != manifest.shape or labels.dtype.kind not in 'iu':
+        found = 'no such array' if labels is None else f'{labels.dtype} {labels.shape}'
+        raise UserError(
+            f'{path} holds {found} under {ORIGINAL_LABELS_KEY}', expected=f'integers {manifest.shape}', fix=fix
+        )
+    return labels
 
 
 def _check_label_ids(labels: np.ndarray, classes: Sequence[int], name: str) -> None:
