@@ -3,7 +3,7 @@
     python -m experiments.compare_with_syn --task=acdc --data=prepared/acdc --weights=runs/cardiac_unsup.npz \
         --syn-pairs=6 --work=runs/syn_acdc.json --out=experiments/results/instance_acdc.json
     python -m experiments.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \
-        --syn-pairs=2 --work=runs/syn_brains.json --out=experiments/results/instance_brains.json
+        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json --out=experiments/results/instance_brains.json
 
 Each pair is registered by all methods in turn, so that their times are taken under the same conditions. What is done is
 kept in --work: the same command goes on where it was interrupted. SyN needs the extra `syn`.
@@ -161,6 +161,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--weights', type=Path, help='npz of a network')
     parser.add_argument('--pairs', type=int, default=None, help='only the first so many pairs')
     parser.add_argument('--syn-pairs', type=int, default=0, help='run SyN on the first so many pairs')
+    parser.add_argument(
+        '--syn-iterations',
+        type=lambda text: tuple(int(part) for part in text.split(',')),
+        default=(100, 70, 50),
+        help='at each level, the last being full resolution; default 100,70,50',
+    )
     parser.add_argument('--methods', nargs='+', help='only these; default all')
     parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
     parser.add_argument('--out', type=Path, required=True, help='the record')
@@ -175,8 +181,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.task == 'acdc'
         else brain_pairs(options.data, options.label_map, options.split)
     )[: options.pairs]
-    # At four levels the finest takes most of the time; short axes allow three.
-    syn = SynSettings() if options.task == 'acdc' else SynSettings(iterations=(100, 70, 50, 20), affine=True)
+    syn = SynSettings(options.syn_iterations, affine=options.task == 'brains')
     model = None if options.weights is None else load_model(options.weights)
     whole, alone = PipelineSettings(), PipelineSettings(instance=None)
     methods: dict[str, Callable[[Volume, Volume, tuple[int, ...]], dict[str, Any]]] = {

@@ -16,6 +16,7 @@ from typing import Any
 
 from autofuse_jax.files import write_text
 from autofuse_jax.reports.summary import markdown_table
+from experiments.registration_tables import registration_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / 'README.md'
@@ -177,6 +178,8 @@ def pytorch_table() -> str:
     return markdown_table([*head, 'PyTorch MiB', 'ours MiB'], rows)
 
 
+REGISTRATION = registration_tables(read_record)
+
 # Document: its tables by name.
 DOCUMENTS = {
     README: {
@@ -185,7 +188,10 @@ DOCUMENTS = {
         'cardiac': cardiac_table,
         'time': time_table,
         'determinant': determinant_table,
+        'instance acdc': REGISTRATION['instance acdc'],
+        'instance acdc syn': REGISTRATION['instance acdc syn'],
     },
+    REPOSITORY / 'docs' / 'register.md': REGISTRATION,
     REPOSITORY / 'docs' / 'official.md': {
         'parity': parity_table,
         'adam': adam_table,

@@ -1,0 +1,65 @@
+"""Tables of registration without training, from the records of experiments.compare_with_syn and experiments.brain_cut."""
+
+from collections.abc import Callable
+from typing import Any
+
+from autofuse_jax.reports.summary import MISSING, markdown_table
+
+# Method in the records: its name in the tables.
+METHODS = {
+    'before': 'before',
+    'affine': 'affine',
+    'SyN': 'ANTs SyN, cross-correlation',
+    'affine + instance': 'affine + instance optimisation (default)',
+    'affine + network': 'affine + network',
+    'affine + network + instance': 'affine + network + instance optimisation',
+}
+Record = dict[str, Any]
+
+
+def comparison_table(summary: dict[str, Record]) -> str:
+    """Return accuracy, folding and time of each method of a summary."""
+    rows = []
+    for method, title in METHODS.items():
+        if method in summary:
+            found = summary[method]
+            rows.append(
+                [
+                    title,
+                    f'{found["pairs"]}',
+                    f'{100 * found["dsc"]:.1f} ± {100 * found["dsc_deviation"]:.1f}',
+                    _number(found.get('njd_percent'), 4),
+                    _number(found.get('seconds'), 0),
+                    _number(found.get('processor_seconds'), 0),
+                ]
+            )
+    head = ['method', 'pairs', 'DSC %', 'NJD %', 'seconds a pair', 'processor seconds a pair']
+    return markdown_table(head, rows)
+
+
+def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Callable[[], str]]:
+    """Return the tables by the name of their place in the documents."""
+    return {
+        'instance acdc': lambda: comparison_table(read_record('instance_acdc.json')['summary']),
+        'instance acdc syn': lambda: comparison_table(
+            read_record('instance_acdc.json')['summary_of_pairs_with_syn']
+        ),
+        'instance brains': lambda: comparison_table(read_record('instance_brains.json')['summary']),
+        'instance brains syn': lambda: comparison_table(
+            read_record('instance_brains.json')['summary_of_pairs_with_syn']
+        ),
+        'brain cut': lambda: brain_cut_table(read_record('prepare_brains.json')),
+    }
+
+
+def brain_cut_table(record: Record) -> str:
+    """Return the share of each brain that the prepared grid cuts off."""
+    rows = [
+        [subject, f'{found["cut_percent"]:.4f}', 'yes' if 'fit_scale' in found else 'no', f'{found["seconds"]:.0f}']
+        for subject, found in record['measured'].items()
+    ]
+    return markdown_table(['subject', 'brain voxels cut %', 'fitted', 'seconds'], rows)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return MISSING if value is None else f'{value:.{decimals}f}'
