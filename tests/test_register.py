@@ -243,6 +243,21 @@ def test_disagreeing_forms_are_reported_and_the_sform_is_used(files, tmp_path, c
     np.testing.assert_allclose(nib.load(tmp_path / 'out' / 'moved.nii.gz').affine, FIXED_GRID.affine, atol=1e-4)
 
 
+def test_a_sheared_grid_has_no_field_for_itk_and_says_so(files, tmp_path):
+    image = nib.load(files / 'fixed.nii.gz')
+    sheared = image.affine.copy()
+    sheared[0, 1] += 0.4
+    header = image.header.copy()
+    header.set_qform(None, code=0)
+    header.set_sform(sheared, code=1)
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), None, header), tmp_path / 'sheared.nii.gz')
+    arguments = [f'--fixed={tmp_path}/sheared.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={tmp_path}/out']
+    assert main([*arguments, '--align=none', '--no-deform', '--no-page']) == 0
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert any('right angles' in check for check in report['checks'])
+    assert 'forward_voxel.nii.gz' in report['files'] and 'forward_itk.nii.gz' not in report['files']
+
+
 @pytest.mark.parametrize(
     ('more', 'words'),
     [

@@ -28,6 +28,7 @@ class InstanceSettings:
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
         learning_rate: Of the velocity, in its voxels, at the first step of a level.
+        refining_rate: The same where a velocity is given to start from, which large steps would undo.
         smoothness: Weight of the mean squared gradient of the velocity.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
         inverse: Weight w of the same similarity for the inverse map, which registers fixed to moving: each term becomes
@@ -41,6 +42,7 @@ class InstanceSettings:
     shrink: tuple[int, ...] = (4, 2, 1)
     steps: tuple[int, ...] = (60, 40, 20)
     learning_rate: float = 0.15
+    refining_rate: float = 0.05
     smoothness: float = 0.2
     jacobian: float = 1.0
     inverse: float = 0.0
@@ -61,7 +63,7 @@ class InstanceSettings:
             )
         if self.ncc_window < 1 or self.ncc_window % 2 == 0:
             raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
-        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate'):
+        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate', 'refining_rate'):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise UserError(f'{name} is {value}', expected='a number of at least 0')
@@ -89,6 +91,15 @@ class _Data(NamedTuple):
     weights: jax.Array  # (D, H, W)
 
 
+class _Options(NamedTuple):
+    """What the loss of a level is compiled for; see `InstanceSettings`."""
+
+    smoothness: float
+    jacobian: float
+    inverse: float
+    ncc_window: int
+
+
 OnProgress = Callable[[str, int, int, float], None]
 
 
@@ -112,7 +123,7 @@ def optimise_instance(
         settings: How; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view, such as a network's;
-            None starts from zero. With one, levels coarser than its grid are skipped: they would undo its detail.
+            None starts from zero. With one only the last level is carried out: coarser ones would undo its detail.
         on_progress: Called with the level, steps done, steps at most and the loss.
 
     Returns:
@@ -131,7 +142,12 @@ def optimise_instance(
     say = on_progress or (lambda *_: None)
     weights = np.ones(fixed.shape, np.float32) if weights is None else weights
     stages = []
-    for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
+    levels = list(zip(settings.shrink, settings.steps, strict=True))
+    rate = settings.learning_rate
+    if velocity is not None:
+        levels, rate = levels[-1:], settings.refining_rate
+    options = _Options(settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window)
+    for shrink, steps in levels:
         shape = _shrunk(fixed.shape, shrink)
         data = _Data(*(jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)))
         data = data._replace(fixed=data.fixed[..., None], moving=data.moving[..., None])
@@ -141,8 +157,8 @@ def optimise_instance(
             _loss,
             current,
             data,
-            settings,
-            Schedule(steps, settings.learning_rate, settings.tolerance),
+            options,
+            Schedule(steps, rate, settings.tolerance),
             lambda done, value, name=name, steps=steps: say(name, done, steps, value),
         )
         velocity = np.asarray(found.params)
@@ -177,19 +193,19 @@ def velocity_shape(shape: tuple[int, int, int], shrink: int) -> tuple[int, int, 
     return _shrunk(shape, shrink)
 
 
-def _loss(velocity: jax.Array, data: _Data, settings: InstanceSettings) -> jax.Array:
+def _loss(velocity: jax.Array, data: _Data, options: _Options) -> jax.Array:
     def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array) -> jax.Array:
         displacement = resample_displacement(integrate_velocity(velocity), fixed.shape[:3])
         warped = warp_linear(moving, displacement)
-        similarity = local_ncc(fixed, warped, window=settings.ncc_window, weights=data.weights)
-        folding = negative_jacobian_loss(displacement, reduction='mean') if settings.jacobian else 0.0
-        return -similarity + settings.jacobian * folding
+        similarity = local_ncc(fixed, warped, window=options.ncc_window, weights=data.weights)
+        folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
+        return -similarity + options.jacobian * folding
 
     value = one_way(velocity, data.fixed, data.moving)
-    if settings.inverse:
+    if options.inverse:
         backward = one_way(-velocity, data.moving, data.fixed)
-        value = (value + settings.inverse * backward) / (1.0 + settings.inverse)
-    return value + settings.smoothness * gradient_penalty(velocity)
+        value = (value + options.inverse * backward) / (1.0 + options.inverse)
+    return value + options.smoothness * gradient_penalty(velocity)
 
 
 def _exponentials(velocity: jax.Array, *, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array]:

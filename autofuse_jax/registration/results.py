@@ -19,11 +19,13 @@ from autofuse_jax.reports.tables import plain
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.transforms_io.files import write_transform
+from autofuse_jax.transforms_io.itk import fits_itk
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
 
 REPORT_NAME = 'report.json'
 PAGE_NAME = 'report.html'
 SUFFIX = '.nii.gz'
+CONVENTIONS_WRITTEN = ('itk', 'voxel')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +106,13 @@ def write_results(
         labels_before=labels_before,
         moved_labels=result.moved_labels,
     )
+    checks = list(about.get('checks', ()))
+    if not _both_fit_itk(result):
+        checks.append('an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written')
     report = plain(
         {
             **about,
+            'checks': checks,
             'stages': list(result.stages),
             'scores': scores,
             'classes': dict(classes or {}),
@@ -147,13 +153,20 @@ def full_grid(determinant: np.ndarray) -> np.ndarray:
     return np.pad(determinant, (0, 1), mode='edge').astype(np.float32)
 
 
+def _both_fit_itk(result: RegistrationResult) -> bool:
+    """ITK holds axes at right angles only; a sheared grid gets no field for it, and the report says so."""
+    return fits_itk(result.transform.grid) and fits_itk(result.inverse.grid)
+
+
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
     """Both directions in ITK and voxel convention, and the linear part alone."""
     fixed, moving = (
         ImageRecord(volume.name, volume.image.shape, volume.affine) for volume in (result.fixed, result.moving)
     )
     common = {'settings': plain(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
-    for convention in ('itk', 'voxel'):
+    for convention in CONVENTIONS_WRITTEN:
+        if convention == 'itk' and not _both_fit_itk(result):
+            continue
         names = {role: f'{role}_{convention}{SUFFIX}' for role in (FORWARD, INVERSE)}
         forward = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=names[INVERSE], **common)
         backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)

@@ -59,15 +59,29 @@ def read_itk(file: TransformFile) -> DenseTransform:
     return DenseTransform(displacement.astype(np.float32), file.affine)
 
 
-def _check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
+def itk_misfit(grid: ImageGrid) -> float:
+    """Return by how many millimetres ITK would misplace the corners of a grid: it holds axes at right angles only.
+
+    Args:
+        grid: Any grid.
+    """
     header = nib.Nifti1Header()
     # The qform of NIfTI, which nibabel makes of the nearest right angles, is what ITK can hold.
     header.set_qform(grid.affine, code='scanner')
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in grid.shape], indexing='ij')).reshape(3, -1).T
-    apart = np.linalg.norm(to_world(header.get_qform(), corners) - to_world(grid.affine, corners), axis=-1).max()
-    if apart > SKEW_VOXELS * min(grid.spacing):
+    apart = np.linalg.norm(to_world(header.get_qform(), corners) - to_world(grid.affine, corners), axis=-1)
+    return float(apart.max())
+
+
+def fits_itk(grid: ImageGrid) -> bool:
+    """Tell whether the axes of a grid are close enough to right angles for ITK."""
+    return itk_misfit(grid) <= SKEW_VOXELS * min(grid.spacing)
+
+
+def _check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
+    if not fits_itk(grid):
         raise UserError(
             f'{path} cannot be written for ITK: the axes of its grid are not at right angles '
-            f'(corners would be off by {apart:.2g} mm)',
+            f'(corners would be off by {itk_misfit(grid):.2g} mm)',
             fix='write it with --format voxel, or resample the fixed image to a grid without shear first',
         )
