@@ -23,8 +23,8 @@ class Registration:
 
     Attributes:
         displacement: (D, H, W, 3) float32, voxels, pull direction: `warped(x) = moving(x + displacement(x))`.
-        velocity: (d, h, w, 3) float32, the stationary velocity behind it, in voxels of half resolution, over the field of
-            view that the padding of the images makes; None for a network that predicts a displacement.
+        velocity: (d, h, w, 3) float32, the stationary velocity behind it, in voxels of half resolution, over the field
+            of view of the padded images; None for a network that predicts a displacement.
         warped: (D, H, W) float32, the moving image, with its own intensities, on the fixed image.
         fixed_labels: (D, H, W) uint8, predicted classes of the fixed image; None without segmentation.
         moving_labels: (D, H, W) uint8, predicted classes of the moving image; None without segmentation.

@@ -174,7 +174,9 @@ def about_run(
         weights: File of the network's weights, or None.
     """
     described = dataclasses.asdict(settings) | {'weights': str(weights) if weights else None}
-    return {'settings': described} | provenance() | {'command': f'python -m autofuse_jax.{command} {" ".join(arguments)}'}
+    return (
+        {'settings': described} | provenance() | {'command': f'python -m autofuse_jax.{command} {" ".join(arguments)}'}
+    )
 
 
 def say_headers(headers: Sequence[HeaderFacts]) -> list[str]:
@@ -233,7 +235,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     files = parser.add_argument_group('files')
-    files.add_argument('--fixed', type=Path, metavar='FILE', help='the image that stays; its grid is that of the result')
+    files.add_argument(
+        '--fixed', type=Path, metavar='FILE', help='the image that stays; its grid is that of the result'
+    )
     files.add_argument('--moving', type=Path, metavar='FILE', required=True, help='the image that is moved')
     files.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
     files.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
@@ -248,7 +252,10 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
     series = parser.add_argument_group('series')
     series.add_argument(
-        '--reference-frame', type=int, metavar='N', help='register every frame of the 4-D --moving to its frame N, from 0'
+        '--reference-frame',
+        type=int,
+        metavar='N',
+        help='register every frame of the 4-D --moving to its frame N, from 0',
     )
     linear = parser.add_argument_group('alignment')
     linear.add_argument('--align', choices=KINDS, help='linear map that is sought; default affine, none for a series')

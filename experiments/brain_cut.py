@@ -1,7 +1,7 @@
 """Record what share of each brain the prepared grid cuts off.
 
-    python -m autofuse_jax.prepare --dataset=folder --source=MALC2012 --out=prepared/malc2012 --labels=neuromorphometrics
-    python -m experiments.brain_cut --data=prepared/malc2012 --out=experiments/results/prepare_brains.json
+python -m autofuse_jax.prepare --dataset=folder --source=MALC2012 --out=prepared/malc2012 --labels=neuromorphometrics
+python -m experiments.brain_cut --data=prepared/malc2012 --out=experiments/results/prepare_brains.json
 """
 
 import argparse

@@ -3,7 +3,8 @@
     python -m experiments.compare_with_syn --task=acdc --data=prepared/acdc --weights=runs/cardiac_unsup.npz \
         --syn-pairs=6 --work=runs/syn_acdc.json --out=experiments/results/instance_acdc.json
     python -m experiments.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \
-        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json --out=experiments/results/instance_brains.json
+        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json \
+        --out=experiments/results/instance_brains.json
 
 Each pair is registered by all methods in turn, so that their times are taken under the same conditions. What is done is
 kept in --work: the same command goes on where it was interrupted. SyN needs the extra `syn`.

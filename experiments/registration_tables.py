@@ -1,4 +1,4 @@
-"""Tables of registration without training, from the records of experiments.compare_with_syn and experiments.brain_cut."""
+"""Tables of registration without training, from the records of `compare_with_syn` and `brain_cut`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,9 +41,7 @@ def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Calla
     """Return the tables by the name of their place in the documents."""
     return {
         'instance acdc': lambda: comparison_table(read_record('instance_acdc.json')['summary']),
-        'instance acdc syn': lambda: comparison_table(
-            read_record('instance_acdc.json')['summary_of_pairs_with_syn']
-        ),
+        'instance acdc syn': lambda: comparison_table(read_record('instance_acdc.json')['summary_of_pairs_with_syn']),
         'instance brains': lambda: comparison_table(read_record('instance_brains.json')['summary']),
         'instance brains syn': lambda: comparison_table(
             read_record('instance_brains.json')['summary_of_pairs_with_syn']

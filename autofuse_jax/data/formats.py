@@ -23,7 +23,8 @@ MILLIMETRES_PER_UNIT = {'meter': 1000.0, 'mm': 1.0, 'micron': 0.001, 'unknown': 
 COPY_AGAIN = 'check that it was copied completely; fetch it again'
 
 # What nibabel, gzip, zipfile and numpy raise for damaged content: its header may ask for any size (MemoryError) or
-# hold an unknown code (KeyError); the header of an array is a Python literal (SyntaxError, TokenError); a damaged zip entry may claim to be encrypted (RuntimeError).
+# hold an unknown code (KeyError); the header of an array is a Python literal (SyntaxError, TokenError); a damaged zip
+# entry may claim to be encrypted (RuntimeError).
 DAMAGED_FILE_ERRORS = (
     OSError,
     EOFError,

@@ -6,6 +6,8 @@ Both functions pull: warped(x) = moving(x + u(x)), with u in voxels and zero out
 import numpy as np
 from scipy import ndimage
 
+from autofuse_jax.transforms.resampling import sample_labels
+
 
 def warp_labels(labels: np.ndarray, displacement: np.ndarray) -> np.ndarray:
     """Warp an integer label map with nearest sampling; coordinates are rounded half to even.
@@ -22,12 +24,7 @@ def warp_labels(labels: np.ndarray, displacement: np.ndarray) -> np.ndarray:
         ValueError: The arrays do not have these shapes.
     """
     labels = np.asarray(labels)
-    rounded = np.rint(_positions(labels, displacement))
-    inside = np.ones(rounded.shape[1:], bool)
-    for axis, size in enumerate(labels.shape):
-        inside &= (rounded[axis] >= 0) & (rounded[axis] <= size - 1)
-    index = np.where(inside, rounded, 0).astype(np.intp)
-    return np.where(inside, labels[tuple(index)], 0).astype(labels.dtype)
+    return sample_labels(labels, _positions(labels, displacement))
 
 
 def warp_image(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:

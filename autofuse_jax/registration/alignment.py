@@ -154,9 +154,7 @@ def align(
     start, matrix = _choose_start(settings, levels[0], centre, radius)
     stages = []
     if settings.kind != NONE:
-        for number, (level, steps, spacing) in enumerate(
-            zip(levels, settings.steps, settings.spacings, strict=True)
-        ):
+        for number, (level, steps, spacing) in enumerate(zip(levels, settings.steps, settings.spacings, strict=True)):
             for kind in _kinds_of_level(settings.kind, first=number == 0):
                 name = f'{kind} at {spacing:g} mm'
                 data = _data(level, matrix, centre, radius, kind)
@@ -170,16 +168,7 @@ def align(
                     lambda done, value, name=name, steps=steps: say(name, done, steps, value),
                 )
                 matrix = world_matrix(np.asarray(found.params), radius, centre, matrix)
-                stages.append(
-                    {
-                        'name': name,
-                        'seconds': round(found.seconds, 3),
-                        'steps': len(found.losses),
-                        'loss_first': float(found.losses[0]),
-                        'loss_last': float(found.losses[-1]),
-                        'stopped': found.stopped,
-                    }
-                )
+                stages.append(found.stage(name))
     return Alignment(matrix, start, tuple(stages))
 
 
@@ -242,9 +231,7 @@ def _choose_start(
         return settings.start, matrices[settings.start]
     similarity = {
         name: -float(
-            _evaluate(
-                jnp.zeros(12), _data(level, matrix, centre, radius, TRANSLATION), similarity=settings.similarity
-            )
+            _evaluate(jnp.zeros(12), _data(level, matrix, centre, radius, TRANSLATION), similarity=settings.similarity)
         )
         for name, matrix in matrices.items()
     }
@@ -267,7 +254,9 @@ def _centre_of_mass(level: Level) -> np.ndarray:
     if total <= 0:
         return level.grid.centre_mm
     voxels = [
-        (weights.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64) * np.arange(size)).sum()
+        (
+            weights.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64) * np.arange(size)
+        ).sum()
         / total
         for axis, size in enumerate(weights.shape)
     ]

@@ -117,7 +117,8 @@ def _on_grid_of(volume: Volume, labels: str | os.PathLike | np.ndarray, kind: st
     wanted = ImageGrid(volume.image.shape[:3], volume.affine)
     if not grid.same_as(wanted):
         raise UserError(
-            f'the {kind} {name} lies on another grid than {volume.name}: {_described(grid)} against {_described(wanted)}',
+            f'the {kind} {name} lies on another grid than {volume.name}: {_described(grid)} against '
+            f'{_described(wanted)}',
             expected=f'a {kind} on the voxels of its image',
             fix='resample it to the image by nearest neighbour first, or check that it belongs to it',
         )

@@ -32,8 +32,8 @@ class InstanceSettings:
         smoothness: Weight of the mean squared gradient of the velocity.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
         inverse: Weight w of the same similarity for the inverse map, which registers fixed to moving: each term becomes
-            `(forward + w backward) / (1 + w)`. Twice the work of a step for a result that does not depend on which image
-            is called fixed.
+            `(forward + w backward) / (1 + w)`. Twice the work of a step for a result that does not depend on which
+            image is called fixed.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
         tolerance: See `Schedule`.
@@ -122,8 +122,8 @@ def optimise_instance(
         moving: (D, H, W), in [0, 1], on the same grid.
         settings: How; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
-        velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view, such as a network's;
-            None starts from zero. With one only the last level is carried out: coarser ones would undo its detail.
+        velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view, such as that of a
+            network; None starts from zero. With one only the last level is carried out: coarser ones would undo its detail.
         on_progress: Called with the level, steps done, steps at most and the loss.
 
     Returns:
@@ -162,16 +162,7 @@ def optimise_instance(
             lambda done, value, name=name, steps=steps: say(name, done, steps, value),
         )
         velocity = np.asarray(found.params)
-        stages.append(
-            {
-                'name': name,
-                'seconds': round(found.seconds, 3),
-                'steps': len(found.losses),
-                'loss_first': float(found.losses[0]),
-                'loss_last': float(found.losses[-1]),
-                'stopped': found.stopped,
-            }
-        )
+        stages.append(found.stage(name))
     return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
 
 

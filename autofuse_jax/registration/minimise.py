@@ -51,6 +51,17 @@ class Minimum(NamedTuple):
     seconds: float
     stopped: str
 
+    def stage(self, name: str) -> dict[str, Any]:
+        """Return the descent as a record of a report: name, seconds, steps, loss_first, loss_last, stopped."""
+        return {
+            'name': name,
+            'seconds': round(self.seconds, 3),
+            'steps': len(self.losses),
+            'loss_first': float(self.losses[0]),
+            'loss_last': float(self.losses[-1]),
+            'stopped': self.stopped,
+        }
+
 
 # (params, data, options) -> scalar; `options` is hashable and part of what is compiled.
 Loss = Callable[[Any, Any, Any], jax.Array]

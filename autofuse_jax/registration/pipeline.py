@@ -87,8 +87,8 @@ def register_volumes(
     """Register a moving to a fixed volume of any size, spacing and orientation.
 
     With T_A the alignment and exp(v) the deformation of the working grid, a point p of the fixed world shows the point
-    `T_A(exp(v)(p))` of the moving world; the inverse is `exp(-v)(T_A^-1(q))`. Both are sampled on the grids of the files
-    as one field each, so that every image is interpolated once.
+    `T_A(exp(v)(p))` of the moving world; the inverse is `exp(-v)(T_A^-1(q))`. Both are sampled on the grids of the
+    files as one field each, so that every image is interpolated once.
 
     Args:
         fixed: The fixed volume, 3-D.
@@ -203,7 +203,8 @@ def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
     inside = ((there >= -0.5) & (there <= np.asarray(moving.image.shape) - 0.5)).all(axis=-1)
     if not inside.any():
         gap = np.linalg.norm(
-            ImageGrid(fixed.image.shape, fixed.affine).centre_mm - ImageGrid(moving.image.shape, moving.affine).centre_mm
+            ImageGrid(fixed.image.shape, fixed.affine).centre_mm
+            - ImageGrid(moving.image.shape, moving.affine).centre_mm
         )
         raise UserError(
             f'{fixed.name} and {moving.name} do not overlap: their centres are {gap:.0f} mm apart',

@@ -76,6 +76,4 @@ def make_level(image: np.ndarray, grid: ImageGrid, shape: Sequence[int], mask: n
     inside = np.ones(tuple(shape), np.float32)
     if mask is not None:
         inside *= np.asarray(mask if tuple(shape) == tuple(mask.shape) else resize_image(mask, shape), np.float32)
-    return Level(
-        np.pad(np.asarray(resized, np.float32), padding), np.pad(inside, padding), resized_grid(grid, shape)
-    )
+    return Level(np.pad(np.asarray(resized, np.float32), padding), np.pad(inside, padding), resized_grid(grid, shape))

@@ -53,7 +53,9 @@ def claim_results_folder(folder: str | os.PathLike, overwrite: bool) -> None:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f'{folder} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
+        raise UserError(
+            f'{folder} is a file', expected='a folder, or a path where one can be made', fix='correct --out'
+        )
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not overwrite:
@@ -108,7 +110,9 @@ def write_results(
     )
     checks = list(about.get('checks', ()))
     if not _both_fit_itk(result):
-        checks.append('an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written')
+        checks.append(
+            'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
+        )
     report = plain(
         {
             **about,

@@ -35,9 +35,9 @@ class SeriesResult:
 
     Attributes:
         reference: Number of the frame that all others are registered to, from 0.
-        frames: One registration a frame, the reference as the fixed image; that of the reference itself is the identity.
-        curves: 'volume_ml' (of the reference labels brought to each frame) and 'jacobian_mean' (volume in the frame over
-            volume in the reference frame, voxel by voxel): name of a structure to one number a frame.
+        frames: One registration a frame, the reference as the fixed image; the reference itself gets the identity.
+        curves: 'volume_ml' (of the reference labels brought to each frame) and 'jacobian_mean' (volume in the frame
+            over volume in the reference frame, voxel by voxel): name of a structure to one number a frame.
     """
 
     reference: int
@@ -80,7 +80,9 @@ def register_series(
         )
     count = series.image.shape[3]
     if not 0 <= reference < count:
-        raise UserError(f'the reference frame is {reference}', expected=f'0 to {count - 1}, the frames of {series.name}')
+        raise UserError(
+            f'the reference frame is {reference}', expected=f'0 to {count - 1}, the frames of {series.name}'
+        )
     volumes = [
         Volume(np.ascontiguousarray(series.image[..., frame]), None, series.affine, f'{series.name} frame {frame}')
         for frame in range(count)
@@ -155,8 +157,8 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
     report = write_series(options.out, result, about=about)
     before, after = report['scores']['ncc_before'], report['scores']['ncc_after']
     print(
-        f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, largest '
-        f'NJD {report["scores"]["njd_percent"]:.3f} %, {report["seconds"]:.1f} s\nresults: {options.out}'
+        f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, '
+        f'largest NJD {report["scores"]["njd_percent"]:.3f} %, {report["seconds"]:.1f} s\nresults: {options.out}'
     )
     return 0
 
