@@ -123,7 +123,8 @@ def optimise_instance(
         settings: How; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view, such as that of a
-            network; None starts from zero. With one only the last level is carried out: coarser ones would undo its detail.
+            network; None starts from zero. With one only the last level is carried out: coarser ones would undo its
+            detail.
         on_progress: Called with the level, steps done, steps at most and the loss.
 
     Returns:
