@@ -134,10 +134,17 @@ def test_results_are_not_replaced_unless_asked(files, out, capsys):
 
 def test_overwriting_keeps_files_of_others_and_refuses_folders_of_others(files, tmp_path, capsys):
     cheap = ['--align=none', '--no-deform', '--no-page']
-    assert main(command(files, tmp_path / 'a', *cheap)) == 0
+    labels = f'--moving-labels={files}/moving_labels.nii.gz'
+    assert main(command(files, tmp_path / 'a', *cheap, labels)) == 0
+    assert (tmp_path / 'a' / 'moved_labels.nii.gz').is_file()
     (tmp_path / 'a' / 'notes.txt').write_text('mine')
     assert main(command(files, tmp_path / 'a', *cheap, '--overwrite')) == 0
     assert (tmp_path / 'a' / 'notes.txt').read_text() == 'mine'
+    # Of the replaced results nothing stays behind that would seem to belong to these.
+    assert not (tmp_path / 'a' / 'moved_labels.nii.gz').exists()
+    (tmp_path / 'a' / 'report.json').write_text('[]')
+    assert main(command(files, tmp_path / 'a', *cheap, '--overwrite')) == 2
+    assert 'no report of this program' in capsys.readouterr().err
     (tmp_path / 'b').mkdir()
     (tmp_path / 'b' / 'thesis.tex').write_text('mine')
     assert main(command(files, tmp_path / 'b', *cheap, '--overwrite')) == 2

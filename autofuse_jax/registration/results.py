@@ -1,6 +1,7 @@
 """The folder that a registration leaves: images, transforms for other tools, report."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.tables import plain
-from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
@@ -66,6 +66,7 @@ def claim_results_folder(folder: str | os.PathLike, overwrite: bool) -> None:
             expected='an empty folder, or one with results of this program',
             fix='name another --out folder',
         )
+    _listed_files(folder)
 
 
 def write_results(
@@ -94,8 +95,7 @@ def write_results(
         OSError: Something cannot be written; nothing is left that looks complete.
     """
     fixed, moving = result.fixed, result.moving
-    grid = ImageGrid(fixed.image.shape, fixed.affine)
-    header_only = moving_positions(None, grid, moving.affine)
+    header_only = moving_positions(None, result.transform.grid, moving.affine)
     before = sample_image(moving.image, header_only)
     labels_before = None if moving.labels is None else sample_labels(moving.labels, header_only)
     determinant = jacobian_determinant(result.transform.displacement)
@@ -123,14 +123,9 @@ def write_results(
             'seconds': round(result.seconds, 3),
         }
     )
+    stale = _listed_files(Path(folder))
     with collecting(folder, REPORT_NAME) as temporary:
-        write_image(temporary / f'moved{SUFFIX}', result.moved, fixed.affine)
-        if result.moved_labels is not None:
-            write_labels(temporary / f'moved_labels{SUFFIX}', result.moved_labels, fixed.affine)
-        for companion in companions:
-            positions = moving_positions(result.transform, grid, companion.volume.affine)
-            moved = sample_image(companion.volume.image, positions)
-            write_image(temporary / f'moved_{companion.name}{SUFFIX}', moved, fixed.affine)
+        _write_images(temporary, result, companions)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
@@ -149,7 +144,33 @@ def write_results(
             )
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
+    # What only the replaced results had would pass for a part of these.
+    for name in stale - set(report['files']):
+        (Path(folder) / name).unlink(missing_ok=True)
     return report
+
+
+def _listed_files(folder: Path) -> set[str]:
+    """Return the names of the files that an earlier report in a folder lists; empty where there is none."""
+    path = folder / REPORT_NAME
+    if not path.is_file():
+        return set()
+    try:
+        names = json.loads(path.read_text(encoding='utf-8'))['files']
+        # Names only: a report from elsewhere must not reach out of its folder.
+        return {name for name in names if Path(name).name == name}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is no report of this program ({error!r})', fix='name another --out folder') from error
+
+
+def _write_images(folder: Path, result: RegistrationResult, companions: Sequence[Companion]) -> None:
+    affine = result.fixed.affine
+    write_image(folder / f'moved{SUFFIX}', result.moved, affine)
+    if result.moved_labels is not None:
+        write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
+    for companion in companions:
+        positions = moving_positions(result.transform, result.transform.grid, companion.volume.affine)
+        write_image(folder / f'moved_{companion.name}{SUFFIX}', sample_image(companion.volume.image, positions), affine)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:
