@@ -43,7 +43,7 @@ class InstanceSettings:
     steps: tuple[int, ...] = (60, 40, 20)
     learning_rate: float = 0.15
     refining_rate: float = 0.05
-    smoothness: float = 0.2
+    smoothness: float = 1.0
     jacobian: float = 1.0
     inverse: float = 0.0
     ncc_window: int = NCC_WINDOW
