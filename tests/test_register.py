@@ -17,7 +17,7 @@ from autofuse_jax.transforms_io.files import read_transform
 from tests.registration.scenes import bulge, centred_grid, picture, rotation_and_shift
 
 # Levels and shapes as in tests/registration, so that they share what is compiled.
-QUICK = ['--shrink=2,1', '--steps=20,10', '--align=rigid']
+QUICK = ['--shrink=2,1', '--steps=20,10', '--smoothness=0.2', '--align=rigid']
 FIXED_GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
 MOVING_GRID = centred_grid((60, 56, 30), (2.0, 2.0, 4.0), turn=20, axes='LPS')
 TURN = rotation_and_shift(10.0, (3.0, -5.0, 2.0))
@@ -167,7 +167,7 @@ def test_from_python_with_arrays(files):
     fixed = picture(FIXED_GRID, bulge, texture=True)
     moving = picture(FIXED_GRID, texture=True)
     alignment = autofuse_jax.AlignmentSettings(kind='none', start='header')
-    settings = PipelineSettings(alignment, InstanceSettings(shrink=(2, 1), steps=(20, 10)))
+    settings = PipelineSettings(alignment, InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=0.2))
     result = autofuse_jax.register_images(fixed.image, moving.image, settings, moving_labels=moving.labels)
     assert result.moved.shape == fixed.image.shape and result.moved_labels.max() == 3
     assert np.abs(result.moved - fixed.image).mean() < 0.7 * np.abs(moving.image - fixed.image).mean()

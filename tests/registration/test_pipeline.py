@@ -18,7 +18,7 @@ from tests.registration.scenes import bulge, centred_grid, picture, rotation_and
 
 # Levels and shapes as in the other tests of this folder, so that they share what is compiled.
 ALIGNMENT = AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(60, 40))
-QUICK = PipelineSettings(ALIGNMENT, InstanceSettings(shrink=(2, 1), steps=(20, 10)))
+QUICK = PipelineSettings(ALIGNMENT, InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=0.2))
 FIXED_GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
 MOVING_GRID = centred_grid((60, 56, 30), (2.0, 2.0, 4.0), turn=20, axes='LPS')
 TURN = rotation_and_shift(10.0, (3.0, -5.0, 2.0))

@@ -30,7 +30,7 @@ def files(tmp_path_factory):
 def out(files, tmp_path_factory):
     out = tmp_path_factory.mktemp('results') / 'cine'
     arguments = [f'--moving={files}/cine.nii.gz', '--reference-frame=0', f'--fixed-labels={files}/labels.nii.gz']
-    more = [f'--classes={files}/names.json', '--shrink=2,1', '--steps=20,10', f'--out={out}']
+    more = [f'--classes={files}/names.json', '--shrink=2,1', '--steps=20,10', '--smoothness=0.2', f'--out={out}']
     assert main([*arguments, *more]) == 0
     return out
 
