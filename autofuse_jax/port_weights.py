@@ -168,12 +168,13 @@ def _read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
 
 def _training_spacing(workdir: Path, config: dict[str, Any]) -> list[float] | None:
     """Return the voxel size on the network's grid, from the data that the run was trained on."""
-    root = Path(config['data']['root'] or workdir / 'phantom')
+    data = config.get('data', {'root': '', 'grid': ()})
+    root = Path(data['root'] or workdir / 'phantom')
     if not (root / MANIFEST_NAME).is_file():
         print(f'the training data {root} is not there, so the voxel size of the weights is not recorded')
         return None
     manifest = read_manifest(root)
-    grid = config['data']['grid'] if any(config['data']['grid']) else manifest.shape
+    grid = data['grid'] if any(data['grid']) else manifest.shape
     sizes = zip(manifest.shape, manifest.spacing, grid, strict=True)
     return [size * spacing / voxels for size, spacing, voxels in sizes]
 
