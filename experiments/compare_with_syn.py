@@ -13,7 +13,6 @@ kept in --work: the same command goes on where it was interrupted. SyN needs the
 import argparse
 import dataclasses
 import json
-import os
 import resource
 import sys
 import time
@@ -43,6 +42,8 @@ from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 from experiments.syn import SynSettings, register_with_syn
 
 KIB_PER_GIB = 1 << 20
+# Of all runs that filled the work file; SyN included where it was run in the same process.
+PEAK = 'peak_memory_gib'
 LEFT_ALONE = AlignmentSettings(kind='none', start='header')
 BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, SYN = (
     'before',
@@ -194,6 +195,7 @@ def _run(options: argparse.Namespace) -> int:
         methods[NETWORK] = lambda f, m, s: run_ours(f, m, s, alone, model)
         methods[BOTH] = lambda f, m, s: run_ours(f, m, s, whole, model)
     records = json.loads(options.work.read_text()) if options.work.is_file() else {}
+    peak = records.pop(PEAK, 0.0)
     for number, pair in enumerate(pairs):
         done = records.setdefault(pair.name, {})
         wanted = methods | ({SYN: lambda f, m, s: run_syn(f, m, s, syn)} if number < options.syn_pairs else {})
@@ -201,7 +203,8 @@ def _run(options: argparse.Namespace) -> int:
         volumes = pair.load() if missing else None
         for name in missing:
             done[name] = plain(wanted[name](*volumes, pair.structures))
-            write_json(options.work, records)
+            peak = max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB)
+            write_json(options.work, records | {PEAK: peak})
             print(f'{pair.name}, {name}: ' + json.dumps({k: v for k, v in done[name].items() if k != 'stages'}))
     names = [pair.name for pair in pairs]
     beside = names[: options.syn_pairs]
@@ -212,8 +215,7 @@ def _run(options: argparse.Namespace) -> int:
         'weights': options.weights and options.weights.name,
         'summary': summarise(records, names),
         'summary_of_pairs_with_syn': summarise(records, beside) if beside else None,
-        'peak_memory_gib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB,
-        'load_average': os.getloadavg(),
+        PEAK: peak,
         'records': {name: records[name] for name in names},
     }
     write_json(options.out, plain(record))
