@@ -20,8 +20,10 @@ Record = dict[str, Any]
 def comparison_table(summary: dict[str, Record]) -> str:
     """Return accuracy, folding and time of each method of a summary."""
     rows = []
+    # A mean over fewer pairs has no place beside the others; it has a table of its own.
+    most = max(found['pairs'] for found in summary.values())
     for method, title in METHODS.items():
-        if method in summary:
+        if method in summary and summary[method]['pairs'] == most:
             found = summary[method]
             rows.append(
                 [
