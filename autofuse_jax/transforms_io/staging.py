@@ -43,7 +43,7 @@ class Staging:
         self._claimed[key] = source
 
     def temporary(self, path: Path) -> Path:
-        """Return where a claimed file is to be written for now; its name is the same, its folder a hidden one."""
+        """Return where a claimed file is written before it moves to its place: the same name in a hidden folder."""
         folder = path.parent.resolve()
         if folder not in self._folders:
             _check_folder(folder)
