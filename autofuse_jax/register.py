@@ -267,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     deform.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
     deform.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
     deform.add_argument('--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level')
-    deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient')
+    deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
     deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
     deform.add_argument('--inverse-weight', type=float, metavar='X', help='weight of the similarity of the inverse')
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')

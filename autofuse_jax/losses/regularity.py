@@ -35,16 +35,22 @@ def velocity_kl(mean: jax.Array, log_variance: jax.Array, *, prior_lambda: float
     return 1.5 * (variance_part + prior_lambda * smoothness)
 
 
-def gradient_penalty(field: jax.Array) -> jax.Array:
-    """Return the mean squared gradient of a field: `1/3 * sum_a mean((forward difference along a)^2)`.
+def gradient_penalty(field: jax.Array, *, spacing: jax.Array | None = None) -> jax.Array:
+    """Return the mean squared gradient of a field: `1/3 * sum_a sum_c mean((s_c / s_a * forward difference)^2) / 3`.
+
+    The difference is of component c along axis a in voxels; with the voxel sizes s it is the strain in space, so that
+    thick slices are neither freer nor stiffer than the pixels within them.
 
     Args:
         field: (D, H, W, 3), in voxels.
+        spacing: (3,), voxel size along each axis, in any unit; default None is the same along all.
 
     Returns:
         A scalar, at least 0; 0 for a field that is the same everywhere.
     """
-    return sum(jnp.mean(jnp.square(jnp.diff(field, axis=axis))) for axis in range(3)) / 3.0
+    scaled = field if spacing is None else field * spacing
+    steps = [1.0] * 3 if spacing is None else [spacing[axis] for axis in range(3)]
+    return sum(jnp.mean(jnp.square(jnp.diff(scaled, axis=axis) / steps[axis])) for axis in range(3)) / 3.0
 
 
 def negative_jacobian_loss(

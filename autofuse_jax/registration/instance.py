@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,8 +28,8 @@ class InstanceSettings:
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
         learning_rate: Of the velocity, in its voxels, at the first step of a level.
-        refining_rate: The same where a velocity is given to start from, which large steps would undo.
-        smoothness: Weight of the mean squared gradient of the velocity.
+        smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
+            from, of the gradient of the departure from it.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
         inverse: Weight w of the same similarity for the inverse map, which registers fixed to moving: each term becomes
             `(forward + w backward) / (1 + w)`. Twice the work of a step for a result that does not depend on which
@@ -42,8 +42,7 @@ class InstanceSettings:
     shrink: tuple[int, ...] = (4, 2, 1)
     steps: tuple[int, ...] = (60, 40, 20)
     learning_rate: float = 0.15
-    refining_rate: float = 0.05
-    smoothness: float = 1.0
+    smoothness: float = 0.5
     jacobian: float = 1.0
     inverse: float = 0.0
     ncc_window: int = NCC_WINDOW
@@ -63,7 +62,7 @@ class InstanceSettings:
             )
         if self.ncc_window < 1 or self.ncc_window % 2 == 0:
             raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
-        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate', 'refining_rate'):
+        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate'):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise UserError(f'{name} is {value}', expected='a number of at least 0')
@@ -89,6 +88,8 @@ class _Data(NamedTuple):
     fixed: jax.Array  # (D, H, W, 1)
     moving: jax.Array  # (D, H, W, 1)
     weights: jax.Array  # (D, H, W)
+    given: jax.Array  # (d, h, w, 3), the velocity to start from
+    spacing: jax.Array  # (3,), of the velocity's voxels
 
 
 class _Options(NamedTuple):
@@ -110,21 +111,23 @@ def optimise_instance(
     *,
     weights: np.ndarray | None = None,
     velocity: np.ndarray | None = None,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
 
-    Each level minimises `-NCC(fixed, moving o exp(v)) + a |grad v|^2 + b max(-det J, 0)` by Adam; the velocity of a
-    level is where the next finer one starts.
+    Each level minimises `-NCC(fixed, moving o exp(v + d)) + a |grad d|^2 + b max(-det J, 0)` over the departure d by
+    Adam, where v is the given velocity, such as a network's, or zero. The departure of a level is where the next finer
+    one starts. A given velocity is thus the mean of the prior: what a network has learned of plausible motion is not
+    smoothed away, and the images decide the rest.
 
     Args:
         fixed: (D, H, W), in [0, 1].
         moving: (D, H, W), in [0, 1], on the same grid.
         settings: How; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
-        velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view, such as that of a
-            network; None starts from zero. With one only the last level is carried out: coarser ones would undo its
-            detail.
+        velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
+        spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
         on_progress: Called with the level, steps done, steps at most and the loss.
 
     Returns:
@@ -143,27 +146,27 @@ def optimise_instance(
     say = on_progress or (lambda *_: None)
     weights = np.ones(fixed.shape, np.float32) if weights is None else weights
     stages = []
-    levels = list(zip(settings.shrink, settings.steps, strict=True))
-    rate = settings.learning_rate
-    if velocity is not None:
-        levels, rate = levels[-1:], settings.refining_rate
     options = _Options(settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window)
-    for shrink, steps in levels:
+    departure, given = None, None
+    for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
-        data = _Data(*(jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)))
-        data = data._replace(fixed=data.fixed[..., None], moving=data.moving[..., None])
-        current = _start(velocity, _shrunk(shape, settings.velocity_shrink))
+        velocity_grid = _shrunk(shape, settings.velocity_shrink)
+        given = _resampled(velocity, velocity_grid)
+        levels = [jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)]
+        size = np.asarray(spacing) * fixed.shape / velocity_grid
+        data = _Data(levels[0][..., None], levels[1][..., None], levels[2], given, jnp.asarray(size, jnp.float32))
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         found = minimise(
             _loss,
-            current,
+            _resampled(departure, velocity_grid),
             data,
             options,
-            Schedule(steps, rate, settings.tolerance),
+            Schedule(steps, settings.learning_rate, settings.tolerance),
             lambda done, value, name=name, steps=steps: say(name, done, steps, value),
         )
-        velocity = np.asarray(found.params)
+        departure = found.params
         stages.append(found.stage(name))
+    velocity = np.asarray(given + departure)
     return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
 
 
@@ -185,7 +188,7 @@ def velocity_shape(shape: tuple[int, int, int], shrink: int) -> tuple[int, int, 
     return _shrunk(shape, shrink)
 
 
-def _loss(velocity: jax.Array, data: _Data, options: _Options) -> jax.Array:
+def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
     def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array) -> jax.Array:
         displacement = resample_displacement(integrate_velocity(velocity), fixed.shape[:3])
         warped = warp_linear(moving, displacement)
@@ -193,11 +196,12 @@ def _loss(velocity: jax.Array, data: _Data, options: _Options) -> jax.Array:
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
         return -similarity + options.jacobian * folding
 
+    velocity = data.given + departure
     value = one_way(velocity, data.fixed, data.moving)
     if options.inverse:
         backward = one_way(-velocity, data.moving, data.fixed)
         value = (value + options.inverse * backward) / (1.0 + options.inverse)
-    return value + options.smoothness * gradient_penalty(velocity)
+    return value + options.smoothness * gradient_penalty(departure, spacing=data.spacing)
 
 
 def _exponentials(velocity: jax.Array, *, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array]:
@@ -212,7 +216,8 @@ def _shrunk(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
     return tuple(max(-(-size // factor), min(size, SMALLEST_SIDE)) for size in shape)
 
 
-def _start(velocity: np.ndarray | None, shape: tuple[int, ...]) -> jax.Array:
+def _resampled(velocity: np.ndarray | jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+    """A velocity on another grid over the same field of view, zero for None."""
     if velocity is None:
         return jnp.zeros((*shape, 3), jnp.float32)
     return resample_displacement(jnp.asarray(velocity, jnp.float32), shape)

@@ -179,7 +179,12 @@ def _deform(
                 sampled = on_grid(mask, volume.affine, grid, transform)
                 weights = sampled if weights is None else weights * sampled
         found = optimise_instance(
-            *images, settings.instance, weights=weights, velocity=velocity, on_progress=on_progress
+            *images,
+            settings.instance,
+            weights=weights,
+            velocity=velocity,
+            spacing=grid.spacing,
+            on_progress=on_progress,
         )
         displacement, inverse = found.displacement, found.inverse_displacement
         stages += found.stages

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.losses import negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.regularity import gradient_penalty
 
 SHAPE = (6, 6, 6)
 kl = jax.jit(velocity_kl, static_argnames='prior_lambda')
@@ -65,6 +66,17 @@ def test_prior_lambda_scales_all_but_the_entropy():
     np.testing.assert_allclose(
         kl(mean, constant(0.0), prior_lambda=10.0) * 5, kl(mean, constant(0.0), prior_lambda=50.0), rtol=1e-6
     )
+
+
+def test_gradient_penalty_by_hand():
+    # u_0 = 0.2 x_2: one of nine derivatives is 0.2 in voxels, 0.2 * 1.5 / 3 in space where slices are twice as thick.
+    field = jnp.zeros((4, 5, 6, 3)).at[..., 0].set(0.2 * jnp.arange(6.0))
+    np.testing.assert_allclose(gradient_penalty(field), 0.04 / 9, rtol=1e-5)
+    np.testing.assert_allclose(gradient_penalty(field, spacing=jnp.full(3, 2.5)), 0.04 / 9, rtol=1e-5)
+    np.testing.assert_allclose(gradient_penalty(field, spacing=jnp.array([1.5, 1.5, 3.0])), 0.01 / 9, rtol=1e-5)
+    # The other way round, u_2 = 0.2 x_0, it is 0.2 * 3 / 1.5.
+    turned = jnp.moveaxis(field, 2, 0)[..., ::-1]
+    np.testing.assert_allclose(gradient_penalty(turned, spacing=jnp.array([1.5, 1.5, 3.0])), 0.16 / 9, rtol=1e-5)
 
 
 def fold(amount=-2.0, shape=(4, 5, 6)):
