@@ -12,9 +12,10 @@ from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.losses.objective import CONSISTENCY_GRADIENTS, LABEL_WARPS, MISSING_LABELS
 from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
-from autofuse_jax.methods import METHODS, model_options
+from autofuse_jax.methods import METHODS, SECTIONS, make_method, section_options
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
-from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES, SIZE_MULTIPLE
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
+from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES
 from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.optimizers import SCHEDULES
 
@@ -22,7 +23,7 @@ EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 # What a field is that the method's network does not have.
 ABSENT = object()
 
-# Field: the values it may have. Fields of `model` count where the method's network has them.
+# Field: the values it may have. Fields of `model`, `loss` and `inference` count where the method has them.
 CHOICES = {
     'data.source': DATA_SOURCES,
     'model.output': OUTPUTS,
@@ -117,7 +118,7 @@ def validate(config: ConfigDict) -> None:
     """
     if config.method not in METHODS:
         raise _wrong('method', config.method, f'one of {", ".join(METHODS)}')
-    _check_model_fields(config)
+    _check_sections(config)
     for field, known in CHOICES.items():
         value = _get(config, field)
         if value is not ABSENT and value not in known:
@@ -132,24 +133,16 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('data.augmentation.scale', config.data.augmentation.scale, 'less than 1')
     if not config.optimizer.learning_rate > 0:
         raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
-    if config.model.num_classes == 1:
+    if _get(config, 'model.num_classes') == 1:
         raise _wrong(
             'model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more'
         )
-    if config.loss.ncc_window % 2 == 0:
-        raise _wrong('loss.ncc_window', config.loss.ncc_window, 'an odd number')
-    if config.inference.symmetric and config.model.output != 'velocity':
-        raise UserError(
-            f'inference.symmetric is on with model.output {config.model.output!r}',
-            expected="model.output='velocity', because the average is one of velocities",
-            fix='set inference.symmetric=False',
-        )
-    if config.inference.symmetric and config.inference.sample_velocity:
-        raise UserError(
-            'inference.symmetric and inference.sample_velocity are both on',
-            expected='one of them, because the average is one of mean velocities',
-            fix='set inference.sample_velocity=False',
-        )
+    window = _get(config, 'loss.ncc_window')
+    if window is not ABSENT and window % 2 == 0:
+        raise _wrong('loss.ncc_window', window, 'an odd number')
+    _check_inference(config)
+    # What the method itself refuses.
+    make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
     _check_grid('data.grid', config.data.grid, zeros_allowed=True)
     _check_phases(config)
 
@@ -167,19 +160,38 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
     Raises:
         UserError: The number of classes differs, or the network cannot work on the data's shape.
     """
-    classes = config.model.num_classes
-    if classes and classes != len(manifest.classes):
-        named = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
+    _check_classes(config, manifest)
+    method = make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
+    if method.uses_labels and not any(
+        frame.has_labels for subject in manifest.subjects_of('train') for frame in subject.frames
+    ):
         raise UserError(
-            f'model.num_classes is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes '
-            f'({named})',
-            fix=f'set model.num_classes={len(manifest.classes)}, or 0 for unsupervised training',
+            f'{config.method} is trained with labels, but no training subject in {manifest.root} has any',
+            expected='data with labels on part of the training subjects',
+            fix='prepare the data with its labels, or choose a method that is trained without',
         )
     grid = tuple(config.data.grid)
-    if any(grid):
-        return grid
-    _check_grid(f'the shape of the data in {manifest.root}', manifest.shape, zeros_allowed=False)
-    return manifest.shape
+    if not any(grid):
+        _check_grid(f'the shape of the data in {manifest.root}', manifest.shape, zeros_allowed=False)
+        grid = tuple(manifest.shape)
+    if method.size is not None and tuple(method.size) != grid:
+        raise UserError(
+            f'the network of {config.method} is made for size {tuple(method.size)}, and the grid is {grid}',
+            expected='the same size, because it has a parameter for each position',
+            fix=f'set model.size={grid}',
+        )
+    return grid
+
+
+def _check_classes(config: ConfigDict, manifest: Manifest) -> None:
+    for field in ('model.num_classes', 'loss.num_classes'):
+        classes = _get(config, field)
+        if classes is not ABSENT and classes and classes != len(manifest.classes):
+            named = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
+            raise UserError(
+                f'{field} is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes ({named})',
+                fix=f'set {field}={len(manifest.classes)}, or 0 for unsupervised training',
+            )
 
 
 def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -200,16 +212,36 @@ def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     ]
 
 
-def _check_model_fields(config: ConfigDict) -> None:
-    """Check that the section `model` belongs to the method, and the values that only some networks have."""
-    wanted = set(model_options(config.method))
-    differences = describe_differences(missing=wanted - set(config.model), extra=set(config.model) - wanted)
-    if wanted != set(config.model):
+def _check_inference(config: ConfigDict) -> None:
+    symmetric = _get(config, 'inference.symmetric')
+    if symmetric is ABSENT or not symmetric:
+        return
+    if config.model.output != 'velocity':
         raise UserError(
-            f'the section model does not belong to method {config.method!r}: {differences}',
-            expected=f'the fields {", ".join(model_options(config.method))}',
-            fix='start from a config of this method in configs/',
+            f'inference.symmetric is on with model.output {config.model.output!r}',
+            expected="model.output='velocity', because the average is one of velocities",
+            fix='set inference.symmetric=False',
         )
+    if config.inference.sample_velocity:
+        raise UserError(
+            'inference.symmetric and inference.sample_velocity are both on',
+            expected='one of them, because the average is one of mean velocities',
+            fix='set inference.sample_velocity=False',
+        )
+
+
+def _check_sections(config: ConfigDict) -> None:
+    """Check that the sections belong to the method, and the values that only some networks have."""
+    for section in SECTIONS:
+        wanted = section_options(config.method, section)
+        found = set(config[section])
+        if set(wanted) != found:
+            differences = describe_differences(missing=set(wanted) - found, extra=found - set(wanted))
+            raise UserError(
+                f'the section {section} does not belong to method {config.method!r}: {differences}',
+                expected=f'the fields {", ".join(wanted)}' if wanted else 'no fields',
+                fix='start from a config of this method in configs/',
+            )
     if config.method == 'autofuse_trans' and config.model.base_channels % CHANNELS_PER_HEAD:
         raise _wrong('model.base_channels', config.model.base_channels, f'a multiple of {CHANNELS_PER_HEAD}')
     window = config.model.get('window', (1, 1, 1))

@@ -50,7 +50,8 @@ def with_official_switches(config: ConfigDict) -> ConfigDict:
     config = config.copy_and_resolve_references()
     if config.reproduce_official:
         switches: dict[str, Any] = dict(OFFICIAL_SWITCHES)
-        switches['model.single_branch'] = RELEASED_BRANCHES[config.model.num_classes > 0]
+        if 'single_branch' in config.model:
+            switches['model.single_branch'] = RELEASED_BRANCHES[config.model.num_classes > 0]
         for field, value in switches.items():
             section, name = field.split('.')
             if name in config[section]:

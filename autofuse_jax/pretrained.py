@@ -12,7 +12,7 @@ from autofuse_jax.data.intensity import min_max_normalise
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods import Prediction, make_method
 from autofuse_jax.metrics.warping import warp_image
-from autofuse_jax.models.pair_network import SIZE_MULTIPLE
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.released import MIN_MAX, Description, read_released
 

@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.label_warp = 'linear'  # 'linear' (trains the deformation) or 'nearest' (official; does not).
     config.loss.missing_labels = 'flags'  # 'flags' of each sample, or 'zeros': all-zero maps are missing (official).
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
+    config.loss.smoothness = 0.0  # Of the predicted field's squared gradient; 0: the KL divergence alone (paper).
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from autofuse_jax.losses.objective import ObjectiveWeights
-from autofuse_jax.methods.autofuse import autofuse_method
+from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
@@ -163,7 +163,7 @@ def test_the_compiled_step_is_traced_once_and_takes_its_state():
 def semi_supervised():
     """AutoFuse with segmentation on four pairs, of which one has labels on both sides, two on one and one on none."""
     model = AutoFuse(base_channels=2, num_classes=3, large_kernel=False)
-    method = autofuse_method('autofuse', model, ObjectiveWeights(inverse=1.0))
+    method = autofuse_method('autofuse', model, ObjectiveWeights(inverse=1.0), AutoFuseInference())
     rng = np.random.default_rng(0)
     batch = {}
     for role, flags in (('fixed', (1, 1, 0, 0)), ('moving', (1, 0, 1, 0))):

@@ -18,7 +18,7 @@ from autofuse_jax.evaluation.pair_scores import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources
 from autofuse_jax.experiment import Experiment
 from autofuse_jax.methods import make_method
-from autofuse_jax.models.pair_network import SIZE_MULTIPLE
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.released import read_released
 from autofuse_jax.scoring import PairScorer

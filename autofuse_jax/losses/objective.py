@@ -1,15 +1,15 @@
 """The objective of AutoFuse: weighted, masked terms summed to a scalar, each reported by name (Eq. 1-4)."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
-from autofuse_jax.losses.regularity import PRIOR_LAMBDA, negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
+from autofuse_jax.losses.terms import Term, everywhere, total
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
@@ -41,6 +41,8 @@ class ObjectiveWeights:
         inverse: Weight w of the same terms for the inverse map, which registers fixed to moving; default 0, as in the
             paper. Each term becomes `(forward + w backward) / (1 + w)`: twice the supervision for one pass through the
             network, and a velocity that explains the pair in both directions.
+        smoothness: Weight of the mean squared gradient of the field that the network predicts; default 0, as in the
+            paper. Made for AutoFuse-disp, which has no KL divergence.
     """
 
     kl: float = 0.01
@@ -56,6 +58,7 @@ class ObjectiveWeights:
     missing_labels: str = 'flags'
     ignore_absent: bool = True
     inverse: float = 0.0
+    smoothness: float = 0.0
 
 
 def autofuse_objective(
@@ -101,38 +104,22 @@ def autofuse_objective(
     terms = _terms_of_map(output, batch, weights)
     if weights.inverse and output.inverse_displacement is not None:
         terms = _mean_of_terms(terms, _terms_of_map(*_exchanged(output, batch), weights), weights.inverse)
-    everywhere = jnp.ones(output.displacement.shape[0], jnp.float32)
     if output.log_variance is not None:
-        terms['kl'] = Term(_kl(output, weights), weights.kl, everywhere)
+        terms['kl'] = everywhere(_kl(output, weights), weights.kl)
+    if weights.smoothness:
+        terms['smoothness'] = everywhere(jax.vmap(gradient_penalty)(output.velocity_mean), weights.smoothness)
     if output.fixed_segmentation is not None:
         terms |= _segmentation_terms(output, batch, weights)
-    total = 0.0
-    diagnostics = {}
-    for name, term in terms.items():
-        contribution = term.weight * jnp.mean(term.values * term.flags)
-        total = total + contribution
-        share = jnp.sum(term.flags)
-        diagnostics[f'term/{name}'] = jnp.sum(term.values * term.flags) / jnp.where(share > 0, share, 1.0)
-        diagnostics[f'weighted/{name}'] = contribution
-    return total, diagnostics
-
-
-class Term(NamedTuple):
-    """One term of the objective: its value for each sample, its weight, and which samples have it."""
-
-    values: jax.Array
-    weight: float
-    flags: jax.Array
+    return total(terms)
 
 
 def _terms_of_map(
     output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
 ) -> dict[str, Term]:
     """Return the terms that depend on the displacement."""
-    everywhere = jnp.ones(output.displacement.shape[0], jnp.float32)
     terms = {
-        'negative_ncc': Term(-_similarity(batch['fixed'], output.warped, weights), 1.0, everywhere),
-        'jacobian': Term(_jacobian(output.displacement, weights), weights.jacobian, everywhere),
+        'negative_ncc': everywhere(-_similarity(batch['fixed'], output.warped, weights), 1.0),
+        'jacobian': everywhere(_jacobian(output.displacement, weights), weights.jacobian),
     }
     if output.fixed_segmentation is not None:
         terms |= _fusion_terms(output, batch, weights)

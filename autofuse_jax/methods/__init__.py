@@ -6,16 +6,27 @@ from typing import Any
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.losses.objective import ObjectiveWeights
-from autofuse_jax.methods.autofuse import autofuse_method
+from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction, split_params
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
 
-__all__ = ['METHODS', 'Method', 'MethodKind', 'Objective', 'Prediction', 'make_method', 'model_options', 'split_params']
+__all__ = [
+    'METHODS',
+    'Method',
+    'MethodKind',
+    'Objective',
+    'Prediction',
+    'make_method',
+    'section_options',
+    'split_params',
+]
 
 Options = dict[str, Any]
 # What Flax adds to the fields of every module.
 FLAX_FIELDS = ('parent', 'name')
+# Section of a config: the attribute of `MethodKind` whose fields it sets.
+SECTIONS = {'model': 'network', 'loss': 'loss', 'inference': 'inference'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,21 +35,21 @@ class MethodKind:
 
     Attributes:
         network: Its Flax module; the section `model` of the config are its fields.
-        join: (name, network, loss options, inference options) -> method.
+        loss: A dataclass; the section `loss` of the config are its fields.
+        inference: A dataclass; the section `inference` of the config are its fields.
+        join: (name, network, loss, inference) -> method.
     """
 
     network: type
-    join: Callable[[str, Any, Options, Options], Method]
-
-
-def _join_autofuse(name: str, network: Any, loss: Options, inference: Options) -> Method:
-    return autofuse_method(name, network, ObjectiveWeights(**loss), **inference)
+    loss: type
+    inference: type
+    join: Callable[[str, Any, Any, Any], Method]
 
 
 # Name in the config: the method.
 METHODS = {
-    'autofuse': MethodKind(AutoFuse, _join_autofuse),
-    'autofuse_trans': MethodKind(AutoFuseTrans, _join_autofuse),
+    'autofuse': MethodKind(AutoFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'autofuse_trans': MethodKind(AutoFuseTrans, ObjectiveWeights, AutoFuseInference, autofuse_method),
 }
 
 
@@ -55,29 +66,41 @@ def make_method(name: str, model: Options, loss: Options, inference: Options | N
         The method.
 
     Raises:
-        UserError: The name is unknown, or the network has no such option.
+        UserError: The name is unknown, or there is no such option, or a value is impossible.
     """
-    unknown = sorted(set(model) - set(model_options(name)))
-    if unknown:
-        raise UserError(
-            f'the network of {name} has no option {", ".join(unknown)}',
-            expected=f'options among {", ".join(model_options(name))}',
-            fix='correct the section model of the config',
-        )
-    kind = METHODS[name]
-    return kind.join(name, kind.network(**model), dict(loss), dict(inference or {}))
+    given = {'model': model, 'loss': loss, 'inference': inference or {}}
+    built = {}
+    for section, options in given.items():
+        known = section_options(name, section)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise UserError(
+                f'the section {section} of {name} has no option {", ".join(unknown)}',
+                expected=f'options among {", ".join(known)}' if known else 'no options',
+                fix=f'correct the section {section} of the config',
+            )
+        built[section] = getattr(METHODS[name], SECTIONS[section])(**options)
+    return METHODS[name].join(name, *built.values())
 
 
-def model_options(name: str) -> tuple[str, ...]:
-    """Return the names of the options that the network of a method has.
+def section_options(name: str, section: str) -> dict[str, Any]:
+    """Return the options of a section of a method's config with their defaults.
 
     Args:
         name: A key of `METHODS`.
+        section: 'model', 'loss' or 'inference'.
+
+    Returns:
+        Default by option; `dataclasses.MISSING` for an option without one.
 
     Raises:
         UserError: The name is unknown.
     """
     if name not in METHODS:
         raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
-    fields = dataclasses.fields(METHODS[name].network)
-    return tuple(field.name for field in fields if field.name not in FLAX_FIELDS)
+    fields = dataclasses.fields(getattr(METHODS[name], SECTIONS[section]))
+    return {field.name: _default(field) for field in fields if field.name not in FLAX_FIELDS}
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

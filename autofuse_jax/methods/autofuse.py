@@ -1,22 +1,33 @@
 """AutoFuse as a registration method, unsupervised or semi-supervised."""
 
+import dataclasses
+
 import jax
-import jax.numpy as jnp
 
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
+from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
 from autofuse_jax.models.pair_network import PairNetwork
 
 
-def autofuse_method(
-    name: str,
-    model: PairNetwork,
-    weights: ObjectiveWeights,
-    *,
-    symmetric: bool = False,
-    sample_velocity: bool = False,
-) -> Method:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoFuseInference:
+    """How AutoFuse predicts.
+
+    Attributes:
+        symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
+            exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
+            paper. Needs a network that predicts a velocity.
+        sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
+            random key. Default False.
+    """
+
+    symmetric: bool = False
+    sample_velocity: bool = False
+
+
+def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, inference: AutoFuseInference) -> Method:
     """Join the network and its objective.
 
     Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean, so that it is
@@ -26,11 +37,7 @@ def autofuse_method(
         name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
-        symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
-            exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
-            paper. Needs a network that predicts a velocity.
-        sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
-            random key. Default False.
+        inference: How it predicts.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
@@ -41,39 +48,27 @@ def autofuse_method(
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
+    symmetric, sample_velocity = inference.symmetric, inference.sample_velocity
     if symmetric and model.output != 'velocity':
         raise ValueError(f"symmetric prediction needs output 'velocity', not {model.output!r}.")
     if symmetric and sample_velocity:
         raise ValueError('symmetric prediction averages mean velocities, so it cannot sample them.')
 
-    def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        batch_size, *size, _ = shape
-        return jax.random.normal(key, (batch_size, *(length // 2 for length in size), 3))
-
-    def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
-        # Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
-        image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
-        return model.lazy_init(key, image, image)['params']
-
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        output = model.apply({'params': params}, batch['fixed'], batch['moving'], draw(key, batch['fixed'].shape))
+        output = model.apply(
+            {'params': params}, batch['fixed'], batch['moving'], half_resolution_noise(key, batch['fixed'].shape)
+        )
         return autofuse_objective(output, batch, weights)
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        noise = draw(key, fixed.shape) if sample_velocity else None
+        noise = half_resolution_noise(key, fixed.shape) if sample_velocity else None
         output = model.apply({'params': params}, fixed, moving, noise)
-        displacement, velocity = output.displacement, output.velocity_mean
         if symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
-        return Prediction(
-            displacement=displacement,
-            velocity=velocity if model.output == 'velocity' else None,
-            fixed_segmentation=output.fixed_segmentation,
-            moving_segmentation=output.moving_segmentation,
-            gate_means={name: jnp.mean(w, axis=(1, 2, 3, 4)) for name, w in output.gate_weights.items()},
-        )
+            output = output.replace(displacement=displacement, velocity_mean=velocity)
+        return prediction_of(output, model)
 
     objectives = (Objective('registration', loss),)
-    return Method(name, init, lambda phase: objectives, predict, uses_labels=model.num_classes > 0)
+    return Method(name, lazy_init(model), lambda phase: objectives, predict, uses_labels=model.num_classes > 0)

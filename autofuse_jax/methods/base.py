@@ -67,6 +67,7 @@ class Method:
         predict: (params, fixed, moving, key) -> prediction; images are (B, D, H, W, 1) in [0, 1]. Only a method that
             was asked to sample uses the key.
         uses_labels: Whether training looks at labels at all.
+        size: (D, H, W) that the parameters are made for, of a method that works on one size only; None: any.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Method:
     objectives: Callable[[str], tuple[Objective, ...]]
     predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
+    size: tuple[int, int, int] | None = None
 
 
 def split_params(params: Params, trains: tuple[str, ...] | None) -> tuple[Params, Params]:

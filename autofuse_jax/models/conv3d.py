@@ -1,5 +1,6 @@
 """The 3-D convolution of every network, and the one place that knows how to make it fast on CPU."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -12,19 +13,21 @@ import jax.numpy as jnp
 MAX_CHANNELS_TO_GATHER_TAPS = 8
 
 
-def conv3d(volume: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolve with stride 1 and zero padding that keeps the size.
+def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
+    """Convolve with zero padding of k // 2 voxels on both sides of each axis, which keeps the size at stride 1.
 
-    `y(p) = sum_a x(p + a - k // 2) w(a)` (cross-correlation, as in every deep learning library). Accelerators run one
+    `y(p) = sum_a x(s p + a - k // 2) w(a)` (cross-correlation, as in every deep learning library). Accelerators run one
     3-D convolution. XLA has no fast 3-D convolution for CPU; there it is written as 2-D convolutions with the depth
-    axis folded into the batch, 2 to 8 times faster and equal up to rounding.
+    axis folded into the batch, 2 to 8 times faster and equal up to rounding. With a stride this is the padding of the
+    PyTorch networks; 'SAME' would put all of it at the far end of an even size.
 
     Args:
         volume: (B, D, H, W, I).
         kernel: (kD, kH, kW, I, O), odd sizes.
+        stride: s, the same along all axes; default 1.
 
     Returns:
-        (B, D, H, W, O).
+        (B, ceil(D / s), ceil(H / s), ceil(W / s), O).
 
     Raises:
         ValueError: The kernel has an even size or another number of input channels than the volume.
@@ -36,39 +39,44 @@ def conv3d(volume: jax.Array, kernel: jax.Array) -> jax.Array:
     if any(size % 2 == 0 for size in kernel.shape[:3]):
         raise ValueError(f'kernel has size {kernel.shape[:3]}, expected odd sizes.')
     if kernel.shape[:3] == (1, 1, 1):
-        return volume @ kernel[0, 0, 0]
-    return jax.lax.platform_dependent(volume, kernel, cpu=_conv3d_by_slices, default=_conv3d_whole)
+        return volume[:, ::stride, ::stride, ::stride] @ kernel[0, 0, 0]
+    by_slices, whole = (functools.partial(form, stride=stride) for form in (_conv3d_by_slices, _conv3d_whole))
+    return jax.lax.platform_dependent(volume, kernel, cpu=by_slices, default=whole)
 
 
-def _conv3d_whole(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+def _conv3d_whole(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    padding = [(size // 2, size // 2) for size in kernel.shape[:3]]
     return jax.lax.conv_general_dilated(
-        volume, kernel, (1, 1, 1), 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
+        volume, kernel, (stride,) * 3, padding, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
     )
 
 
-def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     batch, depth, height, width, channels = volume.shape
     taps = kernel.shape[0]
-    if kernel.shape[1:3] == (1, 1):
-        flat = _conv2d(volume.reshape(batch, depth, height * width, channels), kernel[:, 0])
+    if kernel.shape[1:3] == (1, 1) and stride == 1:
+        flat = _conv2d(volume.reshape(batch, depth, height * width, channels), kernel[:, 0], 1)
         return flat.reshape(batch, depth, height, width, -1)
     if taps == 1:
-        return _conv2d_of_slices(volume, kernel[0])
+        return _conv2d_of_slices(volume[:, ::stride], kernel[0], stride)
     padded = jnp.pad(volume, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0), (0, 0)))
-    shifted = [padded[:, tap : tap + depth] for tap in range(taps)]
+    shifted = [padded[:, tap : tap + depth : stride] for tap in range(taps)]
     if channels <= MAX_CHANNELS_TO_GATHER_TAPS:
-        return _conv2d_of_slices(jnp.concatenate(shifted, axis=-1), jnp.concatenate(list(kernel), axis=2))
-    return sum(_conv2d_of_slices(slab, kernel[tap]) for tap, slab in enumerate(shifted))
+        return _conv2d_of_slices(jnp.concatenate(shifted, axis=-1), jnp.concatenate(list(kernel), axis=2), stride)
+    return sum(_conv2d_of_slices(slab, kernel[tap], stride) for tap, slab in enumerate(shifted))
 
 
-def _conv2d_of_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+def _conv2d_of_slices(volume: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     batch, depth, height, width, channels = volume.shape
-    flat = _conv2d(volume.reshape(batch * depth, height, width, channels), kernel)
-    return flat.reshape(batch, depth, height, width, -1)
+    flat = _conv2d(volume.reshape(batch * depth, height, width, channels), kernel, stride)
+    return flat.reshape(batch, depth, *flat.shape[1:])
 
 
-def _conv2d(images: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.conv_general_dilated(images, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+def _conv2d(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
+    return jax.lax.conv_general_dilated(
+        images, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )
 
 
 Initializer = Callable[..., jax.Array]
@@ -109,25 +117,31 @@ def _bound(kernel_shape: tuple[int, ...]) -> float:
 
 
 class Conv3d(nn.Module):
-    """A 3-D convolution with bias, stride 1, size-preserving.
+    """A 3-D convolution with zero padding of k // 2 on both sides.
 
     Attributes:
         features: Number of output channels O.
         kernel_size: (kD, kH, kW), odd; default 3 x 3 x 3.
         kernel_init: Initialiser of the kernel; default U(+-1 / sqrt(fan_in)).
         bias_init: Initialiser of the bias; None means U(+-1 / sqrt(fan_in)) of the kernel.
+        stride: Of all axes; default 1, which keeps the size.
+        use_bias: Whether there is a bias; default True.
     """
 
     features: int
     kernel_size: tuple[int, int, int] = (3, 3, 3)
     kernel_init: Initializer = uniform_fan_in
     bias_init: Initializer | None = None
+    stride: int = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
-        """Convolve (B, D, H, W, I) to (B, D, H, W, features)."""
+        """Convolve (B, D, H, W, I) to (B, ceil(D / stride), .., features)."""
         kernel_shape = (*self.kernel_size, volume.shape[-1], self.features)
-        bias_init = self.bias_init or uniform_of_bound(_bound(kernel_shape))
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
-        bias = self.param('bias', bias_init, (self.features,))
-        return conv3d(volume, kernel.astype(volume.dtype)) + bias.astype(volume.dtype)
+        convolved = conv3d(volume, kernel.astype(volume.dtype), stride=self.stride)
+        if not self.use_bias:
+            return convolved
+        bias = self.param('bias', self.bias_init or uniform_of_bound(_bound(kernel_shape)), (self.features,))
+        return convolved + bias.astype(volume.dtype)

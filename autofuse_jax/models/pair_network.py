@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement, warp_linear
+from autofuse_jax.fields import upsample_displacement
+from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.outputs import RegistrationOutput
 
-SIZE_MULTIPLE = 16
 # What a single branch gives to the seven gates: from half resolution to a sixteenth and back.
 Features = tuple[jax.Array, ...]
 
@@ -79,32 +79,15 @@ class PairNetwork(nn.Module):
             fixed_segmentation, moving_segmentation = segmentation[0::2], segmentation[1::2]
             inputs += [self._feedback(fixed_segmentation), self._feedback(moving_segmentation)]
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
-        displacement, inverse_displacement = self._displacements(mean, log_variance, noise)
-        return RegistrationOutput(
-            displacement=displacement,
-            warped=jax.vmap(warp_linear)(moving, displacement),
-            velocity_mean=mean,
-            inverse_displacement=inverse_displacement,
-            log_variance=log_variance,
-            fixed_segmentation=fixed_segmentation,
-            moving_segmentation=moving_segmentation,
-            gate_weights=gate_weights,
-        )
-
-    def _displacements(
-        self, mean: jax.Array, log_variance: jax.Array | None, noise: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array | None]:
-        # Fields are integrated in float32 or better whatever the network computes in: a half-precision voxel index is
-        # off by half a voxel from 1024 on, and by far too much for a Jacobian before.
-        wide = jnp.promote_types(mean.dtype, jnp.float32)
-        field = mean.astype(wide)
-        if noise is not None and log_variance is not None:
-            field = field + jnp.exp(0.5 * log_variance.astype(wide)) * noise
-        if self.output == 'displacement':
-            return jax.vmap(upsample_displacement)(field), None
-        forward, backward = jax.vmap(integrate_velocity)(field), jax.vmap(invert_velocity)(field)
-        # What nobody uses of this is removed by the compiler.
-        return jax.vmap(upsample_displacement)(forward), jax.vmap(upsample_displacement)(backward)
+        others = {
+            'fixed_segmentation': fixed_segmentation,
+            'moving_segmentation': moving_segmentation,
+            'gate_weights': gate_weights,
+        }
+        if self.output == 'velocity':
+            return of_velocity(mean, moving, log_variance, noise, **others)
+        displacement = jax.vmap(upsample_displacement)(widened(mean))
+        return of_displacement(displacement, moving, velocity_mean=mean, **others)
 
     def _feedback(self, segmentation: jax.Array) -> jax.Array:
         if self.segmentation_feedback == 'softmax':
@@ -120,10 +103,4 @@ class PairNetwork(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f'{name} is {value!r}, expected one of {known}.')
-        if fixed.shape != moving.shape or fixed.ndim != 5 or fixed.shape[-1] != 1:
-            raise ValueError(f'fixed {fixed.shape} and moving {moving.shape} must both be (B, D, H, W, 1).')
-        if any(size % SIZE_MULTIPLE for size in fixed.shape[1:4]):
-            fitting = tuple(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in fixed.shape[1:4])
-            raise ValueError(
-                f'images have size {fixed.shape[1:4]}, expected multiples of {SIZE_MULTIPLE}; pad them to {fitting}.'
-            )
+        check_pair(fixed, moving)

@@ -3,16 +3,15 @@
 A further network needs one entry in `ARCHITECTURES`.
 """
 
-import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.models.windows import relative_index
+from autofuse_jax.porting.architecture import Architecture, Shapes
 from autofuse_jax.porting.names import (
-    Tensor,
     convolutional_fusion_branch,
     convolutional_single_branch,
     swin_fusion_branch,
@@ -21,34 +20,6 @@ from autofuse_jax.porting.names import (
 
 BIAS_TABLE_SUFFIX = '.relative_position_bias_table'
 INDEX_SUFFIX = '.relative_position_index'
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A network that exists here and in PyTorch.
-
-    Attributes:
-        name: What the command line calls it.
-        method: Name of our method, a key of `autofuse_jax.methods.METHODS`.
-        tensors: All learned tensors in the order of the official state dict.
-        read_options: (official shapes by name) -> options of our network.
-    """
-
-    name: str
-    method: str
-    tensors: tuple[Tensor, ...]
-    read_options: Callable[[Shapes], dict[str, Any]]
-
-    @property
-    def official_names(self) -> tuple[str, ...]:
-        """Keys of the official state dict, integer buffers left out."""
-        return tuple(tensor.official for tensor in self.tensors)
-
-    @property
-    def our_names(self) -> tuple[str, ...]:
-        """Names of our parameters, in the same order."""
-        return tuple(tensor.ours for tensor in self.tensors)
 
 
 def _autofuse_options(shapes: Shapes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from autofuse_jax.errors import SHOWN_NAMES, UserError
 from autofuse_jax.methods import Method, make_method
-from autofuse_jax.models.pair_network import SIZE_MULTIPLE
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, TRANSPOSED
 
@@ -116,7 +116,8 @@ def check_shapes(
 
 def parameter_structure(method: Method) -> Any:
     """Return shapes and types of a method's parameters as a tree, without making any."""
-    return jax.eval_shape(lambda key: method.init(key, (SIZE_MULTIPLE,) * 3), jax.random.key(0))
+    size = method.size or (SIZE_MULTIPLE,) * 3
+    return jax.eval_shape(lambda key: method.init(key, size), jax.random.key(0))
 
 
 def flatten(params: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from autofuse_jax.fields import inverse_consistency_error
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
-from autofuse_jax.methods.autofuse import autofuse_method
+from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.train_state import create_train_state
 from autofuse_jax.train_step import make_train_step
@@ -33,7 +33,7 @@ def batch():
 
 @pytest.fixture(scope='module')
 def method():
-    return autofuse_method('autofuse', MODEL, WEIGHTS)
+    return autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference())
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +75,10 @@ def test_one_objective_trains_everything_in_every_phase(method):
 
 @pytest.mark.parametrize(('classes', 'uses_labels'), [(0, False), (4, True)])
 def test_labels_are_used_with_classes_only(classes, uses_labels):
-    assert autofuse_method('autofuse', AutoFuse(num_classes=classes), WEIGHTS).uses_labels == uses_labels
+    assert (
+        autofuse_method('autofuse', AutoFuse(num_classes=classes), WEIGHTS, AutoFuseInference()).uses_labels
+        == uses_labels
+    )
 
 
 def test_prediction_is_deterministic(training, predict, batch):
@@ -89,7 +92,7 @@ def test_prediction_is_deterministic(training, predict, batch):
 
 def test_a_sampled_prediction_depends_on_the_key_alone(training, predict, batch):
     _, state, _ = training
-    sampling = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, sample_velocity=True).predict)
+    sampling = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference(sample_velocity=True)).predict)
     pair = state.params, batch['fixed'], batch['moving']
     first, again, other = (sampling(*pair, quick_key(seed)).displacement for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
@@ -130,7 +133,7 @@ def test_training_samples_the_velocity(method, batch, training):
 
 def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
     _, state, _ = training
-    predict = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, symmetric=True).predict)
+    predict = quick_jit(autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference(symmetric=True)).predict)
     one = predict(state.params, batch['fixed'], batch['moving'], KEY).displacement[0]
     other = predict(state.params, batch['moving'], batch['fixed'], KEY).displacement[0]
     assert np.abs(one).max() > 0.01
@@ -141,9 +144,9 @@ def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
 
 def test_symmetric_prediction_cannot_sample():
     with pytest.raises(ValueError, match='cannot sample'):
-        autofuse_method('autofuse', MODEL, WEIGHTS, symmetric=True, sample_velocity=True)
+        autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference(symmetric=True, sample_velocity=True))
 
 
 def test_symmetric_prediction_needs_a_velocity():
     with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
-        autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, symmetric=True)
+        autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, AutoFuseInference(symmetric=True))

@@ -1,0 +1,46 @@
+"""Terms of an objective: per-sample values with a weight and a mask, summed to a scalar and reported by name."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Term(NamedTuple):
+    """One term of an objective.
+
+    Attributes:
+        values: (B,), its value for each sample.
+        weight: What it is multiplied with.
+        flags: (B,), 1 for the samples that have the term, else 0; a share in between for a mean of two directions.
+    """
+
+    values: jax.Array
+    weight: float
+    flags: jax.Array
+
+
+def everywhere(values: jax.Array, weight: float) -> Term:
+    """Return a term that every sample has."""
+    return Term(values, weight, jnp.ones(values.shape[0], jnp.float32))
+
+
+def total(terms: dict[str, Term]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Sum terms: `sum_t w_t mean_b(value_tb flag_tb)`.
+
+    Args:
+        terms: By name.
+
+    Returns:
+        The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the
+        term, `weighted/<name>` what it adds to the loss.
+    """
+    loss = jnp.zeros(())
+    diagnostics = {}
+    for name, term in terms.items():
+        contribution = term.weight * jnp.mean(term.values * term.flags)
+        loss = loss + contribution
+        share = jnp.sum(term.flags)
+        diagnostics[f'term/{name}'] = jnp.sum(term.values * term.flags) / jnp.where(share > 0, share, 1.0)
+        diagnostics[f'weighted/{name}'] = contribution
+    return loss, diagnostics
