@@ -153,6 +153,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'shrink': options.shrink,
             'steps': options.steps,
             'smoothness': options.smoothness,
+            'trust': options.trust,
             'jacobian': options.jacobian,
             'inverse': options.inverse_weight,
             'ncc_window': options.ncc_window,
@@ -268,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     deform.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
     deform.add_argument('--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level')
     deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
+    deform.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
     deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
     deform.add_argument('--inverse-weight', type=float, metavar='X', help='weight of the similarity of the inverse')
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')

@@ -37,6 +37,9 @@ class InstanceSettings:
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
         tolerance: See `Schedule`.
+        trust: Share of a given velocity that the search starts from and departs from, in [0, 1]. Between 0.5 and 1 it
+            hardly matters for pairs on which a network is as good as in training; the less it is, the less a
+            network that has not seen such images can mislead.
     """
 
     shrink: tuple[int, ...] = (4, 2, 1)
@@ -48,6 +51,7 @@ class InstanceSettings:
     ncc_window: int = NCC_WINDOW
     velocity_shrink: int = 2
     tolerance: float = 0.002
+    trust: float = 0.5
 
     def __post_init__(self):
         if len(self.shrink) != len(self.steps) or not self.shrink:
@@ -62,6 +66,8 @@ class InstanceSettings:
             )
         if self.ncc_window < 1 or self.ncc_window % 2 == 0:
             raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
+        if not 0 <= self.trust <= 1:
+            raise UserError(f'trust is {self.trust}', expected='a number in [0, 1]')
         for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate'):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
@@ -117,9 +123,9 @@ def optimise_instance(
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
 
     Each level minimises `-NCC(fixed, moving o exp(v + d)) + a |grad d|^2 + b max(-det J, 0)` over the departure d by
-    Adam, where v is the given velocity, such as a network's, or zero. The departure of a level is where the next finer
-    one starts. A given velocity is thus the mean of the prior: what a network has learned of plausible motion is not
-    smoothed away, and the images decide the rest.
+    Adam, where v is the trusted share of the given velocity, such as a network's, or zero. The departure of a level is
+    where the next finer one starts. A given velocity is thus the mean of the prior: what a network has learned of
+    plausible motion is not smoothed away, and the images decide the rest.
 
     Args:
         fixed: (D, H, W), in [0, 1].
@@ -151,7 +157,7 @@ def optimise_instance(
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
-        given = _resampled(velocity, velocity_grid)
+        given = settings.trust * _resampled(velocity, velocity_grid)
         levels = [jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)]
         size = np.asarray(spacing) * fixed.shape / velocity_grid
         data = _Data(levels[0][..., None], levels[1][..., None], levels[2], given, jnp.asarray(size, jnp.float32))

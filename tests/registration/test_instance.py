@@ -61,16 +61,25 @@ def test_stages_say_what_was_done(found):
 
 def test_a_given_velocity_is_where_the_search_starts_and_costs_no_smoothness(pair, found):
     fixed, moving = pair
-    settings = InstanceSettings(shrink=(1,), steps=(10,), smoothness=0.2)
+    settings = InstanceSettings(shrink=(1,), steps=(10,), smoothness=0.2, trust=1.0)
     again = optimise_instance(fixed.image / 100, moving.image / 100, settings, velocity=found.velocity)
     bare = -again.stages[0]['loss_first']
     assert bare == pytest.approx(similarity(fixed, moving, found.displacement), abs=2e-3)
     assert again.stages[0]['loss_last'] <= again.stages[0]['loss_first']
 
 
+def test_only_the_trusted_share_of_a_given_velocity_is_kept(pair, found):
+    fixed, moving = pair
+    nothing = np.zeros(GRID.shape, np.float32)
+    settings = InstanceSettings(shrink=(1,), steps=(5,), trust=0.25, jacobian=0.0)
+    images = fixed.image / 100, moving.image / 100
+    kept = optimise_instance(*images, settings, velocity=found.velocity, weights=nothing)
+    np.testing.assert_allclose(kept.velocity, 0.25 * found.velocity, atol=1e-6)
+
+
 def test_what_only_a_given_velocity_knows_survives_heavy_smoothing(pair, found):
     fixed, moving = pair
-    stiff = InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=10.0, learning_rate=0.01)
+    stiff = InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=10.0, learning_rate=0.01, trust=1.0)
     kept = optimise_instance(fixed.image / 100, moving.image / 100, stiff, velocity=found.velocity)
     alone = optimise_instance(fixed.image / 100, moving.image / 100, stiff)
     spread = np.std(found.velocity, axis=(0, 1, 2))
@@ -98,6 +107,8 @@ def test_weights_of_zero_leave_the_image_where_it_is(pair):
 def test_wrong_settings_and_shapes_are_refused():
     with pytest.raises(UserError, match='3 levels and 2 numbers of steps'):
         InstanceSettings(steps=(10, 5))
+    with pytest.raises(UserError, match='trust is 1.5'):
+        InstanceSettings(trust=1.5)
     with pytest.raises(UserError, match='at least 1'):
         InstanceSettings(shrink=(2, 1, 0))
     with pytest.raises(ValueError, match=r'\(4, 4, 4\)'):
