@@ -15,6 +15,7 @@ from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
 from autofuse_jax.methods import METHODS, SECTIONS, make_method, section_options
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
+from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES
 from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.optimizers import SCHEDULES
@@ -26,6 +27,7 @@ ABSENT = object()
 # Field: the values it may have. Fields of `model`, `loss` and `inference` count where the method has them.
 CHOICES = {
     'data.source': DATA_SOURCES,
+    'model.fusion': FUSIONS,
     'model.output': OUTPUTS,
     'model.segmentation_feedback': FEEDBACKS,
     'model.remat': REMAT_CHOICES,
@@ -60,6 +62,7 @@ SMALLEST = {
     'loss.segmentation': 0,
     'loss.fusion': 0,
     'loss.inverse': 0,
+    'loss.smoothness': 0,
     'optimizer.warmup_steps': 0,
     'optimizer.clip_norm': 0,
     'training.batch_size': 1,
@@ -216,7 +219,8 @@ def _check_inference(config: ConfigDict) -> None:
     symmetric = _get(config, 'inference.symmetric')
     if symmetric is ABSENT or not symmetric:
         return
-    if config.model.output != 'velocity':
+    # The fusion baselines have no such option: they always predict a velocity.
+    if _get(config, 'model.output') not in ('velocity', ABSENT):
         raise UserError(
             f'inference.symmetric is on with model.output {config.model.output!r}',
             expected="model.output='velocity', because the average is one of velocities",

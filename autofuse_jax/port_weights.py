@@ -23,7 +23,7 @@ import numpy as np
 from autofuse_jax.data.manifests import MANIFEST_NAME, read_manifest
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.methods import make_method
-from autofuse_jax.porting.architectures import ARCHITECTURES, with_buffers
+from autofuse_jax.porting.architectures import ARCHITECTURES, Architecture, with_buffers
 from autofuse_jax.porting.convert import check_shapes, flatten, from_official, parameter_structure, to_official
 from autofuse_jax.provenance import provenance
 from autofuse_jax.released import Description, json_beside, read_arrays, read_released, write_arrays, write_released
@@ -96,13 +96,17 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
         named = f'{description.method} ({_listed(description.model)})'
     else:
         state, found = to_official(params, architecture)
+        if target.suffix in TORCH_SUFFIXES or found.read_buffers is not None:
+            state = with_buffers(state, _window(source, found, description))
         if target.suffix in TORCH_SUFFIXES:
             from autofuse_jax.porting.torch_files import write_state_dict
 
-            write_state_dict(target, with_buffers(state))
+            write_state_dict(target, state)
         else:
             write_arrays(target, state)
         written, named = str(target), found.name
+        if found.unused:
+            print('the official class has further weights, which it never uses: load_state_dict(..., strict=False)')
     total = sum(array.size for array in params.values())
     print(f'{named}: {len(params)} tensors, {total:,} parameters\nwritten: {written}')
 
@@ -136,6 +140,21 @@ def _convert(
     params, found, options = from_official(state, architecture)
     origin = {'ported_from': source.name, 'architecture': found.name, 'date': provenance()['date']}
     return params, Description(found.method, options, origin=origin)
+
+
+def _window(source: Path, found: Architecture, description: Description | None) -> tuple[int, int, int] | None:
+    """Return the attention window that buffers are made for; None: it is cubic, or there is none."""
+    if found.read_buffers is None:
+        return None
+    if description is None:
+        raise UserError(
+            f'{source} has no description {json_beside(source).name} beside it, and {found.name} may have windows of '
+            f'many forms',
+            expected='the attention window, model.window in the description',
+            fix='copy the JSON as well',
+        )
+    # A run's configuration names every option, a description at least the window.
+    return tuple(description.model['window'])
 
 
 def _read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:

@@ -9,6 +9,8 @@ def autofuse_model() -> ConfigDict:
     model = ConfigDict()
     model.base_channels = 16
     model.num_classes = 0  # Background included; 0: unsupervised, no segmentation.
+    model.fusion = 'gate'  # 'gate', 'sum', 'concat' or 'none': how features join the fusion branch (Table 7).
+    model.feed_segmentation = True  # False: the fusion branch sees the images only (Table 7).
     model.large_kernel = True  # Efficient large kernel blocks in the gates.
     model.output = 'velocity'  # 'velocity' (diffeomorphic) or 'displacement' (AutoFuse-disp).
     model.segmentation_feedback = 'softmax'  # 'softmax' or 'argmax' (official code).

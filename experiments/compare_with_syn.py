@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.classical.syn import SynSettings, register_with_syn
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.data.splits import read_splits
@@ -39,7 +40,6 @@ from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.reports.tables import plain
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
-from experiments.syn import SynSettings, register_with_syn
 
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.

@@ -64,6 +64,34 @@ def program(kind: str, method: Method, shape: tuple[int, int, int]) -> tuple[Cal
     return jax.jit(step, donate_argnums=0), arguments
 
 
+def analyse(function: Callable, arguments: Callable[[], tuple]) -> tuple[Any, dict[str, Any]]:
+    """Compile a program, and read what the compiler says of it; nothing is allocated.
+
+    Args:
+        function: As `program` returns it.
+        arguments: Likewise.
+
+    Returns:
+        The compiled program; and 'total_gib' (arguments, outputs, temporary buffers), 'temporary_gib', 'gflop' (of the
+        compiled program), 'gflop_lowered' (of the program before compilation, the same for every machine; both count
+        loops once, and padded zeros not at all) and 'compile_seconds'.
+    """
+    started = time.perf_counter()
+    lowered = function.lower(*jax.eval_shape(arguments))
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    # Donated arguments and the outputs written over them share memory.
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return compiled, {
+        'total_gib': round((total - memory.alias_size_in_bytes) / GIB, 3),
+        'temporary_gib': round(memory.temp_size_in_bytes / GIB, 3),
+        'gflop': round(compiled.cost_analysis()['flops'] / 1e9, 1),
+        'gflop_lowered': round(lowered.cost_analysis()['flops'] / 1e9, 6),
+        'compile_seconds': round(seconds, 1),
+    }
+
+
 def examine(network: str, size: str, name: str, run: bool, repeats: int) -> dict[str, Any]:
     """Compile one program, read what the compiler says of it, and run it if asked to."""
     kind, remat = PROGRAMS[name]
@@ -71,21 +99,8 @@ def examine(network: str, size: str, name: str, run: bool, repeats: int) -> dict
     config.model.remat = remat
     method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
     function, arguments = program(kind, method, SIZES[size])
-    started = time.perf_counter()
-    compiled = function.lower(*jax.eval_shape(arguments)).compile()
-    seconds = time.perf_counter() - started
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    # Donated arguments and the outputs written over them share memory.
-    total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    record = {
-        'network': network,
-        'size': size,
-        'program': name,
-        'total_gib': round((total - memory.alias_size_in_bytes) / GIB, 3),
-        'temporary_gib': round(memory.temp_size_in_bytes / GIB, 3),
-        'gflop': round(cost['flops'] / 1e9, 1),
-        'compile_seconds': round(seconds, 1),
-    }
+    compiled, found = analyse(function, arguments)
+    record = {'network': network, 'size': size, 'program': name} | found
     if run:
         values = jax.jit(arguments)()
         if kind == 'forward':

@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from autofuse_jax.classical.syn import load_ants
 from autofuse_jax.data.volumes import write_image, write_labels
 from autofuse_jax.errors import UserError
 from experiments.compare_with_syn import brain_pairs, run_before, summarise
 from experiments.registration_tables import brain_cut_table, comparison_table
-from experiments.syn import load_ants
 
 AFFINE = np.eye(4)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 
 from autofuse_jax.config_checks import Phase, check_against_data, differing_fields, phases_of, validate
 from autofuse_jax.errors import UserError
@@ -26,7 +27,7 @@ def config_with(**fields):
 
 # Field, a value that must be refused, words that say what is allowed.
 WRONG = [
-    ('method', 'voxelmorph', 'one of autofuse'),
+    ('method', 'demons', 'one of autofuse'),
     ('data.source', 'web', 'one of prepared, phantom'),
     ('data.grid', (32, 32, 24), 'three multiples of 16'),
     ('data.grid', (32, 32, 0), 'three multiples of 16'),
@@ -43,6 +44,7 @@ WRONG = [
     ('model.base_channels', 0, '1 or more'),
     ('model.num_classes', -1, '0 or more'),
     ('model.num_classes', 1, '2 or more'),
+    ('model.fusion', 'add', 'one of gate, sum, concat, none'),
     ('model.output', 'flow', 'one of velocity, displacement'),
     ('model.segmentation_feedback', 'hard', 'one of softmax, argmax'),
     ('model.remat', 'some', 'one of none, full_resolution, all'),
@@ -57,6 +59,7 @@ WRONG = [
     ('loss.fusion', -1.0, '0 or more'),
     ('loss.consistency_grad', 'none', 'one of both, seg_only, flow_only'),
     ('loss.inverse', -1.0, '0 or more'),
+    ('loss.smoothness', -1.0, '0 or more'),
     ('optimizer.learning_rate', 0.0, 'more than 0'),
     ('optimizer.learning_rate', -1e-4, 'more than 0'),
     ('optimizer.learning_rate', NAN, 'more than 0'),
@@ -99,6 +102,12 @@ def test_wrong_value_says_how_to_set_it_right():
 def test_symmetric_inference_needs_a_velocity():
     with pytest.raises(UserError, match="inference.symmetric is on with model.output 'displacement'"):
         validate(config_with(inference__symmetric=True, model__output='displacement'))
+
+
+def test_symmetric_inference_of_a_method_that_always_predicts_a_velocity():
+    config = config_with(method='early_fuse', inference__symmetric=True)
+    config.model = ConfigDict({'base_channels': 32, 'remat': 'none'})
+    validate(config)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import autofuse_jax
 PACKAGE = Path(autofuse_jax.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob('*.py'))
 LONGEST_FILE = 400
-WITHOUT_JAX = ('data', 'metrics', 'reports', 'transforms', 'transforms_io')
+WITHOUT_JAX = ('classical', 'data', 'metrics', 'reports', 'transforms', 'transforms_io')
 
 
 def name_of(path):
@@ -59,7 +59,7 @@ def public_definitions(tree):
 
 def test_the_search_for_imports_finds_them(tmp_path):
     path = PACKAGE / 'models' / 'pair_network.py'
-    assert {'flax.linen', 'jax', 'jax.numpy', 'autofuse_jax.fields.warp_linear'} <= imports_of(path)
+    assert {'flax.linen', 'jax', 'jax.numpy', 'autofuse_jax.fields.upsample_displacement'} <= imports_of(path)
     assert 'train.py' in importers('jax')
 
 
@@ -79,6 +79,20 @@ def test_data_metrics_and_reports_do_not_reach_jax_through_the_package():
     for path in files_below(*WITHOUT_JAX):
         inside = {name.split('.')[1] for name in imports_of(path) if name.startswith('autofuse_jax.')}
         assert inside <= allowed, name_of(path)
+
+
+def test_classical_methods_know_images_and_files_only():
+    inside = {name for path in files_below('classical') for name in imports_of(path) if '.' in name}
+    parts = {name.split('.')[1] for name in inside if name.startswith('autofuse_jax.')}
+    assert parts <= {'classical', 'data', 'errors'}
+
+
+def test_classical_methods_are_for_comparisons_only():
+    assert {name.split('/')[0] for name in importers('autofuse_jax.classical')} == {'classical'}
+
+
+def test_ants_is_in_one_file():
+    assert importers('ants') == {'classical/syn.py'}
 
 
 def test_networks_are_in_models_only():

@@ -5,11 +5,46 @@ from collections.abc import Callable
 from typing import Any
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.losses.ac_dmir import ACDMiRWeights
+from autofuse_jax.losses.gl_net import GLNetWeights
+from autofuse_jax.losses.jpr_net import JPRNetWeights
 from autofuse_jax.losses.objective import ObjectiveWeights
+from autofuse_jax.losses.pc_reg import PCRegWeights
+from autofuse_jax.losses.registration import RegistrationWeights
+from autofuse_jax.losses.rsegnet import RSegNetWeights
+from autofuse_jax.methods.ac_dmir import ac_dmir_method
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction, split_params
+from autofuse_jax.methods.gl_net import gl_net_method
+from autofuse_jax.methods.jpr_net import jpr_net_method
+from autofuse_jax.methods.pair_method import NoOptions, registration_method
+from autofuse_jax.methods.pc_reg import pc_reg_method
+from autofuse_jax.methods.rsegnet import rsegnet_method
+from autofuse_jax.methods.transmorph_family import TransMatchWeights
+from autofuse_jax.methods.voxelmorph_family import (
+    DiffeomorphicVoxelMorphWeights,
+    LKUNetWeights,
+    SENWeights,
+    WeaklySupervisedWeights,
+)
+from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
+from autofuse_jax.models.dtn import DTN
+from autofuse_jax.models.early_fuse import EarlyFuse
+from autofuse_jax.models.gl_net import GLNet
+from autofuse_jax.models.jpr_net import JPRNet
+from autofuse_jax.models.late_fuse import LateFuse
+from autofuse_jax.models.lku_net import LKUNet
+from autofuse_jax.models.mid_fuse import MidFuse
+from autofuse_jax.models.multi_fuse import MultiFuse
+from autofuse_jax.models.pc_reg import PCReg
+from autofuse_jax.models.rsegnet import RSegNet
+from autofuse_jax.models.sen import SEN
+from autofuse_jax.models.transmatch import TransMatch
+from autofuse_jax.models.transmorph import TransMorph
+from autofuse_jax.models.voxelmorph import DiffeomorphicVoxelMorph, VoxelMorph
+from autofuse_jax.models.xmorpher import XMorpher
 
 __all__ = [
     'METHODS',
@@ -50,6 +85,26 @@ class MethodKind:
 METHODS = {
     'autofuse': MethodKind(AutoFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
     'autofuse_trans': MethodKind(AutoFuseTrans, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'voxelmorph': MethodKind(VoxelMorph, RegistrationWeights, NoOptions, registration_method),
+    'voxelmorph_diff': MethodKind(
+        DiffeomorphicVoxelMorph, DiffeomorphicVoxelMorphWeights, NoOptions, registration_method
+    ),
+    'ws_voxelmorph': MethodKind(VoxelMorph, WeaklySupervisedWeights, NoOptions, registration_method),
+    'lku_net': MethodKind(LKUNet, LKUNetWeights, NoOptions, registration_method),
+    'sen': MethodKind(SEN, SENWeights, NoOptions, registration_method),
+    'transmorph': MethodKind(TransMorph, RegistrationWeights, NoOptions, registration_method),
+    'transmatch': MethodKind(TransMatch, TransMatchWeights, NoOptions, registration_method),
+    'early_fuse': MethodKind(EarlyFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'mid_fuse': MethodKind(MidFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'late_fuse': MethodKind(LateFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'multi_fuse': MethodKind(MultiFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
+    'rsegnet': MethodKind(RSegNet, RSegNetWeights, NoOptions, rsegnet_method),
+    'jpr_net': MethodKind(JPRNet, JPRNetWeights, NoOptions, jpr_net_method),
+    'pc_reg': MethodKind(PCReg, PCRegWeights, NoOptions, pc_reg_method),
+    'gl_net': MethodKind(GLNet, GLNetWeights, NoOptions, gl_net_method),
+    'ac_dmir': MethodKind(ACDMiR, ACDMiRWeights, NoOptions, ac_dmir_method),
+    'dtn': MethodKind(DTN, RegistrationWeights, NoOptions, registration_method),
+    'xmorpher': MethodKind(XMorpher, RegistrationWeights, NoOptions, registration_method),
 }
 
 

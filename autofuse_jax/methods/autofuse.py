@@ -1,4 +1,4 @@
-"""AutoFuse as a registration method, unsupervised or semi-supervised."""
+"""AutoFuse as a registration method, unsupervised or semi-supervised; its fusion baselines are trained alike."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
+from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork
 
 
@@ -27,7 +28,9 @@ class AutoFuseInference:
     sample_velocity: bool = False
 
 
-def autofuse_method(name: str, model: PairNetwork, weights: ObjectiveWeights, inference: AutoFuseInference) -> Method:
+def autofuse_method(
+    name: str, model: PairNetwork | FusionBaseline, weights: ObjectiveWeights, inference: AutoFuseInference
+) -> Method:
     """Join the network and its objective.
 
     Training samples the velocity, one standard normal draw a voxel and step; prediction takes its mean, so that it is

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -13,6 +12,8 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.outputs import RegistrationOutput
 
 DROPOUT_STREAM = 'dropout'
+# What the grid of a velocity is coarser by than the images', unless the network says otherwise.
+NOISE_FACTOR = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class NoOptions:
     """Options of a prediction that has none."""
 
 
-def registration_method(name: str, network: nn.Module, weights: RegistrationWeights, inference: NoOptions) -> Method:
+def registration_method(name: str, network: Any, weights: RegistrationWeights, inference: NoOptions) -> Method:
     """Join a network that predicts one field with `registration_objective`.
 
     Args:
@@ -42,7 +43,7 @@ def registration_method(name: str, network: nn.Module, weights: RegistrationWeig
 
 def pair_method(
     name: str,
-    network: nn.Module,
+    network: Any,
     loss: Callable[[RegistrationOutput, Batch], tuple[jax.Array, Diagnostics]],
     *,
     uses_labels: bool,
@@ -53,7 +54,8 @@ def pair_method(
         name: Name of the method in the config.
         network: Maps `fixed, moving` (B, D, H, W, 1) and `noise` (B, D / 2, H / 2, W / 2, 3) or None to a
             `RegistrationOutput`. Training gives it noise, whether it samples or not, and a random stream 'dropout', the
-            sign by which a network with stochastic depth knows that it is trained; prediction gives it neither.
+            sign by which a network with stochastic depth knows that it is trained; prediction gives it neither. The
+            noise is D / s, H / s, W / s where it has an attribute `noise_factor` s.
         loss: (output, batch) -> (scalar, diagnostics).
         uses_labels: Whether the loss looks at labels.
 
@@ -63,7 +65,7 @@ def pair_method(
 
     def training_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         noise_key, dropout_key = jax.random.split(key)
-        noise = half_resolution_noise(noise_key, batch['fixed'].shape)
+        noise = _noise(noise_key, batch['fixed'].shape, getattr(network, 'noise_factor', NOISE_FACTOR))
         rngs = {DROPOUT_STREAM: dropout_key}
         output = network.apply({'params': params}, batch['fixed'], batch['moving'], noise, rngs=rngs)
         return loss(output, batch)
@@ -78,7 +80,7 @@ def pair_method(
     )
 
 
-def lazy_init(network: nn.Module) -> Callable[[jax.Array, tuple[int, int, int]], Params]:
+def lazy_init(network: Any) -> Callable[[jax.Array, tuple[int, int, int]], Params]:
     """Return the function (key, shape) -> parameters of a network of pairs.
 
     Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
@@ -93,8 +95,12 @@ def lazy_init(network: nn.Module) -> Callable[[jax.Array, tuple[int, int, int]],
 
 def half_resolution_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Draw one standard normal vector for each voxel of the velocity of images (B, D, H, W, 1)."""
+    return _noise(key, shape, NOISE_FACTOR)
+
+
+def _noise(key: jax.Array, shape: tuple[int, ...], factor: int) -> jax.Array:
     batch_size, *size, _ = shape
-    return jax.random.normal(key, (batch_size, *(length // 2 for length in size), 3))
+    return jax.random.normal(key, (batch_size, *(length // factor for length in size), 3))
 
 
 def prediction_of(output: RegistrationOutput, network: Any) -> Prediction:

@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.models.conv_blocks import ConvBlock, downsample, upsample
-from autofuse_jax.models.fusion_gate import FusionGate
+from autofuse_jax.models.conv_blocks import upsample
+from autofuse_jax.models.fusion_gate import fuse_level
+from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, conv_block, decode, encode, numbered
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import Features, PairNetwork
 
@@ -13,17 +14,6 @@ from autofuse_jax.models.pair_network import Features, PairNetwork
 # no block 9.
 SINGLE_WIDTHS = (1, 2, 2, 4, 4, 4, 2, 2, 1)
 FUSION_FACTOR = 2
-ENCODER_BLOCKS = (2, 3, 4, 5)
-# Decoder block: the encoder block whose output it receives as a skip connection.
-DECODER_SKIPS = {6: 4, 7: 3, 8: 2}
-GATED_BLOCKS = (2, 3, 4, 5, 6, 7, 8)
-
-
-def _block(width: int, number: int, remat: str) -> ConvBlock:
-    """Make block `number`; blocks 1 and 9 work at full resolution."""
-    rematerialise = remat == 'all' or (remat == 'full_resolution' and number in (1, 9))
-    block = nn.remat(ConvBlock) if rematerialise else ConvBlock
-    return block(width, name=f'conv_{number}')
 
 
 class SingleBranch(nn.Module):
@@ -42,28 +32,24 @@ class SingleBranch(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[Features, jax.Array | None]:
         """Map an image (B, D, H, W, 1) to the features of blocks 2..8 and probabilities (B, D, H, W, C) or None."""
-        width = dict(enumerate(self.widths, 1))
-        features = {1: _block(width[1], 1, self.remat)(image)}
-        for number in ENCODER_BLOCKS:
-            features[number] = _block(width[number], number, self.remat)(downsample(features[number - 1]))
-        for number, skip in DECODER_SKIPS.items():
-            joined = jnp.concatenate([upsample(features[number - 1]), features[skip]], axis=-1)
-            features[number] = _block(width[number], number, self.remat)(joined)
+        width = numbered(self.widths)
+        features = decode(encode(image, width, self.remat), width, self.remat)
         segmentation = None
         if self.num_classes:
             joined = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
-            features[9] = _block(width[9], 9, self.remat)(joined)
-            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(features[9])
-        return tuple(features[number] for number in GATED_BLOCKS), segmentation
+            segmented = conv_block(9, width[9], self.remat)(joined)
+            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(segmented)
+        return tuple(features[number] for number in FUSED_BLOCKS), segmentation
 
 
 class FusionBranch(nn.Module):
-    """U-Net on both images whose every level below full resolution is gated with the single branches' features.
+    """U-Net on both images whose every level below full resolution is fused with the single branches' features.
 
-    The gated tensor is what goes on, downwards and into the skip connections.
+    The fused tensor is what goes on, downwards and into the skip connections.
 
     Attributes:
-        widths: Channels of blocks 1 .. 8; twice those of the single branch at the gated blocks.
+        widths: Channels of blocks 1 .. 8; twice those of the single branch at the fused blocks.
+        fusion: See `fuse_level`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: See `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -71,6 +57,7 @@ class FusionBranch(nn.Module):
     """
 
     widths: tuple[int, ...]
+    fusion: str = 'gate'
     large_kernel: bool = True
     random_gate_bias: bool = False
     variance: bool = True
@@ -84,29 +71,31 @@ class FusionBranch(nn.Module):
 
         Args:
             images: (B, D, H, W, I), the images and, in the semi-supervised network, their segmentations.
-            fixed: Features of the fixed image at the seven gates.
-            moving: Features of the moving image at the seven gates.
+            fixed: Features of the fixed image at the seven levels.
+            moving: Features of the moving image at the seven levels.
 
         Returns:
             Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
         """
-        width = dict(enumerate(self.widths, 1))
-        fixed, moving = (dict(zip(GATED_BLOCKS, features, strict=True)) for features in (fixed, moving))
+        width = numbered(self.widths)
+        fixed, moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
         gate_weights = {}
 
-        def gated(number: int, volume: jax.Array) -> jax.Array:
-            block = _block(width[number], number, self.remat)(volume)
-            gate_class = nn.remat(FusionGate) if self.remat == 'all' else FusionGate
-            gate = gate_class(self.large_kernel, self.random_gate_bias, name=f'gate_{number}')
-            fused, gate_weights[f'gate_{number}'] = gate(block, fixed[number], moving[number])
-            return fused
+        def fused(number: int, output: jax.Array) -> jax.Array:
+            joined, weights = fuse_level(
+                number,
+                (output, fixed[number], moving[number]),
+                fusion=self.fusion,
+                large_kernel=self.large_kernel,
+                random_bias=self.random_gate_bias,
+                remat=self.remat == 'all',
+            )
+            gate_weights.update(weights)
+            return joined
 
-        features = {1: _block(width[1], 1, self.remat)(images)}
-        for number in ENCODER_BLOCKS:
-            features[number] = gated(number, downsample(features[number - 1]))
-        for number, skip in DECODER_SKIPS.items():
-            features[number] = gated(number, jnp.concatenate([upsample(features[number - 1]), features[skip]], axis=-1))
-        mean, log_variance = RegistrationHead(self.variance, name='registration_head')(features[8])
+        features = decode(encode(images, width, self.remat, fused), width, self.remat, fused)
+        head = RegistrationHead(self.variance, width[8], name='registration_head')
+        mean, log_variance = head(features[8])
         return mean, log_variance, gate_weights
 
 
@@ -126,6 +115,7 @@ class AutoFuse(PairNetwork):
         )
         fusion = FusionBranch(
             tuple(FUSION_FACTOR * factor * width for factor in SINGLE_WIDTHS[:-1]),
+            self.fusion,
             self.large_kernel,
             self.random_gate_bias,
             self.output == 'velocity',

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from autofuse_jax.models.autofuse import SingleBranch
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import ConvBlock
-from autofuse_jax.models.fusion_gate import FusionGate
+from autofuse_jax.models.fusion_gate import fuse_level
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import Features, PairNetwork
 from autofuse_jax.models.patches import PatchExpanding, PatchMerging
@@ -107,14 +107,16 @@ class SwinSingleBranch(SwinBranch):
 
 
 class SwinFusionBranch(SwinBranch):
-    """Swin U on both images whose every stage is gated with the single branches' features.
+    """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
+        fusion: See `fuse_level`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: See `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
     """
 
+    fusion: str = 'gate'
     large_kernel: bool = True
     random_gate_bias: bool = False
     variance: bool = True
@@ -127,22 +129,29 @@ class SwinFusionBranch(SwinBranch):
 
         Args:
             images: (B, D, H, W, I), the images and, in the semi-supervised network, their segmentations.
-            fixed: Features of the fixed image at the seven gates.
-            moving: Features of the moving image at the seven gates.
+            fixed: Features of the fixed image at the seven stages.
+            moving: Features of the moving image at the seven stages.
 
         Returns:
             Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
         """
-        gate_class = nn.remat(FusionGate) if self.remat == 'all' else FusionGate
         gate_weights = {}
 
-        def gated(number: int, output: jax.Array) -> jax.Array:
-            gate = gate_class(self.large_kernel, self.random_gate_bias, name=f'gate_{number}')
-            fused, gate_weights[f'gate_{number}'] = gate(output, fixed[number - 1], moving[number - 1])
-            return fused
+        def fused(number: int, output: jax.Array) -> jax.Array:
+            joined, weights = fuse_level(
+                number,
+                (output, fixed[number - 1], moving[number - 1]),
+                fusion=self.fusion,
+                large_kernel=self.large_kernel,
+                random_bias=self.random_gate_bias,
+                remat=self.remat == 'all',
+            )
+            gate_weights.update(weights)
+            return joined
 
-        features = self.run_stages(images, gated)
-        mean, log_variance = RegistrationHead(self.variance, name='registration_head')(features[-1])
+        features = self.run_stages(images, fused)
+        head = RegistrationHead(self.variance, STAGE_FACTORS[-1] * self.width, name='registration_head')
+        mean, log_variance = head(features[-1])
         return mean, log_variance, gate_weights
 
 
@@ -193,6 +202,7 @@ class AutoFuseTrans(PairNetwork):
             single = SingleBranch(widths, self.num_classes, self.remat, name='single_branch')
         fusion = SwinFusionBranch(
             FUSION_FACTOR * self.base_channels,
+            fusion=self.fusion,
             large_kernel=self.large_kernel,
             random_gate_bias=self.random_gate_bias,
             variance=self.output == 'velocity',

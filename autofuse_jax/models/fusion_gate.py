@@ -1,4 +1,4 @@
-"""The fusion gate with its efficient large kernel block: learned weights decide how much each branch contributes."""
+"""How features of both images join the fusion branch: the gate with its large kernel block, and what it replaces."""
 
 import flax.linen as nn
 import jax
@@ -8,6 +8,16 @@ from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import activate, instance_norm
 
 LARGE_KERNEL = 5
+# How the single branches' features are joined to a level of the fusion branch.
+FUSIONS = ('gate', 'sum', 'concat', 'none')
+
+Joined = tuple[jax.Array, dict[str, jax.Array]]
+
+
+def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
+    """Return `h = IN(LReLU(Conv3([f, m])))`, (B, D, H, W, channels); to be called within a compact method."""
+    joined = jnp.concatenate([fixed, moving], axis=-1)
+    return instance_norm(activate(Conv3d(channels, name='single')(joined)))
 
 
 class EfficientLargeKernel(nn.Module):
@@ -64,8 +74,7 @@ class FusionGate(nn.Module):
         """
         channels = fusion.shape[-1]
         bias_init = None if self.random_bias else nn.initializers.zeros_init()
-        single = Conv3d(channels, name='single')(jnp.concatenate([fixed, moving], axis=-1))
-        single = instance_norm(activate(single))
+        single = single_features(fixed, moving, channels)
         both = jnp.concatenate([fusion, single], axis=-1)
         gate_fusion, gate_single = (
             Conv3d(channels, (1, 1, 1), nn.initializers.zeros_init(), bias_init, name=name)(both)
@@ -76,3 +85,57 @@ class FusionGate(nn.Module):
         if self.large_kernel:
             fused = EfficientLargeKernel(name='large_kernel')(fused)
         return fused, weight
+
+
+class UngatedFusion(nn.Module):
+    """Adds or appends the single branches' features without weighing them.
+
+    `y = x + h` or `y = [x, h]` with h of `FusionGate`.
+
+    Attributes:
+        concatenate: Append instead of adding, which doubles the channels; default False.
+
+    Reference:
+        Meng et al., AutoFuse, MultiFuse in Table 3 and feature fusion in Table 7. The text says sum; appending is ours.
+    """
+
+    concatenate: bool = False
+
+    @nn.compact
+    def __call__(self, fusion: jax.Array, fixed: jax.Array, moving: jax.Array) -> jax.Array:
+        """Join the features of one level, of shapes as in `FusionGate`, to (B, D, H, W, C) or (B, D, H, W, 2C)."""
+        single = single_features(fixed, moving, fusion.shape[-1])
+        return jnp.concatenate([fusion, single], axis=-1) if self.concatenate else fusion + single
+
+
+def fuse_level(
+    number: int,
+    features: tuple[jax.Array, jax.Array, jax.Array],
+    *,
+    fusion: str,
+    large_kernel: bool,
+    random_bias: bool,
+    remat: bool,
+) -> Joined:
+    """Join the features of one level; to be called within a compact method.
+
+    Args:
+        number: Of the level; its parameters are named 'gate_<number>', 'sum_<number>' or 'concat_<number>'.
+        features: Of the fusion branch, the fixed and the moving image, of shapes as in `FusionGate`.
+        fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
+        large_kernel: See `FusionGate`; only gates have such a block.
+        random_bias: See `FusionGate`.
+        remat: Whether it is recomputed in the reverse pass.
+
+    Returns:
+        What goes on, and w_fuse by the gate's name; empty without a gate.
+    """
+    if fusion == 'none':
+        return features[0], {}
+    name = f'{fusion}_{number}'
+    if fusion == 'gate':
+        gate = (nn.remat(FusionGate) if remat else FusionGate)(large_kernel, random_bias, name=name)
+        fused, weight = gate(*features)
+        return fused, {name: weight}
+    ungated = nn.remat(UngatedFusion) if remat else UngatedFusion
+    return ungated(fusion == 'concat', name=name)(*features), {}

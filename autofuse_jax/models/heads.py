@@ -12,30 +12,35 @@ LOG_VARIANCE_KERNEL_STDDEV = 1e-10
 LOG_VARIANCE_BIAS = -10.0
 
 
+def mean_convolution(name: str) -> Conv3d:
+    """Return a 3 x 3 x 3 convolution to a field that starts near zero: kernel N(0, 1e-5), bias 0."""
+    kernel_init = nn.initializers.normal(MEAN_KERNEL_STDDEV)
+    return Conv3d(3, kernel_init=kernel_init, bias_init=nn.initializers.zeros_init(), name=name)
+
+
+def log_variance_convolution(name: str) -> Conv3d:
+    """Return a 3 x 3 x 3 convolution to a log-variance that starts at -10: kernel N(0, 1e-10), bias -10."""
+    kernel_init = nn.initializers.normal(LOG_VARIANCE_KERNEL_STDDEV)
+    return Conv3d(3, kernel_init=kernel_init, bias_init=nn.initializers.constant(LOG_VARIANCE_BIAS), name=name)
+
+
 class RegistrationHead(nn.Module):
     """Convolution, LeakyReLU, instance norm, then one convolution for the mean and one for the log-variance.
 
     Attributes:
         variance: Whether the log-variance is predicted; False gives a plain displacement (AutoFuse-disp).
+        features: Channels of the first convolution; default None: as many as come in.
     """
 
     variance: bool = True
+    features: int | None = None
 
     @nn.compact
     def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Map (B, d, h, w, C) to mean and log-variance, (B, d, h, w, 3) each; the second is None without variance."""
-        features = instance_norm(activate(Conv3d(features.shape[-1], name='conv')(features)))
-        zeros, normal = nn.initializers.zeros_init(), nn.initializers.normal
-        mean = Conv3d(3, kernel_init=normal(MEAN_KERNEL_STDDEV), bias_init=zeros, name='mean')(features)
-        if not self.variance:
-            return mean, None
-        log_variance = Conv3d(
-            3,
-            kernel_init=normal(LOG_VARIANCE_KERNEL_STDDEV),
-            bias_init=nn.initializers.constant(LOG_VARIANCE_BIAS),
-            name='log_variance',
-        )(features)
-        return mean, log_variance
+        features = instance_norm(activate(Conv3d(self.features or features.shape[-1], name='conv')(features)))
+        mean = mean_convolution('mean')(features)
+        return mean, log_variance_convolution('log_variance')(features) if self.variance else None
 
 
 class SegmentationHead(nn.Module):

@@ -1,14 +1,18 @@
 """What every AutoFuse-like network does around its branches: feed a pair through them and turn a velocity into maps."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields import upsample_displacement
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
+from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.outputs import RegistrationOutput
 
-# What a single branch gives to the seven gates: from half resolution to a sixteenth and back.
+# What a single branch gives to the seven levels of fusion: from half resolution to a sixteenth and back.
 Features = tuple[jax.Array, ...]
 
 OUTPUTS = ('velocity', 'displacement')
@@ -16,14 +20,42 @@ FEEDBACKS = ('softmax', 'argmax')
 REMAT_CHOICES = ('none', 'full_resolution', 'all')
 
 
+def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Array) -> tuple[Any, Any]:
+    """Run one branch, with one set of weights, on both images at once.
+
+    Args:
+        branch: (B, D, H, W, C) to arrays with the batch first, in any structure.
+        fixed: (B, D, H, W, C).
+        moving: (B, D, H, W, C).
+
+    Returns:
+        What it gives for the fixed and for the moving images.
+    """
+    # Interleaved along the batch, so that a pair stays on its device when the batch is sharded.
+    images = jnp.stack([fixed, moving], axis=1).reshape(2 * fixed.shape[0], *fixed.shape[1:])
+    outputs = branch(images)
+    of_fixed, of_moving = (jax.tree.map(lambda volume, role=role: volume[role::2], outputs) for role in (0, 1))
+    return of_fixed, of_moving
+
+
+def exchanged(both: jax.Array) -> jax.Array:
+    """Exchange the two images of each pair in a batch (2 B, ...) in which they lie side by side, see `of_both`."""
+    return both.reshape(-1, 2, *both.shape[1:])[:, ::-1].reshape(both.shape)
+
+
 class PairNetwork(nn.Module):
     """A single branch applied to each image and a fusion branch for the pair; subclasses say which branches.
 
     With classes, the single branch segments both images and the segmentations are fed back into the fusion branch.
+    `fusion` and `feed_segmentation` take away or weaken what joins the branches; with `large_kernel` False they give
+    the rows of Table 7. That their widths are those of AutoFuse, and that feature fusion is a sum there, is inferred.
 
     Attributes:
         base_channels: Base width c of the single branch.
         num_classes: C, background included; 0 (default) is the unsupervised network.
+        fusion: How features of the single branch join the fusion branch: 'gate' (default) weighs them, 'sum' adds them,
+            'concat' appends them, 'none' does not use them. Only 'gate' has gate weights.
+        feed_segmentation: Whether the segmentations are an input of the fusion branch; default True.
         large_kernel: Efficient large kernel blocks in the gates; default True.
         output: 'velocity' (default) predicts a stationary velocity field that is integrated; 'displacement' predicts a
             half-resolution displacement (AutoFuse-disp).
@@ -39,6 +71,8 @@ class PairNetwork(nn.Module):
 
     base_channels: int = 16
     num_classes: int = 0
+    fusion: str = 'gate'
+    feed_segmentation: bool = True
     large_kernel: bool = True
     output: str = 'velocity'
     segmentation_feedback: str = 'softmax'
@@ -67,16 +101,11 @@ class PairNetwork(nn.Module):
             The named output.
         """
         self._check(fixed, moving)
-        # Interleaved along the batch, so that a pair stays on its device when the batch is sharded.
-        batch = fixed.shape[0]
-        images = jnp.stack([fixed, moving], axis=1).reshape(2 * batch, *fixed.shape[1:])
         single, fusion = self.branches()
-        features, segmentation = single(images)
-        fixed_features, moving_features = (tuple(level[role::2] for level in features) for role in (0, 1))
+        of_fixed, of_moving = of_both(single, fixed, moving)
+        (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
         inputs = [fixed, moving]
-        fixed_segmentation = moving_segmentation = None
-        if segmentation is not None:
-            fixed_segmentation, moving_segmentation = segmentation[0::2], segmentation[1::2]
+        if self.feed_segmentation and fixed_segmentation is not None:
             inputs += [self._feedback(fixed_segmentation), self._feedback(moving_segmentation)]
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
         others = {
@@ -97,6 +126,7 @@ class PairNetwork(nn.Module):
 
     def _check(self, fixed: jax.Array, moving: jax.Array) -> None:
         for name, value, known in (
+            ('fusion', self.fusion, FUSIONS),
             ('output', self.output, OUTPUTS),
             ('segmentation_feedback', self.segmentation_feedback, FEEDBACKS),
             ('remat', self.remat, REMAT_CHOICES),

@@ -50,23 +50,27 @@ def expand_patches(volume: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class PatchMerging(nn.Module):
-    """Join patches of 2 x 2 x 2 voxels by a learned layer, then layer norm. With the image as input: patch embedding.
+    """Join cubic patches of voxels by a learned layer, then layer norm. With the image as input: patch embedding.
 
     Attributes:
         features: Number of output channels.
+        factor: Side of a patch in voxels; default 2.
+        norm: Whether there is a layer norm; default True.
     """
 
     features: int
+    factor: int = FACTOR
+    norm: bool = True
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
-        """Map (B, D, H, W, I) to (B, D / 2, H / 2, W / 2, features)."""
-        shape = (FACTOR, FACTOR, FACTOR, volume.shape[-1], self.features)
+        """Map (B, D, H, W, I) to (B, D / factor, H / factor, W / factor, features)."""
+        shape = (self.factor,) * 3 + (volume.shape[-1], self.features)
         # PyTorch's default start: the fan-in of a convolution is input channels times kernel.
-        init = uniform_of_bound((volume.shape[-1] * FACTOR**3) ** -0.5)
+        init = uniform_of_bound((volume.shape[-1] * self.factor**3) ** -0.5)
         kernel, bias = self.param('kernel', init, shape), self.param('bias', init, (self.features,))
         merged = merge_patches(volume, kernel.astype(volume.dtype)) + bias.astype(volume.dtype)
-        return layer_norm(volume.dtype, 'norm')(merged)
+        return layer_norm(volume.dtype, 'norm')(merged) if self.norm else merged
 
 
 class PatchExpanding(nn.Module):

@@ -4,6 +4,8 @@ Reference:
     Liu et al., Swin transformer: hierarchical vision transformer using shifted windows, ICCV 2021.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,8 @@ LAYER_NORM_EPSILON = 1e-5
 # Published networks truncate this start at +-2, a hundred deviations away: it is a plain normal.
 RELATIVE_BIAS_STDDEV = 0.02
 NO_SHIFT = (0, 0, 0)
+# A network is trained, and drops branches, exactly where it is given this random stream.
+DROPOUT_STREAM = 'dropout'
 
 
 def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
@@ -33,37 +37,73 @@ def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
 
 def linear(volume: jax.Array, features: int, name: str, *, use_bias: bool = True) -> jax.Array:
     """Apply a linear layer to channels, started like PyTorch's: weights and biases from U(+-1 / sqrt(fan_in))."""
-    bound = volume.shape[-1] ** -0.5
+    return _linear_like(volume, features, name, use_bias=use_bias)(volume)
+
+
+def _linear_like(volume: jax.Array, features: int, name: str, *, use_bias: bool) -> nn.Dense:
     return nn.Dense(
         features,
         use_bias=use_bias,
         kernel_init=uniform_fan_in,
-        bias_init=uniform_of_bound(bound),
+        bias_init=uniform_of_bound(volume.shape[-1] ** -0.5),
         dtype=volume.dtype,
         name=name,
-    )(volume)
+    )
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: a branch is left out of a sample with probability p, else divided by 1 - p.
+
+    It does so only where the random stream 'dropout' is given; elsewhere it is the identity.
+
+    Attributes:
+        rate: p in [0, 1).
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, branch: jax.Array) -> jax.Array:
+        """Map (B, ...) to the same shape."""
+        if not self.rate or not self.has_rng(DROPOUT_STREAM):
+            return branch
+        shape = (len(branch),) + (1,) * (branch.ndim - 1)
+        keep = jax.random.bernoulli(self.make_rng(DROPOUT_STREAM), 1 - self.rate, shape)
+        return jnp.where(keep, branch / (1 - self.rate), 0)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias for each relative position.
+    """Multi-head attention within windows, with a learned bias for each relative position.
 
-    `softmax(q k^T / sqrt(C / heads) + bias + mask) v`, then a linear projection.
+    `softmax(q k^T / sqrt(C / heads) + bias + mask) v`, then a linear projection. Cross-attention takes q from another
+    volume; the same linear layer makes queries, keys and values of both.
 
     Attributes:
         num_heads: Number of heads; must divide the channels.
         window: (d, h, w) that the bias table belongs to: (2d - 1)(2h - 1)(2w - 1) rows.
         qkv_bias: Whether queries, keys and values have a bias; default True.
         relative_bias: What small windows read of the table, see `relative_index_in_part`.
+        join_windows: (tokens, windows) -> volume, the inverse of `partition`; default `unpartition`.
     """
 
     num_heads: int
     window: Size
     qkv_bias: bool = True
     relative_bias: str = 'geometric'
+    join_windows: Callable[[jax.Array, Windows], jax.Array] = unpartition
 
     @nn.compact
-    def __call__(self, volume: jax.Array, windows: Windows) -> jax.Array:
-        """Let the tokens of each window of (B, D, H, W, C) see each other; returns the same shape."""
+    def __call__(self, volume: jax.Array, windows: Windows, asking: jax.Array | None = None) -> jax.Array:
+        """Let the tokens of each window see each other.
+
+        Args:
+            volume: (B, D, H, W, C).
+            windows: How it is cut.
+            asking: Of the same shape, the source of the queries; default `volume`.
+
+        Returns:
+            The same shape.
+        """
         channels = volume.shape[-1]
         if channels % self.num_heads:
             raise ValueError(f'{channels} channels cannot be shared by {self.num_heads} heads.')
@@ -72,12 +112,17 @@ class WindowAttention(nn.Module):
             rows *= 2 * size - 1
         table = self.param('relative_bias', nn.initializers.normal(RELATIVE_BIAS_STDDEV), (rows, self.num_heads))
         tokens = partition(volume, windows)
-        mixed = self._attend(linear(tokens, 3 * channels, 'qkv', use_bias=self.qkv_bias), table, windows)
-        return unpartition(linear(mixed, channels, 'projection'), windows)
+        layer = _linear_like(tokens, 3 * channels, 'qkv', use_bias=self.qkv_bias)
+        # The last axis holds queries, keys and values, each head by head.
+        qkv = layer(tokens)
+        if asking is not None:
+            queries = layer(partition(asking, windows))[..., :channels]
+            qkv = jnp.concatenate([queries, qkv[..., channels:]], axis=-1)
+        mixed = self._attend(qkv, table, windows)
+        return self.join_windows(linear(mixed, channels, 'projection'), windows)
 
     def _attend(self, qkv: jax.Array, table: jax.Array, windows: Windows) -> jax.Array:
         count, tokens, _ = qkv.shape
-        # The last axis holds queries, keys and values, each head by head.
         qkv = qkv.reshape(count, tokens, 3, self.num_heads, -1)
         query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
         query = query * query.shape[-1] ** -0.5
@@ -113,7 +158,7 @@ class Mlp(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """`x + Attention(LN(x))`, then `x + MLP(LN(x))`.
+    """`x + Attention(LN(x))`, then `x + MLP(LN(x))`; with another volume y, `x + Attention(LN(x), queries of LN(y))`.
 
     The volume is padded with zeros to whole windows after the first layer norm, so any size works.
 
@@ -125,6 +170,8 @@ class SwinBlock(nn.Module):
         qkv_bias: Whether queries, keys and values have a bias; default True.
         shrink_window: Whether windows are cut to a volume that is not larger, see `fit_windows`; default True.
         relative_bias: What cut windows read of the bias table, see `relative_index_in_part`; default 'geometric'.
+        drop_path: Probability that a branch is left out of a sample in training, see `DropPath`; default 0.
+        join_windows: See `WindowAttention`.
     """
 
     num_heads: int
@@ -134,14 +181,21 @@ class SwinBlock(nn.Module):
     qkv_bias: bool = True
     shrink_window: bool = True
     relative_bias: str = 'geometric'
+    drop_path: float = 0.0
+    join_windows: Callable[[jax.Array, Windows], jax.Array] = unpartition
 
     @nn.compact
-    def __call__(self, volume: jax.Array) -> jax.Array:
-        """Map (B, D, H, W, C) to the same shape."""
+    def __call__(self, volume: jax.Array, asking: jax.Array | None = None) -> jax.Array:
+        """Map x, (B, D, H, W, C), and for cross-attention y of the same shape, to that shape."""
         windows = fit_windows(volume.shape[1:4], self.window, self.shift, shrink=self.shrink_window)
-        attention = WindowAttention(self.num_heads, self.window, self.qkv_bias, self.relative_bias, name='attention')
-        volume = volume + attention(layer_norm(volume.dtype, 'norm_1')(volume), windows)
-        return volume + Mlp(self.mlp_ratio, name='mlp')(layer_norm(volume.dtype, 'norm_2')(volume))
+        attention = WindowAttention(
+            self.num_heads, self.window, self.qkv_bias, self.relative_bias, self.join_windows, name='attention'
+        )
+        norm = layer_norm(volume.dtype, 'norm_1')
+        mixed = attention(norm(volume), windows, None if asking is None else norm(asking))
+        volume = volume + DropPath(self.drop_path, name='drop_path_1')(mixed)
+        hidden = Mlp(self.mlp_ratio, name='mlp')(layer_norm(volume.dtype, 'norm_2')(volume))
+        return volume + DropPath(self.drop_path, name='drop_path_2')(hidden)
 
 
 class SwinStage(nn.Module):
@@ -153,6 +207,12 @@ class SwinStage(nn.Module):
         window: (d, h, w) of a window; shifted blocks shift by half of it, rounded down.
         relative_bias: See `SwinBlock`.
         remat: Whether blocks are recomputed in the reverse pass.
+        qkv_bias: See `SwinBlock`.
+        shrink_window: See `SwinBlock`.
+        shift_all_or_none: Whether nothing is shifted where half of the window is 0 along some axis; default False:
+            the other axes are.
+        drop_paths: Of each block, see `DropPath`; default none.
+        join_windows: See `WindowAttention`.
     """
 
     depth: int
@@ -160,14 +220,29 @@ class SwinStage(nn.Module):
     window: Size
     relative_bias: str = 'geometric'
     remat: bool = False
+    qkv_bias: bool = True
+    shrink_window: bool = True
+    shift_all_or_none: bool = False
+    drop_paths: tuple[float, ...] = ()
+    join_windows: Callable[[jax.Array, Windows], jax.Array] = unpartition
 
     @nn.compact
-    def __call__(self, volume: jax.Array) -> jax.Array:
-        """Map (B, D, H, W, C) to the same shape."""
+    def __call__(self, volume: jax.Array, asking: jax.Array | None = None) -> jax.Array:
+        """Map (B, D, H, W, C) to the same shape; every block takes its queries from `asking`, if it is given."""
         block = nn.remat(SwinBlock) if self.remat else SwinBlock
+        half = tuple(size // 2 for size in self.window)
+        if self.shift_all_or_none and not all(half):
+            half = NO_SHIFT
         for number in range(self.depth):
-            shift = tuple(size // 2 for size in self.window) if number % 2 else NO_SHIFT
             volume = block(
-                self.num_heads, self.window, shift, relative_bias=self.relative_bias, name=f'block_{number + 1}'
-            )(volume)
+                self.num_heads,
+                self.window,
+                half if number % 2 else NO_SHIFT,
+                qkv_bias=self.qkv_bias,
+                shrink_window=self.shrink_window,
+                relative_bias=self.relative_bias,
+                drop_path=self.drop_paths[number] if self.drop_paths else 0.0,
+                join_windows=self.join_windows,
+                name=f'block_{number + 1}',
+            )(volume, asking)
         return volume

@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.errors import UserError, describe_differences
-from autofuse_jax.models.windows import relative_index
+from autofuse_jax.models.windows import Size, relative_index
 from autofuse_jax.porting.architecture import Architecture, Shapes
+from autofuse_jax.porting.lku_net_tensors import ARCHITECTURES as LKU_NET
 from autofuse_jax.porting.names import (
     convolutional_fusion_branch,
     convolutional_single_branch,
     swin_fusion_branch,
     swin_single_branch,
 )
+from autofuse_jax.porting.pc_reg_tensors import ARCHITECTURES as PC_REG
+from autofuse_jax.porting.sen_tensors import ARCHITECTURES as SEN
+from autofuse_jax.porting.transmorph_tensors import ARCHITECTURES as TRANSMORPH
+from autofuse_jax.porting.voxelmorph_tensors import ARCHITECTURES as VOXELMORPH
+from autofuse_jax.porting.window_tables import BIAS_TABLE_SUFFIX, INDEX_SUFFIX, cubic_window, table_rows
+from autofuse_jax.porting.xmorpher_tensors import ARCHITECTURES as XMORPHER
 
-BIAS_TABLE_SUFFIX = '.relative_position_bias_table'
-INDEX_SUFFIX = '.relative_position_index'
+# The sampling positions that VoxelMorph's warping layer keeps.
+GRID_SUFFIX = '.grid'
 
 
 def _autofuse_options(shapes: Shapes) -> dict[str, Any]:
@@ -39,11 +46,10 @@ def _autofuse_semi_options(shapes: Shapes) -> dict[str, Any]:
 
 def _swin_options(shapes: Shapes) -> dict[str, Any]:
     table = shapes[f'FusionPath.trans_1.blocks.0.attn{BIAS_TABLE_SUFFIX}']
-    window = (round(table[0] ** (1 / 3)) + 1) // 2
     return {
         # The fusion branch is twice as wide as the base.
         'base_channels': shapes['FusionPath.PatchEmbed.proj.weight'][0] // 2,
-        'window': (window, window, window),
+        'window': cubic_window(table[0]),
         'relative_bias': 'truncated',
     }
 
@@ -91,6 +97,12 @@ ARCHITECTURES = {
             (*swin_single_branch(segmentation=True), *swin_fusion_branch()),
             lambda shapes: _autofuse_trans_semi_options(shapes) | {'single_branch': 'swin'},
         ),
+        *VOXELMORPH,
+        *LKU_NET,
+        *SEN,
+        *PC_REG,
+        *XMORPHER,
+        *TRANSMORPH,
     )
 }
 
@@ -115,15 +127,20 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
     def names_of(architecture: Architecture) -> set[str]:
         return set(architecture.official_names if official else architecture.our_names)
 
-    found = set(names)
-    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == found), None)
+    given = set(names)
+
+    def found_for(architecture: Architecture) -> set[str]:
+        return {name for name in given if not (official and architecture.is_unused(name))}
+
+    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == found_for(a)), None)
     if exact is not None and wanted in (None, exact.name):
         return exact
     if wanted is not None:
         target = ARCHITECTURES[wanted]
     else:
-        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ found))
-    differences = describe_differences(missing=names_of(target) - found, extra=found - names_of(target))
+        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ found_for(a)))
+    wanted_names, found = names_of(target), found_for(target)
+    differences = describe_differences(missing=wanted_names - found, extra=found - wanted_names)
     if exact is not None:
         raise UserError(
             f'the weights are those of {exact.name}, not of {wanted}: {differences}',
@@ -137,24 +154,34 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
 
 
 def is_buffer(name: str) -> bool:
-    """Tell the integer buffers of a state dict, which follow from the window's size, from learned tensors."""
-    return name.endswith(INDEX_SUFFIX)
+    """Tell buffers, which follow from the window's or the volume's size, from learned tensors."""
+    return name.endswith((INDEX_SUFFIX, GRID_SUFFIX))
 
 
-def with_buffers(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def with_buffers(state: Mapping[str, np.ndarray], window: Size | None = None) -> dict[str, np.ndarray]:
     """Rebuild the integer buffers of a state dict where PyTorch has them: behind each table of relative biases.
 
     Args:
         state: Learned tensors by official name.
+        window: (d, h, w) of the attention windows; None: that of a cubic window, which the tables tell.
 
     Returns:
         The same with `...relative_position_index`, (tokens, tokens) int64, added.
+
+    Raises:
+        UserError: A table is not that of the window, or, without one, of a cubic window.
     """
     complete = {}
     for name, tensor in state.items():
         complete[name] = tensor
         if name.endswith(BIAS_TABLE_SUFFIX):
-            window = (round(tensor.shape[0] ** (1 / 3)) + 1) // 2
-            index = relative_index((window, window, window)).astype(np.int64)
+            used = window or cubic_window(len(tensor))
+            if table_rows(used) != len(tensor):
+                raise UserError(
+                    f'{name} has {len(tensor)} rows, and a window of {tuple(used)} has {table_rows(used)}',
+                    expected='the window that the weights were trained with',
+                    fix='keep the JSON beside the weights, which says it',
+                )
+            index = relative_index(used).astype(np.int64)
             complete[name.removesuffix(BIAS_TABLE_SUFFIX) + INDEX_SUFFIX] = index
     return complete

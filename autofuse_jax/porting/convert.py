@@ -11,13 +11,13 @@ from autofuse_jax.errors import SHOWN_NAMES, UserError
 from autofuse_jax.methods import Method, make_method
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
-from autofuse_jax.porting.names import CONVOLUTION, LINEAR, TRANSPOSED
+from autofuse_jax.porting.names import CONVOLUTION, LINEAR, REVERSED, TRANSPOSED
 
 # PyTorch's DataParallel puts this before every name.
 PARALLEL_PREFIX = 'module.'
 # Axes of our tensor in the official one, and the other way round.
-TO_OURS = {CONVOLUTION: (2, 3, 4, 1, 0), TRANSPOSED: (2, 3, 4, 0, 1), LINEAR: (1, 0)}
-TO_OFFICIAL = {CONVOLUTION: (4, 3, 0, 1, 2), TRANSPOSED: (3, 4, 0, 1, 2), LINEAR: (1, 0)}
+TO_OURS = {CONVOLUTION: (2, 3, 4, 1, 0), TRANSPOSED: (2, 3, 4, 0, 1), LINEAR: (1, 0), REVERSED: (2, 3, 4, 1, 0)}
+TO_OFFICIAL = {CONVOLUTION: (4, 3, 0, 1, 2), TRANSPOSED: (3, 4, 0, 1, 2), LINEAR: (1, 0), REVERSED: (4, 3, 0, 1, 2)}
 FlatParams = dict[str, np.ndarray]
 
 
@@ -26,7 +26,8 @@ def from_official(
 ) -> tuple[FlatParams, Architecture, dict[str, Any]]:
     """Convert an official state dict to our parameters.
 
-    Names may carry the prefix of DataParallel; integer buffers are dropped; half precision is widened.
+    Names may carry the prefix of DataParallel; integer buffers, and what the official class never uses, are dropped;
+    half precision is widened.
 
     Args:
         state: Tensors by official name.
@@ -41,7 +42,8 @@ def from_official(
     """
     if state and all(name.startswith(PARALLEL_PREFIX) for name in state):
         state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
-    state = {name: np.asarray(tensor) for name, tensor in state.items() if not is_buffer(name)}
+    buffers = {name: np.asarray(tensor) for name, tensor in state.items() if is_buffer(name)}
+    state = {name: np.asarray(tensor) for name, tensor in state.items() if name not in buffers}
     found = recognise(state, official=True, wanted=architecture)
     params = {}
     for tensor in found.tensors:
@@ -52,8 +54,9 @@ def from_official(
                 f'{tensor.official} has shape {value.shape}',
                 expected=f'{len(axes)} axes, because it is a {tensor.layout}',
             )
-        params[tensor.ours] = _real(value if axes is None else value.transpose(axes), tensor.official, dtype)
-    options = found.read_options({name: tensor.shape for name, tensor in state.items()})
+        value = value if axes is None else value.transpose(axes)
+        params[tensor.ours] = _real(_outputs(value, tensor.layout), tensor.official, dtype)
+    options = found.options_of({name: tensor.shape for name, tensor in state.items()}, buffers)
     official_names = {tensor.ours: tensor.official for tensor in found.tensors}
     check_shapes(params, found.method, options, official_names)
     return params, found, options
@@ -67,7 +70,8 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
         architecture: Name of the architecture that they must be of; None: recognised from the names.
 
     Returns:
-        Tensors by official name in official order, float32, and the architecture.
+        Tensors by official name in official order, float32, and the architecture. What the official class holds and
+        never uses (`Architecture.unused`) is not there, which PyTorch accepts with `strict=False`.
 
     Raises:
         UserError: Parameters are missing or extra, or hold NaN or infinities.
@@ -75,7 +79,7 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
     found = recognise(params, official=False, wanted=architecture)
     state = {}
     for tensor in found.tensors:
-        value, axes = np.asarray(params[tensor.ours]), TO_OFFICIAL.get(tensor.layout)
+        value, axes = _outputs(np.asarray(params[tensor.ours]), tensor.layout), TO_OFFICIAL.get(tensor.layout)
         state[tensor.official] = _real(value if axes is None else value.transpose(axes), tensor.ours, np.float32)
     return state, found
 
@@ -128,6 +132,11 @@ def flatten(params: Any) -> dict[str, Any]:
 def unflatten(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameter tree of flat names."""
     return flax.traverse_util.unflatten_dict(dict(params), sep='/')
+
+
+def _outputs(value: np.ndarray, layout: str) -> np.ndarray:
+    """Turn the output channels of our kernel to the other order where that is its layout."""
+    return value[..., ::-1] if layout == REVERSED else value
 
 
 def _shape_of(params: Mapping[str, Any], name: str) -> tuple[int, ...] | str:

@@ -13,7 +13,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
 
 # Under these keys training scripts keep the state dict beside optimiser and epoch.
-NESTED_KEYS = ('state_dict', 'model_state_dict', 'model', 'net', 'network')
+NESTED_KEYS = ('state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network')
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:

@@ -358,3 +358,36 @@ def test_the_official_determinant_is_an_option_of_the_jacobian_term():
 def test_unknown_options_are_named(option):
     with pytest.raises(ValueError, match=f"{option} is 'other', expected one of"):
         objective(make_variables(1), make_batch('both'), ObjectiveWeights(**{option: 'other'}))
+
+
+def test_smoothness_of_the_predicted_field():
+    """As AutoFuse-disp is trained: no log-variance, and the field at half resolution is a displacement."""
+    variables, batch = make_variables(1), make_batch('both')
+    variables['log_variance'] = None
+    # u_0 = 2 x_0 and nothing else: one of three components changes by 2 along one of three axes, (2^2 / 3) / 3 = 4 / 9.
+    field = np.zeros((1, 2, 3, 3, 3), np.float32)
+    field[..., 0] = 2 * np.arange(2).reshape(2, 1, 1)
+    variables['velocity_mean'] = jnp.asarray(field)
+    without, without_terms = objective(variables, batch)
+    smooth = dataclasses.replace(WEIGHTS, smoothness=0.5)
+    loss, found = objective(variables, batch, smooth)
+    np.testing.assert_allclose(found['term/smoothness'], 4 / 9, rtol=1e-6)
+    np.testing.assert_allclose(found['weighted/smoothness'], 0.5 * 4 / 9, rtol=1e-6)
+    np.testing.assert_allclose(loss, without + 0.5 * 4 / 9, rtol=1e-6)
+    assert set(found) - set(without_terms) == {'term/smoothness', 'weighted/smoothness'}
+    assert 'term/kl' not in found
+    trained = gradients(variables, batch, smooth, ('smoothness',))
+    assert [name for name, gradient in trained.items() if gradient is not None and np.any(gradient)] == [
+        'velocity_mean'
+    ]
+
+
+def test_smoothness_of_weight_zero_leaves_the_loss_alone():
+    variables, batch = make_variables(1), make_batch('both')
+    loss, found = objective(variables, batch, dataclasses.replace(WEIGHTS, smoothness=0.0))
+    rough = variables | {'velocity_mean': variables['velocity_mean'] * 3}
+    wanted, _ = objective(variables, batch)
+    assert loss == wanted and 'term/smoothness' not in found
+    # What else depends on that field is the divergence alone.
+    other, others = objective(rough, batch)
+    np.testing.assert_allclose(other - loss, others['weighted/kl'] - found['weighted/kl'], rtol=1e-4, atol=1e-6)

@@ -48,7 +48,7 @@ def test_methods_are_built_by_name():
 
 
 def test_unknown_methods_and_options_are_refused():
-    with pytest.raises(UserError, match="unknown method 'voxelmorph'.*autofuse"):
-        make_method('voxelmorph', {}, {})
+    with pytest.raises(UserError, match="unknown method 'demons'.*autofuse"):
+        make_method('demons', {}, {})
     with pytest.raises(UserError, match='no option no_such_option'):
         make_method('autofuse', {'no_such_option': 1}, {})

@@ -29,7 +29,8 @@ def official_shape(shape, layout):
     return (*swapped, *shape[:-2])
 
 
-def output_of(architecture_name, options):
+def filled_params(architecture_name, options):
+    """Parameters by flat name, filled by the rule, and the options that porting reads from them."""
     architecture = ARCHITECTURES[architecture_name]
     shapes = flatten(parameter_structure(make_method(architecture.method, options, {})))
     state = {
@@ -37,14 +38,31 @@ def output_of(architecture_name, options):
         for number, tensor in enumerate(architecture.tensors)
     }
     params, _, found = from_official(state, dtype=np.float64)
-    assert found['num_classes'] == 4 and found['base_channels'] == options.get('base_channels', found['base_channels'])
-    network = METHODS[architecture.method].network(**options)
+    return params, found
+
+
+def golden_pair():
+    """The set's fixed and moving image, (1, D, H, W, 1) float64."""
     i, j, k = np.meshgrid(*(np.arange(size) for size in SHAPE), indexing='ij')
     fixed = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k) * np.cos(0.25 * j)
     moving = 0.5 + 0.5 * np.sin(0.35 * i + 0.1 * k + 0.4) * np.cos(0.25 * j - 0.3)
+    return fixed[None, ..., None], moving[None, ..., None]
+
+
+def output_of(architecture_name, options):
+    """The output of the network with filled parameters for the set's images, in float64."""
+    params, _ = filled_params(architecture_name, options)
+    network = METHODS[ARCHITECTURES[architecture_name].method].network(**options)
     with jax.enable_x64(True):
-        fixed, moving = (jnp.asarray(image, jnp.float64)[None, ..., None] for image in (fixed, moving))
+        fixed, moving = (jnp.asarray(image, jnp.float64) for image in golden_pair())
         return jax.device_get(quick_jit(network.apply)({'params': unflatten(params)}, fixed, moving))
+
+
+@pytest.mark.parametrize(('architecture_name', 'options'), [('autofuse_semi', SEMI), ('autofuse_trans_semi', TRANS)])
+def test_options_are_read_from_the_weights(architecture_name, options):
+    _, found = filled_params(architecture_name, options)
+    network = METHODS[ARCHITECTURES[architecture_name].method].network
+    assert found['num_classes'] == 4 and found['base_channels'] == network.base_channels
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import pytest
 
 from autofuse_jax.models.conv3d import conv3d
 from autofuse_jax.models.conv_blocks import activate, instance_norm
-from autofuse_jax.models.fusion_gate import EfficientLargeKernel, FusionGate
+from autofuse_jax.models.fusion_gate import EfficientLargeKernel, FusionGate, UngatedFusion
 from tests.quick import quick_key
 
 CHANNELS = 4
@@ -129,3 +129,13 @@ def test_large_kernel_block_reaches_two_voxels_along_each_axis(params):
     distance = np.abs(np.indices((5, 5, 5)) - 2)
     # The 27 neighbours and, along the axes, those two voxels away.
     np.testing.assert_array_equal(reach, (distance.max(axis=0) <= 1) | ((distance > 0).sum(axis=0) <= 1))
+
+
+def test_without_a_gate_features_are_added_or_appended(params):
+    """A gate of weight 1/2 gives (x + h) / 2, from which h is known."""
+    fused, _ = FusionGate(large_kernel=False).apply({'params': params}, *INPUTS)
+    single = {'params': {'single': params['single']}}
+    added = UngatedFusion().apply(single, *INPUTS)
+    np.testing.assert_allclose(added, 2 * fused, atol=1e-5)
+    appended = UngatedFusion(concatenate=True).apply(single, *INPUTS)
+    np.testing.assert_allclose(appended, jnp.concatenate([INPUTS[0], 2 * fused - INPUTS[0]], axis=-1), atol=1e-5)

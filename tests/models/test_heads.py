@@ -57,6 +57,12 @@ def test_without_variance(params):
     np.testing.assert_allclose(mean, wanted, rtol=1e-4, atol=1e-9)
 
 
+def test_first_convolution_of_another_width():
+    shapes = jax.eval_shape(RegistrationHead(features=4).init, jax.random.key(0), FEATURES)['params']
+    assert shapes['conv']['kernel'].shape == (3, 3, 3, 6, 4)
+    assert shapes['mean']['kernel'].shape == shapes['log_variance']['kernel'].shape == (3, 3, 3, 4, 3)
+
+
 def test_segmentation_by_hand():
     features = FEATURES[:, :2, :2, :2]
     head = SegmentationHead(3)

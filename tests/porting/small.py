@@ -33,6 +33,21 @@ OPTIONS = {
         'relative_bias': 'truncated',
         'single_branch': 'swin',
     },
+    'voxelmorph': {'variant': 'current', 'base_channels': 2},
+    'lku_net': {'channels': 2},
+    'sen': {'base_channels': 1},
+    'pc_reg': {'num_classes': 3, 'base_channels': 4, 'test_masks': 'soft'},
+    # Only a window of one token is told by the shapes.
+    'transmorph': {'embed_dim': 4, 'num_heads': (1, 1, 2, 2), 'head_channels': 2, 'window': (1, 1, 1)},
+    'transmatch': {
+        'embed_dim': 4,
+        'num_heads': (1, 1, 2, 2),
+        'cross_heads': 2,
+        'window': (1, 1, 1),
+        'legacy_window_reverse': True,
+        'legacy_grid': True,
+    },
+    'xmorpher': {'embed_dim': 3, 'legacy': True},
 }
 
 

@@ -92,7 +92,7 @@ def test_integer_buffers_are_rebuilt_behind_their_tables(name, buffers):
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_options_are_read_from_the_shapes(name):
     shapes = {key: array.shape for key, array in small_state(name).items()}
-    assert ARCHITECTURES[name].read_options(shapes) == OPTIONS[name]
+    assert ARCHITECTURES[name].options_of(shapes, {}) == OPTIONS[name]
 
 
 def test_softmax_feedback_is_read_from_the_shapes():
@@ -123,5 +123,5 @@ def test_missing_and_extra_tensors_are_listed():
 
 
 def test_an_unknown_architecture_is_named():
-    with pytest.raises(UserError, match="unknown architecture 'voxelmorph'.*autofuse_trans_semi"):
-        recognise([], official=True, wanted='voxelmorph')
+    with pytest.raises(UserError, match="unknown architecture 'demons'.*autofuse_trans_semi"):
+        recognise([], official=True, wanted='demons')

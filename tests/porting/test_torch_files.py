@@ -42,7 +42,7 @@ def test_buffers_are_written_as_integers(tmp_path):
     assert loaded['FusionPath.trans_1.blocks.0.attn.relative_position_index'].dtype == torch.int64
 
 
-@pytest.mark.parametrize('key', ['state_dict', 'model_state_dict', 'model', 'net'])
+@pytest.mark.parametrize('key', ['state_dict', 'model_state_dict', 'model_state', 'model', 'net'])
 def test_a_state_dict_inside_a_checkpoint_is_found(state, tmp_path, key):
     torch.save({'epoch': 3, 'optimizer': {'state': {0: torch.zeros(2)}}, key: tensors(state)}, tmp_path / 'model.pt')
     assert_same(read_state_dict(tmp_path / 'model.pt'), state)

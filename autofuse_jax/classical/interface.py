@@ -1,0 +1,94 @@
+"""What all classical methods have in common: how they are called, whether they can run here, and what they refuse."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+
+# (fixed, moving, settings) -> labels of the moving volume on the fixed grid or None, displacement, seconds.
+Register = Callable[[Volume, Volume, Any], tuple[np.ndarray | None, np.ndarray, dict[str, float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Availability:
+    """Whether a method can run here; true or false as a condition.
+
+    Attributes:
+        reason: Why it cannot run and what to do, one or more sentences; empty where it can.
+    """
+
+    reason: str = ''
+
+    def __bool__(self) -> bool:
+        return not self.reason
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicalMethod:
+    """A registration program without training.
+
+    Attributes:
+        title: Its name in sentences and tables.
+        settings: Dataclass of its settings, all with defaults.
+        register: (fixed, moving, settings) -> labels of the moving volume on the fixed grid, (D, H, W), or None where
+            it has none; displacement (D, H, W, 3) in voxels of the fixed grid, pull direction; 'seconds' and
+            'processor_seconds' of the registration alone.
+        check: (settings) -> None; raises `UserError` where the method cannot run with them.
+    """
+
+    title: str
+    settings: type
+    register: Register
+    check: Callable[[Any], None]
+
+    def available(self, settings: Any = None) -> Availability:
+        """Tell whether the method can run here, and if not why.
+
+        Args:
+            settings: Its settings; default None takes the defaults.
+        """
+        try:
+            self.check(self.settings() if settings is None else settings)
+        except UserError as error:
+            return Availability(str(error))
+        return Availability()
+
+
+def check_images(fixed: Volume, moving: Volume) -> None:
+    """Refuse a series in place of an image.
+
+    Raises:
+        UserError: One of the volumes has frames.
+    """
+    for role, volume in (('fixed', fixed), ('moving', moving)):
+        if volume.image.ndim != 3:
+            raise UserError(
+                f'the {role} volume {volume.name} has shape {volume.image.shape}',
+                expected='one image, (D, H, W)',
+                fix='choose one frame of the series',
+            )
+
+
+def check_number(name: str, value: Any, *, least: float, whole: bool = False, above: bool = False) -> None:
+    """Refuse a setting that is no finite number of at least a value.
+
+    Args:
+        name: What messages call the setting.
+        value: What was given.
+        least: The smallest value.
+        whole: Only whole numbers; default False.
+        above: `least` itself is too small; default False.
+
+    Raises:
+        UserError: It is none.
+    """
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    number = isinstance(value, kinds) and not isinstance(value, bool) and bool(np.isfinite(value))
+    if not number or value < least or (above and value == least):
+        kind = 'a whole number' if whole else 'a number'
+        bound = f'above {least:g}' if above else f'of at least {least:g}'
+        raise UserError(f'{name} is {value!r}', expected=f'{kind} {bound}', fix=f'correct {name}')

@@ -1,0 +1,116 @@
+"""The objectives of GL-Net, a reconstruction: perception from labels, then registration of images and regions."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields import warp_linear
+from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted
+from autofuse_jax.losses.region_similarity import region_ncc
+from autofuse_jax.losses.registration import check_weights
+from autofuse_jax.losses.regularity import gradient_penalty
+from autofuse_jax.losses.segmentation import segmentation_terms
+from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
+from autofuse_jax.losses.terms import Term, everywhere, total
+
+Batch = dict[str, jax.Array]
+# What belongs to the fixed and to the moving image.
+Both = tuple[jax.Array, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GLNetWeights:
+    """Weights and options of GL-Net's objectives; none of them is published.
+
+    Attributes:
+        smoothness: Of the mean squared gradients of both displacements; default 1.
+        ncc_window: Side of the correlation window in voxels, odd; default 9.
+        regions: Of the mean correlation of the regions; default 1.
+        dice: Of the overlap of fixed and warped moving labels; default 1.
+        segmentation: Of the overlap of the perception network's segmentations with labels; default 1.
+        roi_from_label: Cut regions out by labels where an image has them; default False, so that training does as
+            prediction.
+        loss_fusion_to_seg: Whether the overlap trains the perception network where its segmentation stands in for a
+            missing label map; default True.
+        unlabelled_overlap: Compare predicted segmentations of pairs without any labels too; default False.
+        first_stage: Names of the phases in which the perception network is trained alone; default phase_1. A tenth of
+            the steps fits.
+
+    Raises:
+        UserError: A weight is negative or not finite, or the window is even.
+    """
+
+    smoothness: float = 1.0
+    ncc_window: int = NCC_WINDOW
+    regions: float = 1.0
+    dice: float = 1.0
+    segmentation: float = 1.0
+    roi_from_label: bool = False
+    loss_fusion_to_seg: bool = True
+    unlabelled_overlap: bool = False
+    first_stage: tuple[str, ...] = ('phase_1',)
+
+    def __post_init__(self):
+        check_weights(self, ('smoothness', 'regions', 'dice', 'segmentation'))
+
+
+def gl_net_objective(
+    displacement: jax.Array,
+    parts: tuple[jax.Array, jax.Array],
+    regions: Both,
+    segmentations: Both,
+    batch: Batch,
+    weights: GLNetWeights,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Return the loss of the joint stage and the value of each of its terms, see `losses.terms.total`.
+
+    `L = -NCC(I_f, I_m o phi) - rho mean_k NCC(R_f^k, R_m^k o phi) + lambda (|grad u_g|^2 + |grad u_l|^2)
+    + gamma Dice(T_f, T_m o phi) + eta [v_f FD(L_f, S_f) + v_m FD(L_m, S_m)]`, T being an image's labels or, where they
+    are missing, its segmentation. A pair without any labels has no Dice term, unless `unlabelled_overlap`.
+
+    Args:
+        displacement: (B, D, H, W, 3), voxels.
+        parts: u_g and u_l that it is made of, (B, D, H, W, 3) each.
+        regions: Of the fixed and the moving image, (B, D, H, W, C - 1) each, without gradient.
+        segmentations: Of the fixed and the moving image, (B, D, H, W, C) each, probabilities.
+        batch: 'fixed', 'moving' (B, D, H, W, 1), 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels',
+            'moving_has_labels' (B,).
+        weights: Weights and options.
+
+    Reference:
+        Ma et al., Computerized Medical Imaging and Graphics 108, 2023, for the idea; the formula is inferred.
+    """
+    warped = jax.vmap(warp_linear)(batch['moving'], displacement)
+    ncc = jax.vmap(lambda f, w: local_ncc(f, w, window=weights.ncc_window))(batch['fixed'], warped)
+    penalty = jax.vmap(gradient_penalty)
+    terms = {
+        'negative_ncc': everywhere(-ncc, 1.0),
+        'smoothness_global': everywhere(penalty(parts[0]), weights.smoothness),
+        'smoothness_local': everywhere(penalty(parts[1]), weights.smoothness),
+    }
+    if weights.regions:
+        fixed_regions, moving_regions = regions
+        warped_regions = jax.vmap(warp_linear)(moving_regions, displacement)
+        of_each = jax.vmap(lambda f, w: region_ncc(f, w, window=weights.ncc_window))(fixed_regions, warped_regions)
+        terms['negative_region_ncc'] = everywhere(-jnp.mean(of_each, axis=-1), weights.regions)
+    if weights.dice:
+        terms['dice'] = _overlap(displacement, segmentations, batch, weights)
+    if weights.segmentation:
+        terms |= segmentation_terms(segmentations, batch, weights.segmentation)
+    return total(terms)
+
+
+def _overlap(displacement: jax.Array, segmentations: Both, batch: Batch, weights: GLNetWeights) -> Term:
+    if not weights.loss_fusion_to_seg:
+        segmentations = jax.lax.stop_gradient(segmentations)
+    fixed, moving = (
+        labels_or_predicted(batch, role, predicted)
+        for role, predicted in zip(('fixed', 'moving'), segmentations, strict=True)
+    )
+    warped = jax.vmap(warp_linear)(moving, displacement)
+    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
+    # Dice is symmetric but for the classes that count, which labels should tell, not a prediction.
+    values = jnp.where(fixed_flag > 0, dice_losses(fixed, warped), dice_losses(warped, fixed))
+    any_labels = jnp.maximum(fixed_flag, moving_flag)
+    return Term(values, weights.dice, jnp.ones_like(any_labels) if weights.unlabelled_overlap else any_labels)

@@ -1,0 +1,121 @@
+"""The objective of JPR-Net: registration, parcellation, similarity of parcellations, and augmentation by the map."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.fields import warp_linear
+from autofuse_jax.losses.cross_entropy import cross_entropy
+from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted, one_hot_labels, per_voxel
+from autofuse_jax.losses.registration import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.similarity import NCC_WINDOW
+from autofuse_jax.losses.terms import Term, total
+from autofuse_jax.outputs import RegistrationOutput
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JPRNetWeights:
+    """Weights and options of `jpr_net_objective`; none of the weights is published.
+
+    Attributes:
+        smoothness: Of the mean squared gradient of the displacement, or of the velocity where that is integrated;
+            default 1.
+        ncc_window: Side of the correlation window in voxels, odd; default 9.
+        parcellation: Of the cross-entropy of the parcellation; default 1.
+        map_similarity: Of the overlap of fixed and warped moving parcellation; default 1.
+        augmentation: Of the cross-entropy with labels that the map carries over; default 1.
+        unlabelled_similarity: Compare predicted parcellations of pairs without any labels too; default False.
+
+    Raises:
+        UserError: A weight is negative or not finite, or the window is even.
+    """
+
+    smoothness: float = 1.0
+    ncc_window: int = NCC_WINDOW
+    parcellation: float = 1.0
+    map_similarity: float = 1.0
+    augmentation: float = 1.0
+    unlabelled_similarity: bool = False
+
+    def __post_init__(self):
+        check_weights(self, ('smoothness', 'parcellation', 'map_similarity', 'augmentation'))
+
+
+def jpr_net_objective(
+    output: RegistrationOutput, batch: dict[str, jax.Array], weights: JPRNetWeights
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
+
+    `L = -NCC(I_f, I_m o phi) + lambda |grad u|^2 + w_p [v_m CE(L_m, P_m) + v_f CE(L_f, P_f)]
+    + w_s Dice(T_f, T_m o phi) + w_a augmentation`, T being an image's labels or, where they are missing, its predicted
+    parcellation P. Which terms a pair has:
+
+    | term                   | both labelled | fixed only       | moving only      | none            |
+    |------------------------|---------------|------------------|------------------|-----------------|
+    | NCC, smoothness        | yes           | yes              | yes              | yes             |
+    | parcellation (CE)      | P_f, P_m      | P_f              | P_m              | -               |
+    | map similarity (Dice)  | L_f, L_m o phi | L_f, P_m o phi  | P_f, L_m o phi   | option: P_f, P_m o phi |
+    | augmentation (CE)      | -             | L_f, P_m o phi   | L_m o phi, P_f   | -               |
+
+    The augmentation trains the parcellation only: there the map is a constant. The map similarity trains the map, and
+    the parcellation where it takes part.
+
+    Args:
+        output: Of `JPRNet`, for this batch.
+        batch: 'fixed' (B, D, H, W, 1), 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels',
+            'moving_has_labels' (B,).
+        weights: Weights and options.
+
+    Reference:
+        Zhao et al., MICCAI 2021, for the terms; their exact form is inferred.
+    """
+    field = output.displacement if output.velocity_mean is None else output.velocity_mean
+    map_weights = RegistrationWeights(smoothness=weights.smoothness, ncc_window=weights.ncc_window)
+    terms = map_terms(batch['fixed'], output.warped, output.displacement, field, map_weights)
+    warped = jax.vmap(warp_linear)(
+        labels_or_predicted(batch, 'moving', output.moving_segmentation), output.displacement
+    )
+    if weights.parcellation:
+        terms |= _parcellation(output, batch, weights)
+    if weights.map_similarity:
+        terms['map_similarity'] = _map_similarity(output, batch, warped, weights)
+    if weights.augmentation:
+        terms |= _augmentation(output, batch, warped, weights)
+    return total(terms)
+
+
+def _parcellation(output: RegistrationOutput, batch: dict[str, jax.Array], weights: JPRNetWeights) -> dict[str, Term]:
+    terms = {}
+    for role, predicted in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
+        values = jax.vmap(cross_entropy)(one_hot_labels(batch, role, predicted), predicted)
+        terms[f'parcellation_{role}'] = Term(values, weights.parcellation, batch[f'{role}_has_labels'])
+    return terms
+
+
+def _map_similarity(
+    output: RegistrationOutput, batch: dict[str, jax.Array], warped: jax.Array, weights: JPRNetWeights
+) -> Term:
+    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
+    fixed = labels_or_predicted(batch, 'fixed', output.fixed_segmentation)
+    # Dice is symmetric but for the classes that count, which labels should tell, not a prediction.
+    target_is_fixed = per_voxel(fixed_flag)
+    target, prediction = jnp.where(target_is_fixed, fixed, warped), jnp.where(target_is_fixed, warped, fixed)
+    any_labels = jnp.maximum(fixed_flag, moving_flag)
+    flags = jnp.ones_like(any_labels) if weights.unlabelled_similarity else any_labels
+    return Term(dice_losses(target, prediction), weights.map_similarity, flags)
+
+
+def _augmentation(
+    output: RegistrationOutput, batch: dict[str, jax.Array], warped: jax.Array, weights: JPRNetWeights
+) -> dict[str, Term]:
+    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
+    # Where the term counts, what was warped are the moving labels.
+    to_fixed = jax.vmap(cross_entropy)(jax.lax.stop_gradient(warped), output.fixed_segmentation)
+    # A second warp: this one trains the parcellation and not the map.
+    predicted = jax.vmap(warp_linear)(output.moving_segmentation, jax.lax.stop_gradient(output.displacement))
+    to_moving = jax.vmap(cross_entropy)(one_hot_labels(batch, 'fixed', output.fixed_segmentation), predicted)
+    return {
+        'augmentation_fixed': Term(to_fixed, weights.augmentation, moving_flag * (1.0 - fixed_flag)),
+        'augmentation_moving': Term(to_moving, weights.augmentation, fixed_flag * (1.0 - moving_flag)),
+    }

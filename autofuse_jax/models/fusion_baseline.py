@@ -1,0 +1,72 @@
+"""What the four fusion baselines have in common: options, widths and the way from a velocity to a map."""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from autofuse_jax.models.field_outputs import check_pair, of_velocity
+from autofuse_jax.models.pair_network import REMAT_CHOICES
+from autofuse_jax.outputs import RegistrationOutput
+
+Velocity = tuple[jax.Array, jax.Array]
+
+
+class FusionBaseline(nn.Module):
+    """A network that predicts the velocity as AutoFuse does, but joins the images at fixed places, without gates.
+
+    It is unsupervised. The velocity's mean and log-variance are at half resolution; training samples the velocity,
+    which is integrated and up-sampled as AutoFuse's. Subclasses say how the images meet.
+
+    Official is what the paper's text says: where the images meet, the encoder-decoder of AutoFuse, adjusted kernel
+    numbers, no large kernel block, and the four parameter counts. The widths are inferred from these counts: blocks of
+    AutoFuse, powers of two, mirrored decoder; one skeleton gives all four counts. The order of the images (fixed,
+    moving) is ours. There is no published code or weights.
+
+    Attributes:
+        base_channels: Width c of block 1; default 32, as published.
+        remat: As in `PairNetwork`; default 'none'.
+
+    Raises:
+        ValueError: `remat` is unknown, or the images' sizes are not multiples of 16.
+
+    Reference:
+        Meng et al., AutoFuse, Pattern Recognition 161, 2025, Table 3.
+    """
+
+    base_channels: int = 32
+    remat: str = 'none'
+
+    # Widths of blocks 1 .. 8 in multiples of the base width.
+    WIDTHS: ClassVar[tuple[int, ...]] = ()
+    # What the method of AutoFuse asks its network: the map is a velocity's integral, and nothing is segmented.
+    output: ClassVar[str] = 'velocity'
+    num_classes: ClassVar[int] = 0
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of blocks 1 .. 8."""
+        return tuple(factor * self.base_channels for factor in self.WIDTHS)
+
+    def velocity(self, fixed: jax.Array, moving: jax.Array) -> Velocity:
+        """Map two images (B, D, H, W, 1) to mean and log-variance, (B, D / 2, H / 2, W / 2, 3) each."""
+        raise TypeError(f'{type(self).__name__} predicts no velocity.')
+
+    @nn.compact
+    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+        """Register pairs of images.
+
+        Args:
+            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
+            moving: (B, D, H, W, 1), intensities in [0, 1].
+            noise: (B, D / 2, H / 2, W / 2, 3) standard normal; the velocity is then `mean + exp(log_variance / 2) *
+                noise`, as in training. None (default) takes the mean.
+
+        Returns:
+            The named output, without segmentations and gate weights.
+        """
+        if self.remat not in REMAT_CHOICES:
+            raise ValueError(f'remat is {self.remat!r}, expected one of {REMAT_CHOICES}.')
+        check_pair(fixed, moving)
+        mean, log_variance = self.velocity(fixed, moving)
+        return of_velocity(mean, moving, log_variance, noise)

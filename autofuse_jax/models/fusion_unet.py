@@ -1,0 +1,77 @@
+"""The U-Net of convolutional blocks that AutoFuse and its fusion baselines share: blocks 1 .. 8 and their skips."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.models.conv_blocks import ConvBlock, downsample, upsample
+
+ENCODER_BLOCKS = (2, 3, 4, 5)
+# Decoder block: the encoder block whose output it receives as a skip connection.
+DECODER_SKIPS = {6: 4, 7: 3, 8: 2}
+# Blocks below full resolution, the levels at which features of several images can meet.
+FUSED_BLOCKS = (*ENCODER_BLOCKS, *DECODER_SKIPS)
+FULL_RESOLUTION_BLOCKS = (1, 9)
+
+Volumes = dict[int, jax.Array]
+# (number of the block, its output) -> what goes on, to the next block and into the skip connections.
+AfterBlock = Callable[[int, jax.Array], jax.Array]
+
+
+def numbered(widths: Sequence[int]) -> dict[int, int]:
+    """Return the channels of the blocks by number, from 1 on."""
+    return dict(enumerate(widths, 1))
+
+
+def conv_block(number: int, width: int, remat: str) -> ConvBlock:
+    """Return block `number`, to be called within a compact method.
+
+    Args:
+        number: 1 .. 9; blocks 1 and 9 work at full resolution.
+        width: Its channels.
+        remat: Which blocks are recomputed in the reverse pass: 'none', 'full_resolution' or 'all'.
+    """
+    rematerialise = remat == 'all' or (remat == 'full_resolution' and number in FULL_RESOLUTION_BLOCKS)
+    block = nn.remat(ConvBlock) if rematerialise else ConvBlock
+    return block(width, name=f'conv_{number}')
+
+
+def encode(volume: jax.Array, width: Mapping[int, int], remat: str, after: AfterBlock | None = None) -> Volumes:
+    """Run blocks 1 .. 5, from full resolution to a sixteenth; to be called within a compact method.
+
+    Args:
+        volume: (B, D, H, W, I).
+        width: Channels by block.
+        remat: See `conv_block`.
+        after: Applied to the outputs of blocks 2 .. 5; default: nothing is.
+
+    Returns:
+        What goes on after each block.
+    """
+    outputs = {1: conv_block(1, width[1], remat)(volume)}
+    for number in ENCODER_BLOCKS:
+        output = conv_block(number, width[number], remat)(downsample(outputs[number - 1]))
+        outputs[number] = after(number, output) if after else output
+    return outputs
+
+
+def decode(outputs: Volumes, width: Mapping[int, int], remat: str, after: AfterBlock | None = None) -> Volumes:
+    """Run blocks 6 .. 8, from a sixteenth to half resolution; to be called within a compact method.
+
+    Args:
+        outputs: Of blocks 2 .. 5.
+        width: Channels by block.
+        remat: See `conv_block`.
+        after: Applied to the outputs of blocks 6 .. 8; default: nothing is.
+
+    Returns:
+        `outputs` with what goes on after blocks 6, 7 and 8.
+    """
+    outputs = dict(outputs)
+    for number, skip in DECODER_SKIPS.items():
+        joined = jnp.concatenate([upsample(outputs[number - 1]), outputs[skip]], axis=-1)
+        output = conv_block(number, width[number], remat)(joined)
+        outputs[number] = after(number, output) if after else output
+    return outputs

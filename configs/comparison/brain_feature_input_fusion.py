@@ -1,0 +1,10 @@
+"""+ feature and input fusion on brains, with labels on part of the data."""
+
+import ml_collections
+
+from configs.comparison.presets import BRAIN, comparison_config
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Return the config; `data.root` must be given."""
+    return comparison_config(BRAIN, 'feature_input_fusion')
