@@ -197,6 +197,21 @@ def _check_classes(config: ConfigDict, manifest: Manifest) -> None:
             )
 
 
+def with_absent_options(config: ConfigDict) -> ConfigDict:
+    """Return a stored config with the options that its method has got since, at their defaults.
+
+    Args:
+        config: As a run wrote it.
+
+    Raises:
+        UserError: The method is unknown.
+    """
+    complete = config.copy_and_resolve_references()
+    for section in SECTIONS:
+        complete[section] = ConfigDict(section_options(config.method, section) | config[section].to_dict())
+    return complete
+
+
 def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """List the fields in which two resolved configs differ, as 'field: one -> other'.
 

@@ -9,7 +9,14 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from autofuse_jax.config_checks import Phase, check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.config_checks import (
+    Phase,
+    check_against_data,
+    differing_fields,
+    phases_of,
+    validate,
+    with_absent_options,
+)
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods import make_method
 from configs import default
@@ -211,3 +218,14 @@ def test_config_of_the_package_is_valid_and_its_model_can_be_built(name):
 
 def test_there_are_configs():
     assert {'default', 'quickstart', 'cardiac_unsup', 'cardiac_semi', 'cardiac_cpu_unsup'} <= set(CONFIGS)
+
+
+def test_a_stored_config_gets_the_options_that_came_later():
+    config = default.get_config().copy_and_resolve_references()
+    config.unlock()
+    del config.model['fusion'], config.loss['smoothness']
+    with pytest.raises(UserError, match=r'section model does not belong .* fusion'):
+        validate(config)
+    complete = with_absent_options(config)
+    assert complete.model.fusion == 'gate' and complete.loss.smoothness == 0.0
+    validate(complete)

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from autofuse_jax import checkpoints
+from autofuse_jax.config_checks import with_absent_options
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pairs import pair_source
@@ -46,7 +47,7 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
     Raises:
         UserError: The config, the data or the checkpoint is wrong.
     """
-    config = ConfigDict(_read_config(folder / CONFIG_NAME))
+    config = with_absent_options(ConfigDict(_read_config(folder / CONFIG_NAME)))
     if sources.data is not None:
         config.data.source, config.data.root = 'prepared', str(sources.data)
     if config.training.compilation_cache:

@@ -79,6 +79,7 @@ class ACDMiR(nn.Module):
         super().__post_init__()
 
     def setup(self):
+        """Make the networks."""
         widths = (self.base_channels, 2 * self.base_channels, 2 * self.base_channels)
         self.registration = RegistrationNet(widths)
         self.segmentation = SegmentationNet(widths, self.num_classes)

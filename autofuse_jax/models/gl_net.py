@@ -77,6 +77,7 @@ class GLNet(nn.Module):
         super().__post_init__()
 
     def setup(self):
+        """Make the networks."""
         self.perception = PCRegUNet(self.num_classes, self.base_channels)
         self.global_registration = VoxelMorphUNet(**POOLED.options(self.base_channels))
         self.local_registration = VoxelMorphUNet(**POOLED.options(self.base_channels))

@@ -61,6 +61,7 @@ class PCReg(nn.Module):
         super().__post_init__()
 
     def setup(self):
+        """Make the networks."""
         near_zero = {
             'output_kernel_init': nn.initializers.normal(MEAN_KERNEL_STDDEV),
             'output_bias_init': nn.initializers.zeros_init(),

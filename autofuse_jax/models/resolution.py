@@ -23,8 +23,8 @@ def max_pool(volume: jax.Array) -> jax.Array:
     Returns:
         (B, D / 2, H / 2, W / 2, C).
     """
-    # A choice between neighbours, not `jnp.max`: its derivative looks again for the voxels that equal the maximum, and is
-    # NaN where the compiler computes them anew with another rounding and finds none.
+    # A choice between neighbours, not `jnp.max`: its derivative looks again for the voxels that equal the maximum, and
+    # is NaN where the compiler computes them anew with another rounding and finds none.
     for axis in (1, 2, 3):
         pairs = volume.reshape(*volume.shape[:axis], -1, FACTOR, *volume.shape[axis + 1 :])
         first, second = (jax.lax.index_in_dim(pairs, which, axis + 1, keepdims=False) for which in range(FACTOR))

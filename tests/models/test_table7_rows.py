@@ -10,11 +10,17 @@ import pytest
 from autofuse_jax.methods import make_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
-from tests.methods.tiny_fusion import ROWS
 from tests.models.test_autofuse import count, displacement_loss, images, output_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 LEVELS = range(2, 9)
+ROWS = {
+    'loss': {'fusion': 'none', 'feed_segmentation': False},
+    'feature': {'fusion': 'sum', 'feed_segmentation': False},
+    'input': {'fusion': 'none', 'feed_segmentation': True},
+    'feature and input': {'fusion': 'sum', 'feed_segmentation': True},
+    'gate': {'fusion': 'gate', 'feed_segmentation': True},
+}
 # Besides the rows, what the text of the paper leaves possible: features are appended instead of added.
 COUNTS = {
     'loss': 5_233_274,
