@@ -3,8 +3,8 @@
     python -m experiments.overfit --out=experiments/results/overfit.json
 
 Small versions of the methods (experiments/tiny_methods.py) are trained by Adam on that pair until the overlap exceeds
-0.95, at most 500 steps: a method that cannot do that is wrong somewhere. What is done is kept in --out: the same command
-goes on where it was interrupted.
+0.95, at most 500 steps: a method that cannot do that is wrong somewhere. What is done is kept in --out: the same
+command goes on where it was interrupted.
 """
 
 import argparse
