@@ -1,8 +1,10 @@
 """One optimisation step as a pure function of state and batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
@@ -36,16 +38,25 @@ def make_train_step(objectives: tuple[Objective, ...], optimizer: optax.Gradient
                 return objective.loss({**frozen, **trained}, batch, key)
 
             (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
-            updates, optimizer_states[objective.name] = optimizer.update(
-                gradient, optimizer_states[objective.name], trained
-            )
-            params = {**frozen, **optax.apply_updates(trained, updates)}
+            before = optimizer_states[objective.name]
+            updates, after = optimizer.update(gradient, before, trained)
+            changed = optax.apply_updates(trained, updates)
+            if objective.active is not None:
+                active = objective.active(batch)
+                changed, after = _where(active, (changed, after), (trained, before))
+                updates = _where(active, updates, jax.tree.map(jnp.zeros_like, updates))
+            optimizer_states[objective.name] = after
+            params = {**frozen, **changed}
             prefix = f'{objective.name}/' if len(objectives) > 1 else ''
             norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
             metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
         return TrainState(state.step + 1, params, optimizer_states, state.key), metrics
 
     return train_step
+
+
+def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), chosen, other)
 
 
 def compile_train_step(

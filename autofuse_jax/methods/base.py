@@ -14,6 +14,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -48,11 +49,14 @@ class Objective:
         name: Key of its optimiser state; prefix of its diagnostics where a method has several.
         loss: (params, batch, key) -> (scalar, diagnostics by name). Pure; all randomness comes from the key.
         trains: Top-level keys of the parameters that its gradient changes; None means all.
+        active: (batch) -> whether a step is carried out, a boolean scalar. Otherwise parameters and optimiser state
+            stay bit for bit as they are, where a gradient of zero would leave an optimiser its momentum. None: always.
     """
 
     name: str
     loss: Callable[[Params, Batch, jax.Array], tuple[jax.Array, Diagnostics]]
     trains: tuple[str, ...] | None = None
+    active: Callable[[Batch], jax.Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,11 @@ class Method:
     predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
     size: tuple[int, int, int] | None = None
+
+
+def any_labels(batch: Batch) -> jax.Array:
+    """Return whether any image of a batch has labels, a boolean scalar."""
+    return jnp.any(batch['fixed_has_labels'] + batch['moving_has_labels'] > 0)
 
 
 def split_params(params: Params, trains: tuple[str, ...] | None) -> tuple[Params, Params]:

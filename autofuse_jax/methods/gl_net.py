@@ -6,7 +6,7 @@ from autofuse_jax.losses.gl_net import GLNetWeights, gl_net_objective
 from autofuse_jax.losses.label_maps import labels_or_predicted
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.terms import total
-from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
+from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction, any_labels
 from autofuse_jax.methods.pair_method import NoOptions, lazy_init, prediction_of
 from autofuse_jax.models.gl_net import GLNet
 from autofuse_jax.models.pair_network import of_both
@@ -19,8 +19,8 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights, inference: N
     """Join the networks and their objectives.
 
     In the phases of `weights.first_stage` only the perception network is trained, from labels; afterwards all three
-    networks are, by one objective with an optimiser state of its own. Steps of the first stage without any labels have
-    zero gradient; an optimiser with momentum moves the parameters a little all the same, once it has gathered some.
+    networks are, by one objective with an optimiser state of its own. Steps of the first stage without any labels are
+    left out.
 
     Args:
         name: Name of the method in the config.
@@ -58,7 +58,7 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights, inference: N
         parts = maps.of_images, maps.of_regions
         return gl_net_objective(maps.displacement, parts, regions, segmentations, batch, weights)
 
-    first = (Objective(PERCEPTION, perception_loss, (PERCEPTION,)),)
+    first = (Objective(PERCEPTION, perception_loss, (PERCEPTION,), any_labels),)
     joint = (Objective('registration', joint_loss),)
 
     def objectives(phase: str) -> tuple[Objective, ...]:

@@ -9,7 +9,7 @@ from autofuse_jax.losses.pc_reg import (
     perception_objective,
     teaching_objective,
 )
-from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
+from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction, any_labels
 from autofuse_jax.methods.pair_method import NoOptions, lazy_init, prediction_of
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.pc_reg import PCReg
@@ -28,10 +28,8 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: N
     by the other's.
 
     Note:
-        In the official code a step without any labels leaves out the perception network. Here its gradient is then
-        exactly zero. An optimiser with momentum still moves it a little, by what earlier steps have gathered: Adam's
-        first moment falls to 1/10 over 22 such steps. Before the first labelled pair nothing moves. In the second stage
-        the map is that of the updated correspondence network, where the official code takes the one before.
+        A step without any labels leaves out the perception network, as in the official code. In the second stage the
+        map is that of the updated correspondence network, where the official code takes the one before.
 
     Args:
         name: Name of the method in the config.
@@ -78,7 +76,9 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: N
         return teaching_objective(displacement, segmentations[0], of_warped, batch, weights)
 
     correspondence = Objective(CORRESPONDENCE, correspondence_loss, (CORRESPONDENCE,))
-    first, second = (Objective(PERCEPTION, loss, (PERCEPTION,)) for loss in (perception_loss, teaching_loss))
+    first, second = (
+        Objective(PERCEPTION, loss, (PERCEPTION,), any_labels) for loss in (perception_loss, teaching_loss)
+    )
 
     def objectives(phase: str) -> tuple[Objective, ...]:
         return correspondence, first if phase in weights.first_stage else second
