@@ -20,6 +20,7 @@ from autofuse_jax.config_checks import (
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods import make_method
 from configs import default
+from configs.comparison.presets import CARDIAC, comparison_config
 from tests.data.hand_made import manifest_of, subject
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).resolve().parents[1] / 'configs').glob('[!_]*.py'))
@@ -229,3 +230,33 @@ def test_a_stored_config_gets_the_options_that_came_later():
     complete = with_absent_options(config)
     assert complete.model.fusion == 'gate' and complete.loss.smoothness == 0.0
     validate(complete)
+
+
+def test_a_method_that_learns_from_labels_needs_some():
+    unlabelled = manifest_of(subject('a', 'ED ES'), subject('b', 'ED+ ES+', 'test'), shape=(32, 32, 16))
+    with pytest.raises(UserError, match='autofuse is trained with labels, but no training subject in nowhere has any'):
+        check_against_data(config_with(model__num_classes=2), unlabelled)
+    assert check_against_data(config_with(model__num_classes=0), unlabelled) == (32, 32, 16)
+
+
+def test_weakly_supervised_training_needs_the_classes_of_the_data():
+    config = comparison_config(CARDIAC, 'ws_voxelmorph')
+    with pytest.raises(UserError, match='loss.num_classes is 4, but the data in nowhere has 2 classes'):
+        check_against_data(config, manifest_of(subject('a', 'ED+ ES+'), shape=(32, 32, 16)))
+
+
+def test_a_network_with_positions_works_on_its_own_size_only():
+    config = comparison_config(CARDIAC, 'dtn')
+    manifest = manifest_of(subject('a', 'ED+ ES+'), shape=(32, 32, 16))
+    with pytest.raises(UserError, match=r'made for size \(128, 128, 32\), and the grid is \(32, 32, 16\)'):
+        check_against_data(config, manifest)
+    config.model.size = (32, 32, 16)
+    assert check_against_data(config, manifest) == (32, 32, 16)
+
+
+@pytest.mark.parametrize('section', ['loss', 'inference'])
+def test_options_of_another_method_are_refused(section):
+    config = comparison_config(CARDIAC, 'voxelmorph')
+    config[section] = default.get_config()[section]
+    with pytest.raises(UserError, match=f'the section {section} does not belong to method .voxelmorph.'):
+        validate(config)
