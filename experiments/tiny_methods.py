@@ -7,7 +7,6 @@ from autofuse_jax.errors import UserError
 Options = dict[str, Any]
 # Spheres have no texture to hold a field back: what they need is less smoothness than anatomy.
 SMOOTHNESS = {'smoothness': 0.1}
-LESS_SMOOTHNESS = {'smoothness': 0.03}
 PRIOR = {'prior_lambda': 10.0}
 TWO_CLASSES = {'num_classes': 2}
 SWIN = {'embed_dim': 8, 'depths': (1, 1, 1, 1), 'num_heads': (1, 1, 2, 2), 'window': (2, 2, 2), 'drop_path': 0.0}
@@ -22,7 +21,7 @@ TINY: dict[str, tuple[Options, Options]] = {
     'ws_voxelmorph': ({'base_channels': 8}, SMOOTHNESS | TWO_CLASSES),
     'lku_net': ({'channels': 4}, SMOOTHNESS),
     'sen': ({'base_channels': 2, 'displacement_range': 20.0}, SMOOTHNESS),
-    'transmorph': (SWIN | {'head_channels': 8}, LESS_SMOOTHNESS),
+    'transmorph': (SWIN | {'head_channels': 8}, SMOOTHNESS),
     'transmatch': (SWIN | {'cross_heads': 2}, SMOOTHNESS),
     'dtn': (SMALLER_EMBEDDING | {'decoder_widths': SMALLER_DECODER}, SMOOTHNESS),
     'xmorpher': ({'embed_dim': 16, 'depths': (1, 1), 'num_heads': (1, 2), 'drop_path': 0.0}, SMOOTHNESS),
