@@ -27,7 +27,9 @@ def test_every_row_has_a_short_valid_config(task, row):
 
 @pytest.mark.parametrize('row', ROWS)
 def test_every_row_is_valid_on_the_small_task(row):
-    validate(comparison_config(HIPPOCAMPUS, row))
+    config = comparison_config(HIPPOCAMPUS, row)
+    validate(config)
+    assert config.method == ROWS[row].method and config.evaluation.pairs == 'inter_all'
 
 
 def test_there_are_no_configs_without_a_row():
