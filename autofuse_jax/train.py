@@ -135,7 +135,7 @@ class Trainer:
         self._seconds_before = 0.0
         self._data_state: dict[str, Any] | None = None
         self._state = self._restore_or_create()
-        self._step = int(self._state.step)
+        self._step = self._first_step = int(self._state.step)
 
     def _restore_or_create(self) -> TrainState:
         """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
@@ -175,7 +175,7 @@ class Trainer:
             for phase in experiment.phases:
                 if self._step < phase.end:
                     self._run_phase(phase, stop)
-                if stop.reason:
+                if self._should_end(stop):
                     break
             if stop.reason and self._step < experiment.total_steps:
                 self._flush()
@@ -188,7 +188,7 @@ class Trainer:
         self._progress.say(f'{phase.name}: steps {phase.first + 1} to {phase.end}, pairs {phase.pairs}')
         self._data.start(phase, self._data_state)
         self._row_started = time.monotonic()
-        while self._step < phase.end and not stop.reason:
+        while self._step < phase.end and not self._should_end(stop):
             batch = put_batch(self._data.next(), mesh)
             step_function = self._step_function(phase, batch)
             with jax.profiler.StepTraceAnnotation('train', step_num=self._step):
@@ -205,6 +205,10 @@ class Trainer:
             if self._step % training.checkpoint_every == 0 or last:
                 self._save()
 
+    def _should_end(self, stop: StopRequest) -> bool:
+        """Whether to end now; the shortest time budget allows one step, so that each invocation gets further."""
+        return stop.by_signal or (stop.reason is not None and self._step > self._first_step)
+
     def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
         """Compile once for each set of objectives; phases that share them share the compiled step."""
         objectives = self._experiment.method.objectives(phase.name)
@@ -214,7 +218,7 @@ class Trainer:
             step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
             self._step_functions[objectives] = step.lower(self._state, batch).compile()
             self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
-            # Neither the time budget nor the speed of the first row should suffer from the compiler.
+            # The speed of the first row should not suffer from the compiler.
             self._row_started = time.monotonic()
         return self._step_functions[objectives]
 

@@ -99,7 +99,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.training.log_every = 50  # Steps.
     config.training.validate_every = 1_000  # Steps; the best validation DSC is kept.
     config.training.checkpoint_every = 1_000  # Steps.
-    config.training.max_minutes = 0.0  # Time budget of one invocation; 0: none. Ends with a checkpoint.
+    config.training.max_minutes = 0.0  # Of one invocation, at least a step; 0: no limit. Ends with a checkpoint.
     config.training.tensorboard = False
     config.training.compilation_cache = '~/.cache/autofuse_jax/xla'  # '': none.
 

@@ -142,10 +142,9 @@ def _start_and_signal(phantom: Path, workdir: Path, *, at_line: str, number: int
 
 
 def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, uninterrupted, tmp_path):
-    means = train_and_evaluate(tiny_config(phantom, training__max_minutes=1e-4), tmp_path)
+    means = train_and_evaluate(tiny_config(phantom, training__max_minutes=1e-9), tmp_path)
     assert means is not None  # the budget ends training, not the evaluation
-    step = checkpoints.latest_step(tmp_path)
-    assert 0 < step < TOTAL_STEPS
+    assert checkpoints.latest_step(tmp_path) == 1  # however short: the next invocation must get further
     train_and_evaluate(tiny_config(phantom), tmp_path)
     _assert_same_run(phantom, uninterrupted, tmp_path)
 
