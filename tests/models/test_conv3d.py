@@ -1,5 +1,7 @@
 """The convolution on CPU against XLA's own three-dimensional one, and how layers start."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autofuse_jax.models.conv3d import MAX_CHANNELS_TO_GATHER_TAPS, Conv3d, conv3d, uniform_fan_in
+from autofuse_jax.models import winograd
+from autofuse_jax.models.conv3d import (
+    MAX_CHANNELS_TO_GATHER_TAPS,
+    Conv3d,
+    _conv3d_by_slices,
+    conv3d,
+    uniform_fan_in,
+)
 from tests.quick import quick_key
 
 KERNELS = [(3, 3, 3), (5, 1, 1), (1, 5, 1), (1, 1, 5), (1, 1, 1), (3, 1, 1), (5, 3, 1)]
@@ -116,3 +125,47 @@ def test_layer_with_other_initial_values():
     params = layer.init(quick_key(), jnp.zeros((1, 2, 2, 2, 3)))['params']
     np.testing.assert_array_equal(params['kernel'], 1)
     np.testing.assert_array_equal(params['bias'], -10)
+
+
+@pytest.mark.parametrize('depth', [2, 3, 4, 5, 8])
+@pytest.mark.parametrize('algorithm', [winograd.F2, winograd.F4])
+def test_fewer_products_give_the_same(algorithm, depth):
+    rng = np.random.default_rng(2)
+    channels = MAX_CHANNELS_TO_GATHER_TAPS + 1
+    volume = jnp.asarray(rng.normal(size=(2, depth, 4, 5, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, channels, 3)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=(2, depth, 4, 5, 3)), jnp.float32)
+    shortened = functools.partial(winograd.filter_depth, convolve_slices=slices, algorithm=algorithm)
+    found = value_and_gradients(shortened)(volume, kernel, weight)
+    wanted = value_and_gradients(reference)(volume, kernel, weight)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def slices(volume, kernel):
+    return reference(volume, kernel[None])
+
+
+def test_large_volumes_need_fewer_products(monkeypatch):
+    shapes = jnp.zeros((1, 8, 4, 4, 16)), jnp.zeros((3, 3, 3, 16, 2))
+
+    def products(dtype):
+        arrays = [array.astype(dtype) for array in shapes]
+        return str(jax.make_jaxpr(functools.partial(_conv3d_by_slices, stride=1))(*arrays)).count(
+            'conv_general_dilated['
+        )
+
+    assert products(jnp.float32) == 3  # too small to be worth it
+    monkeypatch.setattr('autofuse_jax.models.conv3d.MIN_PRODUCTS_FOR_WINOGRAD', 0)
+    assert products(jnp.float32) == 6
+    assert products(jnp.bfloat16) == 3  # its sums of slices would be rounded too coarsely
+
+
+@pytest.mark.parametrize(('depth', 'algorithm'), [(1, None), (2, winograd.F2), (4, winograd.F4), (6, winograd.F2)])
+def test_the_algorithm_with_the_fewest_products(depth, algorithm):
+    assert winograd.fastest(depth) is algorithm
+
+
+def test_winograd_needs_three_taps():
+    with pytest.raises(ValueError, match='5 taps'):
+        winograd.filter_depth(jnp.zeros((1, 4, 4, 4, 1)), jnp.zeros((5, 3, 3, 1, 1)), slices, winograd.F4)
