@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_linear
-from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted
+from autofuse_jax.losses.label_maps import labels_or_predicted, structure_overlap
 from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.registration import check_weights
 from autofuse_jax.losses.regularity import gradient_penalty
@@ -109,8 +109,5 @@ def _overlap(displacement: jax.Array, segmentations: Both, batch: Batch, weights
         for role, predicted in zip(('fixed', 'moving'), segmentations, strict=True)
     )
     warped = jax.vmap(warp_linear)(moving, displacement)
-    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
-    # Dice is symmetric but for the classes that count, which labels should tell, not a prediction.
-    values = jnp.where(fixed_flag > 0, dice_losses(fixed, warped), dice_losses(warped, fixed))
-    any_labels = jnp.maximum(fixed_flag, moving_flag)
-    return Term(values, weights.dice, jnp.ones_like(any_labels) if weights.unlabelled_overlap else any_labels)
+    values, flags = structure_overlap(fixed, warped, batch, unlabelled=weights.unlabelled_overlap)
+    return Term(values, weights.dice, flags)

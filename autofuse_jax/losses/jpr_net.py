@@ -3,11 +3,10 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
-from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted, one_hot_labels, per_voxel
+from autofuse_jax.losses.label_maps import labels_or_predicted, one_hot_labels, structure_overlap
 from autofuse_jax.losses.registration import RegistrationWeights, check_weights, map_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, total
@@ -96,14 +95,9 @@ def _parcellation(output: RegistrationOutput, batch: dict[str, jax.Array], weigh
 def _map_similarity(
     output: RegistrationOutput, batch: dict[str, jax.Array], warped: jax.Array, weights: JPRNetWeights
 ) -> Term:
-    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     fixed = labels_or_predicted(batch, 'fixed', output.fixed_segmentation)
-    # Dice is symmetric but for the classes that count, which labels should tell, not a prediction.
-    target_is_fixed = per_voxel(fixed_flag)
-    target, prediction = jnp.where(target_is_fixed, fixed, warped), jnp.where(target_is_fixed, warped, fixed)
-    any_labels = jnp.maximum(fixed_flag, moving_flag)
-    flags = jnp.ones_like(any_labels) if weights.unlabelled_similarity else any_labels
-    return Term(dice_losses(target, prediction), weights.map_similarity, flags)
+    values, flags = structure_overlap(fixed, warped, batch, unlabelled=weights.unlabelled_similarity)
+    return Term(values, weights.map_similarity, flags)
 
 
 def _augmentation(

@@ -44,3 +44,27 @@ def per_voxel(flags: jax.Array) -> jax.Array:
 def dice_losses(target: jax.Array, prediction: jax.Array) -> jax.Array:
     """Return `dice_loss` of each sample, (B,), over the classes present in its target; both (B, D, H, W, C)."""
     return jax.vmap(lambda t, p: dice_loss(t, p, ignore_absent=True))(target, prediction)
+
+
+def structure_overlap(
+    fixed: jax.Array, warped: jax.Array, batch: Batch, *, unlabelled: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Return the Dice loss between what stands for the structures of both images, and of which pairs it counts.
+
+    Dice is symmetric but for the classes that are in it, which are those present in labels where there are any: in the
+    fixed image's, else in the moving image's.
+
+    Args:
+        fixed: (B, D, H, W, C), see `labels_or_predicted`.
+        warped: Likewise of the moving image, warped, (B, D, H, W, C).
+        batch: With 'fixed_has_labels' and 'moving_has_labels', (B,).
+        unlabelled: Whether pairs without any labels count, whose predictions are compared.
+
+    Returns:
+        Losses (B,) in [0, 1] and flags (B,).
+    """
+    fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
+    target_is_fixed = per_voxel(fixed_flag)
+    target, prediction = jnp.where(target_is_fixed, fixed, warped), jnp.where(target_is_fixed, warped, fixed)
+    any_labels = jnp.maximum(fixed_flag, moving_flag)
+    return dice_losses(target, prediction), jnp.ones_like(any_labels) if unlabelled else any_labels

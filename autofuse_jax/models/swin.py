@@ -4,12 +4,14 @@ Reference:
     Liu et al., Swin transformer: hierarchical vision transformer using shifted windows, ICCV 2021.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from autofuse_jax.errors import UserError
 from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
 from autofuse_jax.models.windows import (
     Size,
@@ -49,6 +51,25 @@ def _linear_like(volume: jax.Array, features: int, name: str, *, use_bias: bool)
         dtype=volume.dtype,
         name=name,
     )
+
+
+def drop_path_rates(highest: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """Return the probabilities of stochastic depth of each block, stage by stage: linear from 0 to the highest.
+
+    Args:
+        highest: Of the last block, in [0, 1).
+        depths: Blocks of each stage.
+
+    Raises:
+        UserError: The highest is not in [0, 1).
+    """
+    if not 0 <= highest < 1:
+        raise UserError(
+            f'model.drop_path is {highest}', expected='a probability of 0 or more, less than 1', fix='set it to 0.3'
+        )
+    rates = np.linspace(0, highest, sum(depths)).tolist()
+    ends = np.cumsum(depths)
+    return tuple(tuple(rates[end - depth : end]) for end, depth in zip(ends, depths, strict=True))
 
 
 class DropPath(nn.Module):

@@ -10,7 +10,7 @@ from autofuse_jax.models.field_outputs import check_pair, of_displacement, widen
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
 from autofuse_jax.models.pair_network import exchanged, of_both
 from autofuse_jax.models.resolution import upsample_half_pixel
-from autofuse_jax.models.swin import layer_norm
+from autofuse_jax.models.swin import drop_path_rates, layer_norm
 from autofuse_jax.models.transmorph_blocks import (
     ConvNormBlock,
     DecoderLevel,
@@ -19,7 +19,6 @@ from autofuse_jax.models.transmorph_blocks import (
     average_pool,
     check_options,
     crop_to_size,
-    drop_path_rates,
     pad_to_multiple,
     swin_stage,
 )

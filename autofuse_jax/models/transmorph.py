@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.field_outputs import check_pair, of_displacement
+from autofuse_jax.models.swin import drop_path_rates
 from autofuse_jax.models.transmorph_blocks import (
     ConvNormBlock,
     DecoderLevel,
@@ -13,7 +14,6 @@ from autofuse_jax.models.transmorph_blocks import (
     average_pool,
     check_options,
     crop_to_size,
-    drop_path_rates,
     pad_to_multiple,
 )
 from autofuse_jax.models.windows import Size

@@ -98,25 +98,6 @@ def check_options(network: Any, size: Sequence[int] | None) -> None:
         )
 
 
-def drop_path_rates(highest: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
-    """Return the probabilities of stochastic depth of each block, stage by stage: linear from 0 to the highest.
-
-    Args:
-        highest: Of the last block, in [0, 1).
-        depths: Blocks of each stage.
-
-    Raises:
-        UserError: The highest is not in [0, 1).
-    """
-    if not 0 <= highest < 1:
-        raise UserError(
-            f'model.drop_path is {highest}', expected='a probability of 0 or more, less than 1', fix='set it to 0.3'
-        )
-    rates = np.linspace(0, highest, sum(depths)).tolist()
-    ends = np.cumsum(depths)
-    return tuple(tuple(rates[end - depth : end]) for end, depth in zip(ends, depths, strict=True))
-
-
 def average_pool(volume: jax.Array) -> jax.Array:
     """Average 3 x 3 x 3 voxels around every second one; zeros beyond the border count.
 

@@ -12,8 +12,7 @@ from autofuse_jax.models.legacy_grid import mixed_grid_displacement
 from autofuse_jax.models.pair_network import REMAT_CHOICES, of_both
 from autofuse_jax.models.patches import FACTOR, PatchExpanding, PatchMerging
 from autofuse_jax.models.resolution import TransposedConv
-from autofuse_jax.models.swin import layer_norm, linear
-from autofuse_jax.models.transmorph_blocks import drop_path_rates
+from autofuse_jax.models.swin import drop_path_rates, layer_norm, linear
 from autofuse_jax.models.windows import Size
 from autofuse_jax.models.xmorpher_blocks import CrossStage
 from autofuse_jax.outputs import RegistrationOutput

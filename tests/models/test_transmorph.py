@@ -9,14 +9,13 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import warp_linear
-from autofuse_jax.models.swin import DropPath, SwinStage
+from autofuse_jax.models.swin import DropPath, SwinStage, drop_path_rates
 from autofuse_jax.models.transmorph import TransMorph
 from autofuse_jax.models.transmorph_blocks import (
     SUB_LATTICES,
     LatticeMerging,
     average_pool,
     crop_to_size,
-    drop_path_rates,
     fitting_window,
     pad_to_multiple,
 )
