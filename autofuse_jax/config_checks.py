@@ -67,6 +67,7 @@ SMALLEST = {
     'optimizer.clip_norm': 0,
     'training.batch_size': 1,
     'training.devices': 0,
+    'training.depth_devices': 1,
     'training.log_every': 1,
     'training.validate_every': 1,
     'training.checkpoint_every': 1,

@@ -15,6 +15,7 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.opening import open_dataset
 from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.distributed import first_process_first
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods import Method, make_method
 from autofuse_jax.methods.base import Params
@@ -23,7 +24,7 @@ from autofuse_jax.optimizers import make_optimizer, make_schedule
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.released import read_released
 from autofuse_jax.scoring import PairScorer
-from autofuse_jax.sharding import make_mesh
+from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
 from autofuse_jax.train_state import TrainState, create_train_state
 
 
@@ -47,17 +48,14 @@ class Experiment:
         self.workdir = workdir
         self.resolved = _resolved(config)
         root = config.data.root or (workdir / 'phantom' if config.data.source == 'phantom' else '')
-        self.manifest: Manifest = open_dataset(config.data.source, root, config.data.phantom.to_dict())
+        self.manifest: Manifest = first_process_first(
+            lambda: open_dataset(config.data.source, root, config.data.phantom.to_dict())
+        )
         self.grid = check_against_data(config, self.manifest)
         self.phases = phases_of(config)
         self.total_steps = self.phases[-1].end
-        self.mesh: Mesh = make_mesh(config.training.devices)
-        if config.training.batch_size % self.mesh.size:
-            raise UserError(
-                f'training.batch_size is {config.training.batch_size} on {self.mesh.size} devices',
-                expected='a multiple of the number of devices',
-                fix=f'set training.batch_size={self.mesh.size} or training.devices=1',
-            )
+        self.mesh: Mesh = make_mesh(config.training.devices, config.training.depth_devices)
+        _check_shares(config.training.batch_size, self.grid, self.mesh)
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
         self.method: Method = make_method(
@@ -111,6 +109,24 @@ class Experiment:
             pairs,
             seed=self.config.seed,
             determinant=self.config.evaluation.jacobian_determinant,
+            layouts=(single_sharded(self.mesh), replicated(self.mesh)),
+        )
+
+
+def _check_shares(batch_size: int, grid: tuple[int, int, int], mesh: Mesh) -> None:
+    """Check that batches and volumes can be shared equally by the devices."""
+    pairs_at_once, depth = (mesh.shape[axis] for axis in (DATA_AXIS, DEPTH_AXIS))
+    if batch_size % pairs_at_once:
+        raise UserError(
+            f'training.batch_size is {batch_size} on {mesh.size} devices, of which {depth} share a volume',
+            expected=f'a multiple of {pairs_at_once}',
+            fix=f'set training.batch_size={pairs_at_once}, training.depth_devices={mesh.size} or training.devices=1',
+        )
+    if grid[0] % depth:
+        raise UserError(
+            f'training.depth_devices is {depth} for volumes of {grid[0]} voxels along their first axis',
+            expected='a divisor of that',
+            fix='correct training.depth_devices or data.grid',
         )
 
 

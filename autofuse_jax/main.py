@@ -3,6 +3,8 @@
     python -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
     python -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart --mode=evaluate
 
+    python -m autofuse_jax.main --config=... --workdir=... --distributed  # one in each process of a cluster
+
 Any field of the config can be set on the command line: --config.optimizer.learning_rate=3e-4. All fields, their units
 and defaults are in configs/default.py. Training continues from the work folder's checkpoint if there is one.
 """
@@ -11,11 +13,13 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from autofuse_jax.distributed import DEFAULT_TIMEOUT, join_processes
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.train import evaluate, train_and_evaluate
 
@@ -33,11 +37,13 @@ class Invocation:
         config: The config, with the command line's values.
         workdir: Folder of the run.
         mode: 'train' or 'evaluate'.
+        join: Arguments of `join_processes`; None for a run in a single process.
     """
 
     config: ConfigDict
     workdir: Path
     mode: str
+    join: dict[str, Any] | None = None
 
 
 def parse(arguments: list[str]) -> Invocation | None:
@@ -55,6 +61,11 @@ def parse(arguments: list[str]) -> Invocation | None:
     values = flags.FlagValues()
     flags.DEFINE_string('workdir', None, 'Folder of the run; default runs/<name of the config>.', flag_values=values)
     flags.DEFINE_enum('mode', 'train', MODES, 'Train and then evaluate, or evaluate only.', flag_values=values)
+    flags.DEFINE_boolean('distributed', False, 'Join the other processes of this run.', flag_values=values)
+    flags.DEFINE_string('coordinator', None, 'HOST:PORT of process 0; default: ask the cluster.', flag_values=values)
+    flags.DEFINE_integer('processes', None, 'How many processes; default: ask the cluster.', flag_values=values)
+    flags.DEFINE_integer('process', None, 'Number of this one; default: ask the cluster.', flag_values=values)
+    flags.DEFINE_integer('timeout', DEFAULT_TIMEOUT, 'Seconds to wait for the others.', 1, flag_values=values)
     flags.DEFINE_boolean('help', False, 'Show this text.', flag_values=values)
     config_flag = config_flags.DEFINE_config_file(
         'config',
@@ -84,7 +95,18 @@ def parse(arguments: list[str]) -> Invocation | None:
     if config is None:
         raise UserError('no config is given', fix='add --config=configs/quickstart.py, for example')
     name = Path(config_flags.get_config_filename(values['config'])).stem
-    return Invocation(config, Path(values.workdir or Path(DEFAULT_WORKDIRS) / name), values.mode)
+    workdir = Path(values.workdir or Path(DEFAULT_WORKDIRS) / name)
+    return Invocation(config, workdir, values.mode, _joining(values))
+
+
+def _joining(values: flags.FlagValues) -> dict[str, Any] | None:
+    given = {name: values[name].value for name in ('coordinator', 'processes', 'process')}
+    if values.distributed:
+        return given | {'timeout': values.timeout}
+    unused = [f'--{name}' for name, value in given.items() if value is not None]
+    if unused:
+        raise UserError(f'{", ".join(unused)} without --distributed', fix='add --distributed')
+    return None
 
 
 def run(invocation: Invocation) -> int:
@@ -100,6 +122,8 @@ def run(invocation: Invocation) -> int:
         UserError: Config, data or checkpoint are wrong.
         OSError: Something could not be written.
     """
+    if invocation.join is not None:
+        join_processes(**invocation.join)
     cache = invocation.config.training.compilation_cache
     if cache:
         jax.config.update('jax_compilation_cache_dir', os.path.expanduser(cache))

@@ -28,12 +28,15 @@ PairCallback = Callable[[Pair, Record, np.ndarray], None]
 PredictFunction = Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
 
 
-def make_predict(method: Method, shape: tuple[int, int, int]) -> PredictFunction:
+def make_predict(
+    method: Method, shape: tuple[int, int, int], layout: jax.sharding.Sharding | None = None
+) -> PredictFunction:
     """Return the compiled prediction on the prepared grid.
 
     Args:
         method: The registration method.
         shape: (D, H, W) of the prepared data; the network may work on another grid over the same field of view.
+        layout: Of the result; default where the compiler leaves it.
 
     Returns:
         (params, fixed, moving, key) -> prediction. Images are on the network's grid; the displacement of the result is
@@ -51,7 +54,7 @@ def make_predict(method: Method, shape: tuple[int, int, int]) -> PredictFunction
             moving_segmentation=_labels_on(prediction.moving_segmentation, shape),
         )
 
-    return jax.jit(predict)
+    return jax.jit(predict, out_shardings=layout)
 
 
 def _labels_on(probabilities: jax.Array | None, shape: tuple[int, int, int]) -> jax.Array | None:
@@ -75,6 +78,8 @@ class PairScorer:
         seed: Of the draws of a method that samples; pair n always gets the same.
         determinant: 'correct' (default), or 'official' to replay the NJD of the official code: the share of voxels
             where its determinant is below zero. SDlogJ is always that of the correct determinant.
+        layouts: Of images and of results on several devices; default wherever they are. With several processes all do
+            the same, and results must be on all of them.
     """
 
     def __init__(
@@ -86,8 +91,10 @@ class PairScorer:
         *,
         seed: int = 0,
         determinant: str = 'correct',
+        layouts: tuple[jax.sharding.Sharding, jax.sharding.Sharding] | None = None,
     ):
-        self._predict = make_predict(method, manifest.shape)
+        self._image_layout, result_layout = layouts or (None, None)
+        self._predict = make_predict(method, manifest.shape, result_layout)
         self.manifest = manifest
         self._store = store
         # Label maps on the prepared grid, read once: validation comes back to them again and again.
@@ -140,6 +147,7 @@ class PairScorer:
         """
         pair, key = self.pairs[number], jax.random.fold_in(self._key, number)
         images = [self._store.load(frame)[0][None, ..., None] for frame in (pair.fixed, pair.moving)]
+        images = jax.block_until_ready(jax.device_put(images, self._image_layout))
         started = time.perf_counter()
         prediction = jax.block_until_ready(self._predict(params, *images, key))
         seconds = time.perf_counter() - started

@@ -1,5 +1,6 @@
 """When to end a run before its last step: signals and a time budget."""
 
+import enum
 import signal
 import time
 from types import FrameType, TracebackType
@@ -7,6 +8,14 @@ from typing import Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECONDS_PER_MINUTE = 60.0
+
+
+class Ending(enum.IntEnum):
+    """What asks for an end; of several processes the largest counts."""
+
+    NONE = 0
+    BUDGET = 1
+    SIGNAL = 2
 
 
 class StopRequest:
@@ -34,9 +43,11 @@ class StopRequest:
         return None
 
     @property
-    def by_signal(self) -> bool:
-        """Whether a signal asked for the end."""
-        return self._signal is not None
+    def ending(self) -> Ending:
+        """What asks for an end."""
+        if self._signal:
+            return Ending.SIGNAL
+        return Ending.NONE if self.reason is None else Ending.BUDGET
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from autofuse_jax import checkpoints
 from autofuse_jax.config_checks import Phase, differing_fields
+from autofuse_jax.distributed import is_first, largest_of_all
 from autofuse_jax.errors import UserError
 from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
@@ -18,7 +19,7 @@ from autofuse_jax.released import file_hash
 from autofuse_jax.reporting import write_report
 from autofuse_jax.scoring import summarise
 from autofuse_jax.sharding import put_batch, replicated
-from autofuse_jax.stopping import SECONDS_PER_MINUTE, StopRequest
+from autofuse_jax.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
 from autofuse_jax.train_state import TrainState
 from autofuse_jax.train_step import StepFunction, compile_train_step
 from autofuse_jax.training_data import TrainingData
@@ -94,9 +95,13 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
             'evaluated_subjects': [subject.id for subject in manifest.subjects_of(split)],
         },
     }
+    scorer = experiment.scorer(split)
+    if not is_first():
+        # All processes compute together, one writes.
+        return summarise(scorer.score(params))
     return write_report(
         experiment.workdir,
-        scorer=experiment.scorer(split),
+        scorer=scorer,
         params=params,
         split=split,
         pictures=config.evaluation.pictures,
@@ -136,13 +141,14 @@ class Trainer:
         self._data_state: dict[str, Any] | None = None
         self._state = self._restore_or_create()
         self._step = self._first_step = int(self._state.step)
+        self._ending = Ending.NONE
 
     def _restore_or_create(self) -> TrainState:
         """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
         experiment = self._experiment
         layout = replicated(experiment.mesh)
         if checkpoints.latest_step(experiment.workdir) is None:
-            write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
+            self._write_config()
             state = experiment.create_state(layout)
             if not experiment.config.weights:
                 return state
@@ -151,13 +157,17 @@ class Trainer:
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
-        write_json(experiment.workdir / CONFIG_NAME, experiment.resolved)
+        self._write_config()
         self._best = float('-inf') if record['best'] is None else record['best']
         self._seconds_before = record['train_seconds']
         self._data_state = record['data']
         self._window = record['window']
         _say(f'continuing from step {int(state.step)}')
         return state
+
+    def _write_config(self) -> None:
+        if is_first():
+            write_json(self._experiment.workdir / CONFIG_NAME, self._experiment.resolved)
 
     def run(self) -> bool:
         """Train to the last step or until something asks for an end.
@@ -169,26 +179,26 @@ class Trainer:
         labelled, total = len(self._data.labelled_ids), len(experiment.manifest.subjects_of('train'))
         _say(f'{total} training subjects, labels used of {labelled}')
         self._progress = Progress(experiment.total_steps, first_step=self._step)
-        writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard)
+        writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard, active=is_first())
         with writer as self._writer, StopRequest(training.max_minutes) as stop:
             self._started = time.monotonic()
             for phase in experiment.phases:
-                if self._step < phase.end:
+                if self._step < phase.end and not self._ending:
                     self._run_phase(phase, stop)
-                if self._should_end(stop):
-                    break
-            if stop.reason and self._step < experiment.total_steps:
+            if self._ending and self._step < experiment.total_steps:
                 self._flush()
                 self._save()
-                self._progress.say(f'ending at step {self._step}: {stop.reason}; the same command continues from here')
-            return not stop.by_signal
+                reason = stop.reason or 'another process asked for it'
+                self._progress.say(f'ending at step {self._step}: {reason}; the same command continues from here')
+            return self._ending != Ending.SIGNAL
 
     def _run_phase(self, phase: Phase, stop: StopRequest) -> None:
         training, mesh = self._training, self._experiment.mesh
         self._progress.say(f'{phase.name}: steps {phase.first + 1} to {phase.end}, pairs {phase.pairs}')
         self._data.start(phase, self._data_state)
         self._row_started = time.monotonic()
-        while self._step < phase.end and not self._should_end(stop):
+        self._ask_for_an_end(stop)
+        while self._step < phase.end and not self._ending:
             batch = put_batch(self._data.next(), mesh)
             step_function = self._step_function(phase, batch)
             with jax.profiler.StepTraceAnnotation('train', step_num=self._step):
@@ -204,10 +214,21 @@ class Trainer:
                 self._validate()
             if self._step % training.checkpoint_every == 0 or last:
                 self._save()
+            self._ask_for_an_end(stop)
 
-    def _should_end(self, stop: StopRequest) -> bool:
-        """Whether to end now; the shortest time budget allows one step, so that each invocation gets further."""
-        return stop.by_signal or (stop.reason is not None and self._step > self._first_step)
+    def _ask_for_an_end(self, stop: StopRequest) -> None:
+        """Find out whether to end now; the shortest time budget allows one step, so that each invocation gets further.
+
+        Several processes must end at the same step. Asking each other keeps the devices waiting, so that they do so
+        only where a row is logged.
+        """
+        here = stop.ending
+        if here == Ending.BUDGET and self._step == self._first_step:
+            here = Ending.NONE
+        if jax.process_count() == 1:
+            self._ending = here
+        elif self._step % self._training.log_every == 0:
+            self._ending = Ending(largest_of_all(here))
 
     def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
         """Compile once for each set of objectives; phases that share them share the compiled step."""

@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 
 from autofuse_jax.methods.base import Batch, Objective, split_params
-from autofuse_jax.sharding import batch_sharded, replicated
+from autofuse_jax.sharding import replicated
 from autofuse_jax.train_state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -62,7 +62,7 @@ def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
 def compile_train_step(
     objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> StepFunction:
-    """Return the compiled step: state replicated and donated, batch spread over the mesh.
+    """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
 
     Args:
         objectives: See `make_train_step`.
@@ -70,12 +70,12 @@ def compile_train_step(
         mesh: The devices.
 
     Returns:
-        A compiled function; the state passed to it must not be used afterwards.
+        A function that compiles; the state passed to it must not be used afterwards.
     """
-    state_layout, batch_layout = replicated(mesh), batch_sharded(mesh)
+    layout = replicated(mesh)
     return jax.jit(
         make_train_step(objectives, optimizer),
         donate_argnums=0,
-        in_shardings=(state_layout, batch_layout),
-        out_shardings=(state_layout, state_layout),
+        in_shardings=(layout, None),
+        out_shardings=(layout, layout),
     )

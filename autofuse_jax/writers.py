@@ -22,12 +22,17 @@ class MetricsWriter:
         workdir: The run's folder.
         step: Rows of later steps are dropped, because training continues from here and will write them again.
         tensorboard: Whether to write TensorBoard events too; needs the package tensorboardX.
+        active: Whether to write at all; default True. Of several processes one does.
 
     Raises:
         UserError: TensorBoard is asked for and tensorboardX is not installed.
     """
 
-    def __init__(self, workdir: str | os.PathLike, *, step: int = 0, tensorboard: bool = False):
+    def __init__(self, workdir: str | os.PathLike, *, step: int = 0, tensorboard: bool = False, active: bool = True):
+        self._file: TextIO | None = None
+        self._events = None
+        if not active:
+            return
         self._events = _open_tensorboard(workdir) if tensorboard else None
         self._path = Path(workdir) / METRICS_NAME
         rows = [row for row in read_rows(self._path) if row['step'] <= step]
@@ -42,6 +47,8 @@ class MetricsWriter:
             kind: 'train' or 'validation'.
             values: Numbers by name; NaN and infinities are written as null.
         """
+        if self._file is None:
+            return
         clean = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({'step': step, 'kind': kind} | clean) + '\n')
         self._file.flush()
@@ -55,7 +62,8 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._events is not None:
             self._events.close()
 

@@ -96,6 +96,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.training = ConfigDict()
     config.training.batch_size = 1  # Pairs a step, all devices together.
     config.training.devices = 0  # 0: all.
+    config.training.depth_devices = 1  # Devices that share a volume, for what one cannot hold; others share the batch.
     config.training.log_every = 50  # Steps.
     config.training.validate_every = 1_000  # Steps; the best validation DSC is kept.
     config.training.checkpoint_every = 1_000  # Steps.

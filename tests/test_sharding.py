@@ -3,15 +3,25 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated
+from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated, volumes_sharded
 from tests.conftest import SIMULATED_DEVICES
 
 
 def test_zero_means_all_devices():
     assert SIMULATED_DEVICES == len(jax.devices()) == 4
     assert make_mesh().size == make_mesh(0).size == 4
-    assert make_mesh().axis_names == ('data',)
-    assert list(make_mesh(2).devices) == jax.devices()[:2]
+    assert make_mesh().axis_names == ('data', 'depth') and make_mesh().devices.shape == (4, 1)
+    assert list(make_mesh(2).devices.flat) == jax.devices()[:2]
+
+
+def test_devices_that_share_a_volume_are_neighbours():
+    assert make_mesh(4, depth=2).devices.tolist() == [jax.devices()[:2], jax.devices()[2:]]
+
+
+@pytest.mark.parametrize(('devices', 'depth'), [(4, 3), (2, 4), (0, 0)])
+def test_impossible_share_of_a_volume(devices, depth):
+    with pytest.raises(UserError, match=f'training.depth_devices is {depth} with .* devices.*Expected: a divisor'):
+        make_mesh(devices, depth)
 
 
 @pytest.mark.parametrize('devices', [-1, SIMULATED_DEVICES + 1])
@@ -29,12 +39,22 @@ def test_batch_is_spread_over_the_devices_in_order(batch, devices):
     assert set(arrays) == set(host)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, host[name])
-        assert array.sharding == batch_sharded(mesh)
+        assert array.sharding == (volumes_sharded if array.ndim > 1 else batch_sharded)(mesh)
         shards = sorted(array.addressable_shards, key=lambda shard: shard.device.id)
         assert [shard.device for shard in shards] == jax.devices()[:devices]
         rows = batch // devices
         for number, shard in enumerate(shards):
             np.testing.assert_array_equal(shard.data, host[name][number * rows : (number + 1) * rows])
+
+
+def test_volumes_are_spread_along_depth():
+    volume = np.arange(2 * 4 * 3.0).reshape(2, 4, 3)
+    array = put_batch({'image': volume}, make_mesh(4, depth=2))['image']
+    np.testing.assert_array_equal(array, volume)
+    found = {shard.device.id: shard.data for shard in array.addressable_shards}
+    for number, device in enumerate(jax.devices()[:4]):
+        pair, half = divmod(number, 2)
+        np.testing.assert_array_equal(found[device.id], volume[pair : pair + 1, 2 * half : 2 * half + 2])
 
 
 def test_batch_that_cannot_be_spread():

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from autofuse_jax.stopping import StopRequest
+from autofuse_jax.stopping import Ending, StopRequest
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def clock(monkeypatch):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_first_signal_asks_and_the_second_has_its_usual_effect(received, number):
     with StopRequest() as stop:
-        assert stop.reason is None and not stop.by_signal
+        assert stop.reason is None and stop.ending is not Ending.SIGNAL
         os.kill(os.getpid(), number)
         assert stop.reason == f'received {signal.Signals(number).name}'
-        assert stop.by_signal
+        assert stop.ending is Ending.SIGNAL
         assert received == []
         os.kill(os.getpid(), number)
         assert received == [number]
@@ -62,7 +62,7 @@ def test_second_interrupt_from_the_keyboard_ends_the_program():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.by_signal
+        assert stop.ending is Ending.SIGNAL
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -75,7 +75,7 @@ def test_time_budget_counts_from_the_start_of_the_context(clock):
         assert stop.reason is None
         clock.seconds += 1  # 2.5 minutes
         assert stop.reason == 'the time budget of 2.5 minutes is used up'
-        assert not stop.by_signal
+        assert stop.ending is not Ending.SIGNAL
 
 
 def test_signal_comes_before_the_time_budget(clock, received):
