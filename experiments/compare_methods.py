@@ -40,7 +40,13 @@ STOPPED_STATUS = 143
 # What each row is compared with.
 REFERENCES = {False: 'autofuse', True: 'autofuse_semi'}
 # Rows whose settings differ in these only are the same run.
-FREE_FIELDS = ('data.cache_gib', 'data.threads', 'training.depth_devices', 'training.compilation_cache', 'training.log_every')
+FREE_FIELDS = (
+    'data.cache_gib',
+    'data.threads',
+    'training.depth_devices',
+    'training.compilation_cache',
+    'training.log_every',
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

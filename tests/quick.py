@@ -1,12 +1,19 @@
 """What keeps the tests of whole networks short: on CPU, compiling takes far longer than running a tiny example."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-NO_OPTIMISATION = {'xla_backend_optimization_level': 0}
+# Options of the compiler come and go; the second, an older way to compile fused loops, was tried with jax 0.10.
+HASTE = {'xla_backend_optimization_level': 0} | (
+    {'xla_cpu_use_fusion_emitters': False} if jax.__version_info__ < (0, 11) else {}
+)
+# In float64 XLA writes convolutions as plain loops, which are ten times slower without any optimisation.
+SOME_OPTIMISATION = HASTE | {'xla_backend_optimization_level': 1}
 
 
 def quick_key(seed: int = 0) -> jax.Array:
@@ -15,15 +22,20 @@ def quick_key(seed: int = 0) -> jax.Array:
 
 
 def quick_jit(function: Callable, **options) -> Callable:
-    """Compile without optimisation, in about half the time; `options` are those of `jax.jit`."""
-    return jax.jit(function, compiler_options=NO_OPTIMISATION, **options)
+    """Compile in haste, in a quarter to half the time; `options` are those of `jax.jit`."""
+    return jax.jit(function, compiler_options=HASTE, **options)
 
 
-def quickest_jit(function: Callable) -> Callable:
-    """As `quick_jit`; for a large network the older way to compile fused loops takes half the time."""
-    # Options of the compiler come and go; this one was tried with jax 0.10.
-    older = {'xla_cpu_use_fusion_emitters': False} if jax.__version_info__ < (0, 11) else {}
-    return jax.jit(function, compiler_options=NO_OPTIMISATION | older)
+@contextlib.contextmanager
+def hurried() -> Iterator[None]:
+    """Compile as `quick_jit` what the library compiles inside the context."""
+    real_jit = jax.jit
+
+    def jit(*arguments, **options):
+        return real_jit(*arguments, **({'compiler_options': HASTE} | options))
+
+    with mock.patch.object(jax, 'jit', jit):
+        yield
 
 
 def random_params(shapes: dict, seed: int = 0, dtype: jnp.dtype = jnp.float32) -> dict:

@@ -8,6 +8,7 @@ from configs.comparison.presets import TASKS
 from configs.comparison.rows import ROWS, Row
 from experiments.compare_methods import main, scaled_phases
 from experiments.comparison_table import table_of
+from tests.quick import hurried
 from tests.tiny import tiny_config
 
 STEPS = 3
@@ -43,7 +44,8 @@ def arguments(prepared, folder, **others):
 
 
 def test_rows_are_trained_once_and_compared(prepared, small_rows, tmp_path, capsys):
-    assert main(arguments(prepared, tmp_path)) == 0
+    with hurried():
+        assert main(arguments(prepared, tmp_path)) == 0
     record = json.loads((tmp_path / 'record.json').read_text())
     assert set(record['rows']) == {'autofuse_no_elk', 'autofuse'}
     assert record['steps'] == STEPS and record['not_done'] == []

@@ -13,9 +13,23 @@ from autofuse_jax.porting.convert import unflatten
 from autofuse_jax.porting.torch_files import read_state_dict, write_state_dict
 from autofuse_jax.released import read_arrays, read_released
 from autofuse_jax.train_state import TrainState
-from tests.porting.small import OPTIONS, as_tree, assert_same, params_of, small_params, small_state
+from tests.porting.small import (
+    OPTIONS,
+    as_tree,
+    assert_same,
+    params_of,
+    remembered_structures,
+    small_params,
+    small_state,
+)
 
 torch = pytest.importorskip('torch')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+    with remembered_structures():
+        yield
 
 
 def port(source, target, *others):

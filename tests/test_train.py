@@ -1,4 +1,8 @@
-"""The whole path on a tiny phantom: training, interruption, resumption, evaluation, reports."""
+"""The whole path on a tiny phantom: training, interruption, resumption, evaluation, reports.
+
+What a run leaves is seen on AutoFuse with segmentation; how the trainer stops and goes on is the same for all methods
+and seen on one that compiles quickly.
+"""
 
 import json
 import os
@@ -18,9 +22,12 @@ from autofuse_jax.experiment import Experiment
 from autofuse_jax.port_weights import port
 from autofuse_jax.porting.convert import flatten
 from autofuse_jax.released import read_released
+from autofuse_jax.sharding import replicated
 from autofuse_jax.train import Trainer, evaluate, train_and_evaluate
 from autofuse_jax.writers import read_rows
-from tests.tiny import tiny_arguments, tiny_config
+from tests.light import light_arguments, light_config
+from tests.quick import hurried, quick_jit
+from tests.tiny import tiny_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOTAL_STEPS = 9
@@ -36,9 +43,33 @@ def phantom(tmp_path_factory) -> Path:
 @pytest.fixture(scope='session')
 def uninterrupted(phantom, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp('uninterrupted')
-    means = train_and_evaluate(tiny_config(phantom), workdir)
+    with hurried():
+        means = train_and_evaluate(tiny_config(phantom), workdir)
     assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj', 'segmentation_dsc'}
+    # Later tests compare with them.
+    (workdir / 'means.json').write_text(json.dumps(means))
     return workdir
+
+
+@pytest.fixture(scope='session')
+def light(phantom, tmp_path_factory) -> Path:
+    """An uninterrupted run of the light config."""
+    workdir = tmp_path_factory.mktemp('light')
+    means = train_and_evaluate(light_config(phantom), workdir)
+    assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj'}
+    return workdir
+
+
+def _means(workdir: Path) -> dict[str, float]:
+    """What `train_and_evaluate` returned."""
+    return json.loads((workdir / 'means.json').read_text())
+
+
+def _trainer(config, workdir: Path) -> Trainer:
+    """Made as `train_and_evaluate` makes it, so that what was compiled there is found in the cache."""
+    experiment = Experiment(config, workdir)
+    with jax.set_mesh(experiment.mesh):
+        return Trainer(experiment)
 
 
 def _loss_curve(workdir: Path) -> list[dict]:
@@ -54,7 +85,7 @@ def _final_state(config, workdir: Path):
 
 
 def _assert_same_run(phantom: Path, one: Path, other: Path) -> None:
-    states = [_final_state(tiny_config(phantom), workdir)[0] for workdir in (one, other)]
+    states = [_final_state(light_config(phantom), workdir)[0] for workdir in (one, other)]
     assert int(states[0].step) == int(states[1].step) == TOTAL_STEPS
     for left, right in zip(*(jax.tree.leaves(state) for state in states), strict=True):
         np.testing.assert_array_equal(left, right)
@@ -110,7 +141,31 @@ def test_best_parameters_are_those_of_the_best_validation(phantom, uninterrupted
     assert _final_state(tiny_config(phantom), uninterrupted)[1]['best'] == scores[best]
 
 
-def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, uninterrupted, tmp_path):
+def test_the_light_run_has_what_can_go_wrong_in_a_continuation(phantom, light):
+    """Two phases, draws and labels, validations, a best and a latest checkpoint."""
+    experiment = Experiment(light_config(phantom), light)
+    assert [(phase.pairs, phase.end) for phase in experiment.phases] == [('semi', 4), ('ed_es', TOTAL_STEPS)]
+    assert experiment.method.uses_labels
+    rows = _loss_curve(light)
+    assert [row['step'] for row in rows if row['kind'] == 'train'] == [2, 4, 6, 8, 9]
+    assert [row['step'] for row in rows if row['kind'] == 'validation'] == [6, 9]
+    assert all({'term/kl', 'term/dice'} <= set(row) for row in rows if row['kind'] == 'train')
+    state, record = _final_state(light_config(phantom), light)
+    assert int(state.step) == int(state.optimizer['registration'][0].count) == TOTAL_STEPS
+    assert record['best'] == max(row['dsc_after'] for row in rows if row['kind'] == 'validation')
+    assert checkpoints.latest_step(light, checkpoints.BEST) in (6, 9)
+    # Its loss depends on the random key, so that a continuation with other draws would be another run.
+    objective = experiment.method.objectives('phase_2')[0]
+    image = np.random.default_rng(0).random((1, 32, 32, 16, 1), np.float32)
+    labels, flag = np.zeros((1, 32, 32, 16), np.int32), np.ones(1, np.float32)
+    batch = {'fixed': image, 'moving': image[:, ::-1]}
+    batch |= {f'{role}_labels': labels for role in ('fixed', 'moving')}
+    batch |= {f'{role}_has_labels': flag for role in ('fixed', 'moving')}
+    loss = quick_jit(lambda key: objective.loss(state.params, batch, key)[0])
+    assert loss(jax.random.key(0)) == loss(jax.random.key(0)) != loss(jax.random.key(1))
+
+
+def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, light, tmp_path):
     """SIGKILL at a random moment, then SIGTERM in the first step of the continuation, then to the end."""
     moment = random.choice(['step 2/', 'step 4/', 'validation at step 6'])
     print(f'killed at: {moment}')  # shown where the test fails
@@ -120,13 +175,13 @@ def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, uninterr
     assert status == 143
     assert 'received SIGTERM; the same command continues from here' in output
     assert 0 < checkpoints.latest_step(tmp_path) < TOTAL_STEPS
-    train_and_evaluate(tiny_config(phantom), tmp_path)
-    _assert_same_run(phantom, uninterrupted, tmp_path)
+    train_and_evaluate(light_config(phantom), tmp_path)
+    _assert_same_run(phantom, light, tmp_path)
 
 
 def _start_and_signal(phantom: Path, workdir: Path, *, at_line: str, number: int) -> tuple[int, str]:
     """Start the program and send it a signal as soon as it prints a line with that beginning."""
-    command = [sys.executable, '-m', 'autofuse_jax.main', *tiny_arguments(phantom, workdir)]
+    command = [sys.executable, '-m', 'autofuse_jax.main', *light_arguments(phantom, workdir)]
     # Rounding depends on the number of devices, also on those that are not used.
     environment = os.environ | {'JAX_NUM_CPU_DEVICES': str(jax.device_count())}
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
@@ -141,17 +196,17 @@ def _start_and_signal(phantom: Path, workdir: Path, *, at_line: str, number: int
     return process.wait(), ''.join(lines)
 
 
-def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, uninterrupted, tmp_path):
-    means = train_and_evaluate(tiny_config(phantom, training__max_minutes=1e-9), tmp_path)
+def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, light, tmp_path):
+    means = train_and_evaluate(light_config(phantom, training__max_minutes=1e-9), tmp_path)
     assert means is not None  # the budget ends training, not the evaluation
     assert checkpoints.latest_step(tmp_path) == 1  # however short: the next invocation must get further
-    train_and_evaluate(tiny_config(phantom), tmp_path)
-    _assert_same_run(phantom, uninterrupted, tmp_path)
+    train_and_evaluate(light_config(phantom), tmp_path)
+    _assert_same_run(phantom, light, tmp_path)
 
 
-def test_evaluation_is_deterministic(phantom, uninterrupted):
-    config = tiny_config(phantom)
-    assert evaluate(config, uninterrupted) == evaluate(config, uninterrupted)
+def test_evaluation_is_deterministic(phantom, light):
+    config = light_config(phantom)
+    assert evaluate(config, light) == evaluate(config, light)
 
 
 def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
@@ -165,8 +220,9 @@ def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
 
 
 def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
-    config = tiny_config(phantom, optimizer__learning_rate=1e12)
-    with pytest.raises(UserError, match=r'at step \d+ these are not finite any more: term/') as raised:
+    config = light_config(phantom, optimizer__learning_rate=1e12)
+    problem = r'at step \d+ these are not finite any more: term/'
+    with hurried(), pytest.raises(UserError, match=problem) as raised:
         train_and_evaluate(config, tmp_path)
     assert 'lower optimizer.learning_rate' in str(raised.value)
     step = checkpoints.latest_step(tmp_path)
@@ -176,7 +232,7 @@ def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
 
 
 def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
-    config = tiny_config(phantom)
+    config = light_config(phantom)
     real_save, steps = checkpoints._save, []
 
     def save_until_full(workdir, kind, step, arrays, record):
@@ -193,10 +249,11 @@ def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
     assert int(_final_state(config, tmp_path)[0].step) == 3
 
 
-def test_damaged_checkpoint_is_named(phantom, uninterrupted, tmp_path):
-    config = tiny_config(phantom)
+def test_damaged_checkpoint_is_named(phantom, light, tmp_path):
+    config = light_config(phantom)
     experiment = Experiment(config, tmp_path)
-    state = experiment.create_state(jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+    with jax.set_mesh(experiment.mesh):
+        state = experiment.create_state(replicated(experiment.mesh))
     checkpoints.save(tmp_path, state, {'config': experiment.resolved})
     for path in (tmp_path / 'checkpoints' / 'latest' / '0').rglob('*'):
         if path.is_file() and 'ocdbt' in str(path):
@@ -206,8 +263,8 @@ def test_damaged_checkpoint_is_named(phantom, uninterrupted, tmp_path):
 
 
 def test_hidden_labels_are_counted(phantom, tmp_path):
-    config = tiny_config(phantom, data__labelled_subjects=1)
-    trainer = Trainer(Experiment(config, tmp_path))
+    config = light_config(phantom, data__labelled_subjects=1)
+    trainer = _trainer(config, tmp_path)
     assert len(trainer._data.labelled_ids) == 1
 
 
@@ -220,8 +277,9 @@ def released(uninterrupted, tmp_path_factory) -> Path:
 
 
 def test_released_weights_are_evaluated_like_the_run_they_come_from(phantom, uninterrupted, released, tmp_path):
-    means = evaluate(tiny_config(phantom, weights=str(released)), tmp_path)
-    assert means == evaluate(tiny_config(phantom), uninterrupted)
+    with hurried():
+        means = evaluate(tiny_config(phantom, weights=str(released)), tmp_path)
+    assert means == _means(uninterrupted)
     record = json.loads((tmp_path / 'evaluation_test' / 'result.json').read_text())
     assert record['weights']['file'] == str(released) and len(record['weights']['sha256']) == 64
     assert record['steps'] is None and record['config']['weights'] == str(released)
@@ -232,14 +290,15 @@ def test_official_weights_are_evaluated(phantom, uninterrupted, released, tmp_pa
     official, again = tmp_path / 'official.npz', tmp_path / 'again.npz'
     port(released, official)
     port(official, again)
-    assert evaluate(tiny_config(phantom, weights=str(again)), tmp_path / 'run') == evaluate(
-        tiny_config(phantom), uninterrupted
-    )
+    with hurried():
+        means = evaluate(tiny_config(phantom, weights=str(again)), tmp_path / 'run')
+    assert means == _means(uninterrupted)
 
 
 def test_training_starts_from_released_weights(phantom, released, tmp_path):
     config = tiny_config(phantom, weights=str(released))
-    trainer = Trainer(Experiment(config, tmp_path))
+    with hurried():
+        trainer = _trainer(config, tmp_path)
     flat = flatten(jax.device_get(trainer._state.params))
     params, _ = read_released(released)
     assert flat.keys() == params.keys()

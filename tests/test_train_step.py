@@ -15,7 +15,7 @@ from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
 from autofuse_jax.train_state import TrainState, create_train_state
 from autofuse_jax.train_step import compile_train_step, make_train_step
-from tests.quick import NO_OPTIMISATION, quick_jit
+from tests.quick import HASTE, quick_jit
 
 SHAPE = (16, 16, 16)
 BATCH = {'fixed': np.full((4, *SHAPE, 1), 3.0, np.float32)}
@@ -191,7 +191,7 @@ def runs(semi_supervised):
         step = compile_train_step(method.objectives('phase_1'), optimizer, mesh)
         state, losses, rows = jax.device_put(start, replicated(mesh)), [], put_batch(batch, mesh)
         assert len(rows['fixed'].sharding.device_set) == devices
-        compiled = step.lower(state, rows).compile(NO_OPTIMISATION)
+        compiled = step.lower(state, rows).compile(HASTE)
         for _ in range(2):
             state, metrics = compiled(state, rows)
             losses.append(jax.device_get(metrics))

@@ -1,6 +1,7 @@
 """A run that is small enough for tests: two channels, phantoms of 32 x 32 x 16 voxels, a few steps."""
 
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -30,14 +31,23 @@ TINY = {
 
 def tiny_config(root: Path, **fields) -> ConfigDict:
     """Return the tiny config with its phantom in `root`; `fields` use '__' for dots."""
-    config = default.get_config()
-    config.update_from_flattened_dict(TINY | {'data.root': str(root)})
-    config.update_from_flattened_dict({name.replace('__', '.'): value for name, value in fields.items()})
-    return config
+    return updated(default.get_config(), TINY, root, fields)
 
 
 def tiny_arguments(root: Path, workdir: Path, **fields) -> list[str]:
     """Return command line arguments for the tiny config."""
-    values = TINY | {'data.root': str(root)} | {name.replace('__', '.'): value for name, value in fields.items()}
+    return arguments_of('configs/default.py', TINY, root, workdir, fields)
+
+
+def updated(config: ConfigDict, values: dict[str, Any], root: Path, fields: dict[str, Any]) -> ConfigDict:
+    """Put `values`, the place of the phantom and then `fields`, with '__' for dots, into a config."""
+    config.update_from_flattened_dict(values | {'data.root': str(root)})
+    config.update_from_flattened_dict({name.replace('__', '.'): value for name, value in fields.items()})
+    return config
+
+
+def arguments_of(file: str, values: dict[str, Any], root: Path, workdir: Path, fields: dict[str, Any]) -> list[str]:
+    """Return the same as command line arguments for a config file."""
+    values = values | {'data.root': str(root)} | {name.replace('__', '.'): value for name, value in fields.items()}
     overrides = [f'--config.{name}={str(value).replace(" ", "")}' for name, value in values.items()]
-    return ['--config=configs/default.py', f'--workdir={workdir}', *overrides]
+    return [f'--config={file}', f'--workdir={workdir}', *overrides]

@@ -7,7 +7,7 @@ import pytest
 
 from autofuse_jax.methods import METHODS, make_method
 from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, params_of, reached
-from tests.quick import quick_key, quickest_jit
+from tests.quick import quick_jit, quick_key
 
 KEY = quick_key()
 OPTIONS = {'num_classes': CLASSES, 'base_channels': 2}
@@ -42,7 +42,7 @@ def gradients(method):
         _, diagnostics = objective.loss(params, batch, KEY)
         return {name: diagnostics[f'weighted/{name}'] for name in (*TERMS, 'dice_predicted')}
 
-    return quickest_jit(jax.jacrev(terms))
+    return quick_jit(jax.jacrev(terms))
 
 
 def test_one_objective_trains_everything_in_every_phase(method):
@@ -76,7 +76,7 @@ def test_terms_with_labels_missing(params, gradients, fixed, moving, changed):
 
 def test_prediction_is_the_second_map(method, params):
     batch = batch_of()
-    predict = quickest_jit(method.predict)
+    predict = quick_jit(method.predict)
     one, again = (predict(params, batch['fixed'], batch['moving'], quick_key(seed)) for seed in (0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, again)
     assert one.displacement.shape == (1, *SHAPE, 3) and one.velocity is None
@@ -84,8 +84,6 @@ def test_prediction_is_the_second_map(method, params):
     zeroed = params | {'final_decoder': jax.tree.map(jnp.zeros_like, params['final_decoder'])}
     np.testing.assert_array_equal(predict(zeroed, batch['fixed'], batch['moving'], KEY).displacement, 0)
     network = METHODS['ac_dmir'].network(**OPTIONS)
-    passes = quickest_jit(
-        lambda: network.apply({'params': params}, batch['fixed'], batch['moving'], method='register')
-    )()
+    passes = quick_jit(lambda: network.apply({'params': params}, batch['fixed'], batch['moving'], method='register'))()
     np.testing.assert_allclose(one.displacement, passes.displacement, atol=1e-4)
     assert np.abs(passes.initial_displacement - passes.displacement).max() > 1e-3

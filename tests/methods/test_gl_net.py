@@ -8,7 +8,7 @@ import pytest
 from autofuse_jax.methods import METHODS, make_method
 from autofuse_jax.models.regions import region_images
 from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, params_of, reached
-from tests.quick import quick_key, quickest_jit
+from tests.quick import quick_jit, quick_key
 
 KEY = quick_key()
 OPTIONS = {'num_classes': CLASSES, 'base_channels': 4}
@@ -35,7 +35,7 @@ def gradients(method):
     def both(params, batch):
         return {name: jax.grad(lambda p, loss=loss: loss(p, batch, KEY)[0])(params) for name, loss in losses.items()}
 
-    return quickest_jit(both)
+    return quick_jit(both)
 
 
 def test_perception_first_then_everything(method):
@@ -76,7 +76,7 @@ def test_without_regions_and_labels_it_is_voxelmorph(params):
 
     def value_and_gradient(method, phase):
         (objective,) = method.objectives(phase)
-        return quickest_jit(jax.value_and_grad(lambda params: objective.loss(params, batch, KEY)[0]))
+        return quick_jit(jax.value_and_grad(lambda params: objective.loss(params, batch, KEY)[0]))
 
     value, gradient = value_and_gradient(method, 'phase_2')(zeroed)
     expected, expected_gradient = value_and_gradient(voxelmorph, 'phase_2')(theirs)
@@ -88,7 +88,7 @@ def test_without_regions_and_labels_it_is_voxelmorph(params):
         expected_gradient['field'],
     )
     one, other = (
-        quickest_jit(m.predict)(p, batch['fixed'], batch['moving'], KEY)
+        quick_jit(m.predict)(p, batch['fixed'], batch['moving'], KEY)
         for m, p in ((method, zeroed), (voxelmorph, theirs))
     )
     assert np.abs(other.displacement).max() > 0.01
@@ -98,7 +98,7 @@ def test_without_regions_and_labels_it_is_voxelmorph(params):
 def test_regions_are_cut_out_by_labels_on_request(params):
     method = make_method('gl_net', OPTIONS, {'roi_from_label': True} | ALONE)
     batch, network = batch_of(1, 0), METHODS['gl_net'].network(**OPTIONS)
-    _, diagnostics = quickest_jit(method.objectives('phase_2')[0].loss)(params, batch, KEY)
+    _, diagnostics = quick_jit(method.objectives('phase_2')[0].loss)(params, batch, KEY)
 
     def smoothness_of(fixed_masks):
         masks = fixed_masks, network.apply({'params': params}, batch['moving'], method='perceive')
@@ -110,12 +110,12 @@ def test_regions_are_cut_out_by_labels_on_request(params):
         return sum(jnp.mean(jnp.square(jnp.diff(u, axis=axis))) for axis in range(3)) / 3
 
     labels = jax.nn.one_hot(batch['fixed_labels'], CLASSES)
-    np.testing.assert_allclose(diagnostics['term/smoothness_local'], quickest_jit(smoothness_of)(labels), rtol=1e-4)
+    np.testing.assert_allclose(diagnostics['term/smoothness_local'], quick_jit(smoothness_of)(labels), rtol=1e-4)
 
 
 def test_prediction(method, params):
     batch = batch_of()
-    predict = quickest_jit(method.predict)
+    predict = quick_jit(method.predict)
     one, again = (predict(params, batch['fixed'], batch['moving'], quick_key(seed)) for seed in (0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, again)
     assert one.displacement.shape == (1, *SHAPE, 3) and one.velocity is None

@@ -8,7 +8,7 @@ import pytest
 from autofuse_jax.methods import METHODS, make_method
 from experiments.overfit import GOAL, LARGEST_STEPS, overfit, run, sphere_batch
 from experiments.tiny_methods import TINY, tiny_options
-from tests.quick import quickest_jit
+from tests.quick import quick_jit
 
 # Small enough for a compiler that is in a hurry.
 SIZE, STEPS = 16, 30
@@ -28,7 +28,7 @@ def test_thirty_steps_improve_the_overlap(name):
     # Random numbers that compile several times faster than those of the default kind.
     with jax.default_prng_impl('unsafe_rbg'):
         key = jax.random.key(0)
-        looks = list(overfit(method, steps, key, size=SIZE, look_every=steps, jit=quickest_jit))
+        looks = list(overfit(method, steps, key, size=SIZE, look_every=steps, jit=quick_jit))
     assert looks[-1].steps == steps and math.isfinite(looks[-1].loss)
     assert looks[-1].dsc > looks[0].dsc + GAIN
 

@@ -10,7 +10,7 @@ from autofuse_jax.methods import make_method
 from autofuse_jax.train_state import TrainState
 from autofuse_jax.train_step import make_train_step
 from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, moved, params_of, reached
-from tests.quick import quick_key, quickest_jit
+from tests.quick import quick_jit, quick_key
 
 KEY = quick_key()
 OPTIONS = {'num_classes': CLASSES, 'base_channels': 4}
@@ -38,22 +38,22 @@ def gradients(method):
     def all_of_them(params, batch):
         return {name: jax.grad(lambda p, loss=loss: loss(p, batch, KEY)[0])(params) for name, loss in losses.items()}
 
-    return quickest_jit(all_of_them)
+    return quick_jit(all_of_them)
 
 
 @pytest.fixture(scope='module')
 def correspondence_step(method):
-    return quickest_jit(make_train_step(method.objectives('phase_1')[:1], ADAM))
+    return quick_jit(make_train_step(method.objectives('phase_1')[:1], ADAM))
 
 
 @pytest.fixture(scope='module')
 def perception_step(method):
-    return quickest_jit(make_train_step(method.objectives('phase_1')[1:], ADAM))
+    return quick_jit(make_train_step(method.objectives('phase_1')[1:], ADAM))
 
 
 @pytest.fixture(scope='module')
 def second_step(method):
-    return quickest_jit(make_train_step(method.objectives('phase_2'), ADAM))
+    return quick_jit(make_train_step(method.objectives('phase_2'), ADAM))
 
 
 def test_two_objectives_in_two_stages(method):
@@ -127,7 +127,7 @@ def test_the_correspondence_network_is_trained_on_masks_before_the_perception_st
 
 def test_prediction_is_deterministic(method, state):
     batch = batch_of()
-    predict = quickest_jit(method.predict)
+    predict = quick_jit(method.predict)
     one, again = (predict(state.params, batch['fixed'], batch['moving'], quick_key(seed)) for seed in (0, 1))
     jax.tree.map(np.testing.assert_array_equal, one, again)
     assert one.displacement.shape == (1, *SHAPE, 3) and one.velocity is None

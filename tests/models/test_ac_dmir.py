@@ -12,7 +12,7 @@ from autofuse_jax.fields import warp_linear
 from autofuse_jax.models import ac_dmir_blocks
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.ac_dmir_blocks import CrossNonLocal, Decoder, attend_in_chunks
-from tests.quick import quick_key, quickest_jit, random_params
+from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 24)
 SMALL = ACDMiR(num_classes=3, base_channels=2)
@@ -43,7 +43,7 @@ def params():
 
 @pytest.fixture(scope='module')
 def register():
-    return quickest_jit(lambda params, *pair: SMALL.apply({'params': params}, *pair, method='register'))
+    return quick_jit(lambda params, *pair: SMALL.apply({'params': params}, *pair, method='register'))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_at_the_start_the_tasks_are_joined_by_their_product(params, register):
     norm = jax.tree.map(jnp.zeros_like, params['cross_task_attention']['norm'])
     start = params | {'cross_task_attention': params['cross_task_attention'] | {'norm': norm}}
 
-    @quickest_jit
+    @quick_jit
     def by_hand(params):
         network = SMALL.bind({'params': params})
         initial, r, skips = network.registration(fixed, moving)
@@ -136,10 +136,10 @@ def test_the_second_pass_sees_the_segmentation_of_the_first(params, register):
     np.testing.assert_allclose(
         passes.initial_warped[0], warp_linear(moving[0], passes.initial_displacement[0]), atol=1e-5
     )
-    output = quickest_jit(SMALL.apply)({'params': params}, fixed, moving)
+    output = quick_jit(SMALL.apply)({'params': params}, fixed, moving)
     np.testing.assert_allclose(output.displacement, passes.displacement, atol=1e-3)
     np.testing.assert_allclose(output.warped[0], warp_linear(moving[0], output.displacement[0]), atol=1e-5)
-    segment = quickest_jit(lambda image: SMALL.apply({'params': params}, image, method='segment'))
+    segment = quick_jit(lambda image: SMALL.apply({'params': params}, image, method='segment'))
     for image, found in (
         (passes.initial_warped, passes.initial_segmentation),
         (fixed, output.fixed_segmentation),

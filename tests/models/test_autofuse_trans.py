@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
-from tests.quick import quick_key, quickest_jit, random_params
+from tests.quick import quick_jit, quick_key, random_params
 
 # The coarsest features have 1 x 1 x 2 voxels: fewer than a window, and enough for an instance norm to leave something.
 SIZE = (16, 16, 32)
@@ -167,7 +167,7 @@ def test_half_precision(single_branch):
 def test_gates_start_in_the_middle_unless_random(random_gate_bias, idle):
     model, image = small(random_gate_bias=random_gate_bias), jnp.zeros((1, *SIZE, 1))
     # The compiler leaves nothing of the network but the draw of these.
-    init = quickest_jit(lambda key: model.init(key, image, image)['params']['fusion_branch']['gate_1']['gate_fusion'])
+    init = quick_jit(lambda key: model.init(key, image, image)['params']['fusion_branch']['gate_1']['gate_fusion'])
     gate = init(quick_key())
     assert not gate['kernel'].any()
     assert (not gate['bias'].any()) == idle
@@ -183,7 +183,7 @@ def pairs():
 def swin():
     model = small()
     params = lively_params(model)
-    return quickest_jit(lambda fixed, moving: model.apply({'params': params}, fixed, moving))
+    return quick_jit(lambda fixed, moving: model.apply({'params': params}, fixed, moving))
 
 
 @pytest.fixture(scope='module')
@@ -195,7 +195,7 @@ def swin_output(swin, pairs):
 def convolutional(pairs):
     """(function of the parameters to the output for one pair, parameters)."""
     model = small(single_branch='convolutional', depth=1)
-    apply = quickest_jit(lambda params: model.apply({'params': params}, *pairs[:, :1]))
+    apply = quick_jit(lambda params: model.apply({'params': params}, *pairs[:, :1]))
     return apply, lively_params(model)
 
 
@@ -255,7 +255,7 @@ def to_displace_params():
 
 @pytest.fixture(scope='module')
 def value_and_gradient(to_displace_params, pairs):
-    computed = quickest_jit(jax.value_and_grad(displacement_loss(to_displace(), pairs)))(to_displace_params)
+    computed = quick_jit(jax.value_and_grad(displacement_loss(to_displace(), pairs)))(to_displace_params)
     return jax.tree.map(np.asarray, computed)
 
 
@@ -276,7 +276,7 @@ def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradien
         return loss(to_displace_params | {'fusion_branch': to_displace_params['fusion_branch'] | layers})
 
     layers = {name: to_displace_params['fusion_branch'][name] for name in last}
-    value, gradient = quickest_jit(jax.value_and_grad(of_last))(layers)
+    value, gradient = quick_jit(jax.value_and_grad(of_last))(layers)
     np.testing.assert_allclose(value, value_and_gradient[0], rtol=1e-3)
     for name in last:
         wanted = value_and_gradient[1]['fusion_branch'][name]

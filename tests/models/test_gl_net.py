@@ -12,7 +12,7 @@ from autofuse_jax.fields import warp_linear
 from autofuse_jax.models.gl_net import GLNet
 from autofuse_jax.models.pc_reg_unet import PCRegUNet
 from autofuse_jax.models.voxelmorph_unet import VoxelMorphUNet
-from tests.quick import quick_key, quickest_jit, random_params
+from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 32)
 SMALL = GLNet(num_classes=3, base_channels=4)
@@ -39,7 +39,7 @@ def params():
 
 @pytest.fixture(scope='module')
 def apply():
-    return quickest_jit(lambda params, *inputs: SMALL.apply({'params': params}, *inputs))
+    return quick_jit(lambda params, *inputs: SMALL.apply({'params': params}, *inputs))
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_joined_displacements(apply, params):
     np.testing.assert_allclose(masks[0].sum(axis=-1), 1, rtol=1e-5)
     regions = [image * mask[..., 1:] for image, mask in zip((fixed, moving), masks, strict=True)]
     networks = {'local_registration': regions[::-1], 'global_registration': [moving, fixed]}
-    network = quickest_jit(VoxelMorphUNet((4, 8, 8, 8), ((8,), (8,), (8,), (8,), (8, 4, 4))).apply)
+    network = quick_jit(VoxelMorphUNet((4, 8, 8, 8), ((8,), (8,), (8,), (8,), (8, 4, 4))).apply)
     u_l, u_g = (
         network({'params': params[name]}, jnp.concatenate(inputs, axis=-1)) for name, inputs in networks.items()
     )
     assert min(np.abs(u_l).max(), np.abs(u_g).max()) > 0.1
     np.testing.assert_allclose(output.displacement, u_g + u_l, atol=1e-4)
-    composed = quickest_jit(SMALL.clone(combination='compose').apply)({'params': params}, fixed, moving)
+    composed = quick_jit(SMALL.clone(combination='compose').apply)({'params': params}, fixed, moving)
     np.testing.assert_allclose(composed.displacement[0], u_g[0] + warp_linear(u_l[0], u_g[0]), atol=1e-3)
     assert output.velocity_mean is None and output.inverse_displacement is None
 

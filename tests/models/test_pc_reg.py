@@ -15,7 +15,7 @@ from autofuse_jax.models.regions import region_images
 from autofuse_jax.porting import ARCHITECTURES
 from autofuse_jax.porting.convert import TO_OURS, unflatten
 from tests.models.test_autofuse_golden import golden_pair, official_shape, sine_rule
-from tests.quick import quick_key, quickest_jit, random_params
+from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 32)
 SMALL = PCReg(num_classes=3, base_channels=4)
@@ -43,7 +43,7 @@ def params():
 
 @pytest.fixture(scope='module')
 def apply():
-    return quickest_jit(lambda params, fixed, moving: SMALL.apply({'params': params}, fixed, moving))
+    return quick_jit(lambda params, fixed, moving: SMALL.apply({'params': params}, fixed, moving))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def golden_output(prefix, outputs, volume):
         params['/'.join(path)] = value if axes is None else value.transpose(axes)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), unflatten(params))
-        return np.asarray(quickest_jit(network.apply)({'params': params}, jnp.asarray(volume, jnp.float64)))
+        return np.asarray(quick_jit(network.apply)({'params': params}, jnp.asarray(volume, jnp.float64)))
 
 
 def test_perception_gives_the_official_logits():
@@ -123,7 +123,7 @@ def test_the_networks_are_joined_by_regions(apply, params):
     def alone(method, *inputs):
         return SMALL.apply({'params': params}, *inputs, method=method)
 
-    predicted = [quickest_jit(lambda image: alone('perceive', image))(image) for image in (fixed, moving)]
+    predicted = [quick_jit(lambda image: alone('perceive', image))(image) for image in (fixed, moving)]
     np.testing.assert_allclose(output.fixed_segmentation, predicted[0], atol=1e-5)
     np.testing.assert_allclose(output.moving_segmentation, predicted[1], atol=1e-5)
     np.testing.assert_allclose(output.fixed_segmentation.sum(axis=-1), 1, rtol=1e-5)
@@ -131,7 +131,7 @@ def test_the_networks_are_joined_by_regions(apply, params):
         region_images(image, classes, 'hard')
         for image, classes in ((fixed, output.fixed_segmentation), (moving, output.moving_segmentation))
     ]
-    displacement = quickest_jit(lambda *regions: alone('correspond', *regions))(*regions)
+    displacement = quick_jit(lambda *regions: alone('correspond', *regions))(*regions)
     assert np.abs(displacement).max() > 0.1
     np.testing.assert_allclose(output.displacement, displacement, atol=1e-4)
     assert output.velocity_mean is None and output.inverse_displacement is None
@@ -139,7 +139,7 @@ def test_the_networks_are_joined_by_regions(apply, params):
 
 def test_soft_test_masks_are_another_map_of_the_same_parameters(apply, params):
     fixed, moving = pair()
-    soft = quickest_jit(SMALL.clone(test_masks='soft').apply)({'params': params}, fixed, moving)
+    soft = quick_jit(SMALL.clone(test_masks='soft').apply)({'params': params}, fixed, moving)
     hard = apply(params, fixed, moving)
     np.testing.assert_allclose(soft.fixed_segmentation, hard.fixed_segmentation, atol=1e-5)
     assert np.abs(soft.displacement - hard.displacement).max() > 1e-2
@@ -156,7 +156,7 @@ def test_a_zero_head_is_the_identity(apply, params):
 def test_the_map_starts_near_the_identity_unless_told_otherwise():
     image = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
     heads = [
-        quickest_jit(
+        quick_jit(
             lambda model=model: model.lazy_init(quick_key(), image, image)['params']['correspondence']['output']
         )()
         for model in (SMALL, SMALL.clone(legacy_head_init=True))

@@ -1,10 +1,15 @@
 """Weights small enough for tests: networks of a few channels, random but the same every time."""
 
+import contextlib
+import functools
+from collections.abc import Iterator
+from unittest import mock
+
 import jax
 import numpy as np
 
 from autofuse_jax.methods import make_method
-from autofuse_jax.porting import ARCHITECTURES, to_official
+from autofuse_jax.porting import ARCHITECTURES, convert, to_official
 from autofuse_jax.porting.convert import flatten, parameter_structure
 
 # Options of the smallest network of each architecture.
@@ -51,9 +56,27 @@ OPTIONS = {
 }
 
 
+@contextlib.contextmanager
+def remembered_structures() -> Iterator[None]:
+    """Trace each network once inside the context; porting does it for every file, which takes a second each time."""
+    made = {}
+
+    def make(name, model, *others):
+        # A method of equal options is the same object, by which its structure is found again.
+        key = repr((name, sorted(model.items()), others))
+        if key not in made:
+            made[key] = make_method(name, model, *others)
+        return made[key]
+
+    structure = functools.lru_cache(maxsize=None)(parameter_structure)
+    with mock.patch.object(convert, 'make_method', make), mock.patch.object(convert, 'parameter_structure', structure):
+        yield
+
+
 def params_of(method, options, seed=0):
     """Random parameters by flat name."""
-    structure = flatten(parameter_structure(make_method(method, options, {})))
+    # By way of the module, where `remembered_structures` puts itself.
+    structure = flatten(convert.parameter_structure(convert.make_method(method, options, {})))
     rng = np.random.default_rng(seed)
     return {name: rng.normal(scale=0.1, size=leaf.shape).astype(np.float32) for name, leaf in structure.items()}
 

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import parity
 from tests.conftest import REFERENCE_FOLDER
-from tests.quick import quickest_jit
+from tests.quick import SOME_OPTIMISATION, quick_jit
 
 GOLDEN = parity.REPOSITORY / 'tests' / 'golden'
 
@@ -25,7 +25,7 @@ def forward(request):
     """Everything that one forward pass in float32 gives: reference, output, losses, displacement with the noise."""
     reference = reference_of(request.param)
     loss, flow = parity.loss_function(reference, jnp.float32), parity.sampled_flow(reference, jnp.float32)
-    (value, (terms, output)), sampled = quickest_jit(lambda params: (loss(params), flow(params)))(reference.params)
+    (value, (terms, output)), sampled = quick_jit(lambda params: (loss(params), flow(params)))(reference.params)
     return reference, output, (value, terms), sampled
 
 
@@ -61,7 +61,7 @@ def training():
         if name not in made:
             reference, results = reference_of(name), []
             with jax.enable_x64(True):
-                step = quickest_jit(parity.adam_step(reference, jnp.float64))
+                step = jax.jit(parity.adam_step(reference, jnp.float64), compiler_options=SOME_OPTIMISATION)
                 params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), reference.params)
                 state = parity.OPTIMIZER.init(params)
                 for _ in range(parity.ADAM_STEPS):
@@ -140,5 +140,5 @@ def test_a_wrong_weight_is_noticed(forward):
     kernel = params['fusion_branch']['registration_head']['conv']['kernel']
     params['fusion_branch']['registration_head']['conv']['kernel'] = kernel.transpose(1, 0, 2, 3, 4)
     loss = parity.loss_function(reference, jnp.float32)
-    _, (_, output) = quickest_jit(loss)(params)
+    _, (_, output) = quick_jit(loss)(params)
     assert parity.output_errors(reference, output)['flow'] > 1e-2

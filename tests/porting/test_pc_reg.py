@@ -10,7 +10,7 @@ from autofuse_jax.porting import from_official, to_official
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.porting.pc_reg_tensors import join_official, split_official
 from tests.porting.small import assert_same
-from tests.quick import quickest_jit
+from tests.quick import quick_jit
 
 CLASSES, BASE = 3, 4
 
@@ -54,7 +54,7 @@ def test_ported_weights_are_accepted_by_the_network(states):
     network = METHODS['pc_reg'].network(**options)
     fixed, moving = np.random.default_rng(2).random((2, 1, 16, 16, 16, 1)).astype(np.float32)
     tree = jax.tree.map(jax.numpy.asarray, unflatten(params))
-    output = quickest_jit(lambda params: network.apply({'params': params}, fixed, moving))(tree)
+    output = quick_jit(lambda params: network.apply({'params': params}, fixed, moving))(tree)
     assert output.displacement.shape == (1, 16, 16, 16, 3) and np.isfinite(output.displacement).all()
     assert output.fixed_segmentation.shape == (1, 16, 16, 16, CLASSES)
 

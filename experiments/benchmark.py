@@ -1,0 +1,283 @@
+"""Time the forward pass, the training step, operations on fields and every network, beside PyTorch if asked.
+
+    python -m experiments.benchmark --out=runs/benchmark.json
+    python -m experiments.benchmark --official=networks.py --class=AutoFuse --sizes=128x128x32 --out=...
+    python -m experiments.benchmark --networks=autofuse,voxelmorph --sizes=48x48x16 --out=...
+
+Of everything: the median and the spread over runs after a first one, the time of compilation apart, the work a second
+against the device's measured peak, the bytes a second against its measured copying, and the memory that the compiled
+program asks for. Work and bytes are the compiler's own count, in which a loop counts once.
+
+--official is your copy of the authors' networks.py (or a file with a network of the same layout); it is executed, so
+use one you trust. Its eager forward pass, a step of Adam and PyTorch's versions of the operations are then timed in
+turn with ours, one run of each after the other, and the ratios are those of neighbouring runs. --compile adds
+`torch.compile` where it works. Beside the record a Markdown table is written. Runs on CPU, GPU and TPU alike.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.fields import integrate_velocity, warp_linear
+from autofuse_jax.files import write_json, write_text
+from autofuse_jax.losses.similarity import local_ncc
+from autofuse_jax.methods import make_method
+from autofuse_jax.provenance import provenance
+from autofuse_jax.register import enable_compilation_cache
+from autofuse_jax.reports.summary import MISSING, markdown_table
+from configs import cardiac_unsup
+from experiments.benchmark_device import GIGA, peaks
+from experiments.complexity import options_for, parse_methods, parse_sizes, text_of
+from experiments.memory_and_time import GIB, program
+
+QUICKSTART, CARDIAC, BRAIN = (48, 48, 16), (128, 128, 32), (144, 192, 160)
+SIZES = ','.join(text_of(size) for size in (QUICKSTART, CARDIAC, BRAIN))
+COMPILED = ', torch.compile'
+Size = tuple[int, int, int]
+Run = Callable[[], Any]
+HEAD = [
+    'what',
+    'seconds',
+    'spread',
+    'compiled in s',
+    'GFLOP/s',
+    '% of peak',
+    'GB/s',
+    'GiB',
+    'PyTorch s',
+    'ours / PyTorch',
+]
+
+
+def in_turn(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
+    """Time functions one after the other, again and again, so that a busy moment of the machine meets all of them.
+
+    Args:
+        runs: By name; each waits for its own result.
+        repeats: Timed rounds, after one that does not count.
+
+    Returns:
+        Seconds of each round by name.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(repeats + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return median, least and largest of some numbers."""
+    return {'median': statistics.median(values), 'minimum': min(values), 'maximum': max(values), 'repeats': len(values)}
+
+
+def compiled_program(function: Callable, arguments: Callable[[], tuple], donates: bool) -> tuple[Run, dict[str, Any]]:
+    """Compile a function and return it as something to time, and what the compiler says of it.
+
+    Args:
+        function: Compiled by `jax.jit`.
+        arguments: Makes its arguments.
+        donates: Whether it takes its first argument for good and returns what takes its place, as a training step does.
+    """
+    started = time.perf_counter()
+    compiled = function.lower(*jax.eval_shape(arguments)).compile()
+    seconds = time.perf_counter() - started
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    about = {
+        'compile_seconds': seconds,
+        'gflop': cost.get('flops', 0.0) / GIGA,
+        'gbytes': cost.get('bytes accessed', 0.0) / GIGA,
+        'memory_gib': (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / GIB,
+    }
+    values = list(jax.jit(arguments)())
+
+    def run() -> None:
+        result = jax.block_until_ready(compiled(*values))
+        if donates:
+            values[0] = result[0]
+
+    return run, about
+
+
+def field_operations(size: Size) -> dict[str, tuple[Callable, Callable[[], tuple]]]:
+    """Return the operations on images and fields of a size, each with a function that makes its arguments."""
+    half = tuple(length // 2 for length in size)
+    keys = jax.random.split(jax.random.key(0), 4)
+
+    def images() -> tuple:
+        return tuple(jax.random.uniform(key, (*size, 1)) for key in keys[:2])
+
+    def warping() -> tuple:
+        return jax.random.uniform(keys[0], (*size, 1)), jax.random.normal(keys[2], (*size, 3))
+
+    def velocity() -> tuple:
+        return (jax.random.normal(keys[3], (*half, 3)),)
+
+    def slope(function: Callable, argument: int = 0) -> Callable:
+        return jax.grad(lambda *values: jnp.sum(function(*values)), argument)
+
+    return {
+        'warp': (warp_linear, warping),
+        'warp, with derivative': (slope(warp_linear, 1), warping),
+        'scaling and squaring': (integrate_velocity, velocity),
+        'scaling and squaring, with derivative': (slope(integrate_velocity), velocity),
+        'NCC': (local_ncc, images),
+        'NCC, with derivative': (slope(local_ncc, 1), images),
+    }
+
+
+def ours(size: Size, networks: list[str]) -> dict[str, tuple[Callable, Callable[[], tuple], bool]]:
+    """Return everything of ours that is timed at a size: function, its arguments, whether it takes the first one."""
+    config = cardiac_unsup.get_config()
+    method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
+    timed = {
+        'AutoFuse, forward': (*program('forward', method, size), False),
+        'AutoFuse, training step': (*program('step', method, size), True),
+    }
+    timed |= {name: (jax.jit(f), arguments, False) for name, (f, arguments) in field_operations(size).items()}
+    for name in networks:
+        options = options_for(name, size)
+        other = make_method(name, options['model'], options['loss'])
+        timed[f'{name}, forward'] = (*program('forward', other, size), False)
+    return timed
+
+
+def official_network(options: argparse.Namespace) -> Any:
+    """Return the user's PyTorch network."""
+    from experiments.compare_with_pytorch import build
+
+    named = argparse.Namespace(networks=options.official, class_name=options.class_name, arguments=options.arguments)
+    return build(named)[0]
+
+
+def theirs(size: Size, options: argparse.Namespace) -> dict[str, Run]:
+    """Return what PyTorch does at a size, under the same names."""
+    import torch
+
+    from experiments import benchmark_torch
+
+    device = torch.device('cuda' if jax.default_backend() == 'gpu' else 'cpu')
+    network = official_network(options).to(device)
+    fixed, moving = (torch.rand(1, 1, *size, device=device) for _ in range(2))
+
+    def forward(model: Any) -> Run:
+        def run() -> None:
+            with torch.no_grad():
+                model(fixed, moving)
+            benchmark_torch.wait_for(device)
+
+        return run
+
+    runs = {
+        'AutoFuse, forward': forward(network),
+        'AutoFuse, training step': benchmark_torch.training_step(network, fixed, moving),
+    }
+    if options.compile:
+        runs[f'AutoFuse, forward{COMPILED}'] = forward(torch.compile(network))
+    return runs | benchmark_torch.operations(size, device)
+
+
+def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
+    """Time everything at a size, and hand over each result as soon as it is there."""
+    other = theirs(size, options) if options.official else {}
+    for name, (function, arguments, donates) in ours(size, options.networks).items():
+        if options.only and not name.startswith(tuple(options.only)):
+            continue
+        run, about = compiled_program(function, arguments, donates)
+        runs = {'ours': run} | {
+            f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
+        }
+        times = in_turn(runs, options.repeats)
+        found = {'name': name, 'size': list(size)} | about | {'seconds': spread(times['ours'])}
+        for key in list(runs)[1:]:
+            ratios = [a / b for a, b in zip(times['ours'], times[key], strict=True)]
+            found[key] = {'seconds': spread(times[key]), 'ours_to_theirs': spread(ratios)}
+        keep(found)
+        # Programs and values of one would stay in memory beside the next.
+        del run, runs
+        jax.clear_caches()
+
+
+def table(record: dict[str, Any]) -> str:
+    """Return the tables of all sizes in Markdown."""
+    parts = []
+    peak = max(record['peaks']['matmul_gflops'], record['peaks']['conv2d_gflops'])
+    for size in dict.fromkeys(tuple(found['size']) for found in record['results']):
+        rows = [_row(found, peak) for found in record['results'] if tuple(found['size']) == size]
+        parts.append(f'## {text_of(size, " x ")}\n\n{markdown_table(HEAD, rows)}')
+    return '\n\n'.join(parts)
+
+
+def _row(found: dict[str, Any], peak: float) -> list[str]:
+    seconds, torch = found['seconds'], found.get('pytorch')
+    speed = found['gflop'] / seconds['median']
+    row = [
+        found['name'],
+        f'{seconds["median"]:.4g}',
+        f'{seconds["minimum"]:.4g} to {seconds["maximum"]:.4g}',
+        f'{found["compile_seconds"]:.1f}',
+        f'{speed:,.1f}',
+        f'{100 * speed / peak:.0f}',
+        f'{found["gbytes"] / seconds["median"]:.1f}',
+        f'{found["memory_gib"]:.2f}',
+    ]
+    if torch is None:
+        return [*row, MISSING, MISSING]
+    return [*row, f'{torch["seconds"]["median"]:.4g}', f'{torch["ours_to_theirs"]["median"]:.2f}']
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
+    parser.add_argument('--networks', default='', help='forward passes of other methods, apart by commas, or all')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='what begins with one of these names; default all')
+    parser.add_argument('--repeats', type=int, default=5, help='timed runs of each; default 5')
+    parser.add_argument('--official', type=Path, help="your copy of the authors' networks.py, to time beside ours")
+    parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
+    parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
+    parser.add_argument('--compile', action='store_true', help='torch.compile too')
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+    if options.repeats < 1:
+        raise UserError(f'--repeats is {options.repeats}', expected='1 or more')
+    sizes = parse_sizes(options.sizes)
+    wanted = None if options.networks == 'all' else options.networks
+    options.networks = [] if wanted == '' else parse_methods(wanted)
+    enable_compilation_cache()
+    if options.official:
+        official_network(options)  # Whether it can be had is known before anything is timed.
+    command = ' '.join(['python -m experiments.benchmark', *arguments])
+    record = provenance() | {'command': command, 'backend': jax.default_backend(), 'peaks': peaks(options.repeats)}
+    record['results'] = []
+
+    def keep(found: dict[str, Any]) -> None:
+        record['results'].append(found)
+        write_json(options.out, record)
+        cells = _row(found, record['peaks']['matmul_gflops'])
+        print(', '.join(f'{head} {cell}' for head, cell in zip(HEAD, cells, strict=True)), flush=True)
+
+    for size in sizes:
+        examine(size, options, keep)
+    about = f'`{command}`, commit {record["commit"]}, {record["machine"]["processor"]}, {record["date"]}'
+    write_text(options.out.with_suffix('.md'), f'# Benchmark\n\n{about}\n\n{table(record)}\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
