@@ -27,10 +27,11 @@ $(ENVIRONMENT)/installed: requirements.txt pyproject.toml
 	$(INSTALL) --editable .
 	touch $@
 
-# PyTorch is large and not everywhere to be had: without it the tests of .pt files are skipped.
+# PyTorch and OpenVINO are large and not everywhere to be had: without them the tests that need them are skipped.
 $(ENVIRONMENT)/tools: $(ENVIRONMENT)/installed
 	$(INSTALL) --editable '.[test]'
 	$(INSTALL) --editable '.[torch]' || echo 'PyTorch cannot be installed here; the tests that need it are skipped'
+	$(INSTALL) --editable '.[deploy]' || echo 'OpenVINO cannot be installed here; the tests that need it are skipped'
 	touch $@
 
 clean:

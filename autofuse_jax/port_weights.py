@@ -114,7 +114,7 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
 def _read(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarray], Description | None, str]:
     """Return our parameters by flat name, what they are if that is known, and how they were named."""
     if source.is_dir():
-        return *_read_run(source), OURS
+        return *read_run(source), OURS
     if source.suffix in TORCH_SUFFIXES:
         from autofuse_jax.porting.torch_files import read_state_dict
 
@@ -157,7 +157,18 @@ def _window(source: Path, found: Architecture, description: Description | None) 
     return tuple(description.model['window'])
 
 
-def _read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
+def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
+    """Read the parameters of a training run.
+
+    Args:
+        source: Its folder, or that of its checkpoints of one kind; of a run the best parameters are taken.
+
+    Returns:
+        Parameters by flat name, and what they are.
+
+    Raises:
+        UserError: It is no folder of a run, or has no checkpoint.
+    """
     # Only here is Orbax needed.
     from autofuse_jax import checkpoints
     from autofuse_jax.train import CONFIG_NAME

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,7 +11,8 @@ import numpy as np
 
 from autofuse_jax.data.intensity import min_max_normalise
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import Prediction, make_method
+from autofuse_jax.methods import Method, Prediction, make_method
+from autofuse_jax.methods.base import Params
 from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
@@ -61,7 +63,22 @@ class RegistrationModel:
         self.description = description
         self._method = make_method(description.method, description.model, {}, description.inference)
         self._params = jax.tree.map(jnp.asarray, unflatten(params))
-        self._predict = jax.jit(functools.partial(_predict, self._method.predict))
+        self._predict = jax.jit(functools.partial(predict_labels, self._method.predict))
+
+    @property
+    def params(self) -> Params:
+        """The parameters, nested."""
+        return self._params
+
+    @property
+    def method(self) -> Method:
+        """What the parameters belong to."""
+        return self._method
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, in words."""
+        return f'JAX {jax.__version__} on {jax.default_backend()}'
 
     @property
     def num_parameters(self) -> int:
@@ -85,27 +102,50 @@ class RegistrationModel:
         Raises:
             UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
         """
-        fixed, moving = np.asarray(fixed), np.asarray(moving)
-        if fixed.ndim != 3 or fixed.shape != moving.shape:
-            raise UserError(
-                f'fixed has shape {fixed.shape} and moving {moving.shape}',
-                expected='two volumes (D, H, W) on the same grid',
-                fix='resample them to one grid first',
-            )
-        normalised = (min_max_normalise(fixed, 'fixed'), min_max_normalise(moving, 'moving'))
-        padding = [(0, -size % SIZE_MULTIPLE) for size in fixed.shape]
-        inputs = (jnp.asarray(np.pad(image, padding))[None, ..., None] for image in normalised)
-        prediction = jax.device_get(self._predict(self._params, *inputs, jax.random.key(seed)))
-        inside = tuple(slice(size) for size in fixed.shape)
-        displacement = prediction.displacement[0][inside]
-        return Registration(
-            displacement=displacement,
-            velocity=None if prediction.velocity is None else prediction.velocity[0],
-            warped=warp_image(moving, displacement).astype(np.float32),
-            fixed_labels=_cropped(prediction.fixed_segmentation, inside),
-            moving_labels=_cropped(prediction.moving_segmentation, inside),
-            gate_means={name: float(value[0]) for name, value in prediction.gate_means.items()},
+
+        def predict(fixed: np.ndarray, moving: np.ndarray) -> Prediction:
+            return self._predict(self._params, jnp.asarray(fixed), jnp.asarray(moving), jax.random.key(seed))
+
+        return register_pair(predict, fixed, moving)
+
+
+def register_pair(
+    predict: Callable[[np.ndarray, np.ndarray], Prediction], fixed: np.ndarray, moving: np.ndarray
+) -> Registration:
+    """Register two images with whatever runs the network.
+
+    Args:
+        predict: From images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction with labels in the
+            place of class probabilities, see `predict_labels`.
+        fixed: (D, H, W), real numbers.
+        moving: (D, H, W), real numbers, the same shape.
+
+    Returns:
+        The registration.
+
+    Raises:
+        UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
+    """
+    fixed, moving = np.asarray(fixed), np.asarray(moving)
+    if fixed.ndim != 3 or fixed.shape != moving.shape:
+        raise UserError(
+            f'fixed has shape {fixed.shape} and moving {moving.shape}',
+            expected='two volumes (D, H, W) on the same grid',
+            fix='resample them to one grid first',
         )
+    normalised = (min_max_normalise(fixed, 'fixed'), min_max_normalise(moving, 'moving'))
+    padding = [(0, -size % SIZE_MULTIPLE) for size in fixed.shape]
+    prediction = jax.device_get(predict(*(np.pad(image, padding)[None, ..., None] for image in normalised)))
+    inside = tuple(slice(size) for size in fixed.shape)
+    displacement = prediction.displacement[0][inside]
+    return Registration(
+        displacement=displacement,
+        velocity=None if prediction.velocity is None else prediction.velocity[0],
+        warped=warp_image(moving, displacement).astype(np.float32),
+        fixed_labels=_cropped(prediction.fixed_segmentation, inside),
+        moving_labels=_cropped(prediction.moving_segmentation, inside),
+        gate_means={name: float(value[0]) for name, value in prediction.gate_means.items()},
+    )
 
 
 def load_model(path: str | Path) -> RegistrationModel:
@@ -130,7 +170,10 @@ def load_model(path: str | Path) -> RegistrationModel:
     return RegistrationModel(*read_released(path))
 
 
-def _predict(predict, params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
+def predict_labels(
+    predict: Callable, params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array
+) -> Prediction:
+    """Predict with classes, uint8, in the place of their probabilities; arguments see `Method.predict`."""
     prediction = predict(params, fixed, moving, key)
     labels = (
         None if probabilities is None else jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)

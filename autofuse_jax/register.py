@@ -20,6 +20,7 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.pretrained import RegistrationModel, load_model
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import KINDS, SIMILARITIES, STARTS, AlignmentSettings, OnProgress
+from autofuse_jax.registration.device import AUTO, DEVICES, open_network, use_device
 from autofuse_jax.registration.inputs import ImageLike, as_volume, read_classes, read_mask, with_labels
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     settings = settings_of(options)
     claim_results_folder(options.out, options.overwrite)
+    use_device(options.device)
     enable_compilation_cache()
     if options.reference_frame is not None:
         return register_series_files(options, settings, about_run(settings, arguments, 'register'))
@@ -113,7 +115,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         settings,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
-        model=options.weights,
+        model=None if options.weights is None else open_network(options.weights, options.device),
         on_progress=StepProgress(),
     )
     about = {
@@ -264,6 +266,9 @@ def _parser() -> argparse.ArgumentParser:
     linear.add_argument('--start', choices=STARTS, help='what the alignment starts from')
     deform = parser.add_argument_group('deformation')
     deform.add_argument('--weights', type=Path, metavar='FILE', help='npz of a trained network (port_weights)')
+    deform.add_argument(
+        '--device', choices=DEVICES, default=AUTO, help='on cpu the network runs in OpenVINO where that is installed'
+    )
     deform.add_argument('--no-deform', dest='deform', action='store_false', help='leave out instance optimisation')
     deform.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
     deform.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')

@@ -15,6 +15,7 @@ from autofuse_jax.distributed import is_first, largest_of_all
 from autofuse_jax.errors import UserError
 from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
+from autofuse_jax.memory import GIB, check_step_fits
 from autofuse_jax.released import file_hash
 from autofuse_jax.reporting import write_report
 from autofuse_jax.scoring import summarise
@@ -234,7 +235,11 @@ class Trainer:
         """Compile once for each set of objectives; phases that share them share the compiled step."""
         objectives = self._experiment.method.objectives(phase.name)
         if objectives not in self._step_functions:
-            self._progress.say('compiling the training step ...')
+            needed = None
+            if self._training.check_memory:
+                needed = check_step_fits(objectives, self._state, batch, devices=self._experiment.mesh.size)
+            about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
+            self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()
             step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
             self._step_functions[objectives] = step.lower(self._state, batch).compile()

@@ -101,6 +101,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.training.validate_every = 1_000  # Steps; the best validation DSC is kept.
     config.training.checkpoint_every = 1_000  # Steps.
     config.training.max_minutes = 0.0  # Of one invocation, at least a step; 0: no limit. Ends with a checkpoint.
+    config.training.check_memory = True  # Refuse a step that the device surely cannot hold, before compiling it.
     config.training.tensorboard = False
     config.training.compilation_cache = '~/.cache/autofuse_jax/xla'  # '': none.
 

@@ -44,6 +44,7 @@ FREE_FIELDS = (
     'data.cache_gib',
     'data.threads',
     'training.depth_devices',
+    'training.check_memory',
     'training.compilation_cache',
     'training.log_every',
 )

@@ -107,6 +107,10 @@ def test_torch_is_in_one_file():
     assert importers('torch') == {'porting/torch_files.py'}
 
 
+def test_openvino_is_in_one_file():
+    assert importers('openvino') == {'deployment/openvino_package.py'}
+
+
 @pytest.mark.parametrize('module', ['tensorflow', 'keras', 'configs', 'tests', 'experiments'])
 def test_modules_that_the_package_must_not_import(module):
     assert importers(module) == set()

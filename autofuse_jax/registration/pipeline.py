@@ -165,7 +165,7 @@ def _deform(
         half = resized_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
         velocity = velocity_on(half, field)
         seconds = round(time.perf_counter() - started, 3)
-        stages.append({'name': f'network {model.description.method}', 'seconds': seconds})
+        stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:

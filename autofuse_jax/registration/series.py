@@ -15,7 +15,8 @@ from autofuse_jax.data.volumes import Volume, read_image, write_image, write_lab
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, replacing, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
-from autofuse_jax.pretrained import RegistrationModel, load_model
+from autofuse_jax.pretrained import RegistrationModel
+from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.inputs import read_classes, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
@@ -142,7 +143,7 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
         options.reference_frame,
         settings,
         classes=classes,
-        model=None if options.weights is None else load_model(options.weights),
+        model=None if options.weights is None else open_network(options.weights, options.device),
         fixed_mask=read_mask(series, options.fixed_mask),
     )
     about = {

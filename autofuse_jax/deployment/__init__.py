@@ -1,0 +1,1 @@
+"""Networks without JAX: StableHLO for accelerators and compilers, OpenVINO for CPUs."""

@@ -1,0 +1,86 @@
+"""Networks as StableHLO, the portable form of what JAX compiles: for accelerators, compilers and later versions."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.export
+import numpy as np
+
+from autofuse_jax.deployment.prediction import images_of_size, named_prediction
+from autofuse_jax.errors import UserError
+from autofuse_jax.methods import Method
+from autofuse_jax.methods.base import Params
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+# JAX's name of a backend: the platform that it runs programs for.
+PLATFORM_OF = {'gpu': 'cuda'}
+
+
+def to_stablehlo(
+    method: Method, params: Params, size: tuple[int, int, int], platforms: Sequence[str] = PLATFORMS
+) -> bytes:
+    """Lower the prediction of a method for platforms of which none needs to be here.
+
+    Args:
+        method: The method.
+        params: Its parameters, which become constants of the program.
+        size: (D, H, W) of the images.
+        platforms: Some of 'cpu', 'cuda', 'tpu'.
+
+    Returns:
+        The program, from images (1, D, H, W, 1) to the results of `prediction.named_prediction`.
+
+    Raises:
+        UserError: A platform is unknown, or the package flatbuffers is not installed.
+    """
+    unknown = [name for name in platforms if name not in PLATFORMS]
+    if unknown or not platforms:
+        raise UserError(
+            f'the platforms are {", ".join(platforms) or "none"}',
+            expected=f'some of {", ".join(PLATFORMS)}',
+            fix='correct --platforms',
+        )
+    check_flatbuffers()
+    function = jax.jit(named_prediction(method, params))
+    exported = jax.export.export(function, platforms=list(platforms))(*images_of_size(size).values())
+    return bytes(exported.serialize())
+
+
+def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]:
+    """Make a program ready to run on what JAX computes on.
+
+    Args:
+        program: From `to_stablehlo`.
+        name: What to call it in messages.
+
+    Returns:
+        From images (1, D, H, W, 1) to results by name.
+
+    Raises:
+        UserError: It cannot be read, was lowered for other platforms, or flatbuffers is not installed.
+    """
+    check_flatbuffers()
+    try:
+        exported = jax.export.deserialize(bytearray(program))
+    # What a damaged buffer leads to depends on where the damage is.
+    except Exception as error:
+        raise UserError(f'{name} cannot be read as StableHLO ({error})', fix='export it again') from error
+    backend = jax.default_backend()
+    if PLATFORM_OF.get(backend, backend) not in exported.platforms:
+        raise UserError(
+            f'{name} is for {", ".join(exported.platforms)}, and JAX computes on {backend}',
+            fix=f'export it with --platforms={PLATFORM_OF.get(backend, backend)}',
+        )
+    call = jax.jit(exported.call)
+    return lambda fixed, moving: jax.device_get(call(np.asarray(fixed, np.float32), np.asarray(moving, np.float32)))
+
+
+def check_flatbuffers() -> None:
+    """Raise UserError unless the package is installed with which programs are written and read."""
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            'StableHLO files need the package flatbuffers, which is not installed',
+            fix="pip install 'autofuse_jax[deploy]'",
+        ) from error

@@ -1,0 +1,94 @@
+"""How much memory a training step will need, found out before anything is compiled."""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.methods.base import Batch, Objective, split_params
+from autofuse_jax.train_state import TrainState
+
+GIB = 2**30
+# No network of this project needs so many bytes for each voxel of a batch; what is surely small is not traced twice.
+MOST_BYTES_PER_VOXEL = 2**16
+# The program for CPU needs 1.26 (AutoFuse) and 1.20 (AutoFuse-Trans) times what its reverse pass needs of the forward
+# pass, at 128 x 128 x 32 (experiments/results/memory_cpu.json).
+SCRATCH = 1.25
+
+
+def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batch, devices: int = 1) -> int:
+    """Estimate what a training step needs on each device, from shapes alone.
+
+    `state + gradients + (batch + 1.25 * what the reverse pass needs of the forward pass) / devices`, of the objective
+    that needs most. What the reverse pass needs follows from the network and from which blocks it recomputes; the
+    compiler for CPU keeps those all the same, so that there a network with `remat` needs more than this.
+
+    Args:
+        objectives: Carried out in a step, one after the other.
+        state: Arrays or their shapes.
+        batch: Arrays or their shapes; of all devices together.
+        devices: Which share batch and volumes.
+
+    Returns:
+        Bytes on one device.
+    """
+    largest = 0
+    for objective in objectives:
+        trained, frozen = split_params(state.params, objective.trains)
+
+        def saved(trained: Any, frozen: Any, batch: Batch, objective: Objective = objective) -> Any:
+            key = jax.random.key(0)
+            return jax.vjp(lambda t: objective.loss({**frozen, **t}, batch, key)[0], trained)[1]
+
+        residuals = round(SCRATCH * bytes_of(jax.eval_shape(saved, trained, frozen, batch)))
+        largest = max(largest, bytes_of(trained) + residuals // devices)
+    return bytes_of(state) + bytes_of(batch) // devices + largest
+
+
+def bytes_of(tree: Any) -> int:
+    """Return the bytes of all arrays of a structure."""
+    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def available_bytes() -> int:
+    """Return the memory of a device or, on CPU, of the machine shared by its simulated devices."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
+    whole = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return limit or whole // jax.local_device_count()
+
+
+def check_step_fits(
+    objectives: tuple[Objective, ...], state: TrainState, batch: Batch, *, devices: int = 1, limit: int | None = None
+) -> int | None:
+    """Refuse a training step that a device cannot hold, before minutes of compiling end in a crash.
+
+    Args:
+        objectives: See `step_bytes`.
+        state: See `step_bytes`.
+        batch: See `step_bytes`.
+        devices: See `step_bytes`.
+        limit: Bytes of a device; default what it has.
+
+    Returns:
+        The estimate in bytes; None where the batch is so small that none was made.
+
+    Raises:
+        UserError: The estimate is larger than the limit.
+    """
+    limit = available_bytes() if limit is None else limit
+    voxels = int(np.prod(batch['fixed'].shape[:4]))
+    if voxels * MOST_BYTES_PER_VOXEL // devices < limit:
+        return None
+    needed = step_bytes(objectives, state, batch, devices)
+    if needed > limit:
+        pairs, *size, _ = batch['fixed'].shape
+        raise UserError(
+            f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
+            f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
+            fix="set a smaller training.batch_size, model.remat='all' (recomputes instead of keeping; accelerators "
+            'only), model.base_channels or data.grid, or let several devices share a volume (training.depth_devices); '
+            'to try all the same, set training.check_memory=False',
+        )
+    return needed
