@@ -97,17 +97,18 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         },
     }
     scorer = experiment.scorer(split)
-    if not is_first():
-        # All processes compute together, one writes.
-        return summarise(scorer.score(params))
-    return write_report(
-        experiment.workdir,
-        scorer=scorer,
-        params=params,
-        split=split,
-        pictures=config.evaluation.pictures,
-        about=about,
-    )
+    with jax.set_mesh(experiment.mesh):
+        if not is_first():
+            # All processes compute together, one writes.
+            return summarise(scorer.score(params))
+        return write_report(
+            experiment.workdir,
+            scorer=scorer,
+            params=params,
+            split=split,
+            pictures=config.evaluation.pictures,
+            about=about,
+        )
 
 
 class Trainer:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models import winograd
+from autofuse_jax.sharding import DEPTH_AXIS
 
 # Up to this many input channels, all depth taps are gathered on the channel axis for one 2-D convolution on CPU.
 # Measured on two AVX-512 cores: 3x faster than one convolution per tap for 1 and 2 channels, slower from 10 on.
@@ -22,10 +23,10 @@ def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
     """Convolve with zero padding of k // 2 voxels on both sides of each axis, which keeps the size at stride 1.
 
     `y(p) = sum_a x(s p + a - k // 2) w(a)` (cross-correlation, as in every deep learning library). Accelerators run one
-    3-D convolution. XLA has no fast 3-D convolution for CPU; there it is written as 2-D convolutions with the depth
-    axis folded into the batch, and fewer of them by Winograd's algorithm (`winograd`) where volumes are large and in
-    full precision: 3 to 8 times faster and equal up to rounding. With a stride this is the padding of the PyTorch
-    networks; 'SAME' would put all of it at the far end of an even size.
+    3-D convolution, and so do devices that share volumes. XLA has no fast 3-D convolution for CPU; there it is written
+    as 2-D convolutions with the depth axis folded into the batch, and fewer of them by Winograd's algorithm
+    (`winograd`) where volumes are large and in full precision: 3 to 8 times faster and equal up to rounding. With a
+    stride this is the padding of the PyTorch networks; 'SAME' would put all of it at the far end of an even size.
 
     Args:
         volume: (B, D, H, W, I).
@@ -46,8 +47,15 @@ def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
         raise ValueError(f'kernel has size {kernel.shape[:3]}, expected odd sizes.')
     if kernel.shape[:3] == (1, 1, 1):
         return volume[:, ::stride, ::stride, ::stride] @ kernel[0, 0, 0]
+    if _volumes_are_shared():
+        return _conv3d_whole(volume, kernel, stride=stride)
     by_slices, whole = (functools.partial(form, stride=stride) for form in (_conv3d_by_slices, _conv3d_whole))
     return jax.lax.platform_dependent(volume, kernel, cpu=by_slices, default=whole)
+
+
+def _volumes_are_shared() -> bool:
+    """Whether devices of the mesh in use share volumes: slices they would gather, a whole convolution they share."""
+    return jax.sharding.get_abstract_mesh().shape.get(DEPTH_AXIS, 1) > 1
 
 
 def _conv3d_whole(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:

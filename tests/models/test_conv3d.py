@@ -17,6 +17,7 @@ from autofuse_jax.models.conv3d import (
     conv3d,
     uniform_fan_in,
 )
+from autofuse_jax.sharding import make_mesh
 from tests.quick import quick_key
 
 KERNELS = [(3, 3, 3), (5, 1, 1), (1, 5, 1), (1, 1, 5), (1, 1, 1), (3, 1, 1), (5, 3, 1)]
@@ -169,3 +170,12 @@ def test_the_algorithm_with_the_fewest_products(depth, algorithm):
 def test_winograd_needs_three_taps():
     with pytest.raises(ValueError, match='5 taps'):
         winograd.filter_depth(jnp.zeros((1, 4, 4, 4, 1)), jnp.zeros((5, 3, 3, 1, 1)), slices, winograd.F4)
+
+
+def test_devices_that_share_volumes_keep_the_whole_convolution():
+    volume, kernel = jnp.zeros((2, 8, 4, 4, 16)), jnp.zeros((3, 3, 3, 16, 2))
+    with jax.set_mesh(make_mesh(4, depth=2)):
+        shared = str(jax.make_jaxpr(conv3d)(volume, kernel))
+    assert shared.count('conv_general_dilated[') == 1
+    with jax.set_mesh(make_mesh(4)):
+        assert str(jax.make_jaxpr(conv3d)(volume, kernel)).count('conv_general_dilated[') > 1

@@ -1,0 +1,92 @@
+"""The tables of docs/speed.md, from the records of `benchmark`, `scaling` and `devices`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from autofuse_jax.reports.summary import MISSING, markdown_table
+from experiments.complexity import text_of
+from experiments.scaling import FORWARD, STEP
+
+ReadRecord = Callable[[str], dict[str, Any]]
+
+
+def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
+    """Return the functions that make the tables, by name.
+
+    Args:
+        read_record: Reads a record of experiments/results/.
+    """
+    return {
+        'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
+        'scaling': lambda: scaling_table(read_record('scaling_cpu.json')),
+        'devices': lambda: devices_table(read_record('devices_cpu.json')),
+        'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
+    }
+
+
+def benchmark_table(record: dict[str, Any]) -> str:
+    """Return times beside PyTorch's, and the share of the measured peak."""
+    peak = max(record['peaks']['matmul_gflops'], record['peaks']['conv2d_gflops'])
+    rows = []
+    for found in record['results']:
+        seconds, torch = found['seconds'], found.get('pytorch')
+        speed = found['gflop'] / seconds['median']
+        theirs = [MISSING] * 2
+        if torch:
+            ratio = torch['ours_to_theirs']
+            spread = f'{ratio["minimum"]:.2f} to {ratio["maximum"]:.2f}'
+            theirs = [f'{torch["seconds"]["median"]:.3g}', f'{ratio["median"]:.2f} ({spread})']
+        rows.append(
+            [
+                f'{found["name"]}, {text_of(found["size"], " x ")}',
+                f'{seconds["median"]:.3g}',
+                *theirs,
+                f'{speed:,.0f} ({100 * speed / peak:.0f} %)',
+                f'{found["memory_gib"]:.2f}',
+                f'{found["compile_seconds"]:.0f}',
+            ]
+        )
+    head = ['what', 'ours s', 'PyTorch s', 'ours / PyTorch (spread)', 'GFLOP/s (of peak)', 'GiB', 'compiled in s']
+    return markdown_table(head, rows)
+
+
+def scaling_table(record: dict[str, Any]) -> str:
+    """Return time and memory by volume and batch, and their growth."""
+    rows = []
+    for series in ('volume', 'batch'):
+        found = [row for row in record['results'] if row['series'] == series]
+        for factor in dict.fromkeys(row['factor'] for row in found):
+            both = {row['program']: row for row in found if row['factor'] == factor}
+            one = both[FORWARD]
+            cells = [f'{row["seconds"]["median"]:.2f}' for row in (one, both[STEP])]
+            cells += [f'{row["memory_gib"]:.2f}' for row in (one, both[STEP])]
+            rows.append([f'{one["pairs"]} of {text_of(one["size"], " x ")}', *cells])
+        exponents = record['exponents']
+        names = [
+            f'{program}, {series}, {quantity}' for quantity in ('seconds', 'memory_gib') for program in (FORWARD, STEP)
+        ]
+        rows.append([f'growth with the {series}: exponent', *(f'{exponents[name]:.2f}' for name in names)])
+    return markdown_table(['pairs', 'forward s', 'training step s', 'forward GiB', 'training step GiB'], rows)
+
+
+def devices_table(record: dict[str, Any]) -> str:
+    """Return how far loss and gradients on several devices are from those on one."""
+    rows = [
+        [
+            f'{found["devices"]}, of which {found["depth"]} share a volume',
+            f'{found["loss_relative"]:.1e}',
+            f'{found["gradient_relative"]:.1e}',
+        ]
+        for found in record['meshes']
+    ]
+    return markdown_table(['devices', 'loss, relative difference', 'gradients, relative distance'], rows)
+
+
+def devices_memory_table(record: dict[str, Any]) -> str:
+    """Return the memory of each device when several share a volume."""
+    whole = record['memory'][0]['total_gib']
+    rows = [
+        [str(found['depth']), f'{found["total_gib"]:.1f}', f'{whole / found["total_gib"]:.2f}']
+        for found in record['memory']
+    ]
+    return markdown_table(['devices that share a volume', 'GiB on each', 'times less'], rows)
