@@ -1,0 +1,126 @@
+"""The scripts that measure speed, memory and growth, on the smallest things they can be asked for."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import benchmark, devices, scaling
+from experiments.benchmark import compiled_program, field_operations, in_turn
+from experiments.speed_tables import benchmark_table, devices_memory_table, devices_table, scaling_table
+
+SIZE = (16, 16, 16)
+
+
+def test_operations_are_timed_beside_pytorch(tmp_path):
+    pytest.importorskip('torch')
+    out = tmp_path / 'record.json'
+    arguments = ['--sizes=16x16x16', '--only', 'warp', 'NCC', '--repeats=2', '--official=tests/torch_networks.py']
+    assert benchmark.main([*arguments, f'--out={out}']) == 0
+    record = json.loads(out.read_text())
+    names = ['warp', 'warp, with derivative', 'NCC', 'NCC, with derivative']
+    assert [found['name'] for found in record['results']] == names
+    for found in record['results']:
+        assert 0 < found['seconds']['minimum'] <= found['seconds']['median'] and found['gflop'] > 0
+        ratio = found['pytorch']['ours_to_theirs']
+        assert ratio['repeats'] == 2 and ratio['minimum'] > 0
+    assert all(value > 0 for value in record['peaks'].values())
+    assert {'command', 'commit', 'machine', 'date'} <= set(record)
+    assert all(name in out.with_suffix('.md').read_text() for name in names)
+    assert benchmark_table(record).count('\n') == 1 + len(names)
+
+
+def test_our_operations_are_those_of_pytorch():
+    """Ratios mean something only where both sides compute the same."""
+    torch = pytest.importorskip('torch')
+    from experiments import benchmark_torch
+
+    rng = np.random.default_rng(0)
+    image, other = rng.random((2, *SIZE), np.float32)
+    velocity = rng.normal(size=(*SIZE, 3)).astype(np.float32)
+    theirs = [torch.from_numpy(a)[None, None] for a in (image, other)]
+    flow = torch.from_numpy(np.moveaxis(velocity, -1, 0).copy())[None]
+    grid = benchmark_torch.identity_grid(SIZE, torch.device('cpu'))
+    functions = {name: function for name, (function, _) in field_operations(SIZE).items()}
+    warped = functions['warp'](jnp.asarray(image)[..., None], jnp.asarray(velocity))
+    np.testing.assert_allclose(warped[..., 0], benchmark_torch.warp(theirs[0], flow, grid)[0, 0], atol=1e-4)
+    integrated = functions['scaling and squaring'](jnp.asarray(velocity))
+    np.testing.assert_allclose(
+        np.moveaxis(np.asarray(integrated), -1, 0), benchmark_torch.integrate(flow, grid)[0], atol=1e-3
+    )
+    ncc = functions['NCC'](jnp.asarray(image)[..., None], jnp.asarray(other)[..., None])
+    assert float(ncc) == pytest.approx(-float(benchmark_torch.negative_ncc(*theirs)), rel=1e-3)
+
+
+def test_functions_are_timed_in_turn():
+    calls = []
+    times = in_turn({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 2)
+    assert calls == ['a', 'b'] * 3 and {name: len(values) for name, values in times.items()} == {'a': 2, 'b': 2}
+
+
+def test_a_program_that_takes_its_state_can_be_run_again():
+    function = jax.jit(lambda state, x: (state + x, x), donate_argnums=0)
+    run, about = compiled_program(function, lambda: (jnp.zeros(4), jnp.ones(4)), True)
+    run()
+    run()
+    assert about['memory_gib'] > 0
+
+
+def test_unknown_networks_and_sizes_are_refused(tmp_path, capsys):
+    for wrong, words in (
+        ('--networks=voxelmorf', 'voxelmorf'),
+        ('--sizes=16', '--sizes holds'),
+        ('--repeats=0', 'repeats'),
+    ):
+        assert benchmark.main([wrong, f'--out={tmp_path / "record.json"}']) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / 'record.json').exists()
+
+
+def row(series, factor, program, seconds, gib):
+    return {
+        'series': series,
+        'factor': factor,
+        'program': program,
+        'size': [16, 16, 16 * factor],
+        'pairs': 1,
+        'seconds': {'median': seconds},
+        'memory_gib': gib,
+    }
+
+
+def test_growth_is_the_slope_on_logarithmic_axes(tmp_path):
+    rows = [
+        row(series, factor, program, 0.1 * factor**2, factor)
+        for series in ('volume', 'batch')
+        for factor in (1, 2, 4)
+        for program in (scaling.FORWARD, scaling.STEP)
+    ]
+    assert scaling.growth(rows, 'volume', scaling.STEP, 'seconds') == pytest.approx(2)
+    assert scaling.growth(rows, 'batch', scaling.FORWARD, 'memory_gib') == pytest.approx(1)
+    scaling.picture(tmp_path / 'growth.png', rows)
+    assert (tmp_path / 'growth.png').stat().st_size > 1000
+    names = [
+        f'{p}, {s}, {q}'
+        for p in (scaling.FORWARD, scaling.STEP)
+        for s in ('volume', 'batch')
+        for q in scaling.QUANTITIES
+    ]
+    table = scaling_table({'results': rows, 'exponents': dict.fromkeys(names, 1.5)})
+    assert table.count('\n') == 1 + 2 * 4 and '1.60' in table and '1.50' in table
+
+
+def test_the_distance_of_gradients_is_relative():
+    one, other = {'a': np.array([3.0, 4.0]), 'b': np.zeros(2)}, {'a': np.array([3.0, 3.0]), 'b': np.array([0.0, 4.0])}
+    assert devices._distance(one, other) == pytest.approx(np.sqrt(17 / 34))
+
+
+def test_tables_of_devices():
+    record = {
+        'meshes': [{'devices': 4, 'depth': 2, 'loss_relative': 1e-7, 'gradient_relative': 2e-6}],
+        'memory': [{'depth': 1, 'total_gib': 8.0}, {'depth': 2, 'total_gib': 4.0}],
+    }
+    assert '4, of which 2 share a volume | 1.0e-07 | 2.0e-06' in devices_table(record)
+    assert '| 2 | 4.0 | 2.00' in devices_memory_table(record)
