@@ -15,8 +15,9 @@ INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
+# Nearly all time goes into compiling, on one core each; what a file shares is made once.
 test: $(ENVIRONMENT)/tools
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist=loadfile
 
 slow: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest -m slow

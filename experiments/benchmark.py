@@ -24,6 +24,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.fields import integrate_velocity, warp_linear
@@ -40,7 +41,7 @@ from experiments.memory_and_time import GIB, program
 
 QUICKSTART, CARDIAC, BRAIN = (48, 48, 16), (128, 128, 32), (144, 192, 160)
 SIZES = ','.join(text_of(size) for size in (QUICKSTART, CARDIAC, BRAIN))
-COMPILED = ', torch.compile'
+FORWARD, COMPILED = 'AutoFuse, forward', ', torch.compile'
 Size = tuple[int, int, int]
 Run = Callable[[], Any]
 HEAD = [
@@ -80,6 +81,11 @@ def in_turn(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
 def spread(values: list[float]) -> dict[str, Any]:
     """Return median, least and largest of some numbers."""
     return {'median': statistics.median(values), 'minimum': min(values), 'maximum': max(values), 'repeats': len(values)}
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Return median and spread of the ratios of neighbouring runs."""
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
 def compiled_program(function: Callable, arguments: Callable[[], tuple], donates: bool) -> tuple[Run, dict[str, Any]]:
@@ -142,7 +148,7 @@ def ours(size: Size, networks: list[str]) -> dict[str, tuple[Callable, Callable[
     config = cardiac_unsup.get_config()
     method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
     timed = {
-        'AutoFuse, forward': (*program('forward', method, size), False),
+        FORWARD: (*program('forward', method, size), False),
         'AutoFuse, training step': (*program('step', method, size), True),
     }
     timed |= {name: (jax.jit(f), arguments, False) for name, (f, arguments) in field_operations(size).items()}
@@ -180,12 +186,23 @@ def theirs(size: Size, options: argparse.Namespace) -> dict[str, Run]:
         return run
 
     runs = {
-        'AutoFuse, forward': forward(network),
+        FORWARD: forward(network),
         'AutoFuse, training step': benchmark_torch.training_step(network, fixed, moving),
     }
     if options.compile:
-        runs[f'AutoFuse, forward{COMPILED}'] = forward(torch.compile(network))
+        runs[f'{FORWARD}{COMPILED}'] = forward(torch.compile(network))
     return runs | benchmark_torch.operations(size, device)
+
+
+def deployed(size: Size) -> Run:
+    """Return the forward pass of AutoFuse in OpenVINO."""
+    from autofuse_jax.deployment.runtime import compiled, network_graph
+
+    method = make_method('autofuse', {}, {})
+    params = jax.jit(lambda key: method.init(key, size))(jax.random.key(0))
+    run = compiled(network_graph(method, params, size))
+    images = [np.random.default_rng(seed).random((1, *size, 1), np.float32) for seed in (1, 2)]
+    return lambda: run(*images)
 
 
 def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
@@ -198,11 +215,14 @@ def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, A
         runs = {'ours': run} | {
             f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
         }
+        if options.deployed and name == FORWARD:
+            runs['openvino'] = deployed(size)
         times = in_turn(runs, options.repeats)
         found = {'name': name, 'size': list(size)} | about | {'seconds': spread(times['ours'])}
         for key in list(runs)[1:]:
-            ratios = [a / b for a, b in zip(times['ours'], times[key], strict=True)]
-            found[key] = {'seconds': spread(times[key]), 'ours_to_theirs': spread(ratios)}
+            found[key] = {'seconds': spread(times[key]), 'ours_to_theirs': ratio(times['ours'], times[key])}
+        if 'openvino' in runs and 'pytorch' in runs:
+            found['openvino']['to_pytorch'] = ratio(times['openvino'], times['pytorch'])
         keep(found)
         # Programs and values of one would stay in memory beside the next.
         del run, runs
@@ -249,6 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
     parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
     parser.add_argument('--compile', action='store_true', help='torch.compile too')
+    parser.add_argument('--deployed', action='store_true', help='the forward pass in OpenVINO too (extra deploy)')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
 

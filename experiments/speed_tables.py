@@ -36,6 +36,16 @@ def benchmark_table(record: dict[str, Any]) -> str:
             ratio = torch['ours_to_theirs']
             spread = f'{ratio["minimum"]:.2f} to {ratio["maximum"]:.2f}'
             theirs = [f'{torch["seconds"]["median"]:.3g}', f'{ratio["median"]:.2f} ({spread})']
+        if 'openvino' in found:
+            runtime = found['openvino']
+            cells = [f'{runtime["seconds"]["median"]:.3g}', *theirs]
+            if torch:
+                found_ratio = runtime['to_pytorch']
+                cells[2] = f'{found_ratio["median"]:.2f} ({found_ratio["minimum"]:.2f} to {found_ratio["maximum"]:.2f})'
+            title = f'{found["name"]} in OpenVINO, {text_of(found["size"], " x ")}'
+            after = [[title, *cells, MISSING, MISSING, MISSING]]
+        else:
+            after = []
         rows.append(
             [
                 f'{found["name"]}, {text_of(found["size"], " x ")}',
@@ -46,6 +56,7 @@ def benchmark_table(record: dict[str, Any]) -> str:
                 f'{found["compile_seconds"]:.0f}',
             ]
         )
+        rows += after
     head = ['what', 'ours s', 'PyTorch s', 'ours / PyTorch (spread)', 'GFLOP/s (of peak)', 'GiB', 'compiled in s']
     return markdown_table(head, rows)
 

@@ -24,7 +24,7 @@ TINY: dict[str, tuple[Options, Options]] = {
     'transmorph': (SWIN | {'head_channels': 8}, SMOOTHNESS),
     'transmatch': (SWIN | {'cross_heads': 2}, SMOOTHNESS),
     'dtn': (SMALLER_EMBEDDING | {'decoder_widths': SMALLER_DECODER}, SMOOTHNESS),
-    'xmorpher': ({'embed_dim': 16, 'depths': (1, 1), 'num_heads': (1, 2), 'drop_path': 0.0}, SMOOTHNESS),
+    'xmorpher': ({'embed_dim': 16, 'depths': (1, 1), 'num_heads': (1, 2), 'drop_path': 0.0}, {'smoothness': 0.05}),
     'early_fuse': ({'base_channels': 4}, {}),
     'mid_fuse': ({'base_channels': 4}, {}),
     'late_fuse': ({'base_channels': 4}, {}),

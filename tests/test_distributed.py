@@ -53,9 +53,12 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_without_a_cluster_the_flags_are_asked_for(capsys):
-    assert main([CONFIG, '--distributed']) == 2
-    assert 'give --coordinator=HOST:PORT --processes=N --process=I' in capsys.readouterr().err
+def test_without_a_cluster_the_flags_are_asked_for(tmp_path):
+    # A process of its own: whoever has asked for devices cannot join others any more.
+    command = [sys.executable, '-m', 'autofuse_jax.main', CONFIG, f'--workdir={tmp_path / "run"}', '--distributed']
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert found.returncode == 2 and found.stderr.count('\n') == 1
+    assert 'give --coordinator=HOST:PORT --processes=N --process=I' in found.stderr
 
 
 def test_flags_of_a_cluster_need_distributed(capsys):

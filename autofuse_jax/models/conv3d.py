@@ -7,6 +7,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from autofuse_jax.models import winograd
 from autofuse_jax.sharding import DEPTH_AXIS
@@ -47,15 +48,26 @@ def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
         raise ValueError(f'kernel has size {kernel.shape[:3]}, expected odd sizes.')
     if kernel.shape[:3] == (1, 1, 1):
         return volume[:, ::stride, ::stride, ::stride] @ kernel[0, 0, 0]
-    if _volumes_are_shared():
-        return _conv3d_whole(volume, kernel, stride=stride)
+    devices = jax.sharding.get_abstract_mesh().shape.get(DEPTH_AXIS, 1)
+    if devices > 1:
+        return _conv3d_shared(volume, kernel, stride=stride, devices=devices)
     by_slices, whole = (functools.partial(form, stride=stride) for form in (_conv3d_by_slices, _conv3d_whole))
     return jax.lax.platform_dependent(volume, kernel, cpu=by_slices, default=whole)
 
 
-def _volumes_are_shared() -> bool:
-    """Whether devices of the mesh in use share volumes: slices they would gather, a whole convolution they share."""
-    return jax.sharding.get_abstract_mesh().shape.get(DEPTH_AXIS, 1) > 1
+def _conv3d_shared(volume: jax.Array, kernel: jax.Array, *, stride: int, devices: int) -> jax.Array:
+    """Convolve volumes that devices share: of whole convolutions the compiler exchanges borders, slices it gathers.
+
+    Each device has a copy of volumes whose depth it cannot divide equally, which are small. Otherwise jax 0.10 loses
+    the derivative of their kernels without a word.
+    """
+    depths = volume.shape[1], -(-volume.shape[1] // stride)
+    if any(depth % devices for depth in depths):
+        free = PartitionSpec.UNCONSTRAINED
+        copied = PartitionSpec(free, None, free, free, free)
+        volume = jax.lax.with_sharding_constraint(volume, copied)
+        return jax.lax.with_sharding_constraint(_conv3d_whole(volume, kernel, stride=stride), copied)
+    return _conv3d_whole(volume, kernel, stride=stride)
 
 
 def _conv3d_whole(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
