@@ -17,6 +17,7 @@ from typing import Any
 from autofuse_jax.files import write_text
 from autofuse_jax.reports.summary import markdown_table
 from experiments.registration_tables import registration_tables
+from experiments.speed_tables import speed_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / 'README.md'
@@ -179,6 +180,7 @@ def pytorch_table() -> str:
 
 
 REGISTRATION = registration_tables(read_record)
+SPEED = speed_tables(read_record)
 
 # Document: its tables by name.
 DOCUMENTS = {
@@ -192,6 +194,7 @@ DOCUMENTS = {
         'instance acdc syn': REGISTRATION['instance acdc syn'],
     },
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
+    REPOSITORY / 'docs' / 'speed.md': SPEED,
     REPOSITORY / 'docs' / 'official.md': {
         'parity': parity_table,
         'adam': adam_table,

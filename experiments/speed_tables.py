@@ -18,7 +18,6 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
-        'scaling': lambda: scaling_table(read_record('scaling_cpu.json')),
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
     }
