@@ -13,17 +13,15 @@ from autofuse_jax.train_state import TrainState
 GIB = 2**30
 # No network of this project needs so many bytes for each voxel of a batch; what is surely small is not traced twice.
 MOST_BYTES_PER_VOXEL = 2**16
-# The program for CPU needs 1.26 (AutoFuse) and 1.20 (AutoFuse-Trans) times what its reverse pass needs of the forward
-# pass, at 128 x 128 x 32 (experiments/results/memory_cpu.json).
-SCRATCH = 1.25
 
 
 def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batch, devices: int = 1) -> int:
     """Estimate what a training step needs on each device, from shapes alone.
 
-    `state + gradients + (batch + 1.25 * what the reverse pass needs of the forward pass) / devices`, of the objective
-    that needs most. What the reverse pass needs follows from the network and from which blocks it recomputes; the
-    compiler for CPU keeps those all the same, so that there a network with `remat` needs more than this.
+    `state + gradients + (batch + what the reverse pass needs of the forward pass) / devices`, of the objective that
+    needs most. What the reverse pass needs follows from the network and from which blocks it recomputes. The compiler
+    adds scratch space and computes some things again: its programs for CPU need 0.8 to 1.2 times as much at 128 x 128 x
+    32 and larger. It keeps there what `remat` would compute again, so that such a network needs several times this.
 
     Args:
         objectives: Carried out in a step, one after the other.
@@ -42,7 +40,7 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
             key = jax.random.key(0)
             return jax.vjp(lambda t: objective.loss({**frozen, **t}, batch, key)[0], trained)[1]
 
-        residuals = round(SCRATCH * bytes_of(jax.eval_shape(saved, trained, frozen, batch)))
+        residuals = bytes_of(jax.eval_shape(saved, trained, frozen, batch))
         largest = max(largest, bytes_of(trained) + residuals // devices)
     return bytes_of(state) + bytes_of(batch) // devices + largest
 
