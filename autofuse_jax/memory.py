@@ -20,8 +20,8 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
 
     `state + gradients + (batch + what the reverse pass needs of the forward pass) / devices`, of the objective that
     needs most. What the reverse pass needs follows from the network and from which blocks it recomputes. The compiler
-    adds scratch space and computes some things again: its programs for CPU need 0.8 to 1.2 times as much at 128 x 128 x
-    32 and larger. It keeps there what `remat` would compute again, so that such a network needs several times this.
+    adds scratch space and computes some things again, so that its programs need somewhat more or less. For CPU it keeps
+    what `remat` would compute again, so that such a network needs several times this there.
 
     Args:
         objectives: Carried out in a step, one after the other.

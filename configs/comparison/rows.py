@@ -17,7 +17,7 @@ class Row:
         semi: Whether it is trained with labels on part of the data.
         labelled_pairs: Whether it is trained on pairs only that are labelled on both sides.
         first_share: Share of the steps that are its first stage, of a method with stages; 0: it has none.
-        classes: Where it takes the number of classes from the task: 'model', 'loss' or '' for nowhere.
+        classes: Where it takes the number of classes from the task: 'model', 'loss', or '' where it has none.
     """
 
     title: str
