@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.experiment import _check_shares
 from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated, volumes_sharded
 from tests.conftest import SIMULATED_DEVICES
 
@@ -67,3 +68,19 @@ def test_replicated_arrays_are_whole_on_each_device():
     assert len(array.addressable_shards) == 4
     for shard in array.addressable_shards:
         np.testing.assert_array_equal(shard.data, np.arange(6.0))
+
+
+@pytest.mark.parametrize(
+    ('batch', 'depth', 'words'),
+    [
+        (3, 2, 'training.batch_size is 3 on 4 devices, of which 2 share a volume.*a multiple of 2'),
+        (1, 4, 'training.depth_devices is 4 for volumes of 18 voxels along their first axis'),
+    ],
+)
+def test_what_devices_cannot_share_equally_is_refused(batch, depth, words):
+    with pytest.raises(UserError, match=words):
+        _check_shares(batch, (18, 16, 16), make_mesh(4, depth))
+
+
+def test_what_devices_can_share_is_accepted():
+    assert _check_shares(2, (16, 16, 16), make_mesh(4, 2)) is None
