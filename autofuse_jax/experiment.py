@@ -114,7 +114,7 @@ class Experiment:
 
 
 def _for_one_call() -> dict[str, Any]:
-    """Options to compile a program that runs once: optimising the draws of all layers takes longer on CPU than all else."""
+    """Options to compile what runs once: optimising the draws of all layers takes longer on CPU than all else."""
     if jax.default_backend() != 'cpu':
         return {}
     # The older way to compile fused loops, which options of the compiler come and go with.
