@@ -16,9 +16,11 @@ from autofuse_jax.methods import METHODS, SECTIONS, make_method, section_options
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.models.fusion_gate import FUSIONS
-from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS, REMAT_CHOICES
+from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS
+from autofuse_jax.models.remat import check_remat
 from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.optimizers import SCHEDULES
+from autofuse_jax.precision import PRECISIONS
 
 EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 # What a field is that the method's network does not have.
@@ -30,7 +32,6 @@ CHOICES = {
     'model.fusion': FUSIONS,
     'model.output': OUTPUTS,
     'model.segmentation_feedback': FEEDBACKS,
-    'model.remat': REMAT_CHOICES,
     'model.single_branch': SINGLE_BRANCHES,
     'model.relative_bias': RELATIVE_BIASES,
     'loss.jacobian_reduction': JACOBIAN_REDUCTIONS,
@@ -39,6 +40,7 @@ CHOICES = {
     'loss.label_warp': LABEL_WARPS,
     'loss.missing_labels': MISSING_LABELS,
     'optimizer.schedule': SCHEDULES,
+    'training.precision': PRECISIONS,
     'evaluation.split': SPLITS,
     'evaluation.pairs': EVALUATION_POLICIES,
     'evaluation.jacobian_determinant': tuple(DETERMINANTS),
@@ -144,6 +146,7 @@ def validate(config: ConfigDict) -> None:
     window = _get(config, 'loss.ncc_window')
     if window is not ABSENT and window % 2 == 0:
         raise _wrong('loss.ncc_window', window, 'an odd number')
+    _check_remat(config)
     _check_inference(config)
     # What the method itself refuses.
     make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
@@ -229,6 +232,16 @@ def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
         for field in sorted(set(flat[0]) | set(flat[1]))
         if flat[0].get(field, 'absent') != flat[1].get(field, 'absent')
     ]
+
+
+def _check_remat(config: ConfigDict) -> None:
+    remat = _get(config, 'model.remat')
+    if remat is ABSENT:
+        return
+    try:
+        check_remat(remat)
+    except ValueError as error:
+        raise UserError(f'model.{str(error).rstrip(".")}', fix='correct model.remat') from error
 
 
 def _check_inference(config: ConfigDict) -> None:

@@ -1,6 +1,8 @@
 """Everything that a config describes, opened and checked."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from autofuse_jax.methods.base import Params
 from autofuse_jax.official_switches import with_official_switches
 from autofuse_jax.optimizers import make_optimizer, make_schedule
 from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.precision import check_precision, compute_dtype, products_in
 from autofuse_jax.released import read_released
 from autofuse_jax.scoring import PairScorer
 from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
@@ -58,8 +61,13 @@ class Experiment:
         _check_shares(config.training.batch_size, self.grid, self.mesh)
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
+        check_precision(config.training.precision, self.mesh.devices.flat[0])
         self.method: Method = make_method(
-            config.method, config.model.to_dict(), config.loss.to_dict(), config.inference.to_dict()
+            config.method,
+            config.model.to_dict(),
+            config.loss.to_dict(),
+            config.inference.to_dict(),
+            compute_dtype=compute_dtype(config.training.precision),
         )
         self.schedule = make_schedule(
             config.optimizer.learning_rate,
@@ -70,6 +78,12 @@ class Experiment:
         self.optimizer: optax.GradientTransformation = make_optimizer(
             self.schedule, clip_norm=config.optimizer.clip_norm
         )
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute what is inside on the experiment's devices and in its precision."""
+        with jax.set_mesh(self.mesh), products_in(self.config.training.precision):
+            yield
 
     def create_state(self, layout: jax.sharding.Sharding) -> TrainState:
         """Return the state at step 0, built where it will live."""

@@ -48,7 +48,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         OSError: Something could not be written; the last complete checkpoint is kept.
     """
     experiment = Experiment(config, Path(workdir))
-    with jax.set_mesh(experiment.mesh):
+    with experiment.computing():
         trainer = Trainer(experiment)
         finished = trainer.run()
     return evaluate(config, workdir) if finished else None
@@ -97,7 +97,7 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         },
     }
     scorer = experiment.scorer(split)
-    with jax.set_mesh(experiment.mesh):
+    with experiment.computing():
         if not is_first():
             # All processes compute together, one writes.
             return summarise(scorer.score(params))

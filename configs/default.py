@@ -15,7 +15,7 @@ def autofuse_model() -> ConfigDict:
     model.output = 'velocity'  # 'velocity' (diffeomorphic) or 'displacement' (AutoFuse-disp).
     model.segmentation_feedback = 'softmax'  # 'softmax' or 'argmax' (official code).
     model.random_gate_bias = False  # True as in the official code; False: gates start at exactly 0.5.
-    model.remat = 'none'  # 'none', 'full_resolution' or 'all': recompute blocks to save memory.
+    model.remat = 'none'  # Recompute to save memory: 'all', 'activations', or stages as in 'full_resolution,2,gates'.
     return model
 
 
@@ -97,6 +97,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.training.batch_size = 1  # Pairs a step, all devices together.
     config.training.devices = 0  # 0: all.
     config.training.depth_devices = 1  # Devices that share a volume, for what one cannot hold; others share the batch.
+    config.training.precision = 'default'  # Of products on GPU and TPU: 'default' (fast), 'float32' or 'bfloat16'.
     config.training.log_every = 50  # Steps.
     config.training.validate_every = 1_000  # Steps; the best validation DSC is kept.
     config.training.checkpoint_every = 1_000  # Steps.

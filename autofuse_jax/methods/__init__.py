@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from autofuse_jax.errors import UserError
 from autofuse_jax.losses.ac_dmir import ACDMiRWeights
 from autofuse_jax.losses.gl_net import GLNetWeights
@@ -58,8 +60,9 @@ __all__ = [
 ]
 
 Options = dict[str, Any]
-# What Flax adds to the fields of every module.
-FLAX_FIELDS = ('parent', 'name')
+# Fields of modules that are no options: what Flax adds, and what a run decides for its device.
+COMPUTE_DTYPE = 'compute_dtype'
+NO_OPTIONS = ('parent', 'name', COMPUTE_DTYPE)
 # Section of a config: the attribute of `MethodKind` whose fields it sets.
 SECTIONS = {'model': 'network', 'loss': 'loss', 'inference': 'inference'}
 
@@ -108,7 +111,14 @@ METHODS = {
 }
 
 
-def make_method(name: str, model: Options, loss: Options, inference: Options | None = None) -> Method:
+def make_method(
+    name: str,
+    model: Options,
+    loss: Options,
+    inference: Options | None = None,
+    *,
+    compute_dtype: jnp.dtype | None = None,
+) -> Method:
     """Build a registration method from its name and options.
 
     Args:
@@ -116,12 +126,14 @@ def make_method(name: str, model: Options, loss: Options, inference: Options | N
         model: Options of its network, the section `model` of the config.
         loss: Options of its objective, the section `loss` of the config.
         inference: Options of its prediction, the section `inference` of the config; default none.
+        compute_dtype: Type of the network's activations; default that of its images.
 
     Returns:
         The method.
 
     Raises:
-        UserError: The name is unknown, or there is no such option, or a value is impossible.
+        UserError: The name is unknown, or there is no such option, a value is impossible, or the network cannot
+            compute in another type than that of its images.
     """
     given = {'model': model, 'loss': loss, 'inference': inference or {}}
     built = {}
@@ -135,6 +147,15 @@ def make_method(name: str, model: Options, loss: Options, inference: Options | N
                 fix=f'correct the section {section} of the config',
             )
         built[section] = getattr(METHODS[name], SECTIONS[section])(**options)
+    if compute_dtype is not None:
+        able = [known for known, kind in METHODS.items() if COMPUTE_DTYPE in kind.network.__dataclass_fields__]
+        if name not in able:
+            raise UserError(
+                f'{name} cannot compute in {compute_dtype}',
+                expected=f'one of {", ".join(able)}',
+                fix="set training.precision='default'",
+            )
+        built['model'] = built['model'].clone(compute_dtype=compute_dtype)
     return METHODS[name].join(name, *built.values())
 
 
@@ -154,7 +175,7 @@ def section_options(name: str, section: str) -> dict[str, Any]:
     if name not in METHODS:
         raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
     fields = dataclasses.fields(getattr(METHODS[name], SECTIONS[section]))
-    return {field.name: _default(field) for field in fields if field.name not in FLAX_FIELDS}
+    return {field.name: _default(field) for field in fields if field.name not in NO_OPTIONS}
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -22,7 +22,7 @@ class SingleBranch(nn.Module):
     Attributes:
         widths: Channels of blocks 1 .. 9; the ninth exists with classes only.
         num_classes: C, background included; 0 means no segmentation head and no block 9.
-        remat: Which blocks are recomputed in the reverse pass: 'none', 'full_resolution' or 'all'.
+        remat: Which blocks are recomputed in the reverse pass, see `check_remat`.
     """
 
     widths: tuple[int, ...]
@@ -88,7 +88,7 @@ class FusionBranch(nn.Module):
                 fusion=self.fusion,
                 large_kernel=self.large_kernel,
                 random_bias=self.random_gate_bias,
-                remat=self.remat == 'all',
+                remat=self.remat,
             )
             gate_weights.update(weights)
             return joined

@@ -13,6 +13,7 @@ from autofuse_jax.models.fusion_gate import fuse_level
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import Features, PairNetwork
 from autofuse_jax.models.patches import PatchExpanding, PatchMerging
+from autofuse_jax.models.remat import FULL_RESOLUTION, is_recomputed, recomputing
 from autofuse_jax.models.swin import SwinStage
 from autofuse_jax.models.windows import Size
 
@@ -39,8 +40,8 @@ class SwinBranch(nn.Module):
         depth: Swin blocks of a stage.
         window: (d, h, w) of a window.
         relative_bias: See `SwinBlock`.
-        remat: Which stages are recomputed in the reverse pass: 'none', 'full_resolution' (the two stages on the finest
-            grid, and what is at full resolution) or 'all'.
+        remat: Which stages are recomputed in the reverse pass, see `check_remat`; 'full_resolution' are the two stages
+            on the finest grid and the convolutional blocks.
     """
 
     width: int
@@ -63,7 +64,7 @@ class SwinBranch(nn.Module):
         width = {number: factor * self.width for number, factor in enumerate(STAGE_FACTORS, 1)}
 
         def run(number: int, volume: jax.Array) -> jax.Array:
-            remat = self.remat == 'all' or (self.remat == 'full_resolution' and number in FINEST_STAGES)
+            remat = is_recomputed(self.remat, str(number), full_resolution=number in FINEST_STAGES)
             num_heads = self.num_heads * STAGE_FACTORS[number - 1]
             stage = SwinStage(self.depth, num_heads, self.window, self.relative_bias, remat, name=f'stage_{number}')
             return after(number, stage(volume))
@@ -98,7 +99,7 @@ class SwinSingleBranch(SwinBranch):
         features = self.run_stages(image, lambda number, output: output)
         segmentation = None
         if self.num_classes:
-            block = nn.remat(ConvBlock) if self.remat != 'none' else ConvBlock
+            block = recomputing(ConvBlock, self.remat, FULL_RESOLUTION, full_resolution=True)
             skip = block(self.width // 2, name='conv_1')(image)
             expanded = PatchExpanding(self.width // 2, name='expanding_8')(features[-1])
             joined = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
@@ -144,7 +145,7 @@ class SwinFusionBranch(SwinBranch):
                 fusion=self.fusion,
                 large_kernel=self.large_kernel,
                 random_bias=self.random_gate_bias,
-                remat=self.remat == 'all',
+                remat=self.remat,
             )
             gate_weights.update(weights)
             return joined
@@ -167,7 +168,8 @@ class AutoFuseTrans(PairNetwork):
         window: (d, h, w) of an attention window; default 5 x 5 x 5.
         relative_bias: What windows cut to a small volume read of the table of relative biases: 'geometric' (default)
             reads the row of each offset, 'truncated' the first rows of the whole window's index, as the official code.
-        remat: As in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the finest grid.
+        remat: As in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the finest grid, and
+            'activations' concerns convolutional blocks and gates only.
 
     Raises:
         ValueError: Options or sizes do not fit, as in `PairNetwork`, or `base_channels` is no multiple of 8.

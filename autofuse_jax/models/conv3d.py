@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from autofuse_jax.models import winograd
+from autofuse_jax.models.remat import named_convolved
 from autofuse_jax.sharding import DEPTH_AXIS
 
 # Up to this many input channels, all depth taps are gathered on the channel axis for one 2-D convolution on CPU.
@@ -176,6 +177,6 @@ class Conv3d(nn.Module):
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         convolved = conv3d(volume, kernel.astype(volume.dtype), stride=self.stride)
         if not self.use_bias:
-            return convolved
+            return named_convolved(convolved)
         bias = self.param('bias', self.bias_init or uniform_of_bound(_bound(kernel_shape)), (self.features,))
-        return convolved + bias.astype(volume.dtype)
+        return named_convolved(convolved + bias.astype(volume.dtype))

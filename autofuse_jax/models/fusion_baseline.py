@@ -4,9 +4,11 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from autofuse_jax.models.field_outputs import check_pair, of_velocity
-from autofuse_jax.models.pair_network import REMAT_CHOICES
+from autofuse_jax.models.pair_network import narrowed
+from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
 Velocity = tuple[jax.Array, jax.Array]
@@ -26,6 +28,7 @@ class FusionBaseline(nn.Module):
     Attributes:
         base_channels: Width c of block 1; default 32, as published.
         remat: As in `PairNetwork`; default 'none'.
+        compute_dtype: As in `PairNetwork`; default that of the images.
 
     Raises:
         ValueError: `remat` is unknown, or the images' sizes are not multiples of 16.
@@ -36,6 +39,7 @@ class FusionBaseline(nn.Module):
 
     base_channels: int = 32
     remat: str = 'none'
+    compute_dtype: jnp.dtype | None = None
 
     # Widths of blocks 1 .. 8 in multiples of the base width.
     WIDTHS: ClassVar[tuple[int, ...]] = ()
@@ -65,8 +69,7 @@ class FusionBaseline(nn.Module):
         Returns:
             The named output, without segmentations and gate weights.
         """
-        if self.remat not in REMAT_CHOICES:
-            raise ValueError(f'remat is {self.remat!r}, expected one of {REMAT_CHOICES}.')
+        check_remat(self.remat)
         check_pair(fixed, moving)
-        mean, log_variance = self.velocity(fixed, moving)
+        mean, log_variance = self.velocity(*(narrowed(image, self.compute_dtype) for image in (fixed, moving)))
         return of_velocity(mean, moving, log_variance, noise)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import activate, instance_norm
+from autofuse_jax.models.remat import GATES, recomputing
 
 LARGE_KERNEL = 5
 # How the single branches' features are joined to a level of the fusion branch.
@@ -115,7 +116,7 @@ def fuse_level(
     fusion: str,
     large_kernel: bool,
     random_bias: bool,
-    remat: bool,
+    remat: str,
 ) -> Joined:
     """Join the features of one level; to be called within a compact method.
 
@@ -125,7 +126,7 @@ def fuse_level(
         fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
         large_kernel: See `FusionGate`; only gates have such a block.
         random_bias: See `FusionGate`.
-        remat: Whether it is recomputed in the reverse pass.
+        remat: What is recomputed in the reverse pass, see `check_remat`.
 
     Returns:
         What goes on, and w_fuse by the gate's name; empty without a gate.
@@ -134,8 +135,8 @@ def fuse_level(
         return features[0], {}
     name = f'{fusion}_{number}'
     if fusion == 'gate':
-        gate = (nn.remat(FusionGate) if remat else FusionGate)(large_kernel, random_bias, name=name)
+        gate = recomputing(FusionGate, remat, GATES)(large_kernel, random_bias, name=name)
         fused, weight = gate(*features)
         return fused, {name: weight}
-    ungated = nn.remat(UngatedFusion) if remat else UngatedFusion
+    ungated = recomputing(UngatedFusion, remat, GATES)
     return ungated(fusion == 'concat', name=name)(*features), {}

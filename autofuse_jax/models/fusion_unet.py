@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.conv_blocks import ConvBlock, downsample, upsample
+from autofuse_jax.models.remat import recomputing
 
 ENCODER_BLOCKS = (2, 3, 4, 5)
 # Decoder block: the encoder block whose output it receives as a skip connection.
@@ -31,10 +31,9 @@ def conv_block(number: int, width: int, remat: str) -> ConvBlock:
     Args:
         number: 1 .. 9; blocks 1 and 9 work at full resolution.
         width: Its channels.
-        remat: Which blocks are recomputed in the reverse pass: 'none', 'full_resolution' or 'all'.
+        remat: Which blocks are recomputed in the reverse pass, see `check_remat`.
     """
-    rematerialise = remat == 'all' or (remat == 'full_resolution' and number in FULL_RESOLUTION_BLOCKS)
-    block = nn.remat(ConvBlock) if rematerialise else ConvBlock
+    block = recomputing(ConvBlock, remat, str(number), full_resolution=number in FULL_RESOLUTION_BLOCKS)
     return block(width, name=f'conv_{number}')
 
 

@@ -5,6 +5,7 @@ import jax
 
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import activate, instance_norm
+from autofuse_jax.models.field_outputs import widened
 
 # The field starts near zero and its uncertainty near nothing: exp(-10) is a variance of 4.5e-5 voxel^2.
 MEAN_KERNEL_STDDEV = 1e-5
@@ -39,6 +40,8 @@ class RegistrationHead(nn.Module):
     def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Map (B, d, h, w, C) to mean and log-variance, (B, d, h, w, 3) each; the second is None without variance."""
         features = instance_norm(activate(Conv3d(self.features or features.shape[-1], name='conv')(features)))
+        # A field that steps by 1/64 voxel, as bfloat16 does from 2 on, is not smooth: its last layer is float32.
+        features = widened(features)
         mean = mean_convolution('mean')(features)
         return mean, log_variance_convolution('log_variance')(features) if self.variance else None
 
@@ -55,4 +58,4 @@ class SegmentationHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) to class probabilities (B, D, H, W, C) that sum to 1 over C."""
-        return jax.nn.softmax(Conv3d(self.num_classes, (1, 1, 1), name='conv')(features), axis=-1)
+        return jax.nn.softmax(Conv3d(self.num_classes, (1, 1, 1), name='conv')(widened(features)), axis=-1)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from autofuse_jax.fields import upsample_displacement
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.models.fusion_gate import FUSIONS
+from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
 # What a single branch gives to the seven levels of fusion: from half resolution to a sixteenth and back.
@@ -17,7 +18,6 @@ Features = tuple[jax.Array, ...]
 
 OUTPUTS = ('velocity', 'displacement')
 FEEDBACKS = ('softmax', 'argmax')
-REMAT_CHOICES = ('none', 'full_resolution', 'all')
 
 
 def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Array) -> tuple[Any, Any]:
@@ -36,6 +36,11 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
     outputs = branch(images)
     of_fixed, of_moving = (jax.tree.map(lambda volume, role=role: volume[role::2], outputs) for role in (0, 1))
     return of_fixed, of_moving
+
+
+def narrowed(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
+    """Return an image in the type that a network computes in; None leaves it as it is."""
+    return image if dtype is None else image.astype(dtype)
 
 
 def exchanged(both: jax.Array) -> jax.Array:
@@ -62,8 +67,10 @@ class PairNetwork(nn.Module):
         segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
             feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
         random_gate_bias: See `FusionGate.random_bias`; default False.
-        remat: 'none' (default), 'full_resolution' or 'all': which blocks are recomputed in the reverse pass to save
-            memory.
+        remat: Which stages are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
+            `check_remat`; default 'none'.
+        compute_dtype: Type of activations, such as bfloat16; default None: that of the images. Fields, their
+            log-variance and segmentations are float32 at least.
 
     Raises:
         ValueError: An option is unknown, or the images' sizes are not multiples of 16.
@@ -78,6 +85,7 @@ class PairNetwork(nn.Module):
     segmentation_feedback: str = 'softmax'
     random_gate_bias: bool = False
     remat: str = 'none'
+    compute_dtype: jnp.dtype | None = None
 
     def branches(self) -> tuple[nn.Module, nn.Module]:
         """Return the modules named 'single_branch' and 'fusion_branch'.
@@ -102,11 +110,13 @@ class PairNetwork(nn.Module):
         """
         self._check(fixed, moving)
         single, fusion = self.branches()
-        of_fixed, of_moving = of_both(single, fixed, moving)
+        narrow_fixed, narrow_moving = (narrowed(image, self.compute_dtype) for image in (fixed, moving))
+        of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
         (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
-        inputs = [fixed, moving]
+        inputs = [narrow_fixed, narrow_moving]
         if self.feed_segmentation and fixed_segmentation is not None:
-            inputs += [self._feedback(fixed_segmentation), self._feedback(moving_segmentation)]
+            segmentations = self._feedback(fixed_segmentation), self._feedback(moving_segmentation)
+            inputs += [segmentation.astype(narrow_fixed.dtype) for segmentation in segmentations]
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
         others = {
             'fixed_segmentation': fixed_segmentation,
@@ -129,8 +139,8 @@ class PairNetwork(nn.Module):
             ('fusion', self.fusion, FUSIONS),
             ('output', self.output, OUTPUTS),
             ('segmentation_feedback', self.segmentation_feedback, FEEDBACKS),
-            ('remat', self.remat, REMAT_CHOICES),
         ):
             if value not in known:
                 raise ValueError(f'{name} is {value!r}, expected one of {known}.')
+        check_remat(self.remat)
         check_pair(fixed, moving)

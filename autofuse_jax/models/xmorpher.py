@@ -9,8 +9,9 @@ from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
-from autofuse_jax.models.pair_network import REMAT_CHOICES, of_both
+from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.patches import FACTOR, PatchExpanding, PatchMerging
+from autofuse_jax.models.remat import check_remat, is_recomputed
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.models.swin import drop_path_rates, layer_norm, linear
 from autofuse_jax.models.windows import Size
@@ -46,8 +47,8 @@ class XMorpher(nn.Module):
             has the same on the way up. Only where a random stream 'dropout' is given, as in training.
         legacy: Replay the missing window and the sampling of the published code; default False. The displacement is
             then the one by which the image is in effect sampled.
-        remat: Which blocks are recomputed in the reverse pass, for less memory: 'none' (default), 'full_resolution'
-            (those of the finest scale) or 'all'.
+        remat: Which blocks are recomputed in the reverse pass, for less memory: scales '1' .. '4', 'full_resolution'
+            (the finest) or 'all', see `check_remat`; default 'none'.
 
     Raises:
         ValueError: Sizes are no multiples of 4, heads do not divide the channels, or `remat` is unknown.
@@ -86,8 +87,7 @@ class XMorpher(nn.Module):
                 expected='one number for each scale in both',
                 fix='make them equally long',
             )
-        if self.remat not in REMAT_CHOICES:
-            raise ValueError(f'remat is {self.remat!r}, expected one of {REMAT_CHOICES}.')
+        check_remat(self.remat)
         joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
         joined = layer_norm(joined.dtype, 'joined_norm')(joined)
         expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)
@@ -107,7 +107,7 @@ class XMorpher(nn.Module):
         rates = drop_path_rates(self.drop_path, self.depths)
 
         def stage(name: str, scale: int) -> CrossStage:
-            remat = self.remat == 'all' or (self.remat == 'full_resolution' and scale == 0)
+            remat = is_recomputed(self.remat, str(scale + 1), full_resolution=scale == 0)
             options = tuple(self.window), rates[scale], self.legacy, remat
             return CrossStage(self.num_heads[scale], *options, name=f'{name}_{scale + 1}')
 

@@ -183,11 +183,11 @@ def _kinds_of_level(kind: str, *, first: bool) -> Sequence[str]:
 def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
     matrix, shift = linear_map(params * data.free, data.radius)
     # One affine map from fixed to moving voxels; the sum of positions is what is differentiated.
-    linear = data.to_moving[:, :3] @ matrix
-    combined = linear @ data.to_world[:, :3]
-    offset = linear @ data.to_world[:, 3] + data.to_moving[:, :3] @ shift + data.to_moving[:, 3]
-    here = voxel_grid(data.fixed.shape)
-    displacement = here @ (combined.T - jnp.eye(3)) + offset
+    with jax.default_matmul_precision('float32'):
+        linear = data.to_moving[:, :3] @ matrix
+        combined = linear @ data.to_world[:, :3]
+        offset = linear @ data.to_world[:, 3] + data.to_moving[:, :3] @ shift + data.to_moving[:, 3]
+        displacement = voxel_grid(data.fixed.shape) @ (combined.T - jnp.eye(3)) + offset
     sampled = warp_linear(data.moving, displacement)
     warped, inside = sampled[..., 0], sampled[..., 1]
     if similarity == 'mi':

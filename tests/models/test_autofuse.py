@@ -139,7 +139,8 @@ def test_types(images, fields):
     with jax.enable_x64(images == jnp.float64):
         output = output_of(AutoFuse(base_channels=2, num_classes=CLASSES), images)
     assert output.displacement.dtype == output.inverse_displacement.dtype == fields
-    for volume in (output.warped, output.fixed_segmentation, output.moving_segmentation, *output.gate_weights.values()):
+    assert output.fixed_segmentation.dtype == output.moving_segmentation.dtype == fields
+    for volume in (output.warped, *output.gate_weights.values()):
         assert volume.dtype == images
 
 
@@ -270,8 +271,9 @@ def test_argmax_feedback_passes_no_gradient():
     assert derivative == 0
 
 
-def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradient):
-    model = small(remat='all')
+@pytest.mark.parametrize('remat', ['all', 'activations'])
+def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradient, remat):
+    model = small(remat=remat)
     value, gradient = quick_jit(jax.value_and_grad(displacement_loss(model)))(random_params(shapes_of(model)))
     np.testing.assert_allclose(value, value_and_gradient[0], rtol=1e-4)
     scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
@@ -284,8 +286,9 @@ def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradien
 
 @pytest.mark.parametrize(
     ('remat', 'recomputed'),
-    # Blocks 1 and 9 of the single branch and block 1 of the other; all 9 + 8 blocks and 7 gates.
-    [('none', 0), ('full_resolution', 3), ('all', 24)],
+    # Blocks 1 and 9 of the single branch and block 1 of the other; all 9 + 8 blocks and 7 gates; all of these in part.
+    [('none', 0), ('full_resolution', 3), ('all', 24), ('9', 1), ('2,5', 4), ('gates,full_resolution', 10)]
+    + [('activations', 24), ('activations,1', 24)],
 )
 def test_which_blocks_are_recomputed(remat, recomputed):
     model = small(remat=remat)
@@ -318,5 +321,5 @@ def test_wrong_shapes_are_named(fixed, moving):
 
 @pytest.mark.parametrize('option', ['output', 'segmentation_feedback', 'remat'])
 def test_unknown_options_are_named(option):
-    with pytest.raises(ValueError, match=f"{option} is 'other', expected one of"):
+    with pytest.raises(ValueError, match=f"{option} is 'other', expected"):
         shapes_of(AutoFuse(**{option: 'other'}))
