@@ -13,13 +13,16 @@ import jaxlib
 
 from autofuse_jax.version import __version__
 
+COMMIT_VARIABLE = 'AUTOFUSE_JAX_COMMIT'
+
 
 def provenance() -> dict[str, Any]:
     """Describe this process and machine.
 
     Returns:
         JSON-compatible: command line, package versions, commit of the source tree (None outside a git checkout, with
-        '-dirty' where tracked files differ from it), processor, devices, date in UTC.
+        '-dirty' where tracked files differ from it; a copy without git is told by the variable AUTOFUSE_JAX_COMMIT),
+        processor, devices, date in UTC.
     """
     devices = jax.devices()
     return {
@@ -30,7 +33,7 @@ def provenance() -> dict[str, Any]:
             'jaxlib': jaxlib.__version__,
             'python': platform.python_version(),
         },
-        'commit': _commit(),
+        'commit': os.environ.get(COMMIT_VARIABLE) or _commit(),
         'machine': {
             'processor': _processor(),
             'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),

@@ -11,10 +11,14 @@ program asks for. Work and bytes are the compiler's own count, in which a loop c
 --official is your copy of the authors' networks.py (or a file with a network of the same layout); it is executed, so
 use one you trust. Its eager forward pass, a step of Adam and PyTorch's versions of the operations are then timed in
 turn with ours, one run of each after the other, and the ratios are those of neighbouring runs. --compile adds
-`torch.compile` where it works. Beside the record a Markdown table is written. Runs on CPU, GPU and TPU alike.
+`torch.compile` where it works. --precisions repeats the network's programs in other precisions, on both sides. Beside
+the record a Markdown table is written. Runs on CPU, GPU and TPU alike; what a GPU hands to a library is not in the
+count of the compiled program there, so that work is counted before compilation.
 """
 
 import argparse
+import concurrent.futures
+import dataclasses
 import statistics
 import sys
 import time
@@ -31,6 +35,7 @@ from autofuse_jax.fields import integrate_velocity, warp_linear
 from autofuse_jax.files import write_json, write_text
 from autofuse_jax.losses.similarity import local_ncc
 from autofuse_jax.methods import make_method
+from autofuse_jax.precision import DEFAULT, PRECISIONS, check_precision, compute_dtype, products_in
 from autofuse_jax.provenance import provenance
 from autofuse_jax.register import enable_compilation_cache
 from autofuse_jax.reports.summary import MISSING, markdown_table
@@ -41,7 +46,7 @@ from experiments.memory_and_time import GIB, program
 
 QUICKSTART, CARDIAC, BRAIN = (48, 48, 16), (128, 128, 32), (144, 192, 160)
 SIZES = ','.join(text_of(size) for size in (QUICKSTART, CARDIAC, BRAIN))
-FORWARD, COMPILED = 'AutoFuse, forward', ', torch.compile'
+FORWARD, STEP, COMPILED = 'AutoFuse, forward', 'AutoFuse, training step', ', torch.compile'
 Size = tuple[int, int, int]
 Run = Callable[[], Any]
 HEAD = [
@@ -88,27 +93,38 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def compiled_program(function: Callable, arguments: Callable[[], tuple], donates: bool) -> tuple[Run, dict[str, Any]]:
+def compiled_program(
+    function: Callable, arguments: Callable[[], tuple], donates: bool, precision: str = DEFAULT
+) -> tuple[Run, dict[str, Any]]:
     """Compile a function and return it as something to time, and what the compiler says of it.
 
     Args:
         function: Compiled by `jax.jit`.
         arguments: Makes its arguments.
         donates: Whether it takes its first argument for good and returns what takes its place, as a training step does.
+        precision: In which it multiplies.
     """
     started = time.perf_counter()
-    compiled = function.lower(*jax.eval_shape(arguments)).compile()
+    with products_in(precision):
+        lowered = function.lower(*jax.eval_shape(arguments))
+        compiled = lowered.compile()
     seconds = time.perf_counter() - started
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    work = cost if jax.default_backend() == 'cpu' else lowered.cost_analysis()
+    total = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
     about = {
         'compile_seconds': seconds,
-        'gflop': cost.get('flops', 0.0) / GIGA,
+        'gflop': work.get('flops', 0.0) / GIGA,
         'gbytes': cost.get('bytes accessed', 0.0) / GIGA,
-        'memory_gib': (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / GIB,
+        # What is given away and what is written over it share memory.
+        'memory_gib': (total - memory.alias_size_in_bytes) / GIB,
     }
-    values = list(jax.jit(arguments)())
+    values: list[Any] = []
 
     def run() -> None:
+        if not values:
+            # Made at the first run, which does not count: before, other programs may need the memory.
+            values.extend(jax.jit(arguments)())
         result = jax.block_until_ready(compiled(*values))
         if donates:
             values[0] = result[0]
@@ -143,19 +159,38 @@ def field_operations(size: Size) -> dict[str, tuple[Callable, Callable[[], tuple
     }
 
 
-def ours(size: Size, networks: list[str]) -> dict[str, tuple[Callable, Callable[[], tuple], bool]]:
-    """Return everything of ours that is timed at a size: function, its arguments, whether it takes the first one."""
-    config = cardiac_unsup.get_config()
-    method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
-    timed = {
-        FORWARD: (*program('forward', method, size), False),
-        'AutoFuse, training step': (*program('step', method, size), True),
-    }
-    timed |= {name: (jax.jit(f), arguments, False) for name, (f, arguments) in field_operations(size).items()}
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """Something of ours that is timed.
+
+    Attributes:
+        name: What it does.
+        function: To be compiled.
+        arguments: Makes its arguments.
+        donates: See `compiled_program`.
+        precision: In which it multiplies.
+    """
+
+    name: str
+    function: Callable
+    arguments: Callable[[], tuple]
+    donates: bool = False
+    precision: str = DEFAULT
+
+
+def ours(size: Size, networks: list[str], precisions: list[str]) -> list[Timed]:
+    """Return everything of ours that is timed at a size."""
+    config, timed = cardiac_unsup.get_config(), []
+    for precision in precisions:
+        sections = config.model.to_dict(), config.loss.to_dict()
+        method = make_method(config.method, *sections, compute_dtype=compute_dtype(precision))
+        timed.append(Timed(FORWARD, *program('forward', method, size), precision=precision))
+        timed.append(Timed(STEP, *program('step', method, size), donates=True, precision=precision))
+    timed += [Timed(name, jax.jit(f), arguments) for name, (f, arguments) in field_operations(size).items()]
     for name in networks:
         options = options_for(name, size)
         other = make_method(name, options['model'], options['loss'])
-        timed[f'{name}, forward'] = (*program('forward', other, size), False)
+        timed.append(Timed(f'{name}, forward', *program('forward', other, size)))
     return timed
 
 
@@ -167,31 +202,29 @@ def official_network(options: argparse.Namespace) -> Any:
     return build(named)[0]
 
 
-def theirs(size: Size, options: argparse.Namespace) -> dict[str, Run]:
+def theirs(size: Size, options: argparse.Namespace, precision: str) -> dict[str, Run]:
     """Return what PyTorch does at a size, under the same names."""
     import torch
 
     from experiments import benchmark_torch
 
-    device = torch.device('cuda' if jax.default_backend() == 'gpu' else 'cpu')
+    device = torch_device()
+    benchmark_torch.set_precision(precision)
     network = official_network(options).to(device)
     fixed, moving = (torch.rand(1, 1, *size, device=device) for _ in range(2))
-
-    def forward(model: Any) -> Run:
-        def run() -> None:
-            with torch.no_grad():
-                model(fixed, moving)
-            benchmark_torch.wait_for(device)
-
-        return run
-
-    runs = {
-        FORWARD: forward(network),
-        'AutoFuse, training step': benchmark_torch.training_step(network, fixed, moving),
-    }
-    if options.compile:
-        runs[f'{FORWARD}{COMPILED}'] = forward(torch.compile(network))
+    forms = {'': network} | ({COMPILED: torch.compile(network)} if options.compile else {})
+    runs = {}
+    for form, made in forms.items():
+        runs[FORWARD + form] = benchmark_torch.forward_pass(made, fixed, moving, precision)
+        runs[STEP + form] = benchmark_torch.training_step(made, fixed, moving, precision)
     return runs | benchmark_torch.operations(size, device)
+
+
+def torch_device() -> Any:
+    """Return the device of PyTorch that is JAX's."""
+    import torch
+
+    return torch.device('cuda' if jax.default_backend() == 'gpu' else 'cpu')
 
 
 def deployed(size: Size) -> Run:
@@ -207,43 +240,84 @@ def deployed(size: Size) -> Run:
 
 def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
     """Time everything at a size, and hand over each result as soon as it is there."""
-    other = theirs(size, options) if options.official else {}
-    for name, (function, arguments, donates) in ours(size, options.networks).items():
-        if options.only and not name.startswith(tuple(options.only)):
-            continue
-        run, about = compiled_program(function, arguments, donates)
-        runs = {'ours': run} | {
-            f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
-        }
-        if options.deployed and name == FORWARD:
-            runs['openvino'] = deployed(size)
-        times = in_turn(runs, options.repeats)
-        found = {'name': name, 'size': list(size)} | about | {'seconds': spread(times['ours'])}
-        for key in list(runs)[1:]:
-            found[key] = {'seconds': spread(times[key]), 'ours_to_theirs': ratio(times['ours'], times[key])}
-        if 'openvino' in runs and 'pytorch' in runs:
-            found['openvino']['to_pytorch'] = ratio(times['openvino'], times['pytorch'])
-        keep(found)
-        # Programs and values of one would stay in memory beside the next.
-        del run, runs
-        jax.clear_caches()
+    others = {p: theirs(size, options, p) for p in options.precisions} if options.official else {}
+    wanted = [
+        timed
+        for timed in ours(size, options.networks, options.precisions)
+        if not options.only or timed.name.startswith(tuple(options.only))
+    ]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        # Not all at once: what has been compiled stays in memory until it has been timed.
+        for first in range(0, len(wanted), options.jobs):
+            several = wanted[first : first + options.jobs]
+            made = pool.map(lambda t: compiled_program(t.function, t.arguments, t.donates, t.precision), several)
+            for timed, (run, about) in zip(several, list(made), strict=True):
+                keep(time_in_turn(timed, run, size, others.get(timed.precision, {}), options) | about)
+                # Programs and values of one would stay in memory beside the next.
+                del run
+            jax.clear_caches()
+
+
+def time_in_turn(
+    timed: Timed, run: Run, size: Size, other: dict[str, Run], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Time one thing of ours in turn with PyTorch's version of it, where there is one, and OpenVINO's."""
+    name = timed.name
+    runs = {'ours': run} | {
+        f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
+    }
+    found: dict[str, Any] = {'name': name, 'precision': timed.precision, 'size': list(size)}
+    if other:
+        from experiments import benchmark_torch
+
+        benchmark_torch.set_precision(timed.precision)
+        for key in [key for key in runs if key.startswith('pytorch')]:
+            try:
+                peak = benchmark_torch.peak_bytes(runs[key], torch_device())
+            except Exception as error:
+                # Its compiler does not hold every network, and says so in many ways.
+                if not key.endswith(COMPILED):
+                    raise
+                found[key] = {'cannot_run': f'{type(error).__name__}: {error}'.splitlines()[0]}
+                del runs[key]
+                continue
+            found[key] = {} if peak is None else {'memory_gib': peak / GIB}
+    if options.deployed and name == FORWARD and timed.precision == DEFAULT:
+        runs['openvino'], found['openvino'] = deployed(size), {}
+    times = in_turn(runs, options.repeats)
+    found['seconds'] = spread(times['ours'])
+    for key in list(runs)[1:]:
+        found[key] |= {'seconds': spread(times[key]), 'ours_to_theirs': ratio(times['ours'], times[key])}
+    if 'openvino' in runs and 'pytorch' in runs:
+        found['openvino']['to_pytorch'] = ratio(times['openvino'], times['pytorch'])
+    return found
 
 
 def table(record: dict[str, Any]) -> str:
     """Return the tables of all sizes in Markdown."""
     parts = []
-    peak = max(record['peaks']['matmul_gflops'], record['peaks']['conv2d_gflops'])
     for size in dict.fromkeys(tuple(found['size']) for found in record['results']):
-        rows = [_row(found, peak) for found in record['results'] if tuple(found['size']) == size]
+        rows = [_row(found, peak_of(record, found)) for found in record['results'] if tuple(found['size']) == size]
         parts.append(f'## {text_of(size, " x ")}\n\n{markdown_table(HEAD, rows)}')
     return '\n\n'.join(parts)
+
+
+def peak_of(record: dict[str, Any], found: dict[str, Any]) -> float:
+    """Return what the device can do in the precision of a result, 1e9 operations a second."""
+    peak = record['peaks'][found['precision']]
+    return max(peak['matmul_gflops'], peak['conv2d_gflops'])
+
+
+def title_of(found: dict[str, Any]) -> str:
+    """Return what was timed, with its precision where that is not the default."""
+    return found['name'] if found['precision'] == DEFAULT else f'{found["name"]}, {found["precision"]}'
 
 
 def _row(found: dict[str, Any], peak: float) -> list[str]:
     seconds, torch = found['seconds'], found.get('pytorch')
     speed = found['gflop'] / seconds['median']
     row = [
-        found['name'],
+        title_of(found),
         f'{seconds["median"]:.4g}',
         f'{seconds["minimum"]:.4g} to {seconds["maximum"]:.4g}',
         f'{found["compile_seconds"]:.1f}',
@@ -263,6 +337,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--networks', default='', help='forward passes of other methods, apart by commas, or all')
+    parser.add_argument('--precisions', default=DEFAULT, help=f'among {", ".join(PRECISIONS)}; default {DEFAULT}')
+    parser.add_argument('--jobs', type=int, default=1, help='programs compiled at a time, before they are timed')
     parser.add_argument('--only', nargs='+', metavar='NAME', help='what begins with one of these names; default all')
     parser.add_argument('--repeats', type=int, default=5, help='timed runs of each; default 5')
     parser.add_argument('--official', type=Path, help="your copy of the authors' networks.py, to time beside ours")
@@ -275,8 +351,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    if options.repeats < 1:
-        raise UserError(f'--repeats is {options.repeats}', expected='1 or more')
+    for name in ('repeats', 'jobs'):
+        if getattr(options, name) < 1:
+            raise UserError(f'--{name} is {getattr(options, name)}', expected='1 or more')
+    options.precisions = options.precisions.split(',')
+    if unknown := set(options.precisions) - set(PRECISIONS):
+        raise UserError(f'--precisions holds {", ".join(unknown)}', expected=f'some of {", ".join(PRECISIONS)}')
+    for precision in options.precisions:
+        check_precision(precision, jax.devices()[0])
     sizes = parse_sizes(options.sizes)
     wanted = None if options.networks == 'all' else options.networks
     options.networks = [] if wanted == '' else parse_methods(wanted)
@@ -284,13 +366,18 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.official:
         official_network(options)  # Whether it can be had is known before anything is timed.
     command = ' '.join(['python -m experiments.benchmark', *arguments])
-    record = provenance() | {'command': command, 'backend': jax.default_backend(), 'peaks': peaks(options.repeats)}
-    record['results'] = []
+    record = provenance() | {
+        'command': command,
+        'backend': jax.default_backend(),
+        # Operations on fields are always timed in the default precision.
+        'peaks': {p: peaks(options.repeats, p) for p in dict.fromkeys([DEFAULT, *options.precisions])},
+        'results': [],
+    }
 
     def keep(found: dict[str, Any]) -> None:
         record['results'].append(found)
         write_json(options.out, record)
-        cells = _row(found, record['peaks']['matmul_gflops'])
+        cells = _row(found, peak_of(record, found))
         print(', '.join(f'{head} {cell}' for head, cell in zip(HEAD, cells, strict=True)), flush=True)
 
     for size in sizes:

@@ -4,6 +4,7 @@ Written for this benchmark from the formulas of the paper. Layouts are those of 
 are in voxels, pull direction. The package does not use it.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -71,25 +72,67 @@ def folding(flow: torch.Tensor) -> torch.Tensor:
     return F.relu(-determinant).sum()
 
 
+def set_precision(precision: str) -> None:
+    """Let products round to TF32, as JAX does by default on the same GPUs, or not in 'float32'."""
+    allowed = precision != 'float32'
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def computing(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Return the context in which a network computes: PyTorch's automatic choice of types for 'bfloat16'."""
+    if precision == 'bfloat16':
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
+    """Return the most memory that a run takes with all that is there already; None on CPU, where nobody counts."""
+    if device.type != 'cuda':
+        return None
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    return torch.cuda.max_memory_allocated(device)
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until the device has done what it was asked for."""
     if device.type == 'cuda':
         torch.cuda.synchronize()
 
 
-def training_step(network: torch.nn.Module, fixed: torch.Tensor, moving: torch.Tensor) -> Callable[[], None]:
+def forward_pass(
+    network: torch.nn.Module, fixed: torch.Tensor, moving: torch.Tensor, precision: str = 'default'
+) -> Callable[[], None]:
+    """Return a function that runs the network; arguments as those of `training_step`."""
+
+    def forward() -> None:
+        with torch.no_grad(), computing(fixed.device, precision):
+            network(fixed, moving)
+        wait_for(fixed.device)
+
+    return forward
+
+
+def training_step(
+    network: torch.nn.Module, fixed: torch.Tensor, moving: torch.Tensor, precision: str = 'default'
+) -> Callable[[], None]:
     """Return a function that does one step of Adam on the unsupervised objective.
 
     Args:
         network: Returns flow, [mean, log-variance] and warped image.
         fixed: (1, 1, D, H, W).
         moving: (1, 1, D, H, W).
+        precision: In which the network computes; the losses are in float32.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        flow, (mean, log_variance), warped = network(fixed, moving)[:3]
+        with computing(fixed.device, precision):
+            flow, distribution, warped = network(fixed, moving)[:3]
+        mean, log_variance = (part.float() for part in distribution)
         loss = negative_ncc(fixed, warped) + KL_WEIGHT * kl_divergence(mean, log_variance)
         (loss + JACOBIAN_WEIGHT * folding(flow)).backward()
         optimizer.step()

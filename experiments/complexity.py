@@ -22,9 +22,11 @@ other sources or another machine gave is made anew.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,8 @@ WINDOWED = ('transmorph', 'transmatch')
 THINNEST_WINDOW = 2
 # An objective that compares labels must know of how many classes; no prediction depends on it.
 NUM_CLASSES = 4
+# What networks refuse sizes with, and what the backend says where memory is too small.
+REFUSALS = (ValueError, TypeError, FlaxError, jax.errors.JaxRuntimeError)
 # What a result depends on, besides the method and the size.
 ORIGIN = ('commit', 'versions', 'machine')
 HEAD = ['method', 'parameters (M)', 'GFLOPs', 'forward s', 'peak GiB']
@@ -72,16 +76,15 @@ def count_parameters(method: Method, size: Size) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
 
 
-def examine(name: str, size: Size, repeats: int) -> dict[str, Any]:
-    """Measure one method at one size.
+def prepare(name: str, size: Size) -> tuple[dict[str, Any], Callable[[], Any] | None]:
+    """Count and compile one method at one size.
 
     Args:
         name: A key of `METHODS`.
         size: (D, H, W).
-        repeats: Timed runs; 0: it is not run.
 
     Returns:
-        What was found; 'cannot_run' or 'not_timed' say why something is missing.
+        What was found, and something to time; None where it cannot be run: 'cannot_run' says why.
     """
     options = options_for(name, size)
     record: dict[str, Any] = {'method': name, 'size': list(size), 'options': options}
@@ -90,20 +93,32 @@ def examine(name: str, size: Size, repeats: int) -> dict[str, Any]:
         record['parameters'] = count_parameters(method, size)
         function, arguments = program('forward', method, size)
         compiled, found = analyse(function, arguments)
-        record |= found
-        if not repeats:
-            return record
-        if found['total_gib'] > memory_gib():
-            return record | {'not_timed': f'needs {found["total_gib"]} GiB, the machine has {memory_gib():.1f}'}
-        values = jax.jit(arguments)()
-        return record | {'seconds': measure(lambda: compiled(*values), repeats)}
-    # What networks refuse sizes with, and what the backend says where memory is too small.
-    except (ValueError, TypeError, FlaxError, jax.errors.JaxRuntimeError) as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        return record | {'not_timed' if 'total_gib' in record else 'cannot_run': reason}
-    finally:
-        # Programs of other sizes would stay in memory beside the next one.
-        jax.clear_caches()
+    except REFUSALS as error:
+        return record | {'cannot_run': _reason(error)}, None
+    values: list[Any] = []
+
+    def run() -> Any:
+        if not values:
+            values.extend(jax.jit(arguments)())
+        return compiled(*values)
+
+    return record | found, run
+
+
+def timed(record: dict[str, Any], run: Callable[[], Any] | None, repeats: int) -> dict[str, Any]:
+    """Add 'seconds' to what `prepare` found, or 'not_timed', which says why there are none."""
+    if run is None or not repeats:
+        return record
+    if record['total_gib'] > memory_gib():
+        return record | {'not_timed': f'needs {record["total_gib"]} GiB, the machine has {memory_gib():.1f}'}
+    try:
+        return record | {'seconds': measure(run, repeats)}
+    except REFUSALS as error:
+        return record | {'not_timed': _reason(error)}
+
+
+def _reason(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
 
 
 def memory_gib() -> float:
@@ -134,7 +149,7 @@ def _row(found: dict[str, Any]) -> list[str]:
         found['method'],
         cell(parameters and parameters / 1e6, '.3f'),
         cell(found.get('gflop_lowered'), ',.1f'),
-        cell(found.get('seconds', {}).get('median'), '.2f'),
+        cell(found.get('seconds', {}).get('median'), '.2g'),
         cell(found.get('total_gib'), '.2f'),
     ]
 
@@ -197,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--methods', help='names apart by commas; default all')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--repeats', type=int, default=5, help='timed runs; default 5')
+    parser.add_argument('--jobs', type=int, default=1, help='programs compiled at a time, before they are timed')
     parser.add_argument('--no-time', action='store_true', help='count and compile only, run nothing')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options, arguments))
@@ -206,6 +222,8 @@ def _run(options: argparse.Namespace, arguments: list[str] | None) -> int:
     names, sizes = parse_methods(options.methods), parse_sizes(options.sizes)
     if options.repeats < 1:
         raise UserError(f'--repeats is {options.repeats}', expected='1 or more', fix='use --no-time to run nothing')
+    if options.jobs < 1:
+        raise UserError(f'--jobs is {options.jobs}', expected='1 or more')
     given = sys.argv[1:] if arguments is None else arguments
     record = provenance() | {
         'command': ' '.join(['python -m experiments.complexity', *given]),
@@ -213,14 +231,21 @@ def _run(options: argparse.Namespace, arguments: list[str] | None) -> int:
     }
     known = earlier_results(options.out, record)
     repeats = 0 if options.no_time else options.repeats
-    for size in sizes:
-        for name in names:
-            if not is_complete(known.get((name, size), {}), repeats > 0):
-                known[name, size] = examine(name, size, repeats)
+    missing = [
+        (name, size) for size in sizes for name in names if not is_complete(known.get((name, size), {}), repeats > 0)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for first in range(0, len(missing), options.jobs):
+            several = missing[first : first + options.jobs]
+            for case, prepared in zip(several, list(pool.map(lambda case: prepare(*case), several)), strict=True):
+                known[case] = timed(*prepared, repeats)
                 # Results of other methods stay: a list of methods adds to the record.
                 write_json(options.out, record | {'results': list(known.values())})
-            cells = zip(HEAD, _row(known[name, size]), strict=True)
-            print(f'{text_of(size)}, ' + ', '.join(f'{head} {cell}' for head, cell in cells), flush=True)
+                cells = zip(HEAD, _row(known[case]), strict=True)
+                print(f'{text_of(case[1])}, ' + ', '.join(f'{head} {cell}' for head, cell in cells), flush=True)
+            # Programs of other sizes would stay in memory beside the next one.
+            del prepared
+            jax.clear_caches()
     ordered = sorted(known.values(), key=lambda found: (found['size'], list(METHODS).index(found['method'])))
     write_json(options.out, record | {'results': ordered})
     about = f'`{record["command"]}`, commit {record["commit"]}, {record["machine"]["processor"]}, {record["date"]}'

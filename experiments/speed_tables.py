@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autofuse_jax.reports.summary import MISSING, markdown_table
+from experiments.benchmark import peak_of, title_of
 from experiments.complexity import text_of
 from experiments.scaling import FORWARD, STEP
 
@@ -25,9 +26,9 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
 
 def benchmark_table(record: dict[str, Any]) -> str:
     """Return times beside PyTorch's, and the share of the measured peak."""
-    peak = max(record['peaks']['matmul_gflops'], record['peaks']['conv2d_gflops'])
     rows = []
     for found in record['results']:
+        peak = peak_of(record, found)
         seconds, torch = found['seconds'], found.get('pytorch')
         speed = found['gflop'] / seconds['median']
         theirs = [MISSING] * 2
@@ -41,13 +42,13 @@ def benchmark_table(record: dict[str, Any]) -> str:
             if torch:
                 found_ratio = runtime['to_pytorch']
                 cells[2] = f'{found_ratio["median"]:.2f} ({found_ratio["minimum"]:.2f} to {found_ratio["maximum"]:.2f})'
-            title = f'{found["name"]} in OpenVINO, {text_of(found["size"], " x ")}'
+            title = f'{title_of(found)} in OpenVINO, {text_of(found["size"], " x ")}'
             after = [[title, *cells, MISSING, MISSING, MISSING]]
         else:
             after = []
         rows.append(
             [
-                f'{found["name"]}, {text_of(found["size"], " x ")}',
+                f'{title_of(found)}, {text_of(found["size"], " x ")}',
                 f'{seconds["median"]:.3g}',
                 *theirs,
                 f'{speed:,.0f} ({100 * speed / peak:.0f} %)',

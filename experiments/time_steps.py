@@ -48,9 +48,9 @@ def measure(run: Callable[[], Any], repeats: int) -> dict[str, Any]:
     first, *later = times
     return {
         'first': round(first, 3),
-        'median': round(statistics.median(later), 4),
-        'minimum': round(min(later), 4),
-        'maximum': round(max(later), 4),
+        'median': round(statistics.median(later), 6),
+        'minimum': round(min(later), 6),
+        'maximum': round(max(later), 6),
         'repeats': repeats,
     }
 

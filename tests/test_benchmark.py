@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark, devices, scaling
+from autofuse_jax.methods import make_method
+from experiments import benchmark, device_agreement, devices, profile_step, scaling
 from experiments.benchmark import compiled_program, field_operations, in_turn
 from experiments.speed_tables import benchmark_table, devices_memory_table, devices_table, scaling_table
 
@@ -26,10 +27,23 @@ def test_operations_are_timed_beside_pytorch(tmp_path):
         assert 0 < found['seconds']['minimum'] <= found['seconds']['median'] and found['gflop'] > 0
         ratio = found['pytorch']['ours_to_theirs']
         assert ratio['repeats'] == 2 and ratio['minimum'] > 0
-    assert all(value > 0 for value in record['peaks'].values())
+    assert all(value > 0 for value in record['peaks']['default'].values())
     assert {'command', 'commit', 'machine', 'date'} <= set(record)
     assert all(name in out.with_suffix('.md').read_text() for name in names)
     assert benchmark_table(record).count('\n') == 1 + len(names)
+
+
+def test_programs_are_compiled_several_at_a_time_in_each_precision(tmp_path, monkeypatch):
+    """Of a network that compiles fast; what bfloat16 needs no CPU has."""
+    method = make_method('voxelmorph_diff', {}, {})
+    monkeypatch.setattr(benchmark, 'make_method', lambda *_, **__: method)
+    out = tmp_path / 'record.json'
+    arguments = ['--sizes=16x16x16', '--only', 'AutoFuse, forward', '--precisions=default,float32', '--jobs=2']
+    assert benchmark.main([*arguments, '--repeats=1', f'--out={out}']) == 0
+    record = json.loads(out.read_text())
+    assert [found['precision'] for found in record['results']] == ['default', 'float32']
+    assert set(record['peaks']) == {'default', 'float32'}
+    assert '| AutoFuse, forward, float32 |' in out.with_suffix('.md').read_text()
 
 
 def test_our_operations_are_those_of_pytorch():
@@ -73,6 +87,9 @@ def test_unknown_networks_and_sizes_are_refused(tmp_path, capsys):
         ('--networks=voxelmorf', 'voxelmorf'),
         ('--sizes=16', '--sizes holds'),
         ('--repeats=0', 'repeats'),
+        ('--jobs=0', 'jobs'),
+        ('--precisions=default,half', 'holds half'),
+        ('--precisions=bfloat16', "set training.precision='default'"),
     ):
         assert benchmark.main([wrong, f'--out={tmp_path / "record.json"}']) == 2
         assert words in capsys.readouterr().err
@@ -124,3 +141,41 @@ def test_tables_of_devices():
     }
     assert '4, of which 2 share a volume | 1.0e-07 | 2.0e-06' in devices_table(record)
     assert '| 2 | 4.0 | 2.00' in devices_memory_table(record)
+
+
+def test_a_step_is_taken_apart(tmp_path):
+    out = tmp_path / 'profile.json'
+    assert profile_step.main(['--method=voxelmorph_diff', '--size=16x16x16', '--steps=2', f'--out={out}']) == 0
+    step = json.loads(out.read_text())['step']
+    kinds = {(found['pass'], found['kind']): found['seconds'] for found in step['kinds']}
+    for which in (profile_step.FORWARD, profile_step.REVERSE):
+        assert kinds[which, 'convolutions'] > 0
+    assert 0 < step['busy_seconds'] < 2 * step['seconds']
+    assert '| reverse pass | convolutions |' in out.with_suffix('.md').read_text()
+
+
+@pytest.mark.parametrize(
+    ('origin', 'operation', 'found'),
+    [
+        ('jit(step)/transpose(jvp(VM))/conv/conv_general_dilated', 'fusion.1', (profile_step.REVERSE, 'convolutions')),
+        ('jit(step)/jvp(VM)/gather', 'x', (profile_step.FORWARD, 'gathering (warping)')),
+        ('jit(step)/transpose(jvp(VM))/scatter-add', 'x', (profile_step.REVERSE, 'scattering (reverse of warping)')),
+        ('jit(step)/jvp(VM)/add', 'copy.3', (profile_step.FORWARD, profile_step.OTHER)),
+        ('', 'copy.3', (profile_step.UPDATE, 'copies')),
+    ],
+)
+def test_what_an_operation_belongs_to(origin, operation, found):
+    assert profile_step.kind_of(origin, operation) == found
+
+
+def test_time_counts_once_however_many_operations_run():
+    events = [(0.0, 4.0, 'a'), (1.0, 2.0, 'b'), (6.0, 9.0, 'c')]
+    assert profile_step.busy(events, 0, 10) == 7
+    assert profile_step.busy(events, 3, 7) == 2
+
+
+def test_a_device_agrees_with_itself():
+    found = device_agreement.compare(jax.devices('cpu')[0], base_channels=2, large_kernel=False)
+    assert found['largest_displacement'] > 0.01
+    assert set(found['precisions']) == {'default', 'float32'}
+    assert all(value == 0 for one in found['precisions'].values() for value in one.values())

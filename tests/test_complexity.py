@@ -67,13 +67,13 @@ def test_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     path = tmp_path / 'record.json'
     examined = []
 
-    def examine(name, size, repeats):
+    def prepare(name, size):
         if size in interrupted:
             raise KeyboardInterrupt
         examined.append(size)
-        return {'method': name, 'size': list(size), 'seconds': {'median': 1.0}, 'total_gib': 1.0}
+        return {'method': name, 'size': list(size), 'total_gib': 1.0}, lambda: jnp.zeros(())
 
-    monkeypatch.setattr(complexity, 'examine', examine)
+    monkeypatch.setattr(complexity, 'prepare', prepare)
     both = arguments(path, sizes='16x16x16,32x16x16')
     interrupted = [(32, 16, 16)]
     assert main(both) == INTERRUPTED_STATUS
@@ -83,6 +83,13 @@ def test_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
         assert main(again) == 0
     assert examined == [(16, 16, 16), (32, 16, 16)]
     assert [found['size'] for found in results_of(path)] == [[16, 16, 16], [32, 16, 16]]
+
+
+def test_several_are_compiled_at_a_time_and_timed_one_after_the_other(tmp_path):
+    path = tmp_path / 'record.json'
+    assert main(arguments(path, '--jobs=3', '--repeats=1', sizes='16x16x16,32x16x16,16x32x16,16x16x32')) == 0
+    assert [found['size'] for found in results_of(path)] == [[16, 16, 16], [16, 16, 32], [16, 32, 16], [32, 16, 16]]
+    assert all(found['seconds']['median'] > 0 for found in results_of(path))
 
 
 def test_results_of_other_sources_are_made_anew(tmp_path, monkeypatch):
