@@ -212,7 +212,7 @@ def theirs(size: Size, options: argparse.Namespace, precision: str) -> dict[str,
     benchmark_torch.set_precision(precision)
     network = official_network(options).to(device)
     fixed, moving = (torch.rand(1, 1, *size, device=device) for _ in range(2))
-    forms = {'': network} | ({COMPILED: torch.compile(network)} if options.compile else {})
+    forms = {'': network} | ({COMPILED: torch.compile(network)} if options.compile and precision == DEFAULT else {})
     runs = {}
     for form, made in forms.items():
         runs[FORWARD + form] = benchmark_torch.forward_pass(made, fixed, moving, precision)
@@ -344,7 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--official', type=Path, help="your copy of the authors' networks.py, to time beside ours")
     parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
     parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
-    parser.add_argument('--compile', action='store_true', help='torch.compile too')
+    parser.add_argument('--compile', action='store_true', help='torch.compile too, in the default precision')
     parser.add_argument('--deployed', action='store_true', help='the forward pass in OpenVINO too (extra deploy)')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
