@@ -123,18 +123,19 @@ class Progress:
         Args:
             step: Number of steps done.
             pairs_per_second: Speed of the last steps.
-            values: Metrics; the loss and its weighted terms are shown.
+            values: Metrics; the loss and its weighted terms are shown, of several objectives (`<objective>/loss`) those
+                of each.
         """
         done = max(step - self._first, 1)
         remaining = (time.monotonic() - self._started) / done * (self._total - step)
-        terms = '  '.join(
-            f'{name.removeprefix("weighted/")} {value:+.4f}'
-            for name, value in values.items()
-            if name.startswith('weighted/')
+        prefixes = [name.removesuffix('loss') for name in values if name == 'loss' or name.endswith('/loss')]
+        losses = '  '.join(
+            f'{prefix.replace("/", " ")}loss {values[f"{prefix}loss"]:+.4f}  [{_weighted_terms(values, prefix)}]'
+            for prefix in prefixes
         )
         text = (
             f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
-            f'ETA {format_duration(remaining)}  loss {values["loss"]:+.4f}  [{terms}]{self._validation}'
+            f'ETA {format_duration(remaining)}  {losses}{self._validation}'
         )
         self.say(text, in_place=True)
 
@@ -158,3 +159,8 @@ def format_duration(seconds: float) -> str:
     if hours:
         return f'{hours}h{minutes:02d}m'
     return f'{minutes}m{seconds % 60:02d}s' if minutes else f'{seconds}s'
+
+
+def _weighted_terms(values: dict[str, float], prefix: str) -> str:
+    start = f'{prefix}weighted/'
+    return '  '.join(f'{name.removeprefix(start)} {v:+.4f}' for name, v in values.items() if name.startswith(start))

@@ -109,8 +109,9 @@ def compiled_program(
         lowered = function.lower(*jax.eval_shape(arguments))
         compiled = lowered.compile()
     seconds = time.perf_counter() - started
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    work = cost if jax.default_backend() == 'cpu' else lowered.cost_analysis()
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    # Some backends count nothing before they compile, others (GPU) leave out what they hand to a library.
+    work = cost if jax.default_backend() == 'cpu' else lowered.cost_analysis() or cost
     total = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
     about = {
         'compile_seconds': seconds,

@@ -74,7 +74,7 @@ def analyse(function: Callable, arguments: Callable[[], tuple]) -> tuple[Any, di
     Returns:
         The compiled program; and 'total_gib' (arguments, outputs, temporary buffers), 'temporary_gib', 'gflop' (of the
         compiled program), 'gflop_lowered' (of the program before compilation, the same for every machine; both count
-        loops once, and padded zeros not at all) and 'compile_seconds'.
+        loops once, and padded zeros not at all; None where a backend counts nothing) and 'compile_seconds'.
     """
     started = time.perf_counter()
     lowered = function.lower(*jax.eval_shape(arguments))
@@ -86,10 +86,14 @@ def analyse(function: Callable, arguments: Callable[[], tuple]) -> tuple[Any, di
     return compiled, {
         'total_gib': round((total - memory.alias_size_in_bytes) / GIB, 3),
         'temporary_gib': round(memory.temp_size_in_bytes / GIB, 3),
-        'gflop': round(compiled.cost_analysis()['flops'] / 1e9, 1),
-        'gflop_lowered': round(lowered.cost_analysis()['flops'] / 1e9, 6),
+        'gflop': _gflop(compiled.cost_analysis(), 1),
+        'gflop_lowered': _gflop(lowered.cost_analysis(), 6),
         'compile_seconds': round(seconds, 1),
     }
+
+
+def _gflop(cost: dict[str, float] | None, decimals: int) -> float | None:
+    return round(cost['flops'] / 1e9, decimals) if cost and 'flops' in cost else None
 
 
 def examine(network: str, size: str, name: str, run: bool, repeats: int) -> dict[str, Any]:

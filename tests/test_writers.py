@@ -112,6 +112,14 @@ def test_progress_line(clock):
     assert stream.getvalue().splitlines()[1] == line + '  val DSC 81.2 %, NJD 0.044 %'
 
 
+def test_progress_line_of_several_objectives(clock):
+    stream = io.StringIO()
+    values = {'one/loss': -0.1, 'one/weighted/kl': 0.4, 'other/loss': 2.0, 'other/weighted/dice': 2.0, 'other/x': 9.0}
+    Progress(100, stream=stream).report(1, 1.0, values)
+    line = stream.getvalue()
+    assert line.endswith('one loss -0.1000  [kl +0.4000]  other loss +2.0000  [dice +2.0000]\n')
+
+
 def test_progress_on_a_terminal_rewrites_its_line(clock):
     stream = Terminal()
     progress = Progress(10, stream=stream)
