@@ -1,6 +1,7 @@
 """Pull-back of a volume by a displacement: linear and nearest sampling with zeros outside."""
 
 import itertools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -20,30 +21,80 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
             volume's size; positions are then counted from the same first voxel.
 
     Returns:
-        (D', H', W', C) in the volume's type. Differentiable in both arguments.
+        (D', H', W', C) in the volume's type. Differentiable in both arguments, in reverse mode (`jax.grad`, `jax.vjp`).
 
     Raises:
         ValueError: A shape is not as above.
+        TypeError: It is differentiated in forward mode (`jax.jvp`).
 
     Reference:
         Jaderberg et al., Spatial transformer networks, NeurIPS 2015; equal to PyTorch's `grid_sample` with
         `align_corners=True, padding_mode='zeros'`.
     """
     _check_volume(volume, displacement)
+    return _warp_linear(volume, displacement)
+
+
+# The derivative is written by hand: it reads the eight voxels again instead of keeping them, and adds to all of them at
+# once. On two cores that takes 0.4 times as long for an integrated velocity as what JAX derives, and 1/8 of the memory.
+@jax.custom_vjp
+def _warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
+    warped = 0.0
+    for index, inside, factors, _ in _neighbours(displacement, volume.shape):
+        weight = jnp.where(inside, factors[0] * factors[1] * factors[2], 0.0)
+        warped = warped + weight[..., None].astype(volume.dtype) * _read(volume, index)
+    return warped
+
+
+def _warp_forward(volume: jax.Array, displacement: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _warp_linear(volume, displacement), (volume, displacement)
+
+
+def _warp_reverse(arguments: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return `dL/dvolume(c) = sum_x w_c(x) g(x)` and `dL/du_a(x) = sum_c dw_c/du_a(x) <volume(c), g(x)>`."""
+    volume, displacement = arguments
+    slopes, indices, shares = [0.0, 0.0, 0.0], [], []
+    for index, inside, factors, signs in _neighbours(displacement, volume.shape):
+        common = _sum_over_channels(_read(volume, index) * cotangent).astype(displacement.dtype)
+        common = jnp.where(inside, common, 0.0)
+        for axis in range(3):
+            one, other = (factors[a] for a in range(3) if a != axis)
+            slopes[axis] = slopes[axis] + signs[axis] * one * other * common
+        weight = jnp.where(inside, factors[0] * factors[1] * factors[2], 0.0).astype(volume.dtype)
+        indices.append(index.reshape(-1))
+        shares.append((weight[..., None] * cotangent).reshape(-1, volume.shape[-1]))
+    nothing = jnp.zeros((volume.shape[0] * volume.shape[1] * volume.shape[2], volume.shape[-1]), volume.dtype)
+    # One addition for all neighbours: XLA adds one value after the other on CPU, and eight programs cost more than one.
+    summed = nothing.at[jnp.concatenate(indices)].add(jnp.concatenate(shares), mode='promise_in_bounds')
+    return summed.reshape(volume.shape), jnp.stack(slopes, axis=-1)
+
+
+_warp_linear.defvjp(_warp_forward, _warp_reverse)
+
+
+Neighbour = tuple[jax.Array, jax.Array, list[jax.Array], tuple[int, ...]]
+
+
+def _neighbours(displacement: jax.Array, shape: tuple[int, ...]) -> Iterator[Neighbour]:
+    """Yield the eight voxels around each position.
+
+    Of each: its index in the flattened volume (clipped into it), whether it is inside, the three factors of its weight,
+    and the signs of their derivatives.
+    """
     position = voxel_grid(displacement.shape[:3], displacement.dtype) + displacement
     lower = jnp.floor(position)
     fraction = position - lower
     lower = lower.astype(jnp.int32)
-    warped = 0.0
     for corner in itertools.product((0, 1), repeat=3):
         index = [lower[..., axis] + offset for axis, offset in enumerate(corner)]
-        # One product of three factors, written out: reducing over a short axis is many times slower on CPU.
-        weight = 1.0
-        for axis, offset in enumerate(corner):
-            weight = weight * (fraction[..., axis] if offset else 1.0 - fraction[..., axis])
-        weight = jnp.where(_inside(index, volume.shape), weight, 0.0)
-        warped = warped + weight[..., None].astype(volume.dtype) * _gather(volume, index)
-    return warped
+        # Three factors, written out: reducing over a short axis is many times slower on CPU.
+        factors = [fraction[..., axis] if offset else 1.0 - fraction[..., axis] for axis, offset in enumerate(corner)]
+        yield _flat(index, shape), _inside(index, shape), factors, tuple(1 if offset else -1 for offset in corner)
+
+
+def _sum_over_channels(volume: jax.Array) -> jax.Array:
+    # A sum over one channel is no sum.
+    return volume[..., 0] if volume.shape[-1] == 1 else jnp.sum(volume, axis=-1)
 
 
 def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
@@ -65,7 +116,8 @@ def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     position = voxel_grid(displacement.shape[:3], displacement.dtype) + displacement
     nearest = jnp.round(position).astype(jnp.int32)
     index = [nearest[..., axis] for axis in range(3)]
-    return jnp.where(_inside(index, volume.shape)[..., None], _gather(volume, index), jnp.zeros((), volume.dtype))
+    sampled = _read(volume, _flat(index, volume.shape))
+    return jnp.where(_inside(index, volume.shape)[..., None], sampled, jnp.zeros((), volume.dtype))
 
 
 def warp_labels(labels: jax.Array, displacement: jax.Array, *, num_classes: int) -> jax.Array:
@@ -98,9 +150,13 @@ def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
     return inside
 
 
-def _gather(volume: jax.Array, index: list[jax.Array]) -> jax.Array:
-    """Read volume[i, j, k] with indices clipped into the grid, as one gather on a flattened array (fast on CPU)."""
-    depth, height, width = volume.shape[:3]
-    i, j, k = (jnp.clip(index[axis], 0, volume.shape[axis] - 1) for axis in range(3))
-    flat = jnp.asarray(volume).reshape(depth * height * width, -1)
-    return flat.at[(i * height + j) * width + k].get(mode='promise_in_bounds')
+def _flat(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
+    """Return the place of (i, j, k), clipped into the grid, in the flattened volume."""
+    i, j, k = (jnp.clip(index[axis], 0, shape[axis] - 1) for axis in range(3))
+    return (i * shape[1] + j) * shape[2] + k
+
+
+def _read(volume: jax.Array, place: jax.Array) -> jax.Array:
+    """Read voxels by their places in the flattened volume, as one gather (fast on CPU)."""
+    flat = jnp.asarray(volume).reshape(volume.shape[0] * volume.shape[1] * volume.shape[2], -1)
+    return flat.at[place].get(mode='promise_in_bounds')

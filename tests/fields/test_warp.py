@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from scipy import ndimage
 
 from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
@@ -133,6 +134,21 @@ def test_gradient_by_hand():
     np.testing.assert_allclose(gradient[:3, :4, :5, 0], 5, rtol=1e-5)
     np.testing.assert_allclose(gradient[:3, :4, :5, 1:], 0, atol=1e-5)
     np.testing.assert_array_equal(gradient[3], 0)
+
+
+@pytest.mark.parametrize(('channels', 'grid'), [(1, SHAPE), (3, SHAPE), (2, (3, 2, 4))])
+def test_derivatives_agree_with_differences(channels, grid):
+    """Of both arguments, first and second; some positions lie outside."""
+    with jax.enable_x64(True):
+        volume = jnp.asarray(random_volume(channels=channels), jnp.float64)
+        field = jnp.asarray(random_field(2.0, shape=grid), jnp.float64)
+        check_grads(jax.jit(warp_linear), (volume, field), order=2, modes=['rev'], eps=1e-6)
+
+
+def test_derivatives_keep_the_types():
+    volume, field = random_volume().astype(jnp.bfloat16), random_field(1.0)
+    gradients = jax.eval_shape(jax.grad(lambda v, u: jnp.sum(warp_linear(v, u)), (0, 1)), volume, field)
+    assert [gradient.dtype for gradient in gradients] == [jnp.bfloat16, jnp.float32]
 
 
 def test_labels_by_hand():
