@@ -33,6 +33,46 @@ def instance_norm(volume: jax.Array) -> jax.Array:
     return ((wide - mean) * jax.lax.rsqrt(variance + NORM_EPSILON)).astype(volume.dtype)
 
 
+@jax.custom_vjp
+def activated_norm(volume: jax.Array) -> jax.Array:
+    """Apply LeakyReLU with slope 0.2, then normalise each sample and channel over space.
+
+    `instance_norm(activate(volume))`, with a derivative written by hand for reverse mode. It needs nothing but the
+    result, which the next layer keeps anyway, and two numbers for each channel: for a network of such blocks a third of
+    the memory that JAX would keep.
+
+    Args:
+        volume: (B, D, H, W, C).
+
+    Returns:
+        The same shape and type; the statistics are at least float32.
+    """
+    return _activated_norm(volume)[0]
+
+
+def _activated_norm(volume: jax.Array) -> tuple[jax.Array, tuple]:
+    wide = activate(volume).astype(jnp.promote_types(volume.dtype, jnp.float32))
+    mean = jnp.mean(wide, axis=(1, 2, 3), keepdims=True)
+    factor = jax.lax.rsqrt(jnp.mean(jnp.square(wide - mean), axis=(1, 2, 3), keepdims=True) + NORM_EPSILON)
+    normed = ((wide - mean) * factor).astype(volume.dtype)
+    # What was positive is seen in the result, unless that is rounded to few bits.
+    positive = None if volume.dtype == wide.dtype else volume >= 0
+    return normed, (normed, factor, mean, positive)
+
+
+def _activated_norm_reverse(kept: tuple, cotangent: jax.Array) -> tuple[jax.Array]:
+    """Return `LReLU'(x) f (g - mean(g) - y mean(g y))` with y the result and f the factor of the norm."""
+    normed, factor, mean, positive = kept
+    gradient, wide = cotangent.astype(factor.dtype), normed.astype(factor.dtype)
+    common, along = (jnp.mean(part, axis=(1, 2, 3), keepdims=True) for part in (gradient, gradient * wide))
+    through_norm = factor * (gradient - common - wide * along)
+    positive = wide >= -mean * factor if positive is None else positive
+    return (jnp.where(positive, through_norm, LEAKY_SLOPE * through_norm).astype(cotangent.dtype),)
+
+
+activated_norm.defvjp(_activated_norm, _activated_norm_reverse)
+
+
 def downsample(volume: jax.Array) -> jax.Array:
     """Average 2 x 2 x 2 voxels.
 
@@ -73,5 +113,5 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) to (B, D, H, W, features)."""
-        volume = instance_norm(activate(Conv3d(self.features, name='conv_1')(volume)))
-        return instance_norm(activate(Conv3d(self.features, name='conv_2')(volume)))
+        volume = activated_norm(Conv3d(self.features, name='conv_1')(volume))
+        return activated_norm(Conv3d(self.features, name='conv_2')(volume))

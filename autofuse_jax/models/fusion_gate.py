@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.conv_blocks import activate, instance_norm
+from autofuse_jax.models.conv_blocks import activated_norm
 from autofuse_jax.models.remat import GATES, recomputing
 
 LARGE_KERNEL = 5
@@ -18,7 +18,7 @@ Joined = tuple[jax.Array, dict[str, jax.Array]]
 def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
     """Return `h = IN(LReLU(Conv3([f, m])))`, (B, D, H, W, channels); to be called within a compact method."""
     joined = jnp.concatenate([fixed, moving], axis=-1)
-    return instance_norm(activate(Conv3d(channels, name='single')(joined)))
+    return activated_norm(Conv3d(channels, name='single')(joined))
 
 
 class EfficientLargeKernel(nn.Module):
@@ -39,7 +39,7 @@ class EfficientLargeKernel(nn.Module):
             Conv3d(channels // 2, kernel, name=f'conv_{number}')(volume) for number, kernel in enumerate(kernels, 1)
         ]
         merged = Conv3d(channels, (1, 1, 1), name='merge')(jnp.concatenate(parallel, axis=-1))
-        return instance_norm(activate(volume + merged))
+        return activated_norm(volume + merged)
 
 
 class FusionGate(nn.Module):

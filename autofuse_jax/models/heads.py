@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.conv_blocks import activate, instance_norm
+from autofuse_jax.models.conv_blocks import activated_norm
 from autofuse_jax.models.field_outputs import widened
 
 # The field starts near zero and its uncertainty near nothing: exp(-10) is a variance of 4.5e-5 voxel^2.
@@ -39,7 +39,7 @@ class RegistrationHead(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Map (B, d, h, w, C) to mean and log-variance, (B, d, h, w, 3) each; the second is None without variance."""
-        features = instance_norm(activate(Conv3d(self.features or features.shape[-1], name='conv')(features)))
+        features = activated_norm(Conv3d(self.features or features.shape[-1], name='conv')(features))
         # A field that steps by 1/64 voxel, as bfloat16 does from 2 on, is not smooth: its last layer is float32.
         features = widened(features)
         mean = mean_convolution('mean')(features)

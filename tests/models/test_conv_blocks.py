@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from autofuse_jax.models.conv3d import conv3d
-from autofuse_jax.models.conv_blocks import ConvBlock, activate, downsample, instance_norm, upsample
+from autofuse_jax.models.conv_blocks import ConvBlock, activate, activated_norm, downsample, instance_norm, upsample
 from tests.quick import quick_key, random_params
 
 
@@ -41,6 +42,29 @@ def test_norm_of_half_precision_is_computed_in_single_precision():
     volume = jnp.asarray([1000.0, 1004.0]).reshape(1, 2, 1, 1, 1).astype(jnp.bfloat16)
     assert instance_norm(volume).dtype == jnp.bfloat16
     np.testing.assert_allclose(instance_norm(volume).astype(np.float32).ravel(), [-1, 1], rtol=1e-2)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(jnp.float64, 1e-12), (jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
+def test_activation_and_norm_in_one_have_the_derivative_of_both(dtype, tolerance):
+    with jax.enable_x64(dtype == jnp.float64):
+        volume = random_volume(scale=2.0, shift=0.5).astype(dtype).at[:, :, :, :, 2].set(-1.0)
+        weight = random_volume(seed=1, shift=0.0).astype(dtype)
+
+        def both(function):
+            value, pull = jax.vjp(function, volume)
+            return value, *pull(weight)
+
+        found, wanted = both(activated_norm), both(lambda v: instance_norm(activate(v)))
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == dtype
+        other = np.asarray(other, np.float64)
+        np.testing.assert_allclose(np.asarray(one, np.float64), other, atol=tolerance * np.abs(other).max())
+
+
+def test_what_the_reverse_pass_keeps_is_the_result():
+    volume = random_volume((1, 8, 8, 8, 4))
+    kept = jax.tree.leaves(jax.eval_shape(lambda v: jax.vjp(activated_norm, v)[1], volume))
+    assert sum(leaf.size for leaf in kept) < 1.01 * volume.size
 
 
 def test_downsampling_by_hand():
