@@ -140,6 +140,18 @@ def table(results: list[dict[str, Any]]) -> str:
     return '\n\n'.join(parts)
 
 
+def summary_table(record: dict[str, Any]) -> str:
+    """Return one table of a record, all sizes beside each other."""
+    sizes = list(dict.fromkeys(tuple(found['size']) for found in record['results']))
+    by_case = {(found['method'], tuple(found['size'])): found for found in record['results']}
+    rows = []
+    for name in dict.fromkeys(found['method'] for found in record['results']):
+        several = [_row(by_case[name, size])[1:] for size in sizes]
+        rows.append([name, several[0][0], *(cell for cells in several for cell in cells[1:])])
+    heads = [f'{head}, {text_of(size, " x ")}' for size in sizes for head in HEAD[2:]]
+    return markdown_table([*HEAD[:2], *heads], rows)
+
+
 def _row(found: dict[str, Any]) -> list[str]:
     def cell(value: float | None, pattern: str) -> str:
         return MISSING if value is None else format(value, pattern)

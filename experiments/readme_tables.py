@@ -16,6 +16,8 @@ from typing import Any
 
 from autofuse_jax.files import write_text
 from autofuse_jax.reports.summary import markdown_table
+from experiments.comparison_table import paper_tables
+from experiments.complexity import summary_table
 from experiments.registration_tables import registration_tables
 from experiments.speed_tables import speed_tables
 
@@ -195,6 +197,8 @@ DOCUMENTS = {
     },
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
     REPOSITORY / 'docs' / 'speed.md': SPEED,
+    REPOSITORY / 'docs' / 'methods.md': paper_tables(read_record)
+    | {'complexity': lambda: summary_table(read_record('complexity_cpu.json'))},
     REPOSITORY / 'docs' / 'official.md': {
         'parity': parity_table,
         'adam': adam_table,

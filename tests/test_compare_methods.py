@@ -66,6 +66,28 @@ def test_rows_are_trained_once_and_compared(prepared, small_rows, tmp_path, caps
     assert 'holds a run with another config' in capsys.readouterr().err
 
 
+def test_rows_of_an_earlier_record_are_taken_over(prepared, small_rows, tmp_path, capsys):
+    first = tmp_path / 'first'
+    with hurried():
+        assert main([*arguments(prepared, first)[:-1]]) == 0
+        assert main([*arguments(prepared, tmp_path, earlier=first / 'record.json')]) == 0
+    one, both = (json.loads((folder / 'record.json').read_text()) for folder in (first, tmp_path))
+    assert set(one['rows']) == {'autofuse_no_elk'} and 'p_dsc_after' not in one['rows']['autofuse_no_elk']
+    taken = dict(both['rows']['autofuse_no_elk'])
+    assert 0 <= taken.pop('p_dsc_after') <= 1 and 0 <= taken.pop('p_njd_percent') <= 1
+    assert taken == one['rows']['autofuse_no_elk'] and both['not_done'] == []
+    assert not (tmp_path / 'work' / 'autofuse_no_elk').exists()
+    capsys.readouterr()
+    for changed, words in (
+        ({'steps': STEPS + 1}, f'another budget: steps {STEPS} instead of {STEPS + 1}'),
+        ({'learning-rate': 2e-3}, 'autofuse_no_elk with other settings'),
+        ({'earlier': prepared / 'manifest.json'}, 'no record of a comparison'),
+    ):
+        again = arguments(prepared, tmp_path / 'again', **({'earlier': first / 'record.json'} | changed))
+        assert main(again) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_a_spent_budget_begins_no_row(prepared, small_rows, tmp_path, capsys):
     assert main(arguments(prepared, tmp_path, minutes=1e-9)) == 2
     assert 'no row is complete' in capsys.readouterr().err
