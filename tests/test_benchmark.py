@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.methods import make_method
-from experiments import benchmark, device_agreement, devices, profile_step, scaling
+from experiments import benchmark, device_agreement, devices, profile_step, scaling, step_memory
 from experiments.benchmark import compiled_program, field_operations, in_turn
 from experiments.speed_tables import benchmark_table, devices_memory_table, devices_table, scaling_table
 
@@ -179,3 +179,14 @@ def test_a_device_agrees_with_itself():
     assert found['largest_displacement'] > 0.01
     assert set(found['precisions']) == {'default', 'float32'}
     assert all(value == 0 for one in found['precisions'].values() for value in one.values())
+
+
+def test_the_memory_of_a_step_falls_with_what_is_recomputed(tmp_path):
+    out = tmp_path / 'memory.json'
+    assert step_memory.main(['--sizes=32x32x16', f'--out={out}']) == 0
+    record = json.loads(out.read_text())
+    found = {(estimate['remat'], estimate['precision']): estimate['gib'] for estimate in record['estimates']}
+    none, full, _, both, everything = (found[remat, 'default'] for remat in step_memory.REMATS)
+    assert none > full > both > everything > 0
+    assert found['none', 'bfloat16'] < none
+    assert step_memory.table(record).count('\n') == 1 + len(step_memory.REMATS)
