@@ -85,8 +85,9 @@ def check_step_fits(
         raise UserError(
             f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
             f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
-            fix="set a smaller training.batch_size, model.remat='all' (recomputes instead of keeping; accelerators "
-            'only), model.base_channels or data.grid, or let several devices share a volume (training.depth_devices); '
-            'to try all the same, set training.check_memory=False',
+            fix="set a smaller training.batch_size, model.remat='activations' or 'all' (recomputes instead of keeping; "
+            "accelerators only), training.precision='bfloat16', a smaller model.base_channels or data.grid, or let "
+            'several devices share a volume (training.depth_devices); to try all the same, set '
+            'training.check_memory=False',
         )
     return needed

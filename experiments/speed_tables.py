@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from autofuse_jax.precision import DEFAULT
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from experiments.benchmark import peak_of, title_of
 from experiments.complexity import text_of
 from experiments.scaling import FORWARD, STEP
+from experiments.step_memory import table as step_memory_table
 
 ReadRecord = Callable[[str], dict[str, Any]]
+
+
+# Quick starts in different precisions.
+PRECISION_RECORDS = ('quickstart.json', 'quickstart_bfloat16.json')
 
 
 def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
@@ -19,6 +25,8 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
+        'precision': lambda: precision_table({name: read_record(name) for name in PRECISION_RECORDS}),
+        'step memory': lambda: step_memory_table(read_record('step_memory.json')),
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
     }
@@ -59,6 +67,18 @@ def benchmark_table(record: dict[str, Any]) -> str:
         rows += after
     head = ['what', 'ours s', 'PyTorch s', 'ours / PyTorch (spread)', 'GFLOP/s (of peak)', 'GiB', 'compiled in s']
     return markdown_table(head, rows)
+
+
+def precision_table(records: dict[str, dict[str, Any]]) -> str:
+    """Return the scores of runs in different precisions."""
+    rows = []
+    for record in records.values():
+        dsc = record['scores']['dsc_after']
+        precision = record['config']['training'].get('precision', DEFAULT)
+        scores = f'{100 * dsc["mean"]:.1f} ± {100 * dsc["deviation"]:.1f}'
+        njd = f'{record["scores"]["njd_percent"]["mean"]:.3f}'
+        rows.append([precision, record['machine']['devices'], scores, njd])
+    return markdown_table(['precision', 'device', 'DSC after %', 'NJD %'], rows)
 
 
 def scaling_table(record: dict[str, Any]) -> str:

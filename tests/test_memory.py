@@ -57,7 +57,7 @@ def test_recomputing_needs_less():
 def test_too_much_is_refused_with_what_can_be_done():
     with pytest.raises(UserError, match='1 pairs of 32 x 32 x 16 voxels needs about') as raised:
         check_step_fits(*made(), limit=GIB // 100)
-    for knob in ('batch_size', 'remat', 'base_channels', 'grid', 'depth_devices', 'check_memory=False'):
+    for knob in ('batch_size', 'remat', 'precision', 'base_channels', 'grid', 'depth_devices', 'check_memory=False'):
         assert knob in str(raised.value)
 
 
