@@ -171,6 +171,7 @@ HANDLERS = {
     'split': _split,
     'copy': _same,
     'copy_p': _same,
+    'name': _same,
     'optimization_barrier': _same,
     'stop_gradient': _same,
 }

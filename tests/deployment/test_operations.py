@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from autofuse_jax.deployment.runtime import compiled, openvino_runtime
 from autofuse_jax.errors import UserError
@@ -119,6 +120,7 @@ SINGLE = {
     ),
     'reversed loop': lambda x: jax.lax.scan(lambda c, row: (c + row, c * row), x[0, 0], x[1], reverse=True),
     'remat': lambda x: jax.checkpoint(lambda y: jnp.sin(y) * 2)(x),
+    'name': lambda x: checkpoint_name(jnp.sin(x), 'kept'),
     'input': lambda x: (x, x),
 }
 
