@@ -53,7 +53,7 @@ def toy_method(monkeypatch):
 
     objectives = (Objective('toy', loss),)
     toy = Method('toy', lambda key, shape: {'number': jnp.zeros(())}, lambda phase: objectives, predict, False)
-    monkeypatch.setattr('autofuse_jax.experiment.make_method', lambda *options: toy)
+    monkeypatch.setattr('autofuse_jax.experiment.make_method', lambda *options, **_: toy)
 
 
 def on_data(root, workdir, **fields):

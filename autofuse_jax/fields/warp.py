@@ -32,7 +32,7 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
         `align_corners=True, padding_mode='zeros'`.
     """
     _check_volume(volume, displacement)
-    return _warp_linear(volume, displacement)
+    return _warp_linear(jnp.asarray(volume), jnp.asarray(displacement))
 
 
 # The derivative is written by hand: it reads the eight voxels again instead of keeping them, and adds to all of them at
