@@ -32,7 +32,9 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
         `align_corners=True, padding_mode='zeros'`.
     """
     _check_volume(volume, displacement)
-    return _warp_linear(jnp.asarray(volume), jnp.asarray(displacement))
+    # Under vmap, NumPy arrays of a compiled function are no arrays that a hand-written derivative takes; in a program
+    # the copies cost nothing.
+    return _warp_linear(jnp.copy(volume), jnp.copy(displacement))
 
 
 # The derivative is written by hand: it reads the eight voxels again instead of keeping them, and adds to all of them at

@@ -145,6 +145,12 @@ def test_derivatives_agree_with_differences(channels, grid):
         check_grads(jax.jit(warp_linear), (volume, field), order=2, modes=['rev'], eps=1e-6)
 
 
+def test_numpy_arrays_of_a_compiled_function():
+    volumes, fields = random_volume()[None], random_field(1.0)[None]
+    inside = jax.jit(lambda scale: jax.vmap(warp_linear)(np.asarray(volumes), scale * np.asarray(fields)))(1.0)
+    np.testing.assert_allclose(inside[0], linear(volumes[0], fields[0]), rtol=1e-6, atol=1e-6)
+
+
 def test_derivatives_keep_the_types():
     volume, field = random_volume().astype(jnp.bfloat16), random_field(1.0)
     gradients = jax.eval_shape(jax.grad(lambda v, u: jnp.sum(warp_linear(v, u)), (0, 1)), volume, field)
