@@ -7,6 +7,7 @@ from autofuse_jax.precision import DEFAULT
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from experiments.benchmark import peak_of, title_of
 from experiments.complexity import text_of
+from experiments.profile_step import table as profile_table
 from experiments.scaling import FORWARD, STEP
 from experiments.step_memory import table as step_memory_table
 
@@ -25,6 +26,8 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
+        'profile': lambda: profile_table(read_record('profile_cpu.json')),
+        'idle': lambda: idle_table(read_record('profile_cpu.json')),
         'precision': lambda: precision_table({name: read_record(name) for name in PRECISION_RECORDS}),
         'step memory': lambda: step_memory_table(read_record('step_memory.json')),
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
@@ -67,6 +70,13 @@ def benchmark_table(record: dict[str, Any]) -> str:
         rows += after
     head = ['what', 'ours s', 'PyTorch s', 'ours / PyTorch (spread)', 'GFLOP/s (of peak)', 'GiB', 'compiled in s']
     return markdown_table(head, rows)
+
+
+def idle_table(record: dict[str, Any]) -> str:
+    """Return how long the device of a profile waited for batches."""
+    loop = record['loop']
+    row = [f'`{loop["config"]}`', f'{loop["seconds_a_step"]:.3f}', f'{100 * loop["idle_share"]:.1f}']
+    return markdown_table(['config', 'seconds a step', 'time in which the device ran nothing %'], [row])
 
 
 def precision_table(records: dict[str, dict[str, Any]]) -> str:
