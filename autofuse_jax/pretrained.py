@@ -11,7 +11,7 @@ import numpy as np
 
 from autofuse_jax.data.intensity import min_max_normalise
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import Method, Prediction, make_method
+from autofuse_jax.methods import Method, Prediction, predicting_method
 from autofuse_jax.methods.base import Params
 from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
@@ -61,7 +61,7 @@ class RegistrationModel:
             )
         check_shapes(params, description.method, description.model)
         self.description = description
-        self._method = make_method(description.method, description.model, {}, description.inference)
+        self._method = predicting_method(description.method, description.model, description.inference)
         self._params = jax.tree.map(jnp.asarray, unflatten(params))
         self._predict = jax.jit(functools.partial(predict_labels, self._method.predict))
 

@@ -59,6 +59,13 @@ def test_it_is_the_network_on_normalised_images(result, images):
     assert set(result.gate_means) == {f'gate_{number}' for number in range(2, 9)}
 
 
+def test_weights_of_a_method_that_is_trained_with_labels(tmp_path):
+    """Its objective must be told the number of classes, which no file of weights knows and no prediction needs."""
+    options, path = {'base_channels': 2}, tmp_path / 'params.npz'
+    write_released(path, params_of('ws_voxelmorph', options), Description('ws_voxelmorph', options))
+    assert autofuse_jax.load_model(path).num_parameters > 0
+
+
 def test_the_warped_image_keeps_its_intensities(result, images):
     np.testing.assert_allclose(result.warped, warp_image(images[1], result.displacement), rtol=1e-5)
     assert result.warped.dtype == np.float32 and result.warped.max() > 500

@@ -18,7 +18,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_scores import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources
 from autofuse_jax.experiment import Experiment
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods import predicting_method
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.released import read_released
@@ -82,7 +82,7 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
         )
     flat, description = read_released(path)
     check_shapes(flat, description.method, description.model)
-    method = make_method(description.method, description.model, {}, description.inference)
+    method = predicting_method(description.method, description.model, description.inference)
     manifest = read_manifest(sources.data)
     grid = tuple(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in manifest.shape)
     split = sources.split or DEFAULT_SPLIT

@@ -32,6 +32,7 @@ from autofuse_jax.methods.voxelmorph_family import (
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
+from autofuse_jax.models.class_probabilities import FEWEST_CLASSES
 from autofuse_jax.models.dtn import DTN
 from autofuse_jax.models.early_fuse import EarlyFuse
 from autofuse_jax.models.gl_net import GLNet
@@ -55,6 +56,7 @@ __all__ = [
     'Objective',
     'Prediction',
     'make_method',
+    'predicting_method',
     'section_options',
     'split_params',
 ]
@@ -157,6 +159,25 @@ def make_method(
             )
         built['model'] = built['model'].clone(compute_dtype=compute_dtype)
     return METHODS[name].join(name, *built.values())
+
+
+def predicting_method(name: str, model: Options, inference: Options | None = None) -> Method:
+    """Build a method of which parameters and predictions are wanted only, such as one from a file of weights.
+
+    Args:
+        name: See `make_method`.
+        model: See `make_method`.
+        inference: See `make_method`.
+
+    Returns:
+        The method; no prediction depends on the options of its objective.
+
+    Raises:
+        UserError: As `make_method`.
+    """
+    # An objective that compares labels refuses to do so without knowing of how many classes.
+    loss = {'num_classes': FEWEST_CLASSES} if 'num_classes' in section_options(name, 'loss') else {}
+    return make_method(name, model, loss, inference)
 
 
 def section_options(name: str, section: str) -> dict[str, Any]:

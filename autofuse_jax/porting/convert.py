@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from autofuse_jax.errors import SHOWN_NAMES, UserError
-from autofuse_jax.methods import Method, make_method
+from autofuse_jax.methods import Method, predicting_method
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, REVERSED, TRANSPOSED
@@ -101,7 +101,7 @@ def check_shapes(
     Raises:
         UserError: Names or shapes differ; lists them.
     """
-    shapes = flatten(parameter_structure(make_method(method, options, {})))
+    shapes = flatten(parameter_structure(predicting_method(method, options)))
     called = called or {}
     differing = [
         f'{called.get(name, name)}: {_shape_of(params, name)}, expected {_shape_of(shapes, name)}'

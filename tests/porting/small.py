@@ -8,7 +8,7 @@ from unittest import mock
 import jax
 import numpy as np
 
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods import predicting_method
 from autofuse_jax.porting import ARCHITECTURES, convert, to_official
 from autofuse_jax.porting.convert import flatten, parameter_structure
 
@@ -65,18 +65,21 @@ def remembered_structures() -> Iterator[None]:
         # A method of equal options is the same object, by which its structure is found again.
         key = repr((name, sorted(model.items()), others))
         if key not in made:
-            made[key] = make_method(name, model, *others)
+            made[key] = predicting_method(name, model, *others)
         return made[key]
 
     structure = functools.lru_cache(maxsize=None)(parameter_structure)
-    with mock.patch.object(convert, 'make_method', make), mock.patch.object(convert, 'parameter_structure', structure):
+    with (
+        mock.patch.object(convert, 'predicting_method', make),
+        mock.patch.object(convert, 'parameter_structure', structure),
+    ):
         yield
 
 
 def params_of(method, options, seed=0):
     """Random parameters by flat name."""
     # By way of the module, where `remembered_structures` puts itself.
-    structure = flatten(convert.parameter_structure(convert.make_method(method, options, {})))
+    structure = flatten(convert.parameter_structure(convert.predicting_method(method, options)))
     rng = np.random.default_rng(seed)
     return {name: rng.normal(scale=0.1, size=leaf.shape).astype(np.float32) for name, leaf in structure.items()}
 
