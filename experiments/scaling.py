@@ -25,7 +25,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.register import enable_compilation_cache
 from autofuse_jax.train_state import create_train_state
 from autofuse_jax.train_step import make_train_step
-from experiments.benchmark import compiled_program, in_turn, spread
+from experiments.benchmark_programs import compiled_program, in_turn, spread
 from experiments.complexity import text_of
 
 # 1, 2, 4 and 8 times the voxels of the first.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autofuse_jax.methods import make_method
-from experiments import benchmark, device_agreement, devices, profile_step, scaling, step_memory
-from experiments.benchmark import compiled_program, field_operations, in_turn
+from experiments import benchmark, benchmark_programs, device_agreement, devices, profile_step, scaling, step_memory
+from experiments.benchmark_programs import compiled_program, field_operations, in_turn
 from experiments.speed_tables import benchmark_table, devices_memory_table, devices_table, scaling_table
 
 SIZE = (16, 16, 16)
@@ -36,7 +36,7 @@ def test_operations_are_timed_beside_pytorch(tmp_path):
 def test_programs_are_compiled_several_at_a_time_in_each_precision(tmp_path, monkeypatch):
     """Of a network that compiles fast; what bfloat16 needs no CPU has."""
     method = make_method('voxelmorph_diff', {}, {})
-    monkeypatch.setattr(benchmark, 'make_method', lambda *_, **__: method)
+    monkeypatch.setattr(benchmark_programs, 'make_method', lambda *_, **__: method)
     out = tmp_path / 'record.json'
     arguments = ['--sizes=16x16x16', '--only', 'AutoFuse, forward', '--precisions=default,float32', '--jobs=2']
     assert benchmark.main([*arguments, '--repeats=1', f'--out={out}']) == 0
