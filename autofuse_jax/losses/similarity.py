@@ -1,11 +1,45 @@
 """Image similarity: local normalised cross-correlation."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 NCC_WINDOW = 9
 NCC_EPSILON = 1e-5
+
+
+class LocalMoments(NamedTuple):
+    """What the correlation needs to know of one image alone.
+
+    Attributes:
+        sums: (D, H, W), S[I] over window^3 voxels.
+        variances: (D, H, W), S[I^2] - S[I]^2 / window^3.
+    """
+
+    sums: jax.Array
+    variances: jax.Array
+
+
+def local_moments(image: jax.Array, *, window: int = NCC_WINDOW) -> LocalMoments:
+    """Return the sums and variances of an image in the box around each voxel, zeros outside.
+
+    Args:
+        image: (D, H, W, 1), in [0, 1].
+        window: Side of the box in voxels, odd; default 9.
+
+    Returns:
+        In float32 at least.
+
+    Raises:
+        ValueError: The window is even.
+    """
+    if window % 2 == 0:
+        raise ValueError(f'window is {window}, expected an odd number.')
+    values = _wide(image)
+    sums, squares = _box_sum(values, window), _box_sum(values * values, window)
+    return LocalMoments(sums, squares - sums * sums / window**3)
 
 
 def local_ncc(
@@ -15,6 +49,7 @@ def local_ncc(
     window: int = NCC_WINDOW,
     epsilon: float = NCC_EPSILON,
     weights: jax.Array | None = None,
+    fixed_moments: LocalMoments | None = None,
 ) -> jax.Array:
     """Return the mean squared local normalised cross-correlation of two images; the loss is its negative.
 
@@ -30,6 +65,8 @@ def local_ncc(
         epsilon: Added to the product of the variances; default 1e-5.
         weights: (D, H, W), at least 0, of each voxel in the mean; default None counts all alike. The sums inside the
             windows are not weighted.
+        fixed_moments: `local_moments` of the fixed image for the same window, computed once by those who compare it
+            again and again; default None computes them.
 
     Returns:
         A scalar, about 0 .. 1; larger is more similar. 0 where all weights are 0.
@@ -42,21 +79,21 @@ def local_ncc(
     """
     if fixed.shape != warped.shape or fixed.ndim != 4 or fixed.shape[-1] != 1:
         raise ValueError(f'fixed {fixed.shape} and warped {warped.shape} must both be (D, H, W, 1).')
-    if window % 2 == 0:
-        raise ValueError(f'window is {window}, expected an odd number.')
     if weights is not None and weights.shape != fixed.shape[:3]:
         raise ValueError(f'weights {weights.shape} must have the shape {fixed.shape[:3]} of the images.')
-    wide = jnp.promote_types(fixed.dtype, jnp.float32)
-    i, j = fixed[..., 0].astype(wide), warped[..., 0].astype(wide)
-    sum_i, sum_j, sum_ii, sum_jj, sum_ij = (_box_sum(image, window) for image in (i, j, i * i, j * j, i * j))
-    n = window**3
-    cross = sum_ij - sum_i * sum_j / n
-    variance_i = sum_ii - sum_i * sum_i / n
-    variance_j = sum_jj - sum_j * sum_j / n
-    correlation = cross * cross / (variance_i * variance_j + epsilon)
+    of_fixed = local_moments(fixed, window=window) if fixed_moments is None else fixed_moments
+    of_warped = local_moments(warped, window=window)
+    products = _box_sum(_wide(fixed) * _wide(warped), window)
+    cross = products - of_fixed.sums * of_warped.sums / window**3
+    correlation = cross * cross / (of_fixed.variances * of_warped.variances + epsilon)
     if weights is None:
         return jnp.mean(correlation)
     return jnp.sum(weights * correlation) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def _wide(image: jax.Array) -> jax.Array:
+    """Return the one channel in at least float32."""
+    return image[..., 0].astype(jnp.promote_types(image.dtype, jnp.float32))
 
 
 def _box_sum(image: jax.Array, window: int) -> jax.Array:

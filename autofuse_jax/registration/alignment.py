@@ -13,7 +13,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import voxel_grid, warp_linear
 from autofuse_jax.losses.mutual_information import mutual_information
-from autofuse_jax.losses.similarity import local_ncc
+from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
 from autofuse_jax.registration.linear_maps import (
     AFFINE,
     PARAMETER_COUNT,
@@ -99,6 +99,7 @@ class _Data(NamedTuple):
     to_moving: jax.Array  # (3, 4): millimetres from the centre, refined, to voxels of the moving level
     free: jax.Array  # (12,)
     radius: jax.Array
+    fixed_moments: LocalMoments  # the same in every step
 
 
 OnProgress = Callable[[str, int, int, float], None]
@@ -193,10 +194,13 @@ def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
     if similarity == 'mi':
         weights = (data.weights * inside).reshape(-1)
         return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)
-    return -local_ncc(data.fixed[..., None], warped[..., None], weights=data.weights)
+    return -local_ncc(
+        data.fixed[..., None], warped[..., None], weights=data.weights, fixed_moments=data.fixed_moments
+    )
 
 
 _evaluate = jax.jit(_loss, static_argnames='similarity')
+_moments = jax.jit(local_moments)
 
 
 def _data(level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius: float, kind: str) -> _Data:
@@ -205,14 +209,16 @@ def _data(level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius
     from_centre[:3, 3] = centre
     world = np.linalg.inv(from_centre) @ fixed.grid.affine
     target = np.linalg.inv(moving.grid.affine) @ matrix @ from_centre
+    fixed_image = jnp.asarray(fixed.image)
     return _Data(
-        fixed=jnp.asarray(fixed.image),
+        fixed=fixed_image,
         weights=jnp.asarray(fixed.inside),
         moving=jnp.stack([jnp.asarray(moving.image), jnp.asarray(moving.inside)], axis=-1),
         to_world=jnp.asarray(world[:3], jnp.float32),
         to_moving=jnp.asarray(target[:3], jnp.float32),
         free=jnp.asarray(free_parameters(kind)),
         radius=jnp.asarray(radius, jnp.float32),
+        fixed_moments=_moments(fixed_image[..., None]),
     )
 
 

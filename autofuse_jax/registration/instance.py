@@ -13,7 +13,7 @@ from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, resample_displacement, warp_linear
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
-from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
+from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
 from autofuse_jax.registration.minimise import Schedule, minimise
 
 # Axes with fewer voxels than this are not halved any further.
@@ -96,6 +96,7 @@ class _Data(NamedTuple):
     weights: jax.Array  # (D, H, W)
     given: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
+    moments: tuple[LocalMoments, ...]  # of the fixed image and, where the inverse map counts, of the moving one
 
 
 class _Options(NamedTuple):
@@ -160,7 +161,10 @@ def optimise_instance(
         given = settings.trust * _resampled(velocity, velocity_grid)
         levels = [jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)]
         size = np.asarray(spacing) * fixed.shape / velocity_grid
-        data = _Data(levels[0][..., None], levels[1][..., None], levels[2], given, jnp.asarray(size, jnp.float32))
+        images = levels[0][..., None], levels[1][..., None]
+        # Of the images that are registered to, once a level instead of once a step.
+        moments = [_moments(image, window=settings.ncc_window) for image in images[: 2 if settings.inverse else 1]]
+        data = _Data(*images, levels[2], given, jnp.asarray(size, jnp.float32), tuple(moments))
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         found = minimise(
             _loss,
@@ -195,17 +199,19 @@ def velocity_shape(shape: tuple[int, int, int], shrink: int) -> tuple[int, int, 
 
 
 def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
-    def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array) -> jax.Array:
+    def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array, moments: LocalMoments) -> jax.Array:
         displacement = resample_displacement(integrate_velocity(velocity), fixed.shape[:3])
         warped = warp_linear(moving, displacement)
-        similarity = local_ncc(fixed, warped, window=options.ncc_window, weights=data.weights)
+        similarity = local_ncc(
+            fixed, warped, window=options.ncc_window, weights=data.weights, fixed_moments=moments
+        )
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
         return -similarity + options.jacobian * folding
 
     velocity = data.given + departure
-    value = one_way(velocity, data.fixed, data.moving)
+    value = one_way(velocity, data.fixed, data.moving, data.moments[0])
     if options.inverse:
-        backward = one_way(-velocity, data.moving, data.fixed)
+        backward = one_way(-velocity, data.moving, data.fixed, data.moments[1])
         value = (value + options.inverse * backward) / (1.0 + options.inverse)
     return value + options.smoothness * gradient_penalty(departure, spacing=data.spacing)
 
@@ -215,6 +221,9 @@ def _exponentials(velocity: jax.Array, *, shape: tuple[int, int, int]) -> tuple[
 
 
 _both_ways = jax.jit(_exponentials, static_argnames='shape')
+
+
+_moments = jax.jit(local_moments, static_argnames='window')
 
 
 def _shrunk(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.losses import local_ncc
+from autofuse_jax.losses.similarity import local_moments
 
 ncc = jax.jit(local_ncc)
 SHAPE = (12, 12, 12, 1)
@@ -73,6 +74,27 @@ def test_intensity_scale_and_sign_do_not_matter():
         np.testing.assert_allclose(ncc(factor * fixed, warped), value, rtol=1e-4)
 
 
+@pytest.mark.parametrize('window', [3, 9])
+def test_moments_of_the_fixed_image_can_be_computed_once(window):
+    fixed, moments = texture(), local_moments(texture(), window=window)
+    for warped in (texture(1), texture(2)):
+        shared = functools.partial(local_ncc, fixed, window=window, fixed_moments=moments)
+        alone = functools.partial(local_ncc, fixed, window=window)
+        np.testing.assert_allclose(shared(warped), alone(warped), rtol=1e-6)
+        np.testing.assert_allclose(jax.grad(shared)(warped), jax.grad(alone)(warped), rtol=1e-4, atol=1e-8)
+
+
+def test_moments_are_sums_and_variances_of_boxes():
+    image = texture(0, (3, 3, 3, 1))
+    moments = local_moments(image, window=3)
+    values = image.astype(np.float64)
+    np.testing.assert_allclose(moments.sums[1, 1, 1], values.sum(), rtol=1e-6)
+    np.testing.assert_allclose(moments.variances[1, 1, 1], 27 * values.var(), rtol=1e-5)
+    # A corner sees 8 voxels; the others of its box are outside and 0.
+    corner = values[:2, :2, :2]
+    np.testing.assert_allclose(moments.variances[0, 0, 0], (corner**2).sum() - corner.sum() ** 2 / 27, rtol=1e-5)
+
+
 def test_arguments_may_be_exchanged():
     np.testing.assert_allclose(ncc(texture(), texture(1)), ncc(texture(1), texture()), rtol=1e-6)
 
@@ -111,3 +133,5 @@ def test_wrong_shapes_are_named(fixed, warped):
 def test_even_windows_are_refused():
     with pytest.raises(ValueError, match='window is 8, expected an odd number'):
         local_ncc(jnp.zeros(SHAPE), jnp.zeros(SHAPE), window=8)
+    with pytest.raises(ValueError, match='window is 8, expected an odd number'):
+        local_moments(jnp.zeros(SHAPE), window=8)
