@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.models.attention import check_heads, softmax_attention
 from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
 from autofuse_jax.models.windows import (
     Size,
@@ -19,7 +20,6 @@ from autofuse_jax.models.windows import (
     fit_windows,
     partition,
     relative_index_in_part,
-    shift_mask,
     shift_regions,
     unpartition,
 )
@@ -126,8 +126,7 @@ class WindowAttention(nn.Module):
             The same shape.
         """
         channels = volume.shape[-1]
-        if channels % self.num_heads:
-            raise ValueError(f'{channels} channels cannot be shared by {self.num_heads} heads.')
+        check_heads(channels, self.num_heads)
         rows = 1
         for size in self.window:
             rows *= 2 * size - 1
@@ -146,18 +145,9 @@ class WindowAttention(nn.Module):
         count, tokens, _ = qkv.shape
         qkv = qkv.reshape(count, tokens, 3, self.num_heads, -1)
         query, key, value = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
-        query = query * query.shape[-1] ** -0.5
-        wide = jnp.promote_types(qkv.dtype, jnp.float32)
-        logits = jnp.einsum('nhqc,nhkc->nhqk', query, key).astype(wide)
         index = relative_index_in_part(windows.window, self.window, self.relative_bias)
-        logits = logits + table[index.reshape(-1)].reshape(tokens, tokens, -1).transpose(2, 0, 1).astype(wide)
-        regions = shift_regions(windows)
-        if regions is not None:
-            # Windows of one volume lie next to each other along the first axis.
-            by_volume = logits.reshape(-1, len(regions), self.num_heads, tokens, tokens)
-            logits = (by_volume + shift_mask(regions, wide)[:, None]).reshape(logits.shape)
-        weights = jax.nn.softmax(logits, axis=-1).astype(qkv.dtype)
-        mixed = jnp.einsum('nhqk,nhkc->nhqc', weights, value)
+        bias = table[index.reshape(-1)].reshape(tokens, tokens, -1).transpose(2, 0, 1)
+        mixed = softmax_attention(query, key, value, bias, shift_regions(windows))
         return mixed.transpose(0, 2, 1, 3).reshape(count, tokens, -1)
 
 

@@ -194,9 +194,7 @@ def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
     if similarity == 'mi':
         weights = (data.weights * inside).reshape(-1)
         return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)
-    return -local_ncc(
-        data.fixed[..., None], warped[..., None], weights=data.weights, fixed_moments=data.fixed_moments
-    )
+    return -local_ncc(data.fixed[..., None], warped[..., None], weights=data.weights, fixed_moments=data.fixed_moments)
 
 
 _evaluate = jax.jit(_loss, static_argnames='similarity')

@@ -202,9 +202,7 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
     def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array, moments: LocalMoments) -> jax.Array:
         displacement = resample_displacement(integrate_velocity(velocity), fixed.shape[:3])
         warped = warp_linear(moving, displacement)
-        similarity = local_ncc(
-            fixed, warped, window=options.ncc_window, weights=data.weights, fixed_moments=moments
-        )
+        similarity = local_ncc(fixed, warped, window=options.ncc_window, weights=data.weights, fixed_moments=moments)
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
         return -similarity + options.jacobian * folding
 
