@@ -6,7 +6,8 @@
 
 Of everything: the median and the spread over runs after a first one, the time of compilation apart, the work a second
 against the device's measured peak, the bytes a second against its measured copying, and the memory that the compiled
-program asks for. Work and bytes are the compiler's own count, in which a loop counts once.
+program asks for; what asks for more than the machine has is compiled and not run. Work and bytes are the compiler's own
+count, in which a loop counts once.
 
 --official is your copy of the authors' networks.py (or a file with a network of the same layout); it is executed, so
 use one you trust. Its eager forward pass, a step of Adam and PyTorch's versions of the operations are then timed in
@@ -48,11 +49,13 @@ from experiments.benchmark_programs import (
     theirs,
     torch_device,
 )
-from experiments.complexity import parse_methods, parse_sizes, text_of
+from experiments.complexity import memory_gib, parse_methods, parse_sizes, text_of
 from experiments.memory_and_time import GIB
 
 QUICKSTART, CARDIAC, BRAIN = (48, 48, 16), (128, 128, 32), (144, 192, 160)
 SIZES = ','.join(text_of(size) for size in (QUICKSTART, CARDIAC, BRAIN))
+# Of the memory; the rest is for other programs and what PyTorch holds. A process that asks for more is killed.
+FITTING_SHARE = 0.8
 HEAD = [
     'what',
     'seconds',
@@ -81,10 +84,18 @@ def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, A
             several = wanted[first : first + options.jobs]
             made = pool.map(lambda t: compiled_program(t.function, t.arguments, t.donates, t.precision), several)
             for timed, (run, about) in zip(several, list(made), strict=True):
-                keep(time_in_turn(timed, run, size, others.get(timed.precision, {}), options) | about)
+                if about['memory_gib'] > FITTING_SHARE * memory_gib():
+                    keep(named(timed, size) | about | {'not_timed': f'the machine has {memory_gib():.1f} GiB'})
+                else:
+                    keep(time_in_turn(timed, run, size, others.get(timed.precision, {}), options) | about)
                 # Programs and values of one would stay in memory beside the next.
                 del run
             jax.clear_caches()
+
+
+def named(timed: Timed, size: Size) -> dict[str, Any]:
+    """Return what a result begins with."""
+    return {'name': timed.name, 'precision': timed.precision, 'size': list(size)}
 
 
 def time_in_turn(
@@ -95,7 +106,7 @@ def time_in_turn(
     runs = {'ours': run} | {
         f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
     }
-    found: dict[str, Any] = {'name': name, 'precision': timed.precision, 'size': list(size)}
+    found: dict[str, Any] = named(timed, size)
     if other:
         from experiments import benchmark_torch
 
@@ -143,17 +154,20 @@ def title_of(found: dict[str, Any]) -> str:
 
 
 def _row(found: dict[str, Any], peak: float) -> list[str]:
-    seconds, torch = found['seconds'], found.get('pytorch')
+    compiled, memory, torch = f'{found["compile_seconds"]:.1f}', f'{found["memory_gib"]:.2f}', found.get('pytorch')
+    if 'not_timed' in found:
+        return [title_of(found), MISSING, MISSING, compiled, MISSING, MISSING, MISSING, memory, MISSING, MISSING]
+    seconds = found['seconds']
     speed = found['gflop'] / seconds['median']
     row = [
         title_of(found),
         f'{seconds["median"]:.4g}',
         f'{seconds["minimum"]:.4g} to {seconds["maximum"]:.4g}',
-        f'{found["compile_seconds"]:.1f}',
+        compiled,
         f'{speed:,.1f}',
         f'{100 * speed / peak:.0f}',
         f'{found["gbytes"] / seconds["median"]:.1f}',
-        f'{found["memory_gib"]:.2f}',
+        memory,
     ]
     if torch is None:
         return [*row, MISSING, MISSING]

@@ -24,7 +24,6 @@ other sources or another machine gave is made anew.
 import argparse
 import concurrent.futures
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +35,7 @@ from flax.errors import FlaxError
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json, write_text
+from autofuse_jax.memory import available_bytes
 from autofuse_jax.methods import METHODS, Method, make_method, section_options
 from autofuse_jax.models.transmorph_blocks import fitting_window
 from autofuse_jax.provenance import provenance
@@ -123,8 +123,7 @@ def _reason(error: Exception) -> str:
 
 def memory_gib() -> float:
     """Return the memory of the device or, on CPU, of the machine; limits of a container are not known."""
-    limit = (jax.devices()[0].memory_stats() or {}).get('bytes_limit')
-    return (limit or os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')) / GIB
+    return available_bytes() / GIB
 
 
 def table(results: list[dict[str, Any]]) -> str:

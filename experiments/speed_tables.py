@@ -39,6 +39,11 @@ def benchmark_table(record: dict[str, Any]) -> str:
     """Return times beside PyTorch's, and the share of the measured peak."""
     rows = []
     for found in record['results']:
+        title = f'{title_of(found)}, {text_of(found["size"], " x ")}'
+        memory, compiled = f'{found["memory_gib"]:.2f}', f'{found["compile_seconds"]:.0f}'
+        if 'not_timed' in found:
+            rows.append([title, *[MISSING] * 4, memory, compiled])
+            continue
         peak = peak_of(record, found)
         seconds, torch = found['seconds'], found.get('pytorch')
         speed = found['gflop'] / seconds['median']
@@ -53,18 +58,18 @@ def benchmark_table(record: dict[str, Any]) -> str:
             if torch:
                 found_ratio = runtime['to_pytorch']
                 cells[2] = f'{found_ratio["median"]:.2f} ({found_ratio["minimum"]:.2f} to {found_ratio["maximum"]:.2f})'
-            title = f'{title_of(found)} in OpenVINO, {text_of(found["size"], " x ")}'
-            after = [[title, *cells, MISSING, MISSING, MISSING]]
+            deployed = f'{title_of(found)} in OpenVINO, {text_of(found["size"], " x ")}'
+            after = [[deployed, *cells, MISSING, MISSING, MISSING]]
         else:
             after = []
         rows.append(
             [
-                f'{title_of(found)}, {text_of(found["size"], " x ")}',
+                title,
                 f'{seconds["median"]:.3g}',
                 *theirs,
                 f'{speed:,.0f} ({100 * speed / peak:.0f} %)',
-                f'{found["memory_gib"]:.2f}',
-                f'{found["compile_seconds"]:.0f}',
+                memory,
+                compiled,
             ]
         )
         rows += after

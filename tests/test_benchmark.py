@@ -46,6 +46,17 @@ def test_programs_are_compiled_several_at_a_time_in_each_precision(tmp_path, mon
     assert '| AutoFuse, forward, float32 |' in out.with_suffix('.md').read_text()
 
 
+def test_what_asks_for_more_memory_than_there_is_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, 'memory_gib', lambda: 1e-6)
+    monkeypatch.setattr(benchmark, 'time_in_turn', lambda *_: pytest.fail('it was run'))
+    out = tmp_path / 'record.json'
+    assert benchmark.main(['--sizes=16x16x16', '--only', 'NCC', '--repeats=1', f'--out={out}']) == 0
+    record = json.loads(out.read_text())
+    assert all('0.0 GiB' in found['not_timed'] and found['memory_gib'] > 0 for found in record['results'])
+    assert '| NCC, 16 x 16 x 16 | – | – | – | – | 0.00 |' in benchmark_table(record)
+    assert '| NCC | – | – |' in out.with_suffix('.md').read_text()
+
+
 def test_our_operations_are_those_of_pytorch():
     """Ratios mean something only where both sides compute the same."""
     torch = pytest.importorskip('torch')

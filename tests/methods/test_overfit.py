@@ -15,13 +15,9 @@ SIZE, STEPS = 16, 30
 GAIN = 0.1
 # Its registration sees nothing but what its segmentation has learned before.
 LONGER = {'pc_reg': 100}
-# Half a minute each, most of it compiling, without which the default run would be too long.
-SLOW_TO_COMPILE = ('autofuse_trans', 'transmatch', 'pc_reg', 'gl_net', 'ac_dmir')
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_TO_COMPILE else name for name in METHODS]
-)
+@pytest.mark.parametrize('name', METHODS)
 def test_thirty_steps_improve_the_overlap(name):
     method = make_method(name, *tiny_options(name, SIZE))
     steps = LONGER.get(name, STEPS)
