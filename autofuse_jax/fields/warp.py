@@ -1,12 +1,17 @@
 """Pull-back of a volume by a displacement: linear and nearest sampling with zeros outside."""
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields.grids import check_field, voxel_grid
+
+# Up to so many, channels are read one by one where a sum over them follows: the compiler for CPU joins that into one
+# loop, while it reads whole voxels first and sums then.
+FEW_CHANNELS = 4
 
 
 def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
@@ -38,13 +43,14 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
 
 
 # The derivative is written by hand: it reads the eight voxels again instead of keeping them, and adds to all of them at
-# once. On two cores that takes 0.4 times as long for an integrated velocity as what JAX derives, and 1/8 of the memory.
+# once. On two cores that takes a third of the time, for an integrated velocity, of what JAX derives, and 1/8 of the
+# memory.
 @jax.custom_vjp
 def _warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     warped = 0.0
-    for index, inside, factors, _ in _neighbours(displacement, volume.shape):
-        weight = jnp.where(inside, factors[0] * factors[1] * factors[2], 0.0)
-        warped = warped + weight[..., None].astype(volume.dtype) * _read(volume, index)
+    for place, weights, _ in _neighbours(displacement, volume.shape):
+        weight = weights[0] * weights[1] * weights[2]
+        warped = warped + weight[..., None].astype(volume.dtype) * _read(volume, place)
     return warped
 
 
@@ -55,48 +61,73 @@ def _warp_forward(volume: jax.Array, displacement: jax.Array) -> tuple[jax.Array
 def _warp_reverse(arguments: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return `dL/dvolume(c) = sum_x w_c(x) g(x)` and `dL/du_a(x) = sum_c dw_c/du_a(x) <volume(c), g(x)>`."""
     volume, displacement = arguments
-    slopes, indices, shares = [0.0, 0.0, 0.0], [], []
-    for index, inside, factors, signs in _neighbours(displacement, volume.shape):
-        common = _sum_over_channels(_read(volume, index) * cotangent).astype(displacement.dtype)
-        common = jnp.where(inside, common, 0.0)
+    product_at = _product_with(volume, cotangent)
+    gradient, places, shares = [0.0, 0.0, 0.0], [], []
+    for place, weights, slopes in _neighbours(displacement, volume.shape):
+        product = product_at(place).astype(displacement.dtype)
         for axis in range(3):
-            one, other = (factors[a] for a in range(3) if a != axis)
-            slopes[axis] = slopes[axis] + signs[axis] * one * other * common
-        weight = jnp.where(inside, factors[0] * factors[1] * factors[2], 0.0).astype(volume.dtype)
-        indices.append(index.reshape(-1))
+            one, other = (weights[a] for a in range(3) if a != axis)
+            gradient[axis] = gradient[axis] + slopes[axis] * one * other * product
+        weight = (weights[0] * weights[1] * weights[2]).astype(volume.dtype)
+        places.append(place.reshape(-1))
         shares.append((weight[..., None] * cotangent).reshape(-1, volume.shape[-1]))
     nothing = jnp.zeros((volume.shape[0] * volume.shape[1] * volume.shape[2], volume.shape[-1]), volume.dtype)
     # One addition for all neighbours: XLA adds one value after the other on CPU, and eight programs cost more than one.
-    summed = nothing.at[jnp.concatenate(indices)].add(jnp.concatenate(shares), mode='promise_in_bounds')
-    return summed.reshape(volume.shape), jnp.stack(slopes, axis=-1)
+    summed = nothing.at[jnp.concatenate(places)].add(jnp.concatenate(shares), mode='promise_in_bounds')
+    return summed.reshape(volume.shape), jnp.stack(gradient, axis=-1)
 
 
 _warp_linear.defvjp(_warp_forward, _warp_reverse)
 
 
-Neighbour = tuple[jax.Array, jax.Array, list[jax.Array], tuple[int, ...]]
+Neighbour = tuple[jax.Array, tuple[jax.Array, ...], tuple[jax.Array, ...]]
 
 
 def _neighbours(displacement: jax.Array, shape: tuple[int, ...]) -> Iterator[Neighbour]:
-    """Yield the eight voxels around each position.
+    """Yield the eight voxels of the grid that are next to each position.
 
-    Of each: its index in the flattened volume (clipped into it), whether it is inside, the three factors of its weight,
-    and the signs of their derivatives.
+    Of each: its place in the flattened volume, the three factors of its weight, and their derivatives. Near the border
+    and beyond it these are the outermost voxels of the grid, with the weight 0 where they are no neighbours: nothing
+    needs to be clipped or masked.
     """
     position = voxel_grid(displacement.shape[:3], displacement.dtype) + displacement
-    lower = jnp.floor(position)
-    fraction = position - lower
-    lower = lower.astype(jnp.int32)
-    for corner in itertools.product((0, 1), repeat=3):
-        index = [lower[..., axis] + offset for axis, offset in enumerate(corner)]
-        # Three factors, written out: reducing over a short axis is many times slower on CPU.
-        factors = [fraction[..., axis] if offset else 1.0 - fraction[..., axis] for axis, offset in enumerate(corner)]
-        yield _flat(index, shape), _inside(index, shape), factors, tuple(1 if offset else -1 for offset in corner)
+    along = [_neighbours_along(position[..., axis], shape[axis]) for axis in range(3)]
+    for corner in itertools.product(*along):
+        index, weights, slopes = zip(*corner, strict=True)
+        yield _flat(index, shape), weights, slopes
 
 
-def _sum_over_channels(volume: jax.Array) -> jax.Array:
-    # A sum over one channel is no sum.
-    return volume[..., 0] if volume.shape[-1] == 1 else jnp.sum(volume, axis=-1)
+def _neighbours_along(position: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    """Return index, `w = max(0, 1 - |t|)` and `dw/dt` of two neighbouring voxels, t being the way to the position.
+
+    The derivative at a voxel is that towards larger positions.
+    """
+    # Clipped as integers: whatever a position that is no number becomes, it lies in the grid.
+    first = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, max(size - 2, 0))
+    found = []
+    for offset in range(min(size, 2)):
+        way = position - (first + offset).astype(position.dtype)
+        weight = jnp.maximum(0.0, 1.0 - jnp.abs(way))
+        slope = jnp.where(way < 0, 1.0, -1.0) * ((way >= -1) & (way < 1))
+        found.append((first + offset, weight, slope.astype(position.dtype)))
+    return found
+
+
+def _product_with(volume: jax.Array, cotangent: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """Return what maps places to `<volume(c), g(x)>`, the sum over channels."""
+    channels = volume.shape[-1]
+    if channels > FEW_CHANNELS:
+        return lambda place: jnp.sum(_read(volume, place) * cotangent, axis=-1)
+    planes = [volume[..., channel].reshape(-1) for channel in range(channels)]
+
+    def product_at(place: jax.Array) -> jax.Array:
+        terms = (
+            plane.at[place].get(mode='promise_in_bounds') * cotangent[..., channel]
+            for channel, plane in enumerate(planes)
+        )
+        return functools.reduce(jnp.add, terms)
+
+    return product_at
 
 
 def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
@@ -118,7 +149,8 @@ def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     position = voxel_grid(displacement.shape[:3], displacement.dtype) + displacement
     nearest = jnp.round(position).astype(jnp.int32)
     index = [nearest[..., axis] for axis in range(3)]
-    sampled = _read(volume, _flat(index, volume.shape))
+    clipped = [jnp.clip(index[axis], 0, volume.shape[axis] - 1) for axis in range(3)]
+    sampled = _read(volume, _flat(clipped, volume.shape))
     return jnp.where(_inside(index, volume.shape)[..., None], sampled, jnp.zeros((), volume.dtype))
 
 
@@ -152,9 +184,9 @@ def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
     return inside
 
 
-def _flat(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
-    """Return the place of (i, j, k), clipped into the grid, in the flattened volume."""
-    i, j, k = (jnp.clip(index[axis], 0, shape[axis] - 1) for axis in range(3))
+def _flat(index: Sequence[jax.Array], shape: tuple[int, ...]) -> jax.Array:
+    """Return the place of (i, j, k), inside the grid, in the flattened volume."""
+    i, j, k = index
     return (i * shape[1] + j) * shape[2] + k
 
 

@@ -136,7 +136,39 @@ def test_gradient_by_hand():
     np.testing.assert_array_equal(gradient[3], 0)
 
 
-@pytest.mark.parametrize(('channels', 'grid'), [(1, SHAPE), (3, SHAPE), (2, (3, 2, 4))])
+@pytest.mark.parametrize(('at', 'slope'), [(-1.0, 3.0), (-0.5, 3.0), (0.0, 4.0), (1.0, -2.0), (2.0, -5.0), (3.0, 0.0)])
+def test_derivative_at_a_voxel_is_that_towards_larger_positions(at, slope):
+    volume = jnp.asarray([3.0, 7.0, 5.0]).reshape(3, 1, 1, 1)
+
+    def sampled(position):
+        return warp_linear(volume, constant_field((position, 0, 0), (1, 1, 1)))[0, 0, 0, 0]
+
+    assert jax.grad(sampled)(at) == pytest.approx(slope)
+
+
+@pytest.mark.parametrize('shape', [(1, 5, 6), (4, 1, 6), (4, 5, 1), (1, 1, 1)])
+def test_an_axis_of_one_voxel(shape):
+    volume, field = random_volume(shape=shape), random_field(0.5, shape=shape)
+    for channel in range(2):
+        wanted = warping.warp_image(volume[..., channel], field)
+        np.testing.assert_allclose(warp_linear(volume, field)[..., channel], wanted, atol=1e-6)
+    assert np.isfinite(jax.grad(lambda u: jnp.sum(warp_linear(volume, u)))(field)).all()
+
+
+def test_positions_that_are_no_numbers_harm_no_others():
+    volume, field = random_volume(), random_field(1.0)
+    broken = field.copy()
+    broken[0, 0, 0], broken[1, 1, 1] = np.nan, np.inf
+    warped, expected = np.asarray(linear(volume, broken)), linear(volume, field)
+    assert np.isnan(warped[0, 0, 0]).all() and (np.isnan(warped[1, 1, 1]) | (warped[1, 1, 1] == 0)).all()
+    others = np.ones(SHAPE, bool)
+    others[0, 0, 0] = others[1, 1, 1] = False
+    np.testing.assert_array_equal(warped[others], expected[others])
+    gradient = np.asarray(jax.jit(jax.grad(lambda u: jnp.sum(warp_linear(volume, u))))(broken))
+    assert np.isfinite(gradient[others]).all()
+
+
+@pytest.mark.parametrize(('channels', 'grid'), [(1, SHAPE), (3, SHAPE), (5, SHAPE), (2, (3, 2, 4))])
 def test_derivatives_agree_with_differences(channels, grid):
     """Of both arguments, first and second; some positions lie outside."""
     with jax.enable_x64(True):
