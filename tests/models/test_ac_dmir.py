@@ -1,7 +1,5 @@
 """AC-DMiR as a network: size and names, attention between tasks, two passes, start near the identity."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,20 +10,12 @@ from autofuse_jax.fields import warp_linear
 from autofuse_jax.models import ac_dmir_blocks
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.ac_dmir_blocks import CrossNonLocal, Decoder, attend_in_chunks
+from tests.models.shapes import count, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 24)
 SMALL = ACDMiR(num_classes=3, base_channels=2)
 PARTS = ('registration', 'segmentation', 'cross_task_attention', 'final_decoder')
-
-
-def shapes_of(model, shape=SHAPE):
-    image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
-    return jax.eval_shape(model.init, quick_key(), image, image)['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def normal(*shape, seed=0):

@@ -1,7 +1,5 @@
 """The re-implementation of DTN: its size by part, which images its transformers relate, its velocity, its options."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,8 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.models.dtn import DTN
-from tests.quick import quick_jit, quick_key, random_params
+from tests.models.shapes import count, image_of, shapes_of
+from tests.quick import quick_jit, random_params
 
 SIZE = (32, 16, 16)
 # Random weights take away most of an image on its way to the tokens.
@@ -23,18 +22,6 @@ SMALL = DTN(
     num_heads=2,
     decoder_widths=((4,), (4,), (2,), (2, 2)),
 )
-
-
-def image_of(size, dtype=jnp.float32):
-    return jax.ShapeDtypeStruct((1, *size, 1), dtype)
-
-
-def shapes_of(model, size):
-    return jax.eval_shape(model.init, quick_key(), image_of(size), image_of(size))['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.fixture(scope='module')

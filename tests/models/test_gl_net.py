@@ -1,7 +1,5 @@
 """GL-Net as three networks: size and names, how the displacements are joined, start near the identity."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,20 +10,12 @@ from autofuse_jax.fields import warp_linear
 from autofuse_jax.models.gl_net import GLNet
 from autofuse_jax.models.pc_reg_unet import PCRegUNet
 from autofuse_jax.models.voxelmorph_unet import VoxelMorphUNet
+from tests.models.shapes import count, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 32)
 SMALL = GLNet(num_classes=3, base_channels=4)
 PARTS = ('perception', 'global_registration', 'local_registration')
-
-
-def shapes_of(model, shape=SHAPE):
-    image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
-    return jax.eval_shape(model.init, quick_key(), image, image)['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def pair(seed=0):

@@ -1,7 +1,5 @@
 """JPR-Net as a network: its size and names, how features run through it, its maps and parcellations."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,21 +8,13 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, invert_velocity
 from autofuse_jax.models.jpr_net import JPRNet
+from tests.models.shapes import count, shapes_of
 from tests.models.trained_parts import trained_parts
 from tests.quick import quick_jit, quick_key, random_params
 
 # At 16 voxels along all axes the coarsest level is one voxel, which instance norm sets to zero.
 SHAPE = (32, 16, 16)
 SMALL = JPRNet(num_classes=3, base_channels=2)
-
-
-def shapes_of(model):
-    image = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
-    return jax.eval_shape(model.init, quick_key(), image, image)['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def pair(seed=0):

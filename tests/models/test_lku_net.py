@@ -1,7 +1,5 @@
 """LKU-Net: its size, its units and its large kernel blocks."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +10,15 @@ from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.methods.voxelmorph_family import LKUNetWeights
 from autofuse_jax.models.lku_net import LargeKernelBlock, LKUNet
 from autofuse_jax.outputs import RegistrationOutput
+from tests.models.shapes import count, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 32, 16)
-IMAGE = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
-
-
-def shapes_of(network, image=IMAGE):
-    return jax.eval_shape(network.init, quick_key(), image, image)['params']
 
 
 @pytest.mark.parametrize(('channels', 'parameters'), [(4, 522_302), (8, 2_086_342), (16, 8_339_702)])
 def test_parameter_counts(channels, parameters):
-    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes_of(LKUNet(channels)))) == parameters
+    assert count(shapes_of(LKUNet(channels))) == parameters
 
 
 def test_the_published_width_is_the_default():
@@ -33,7 +27,7 @@ def test_the_published_width_is_the_default():
 
 def test_sizes_that_are_no_multiples_of_16_are_refused():
     with pytest.raises(ValueError, match='multiples of 16'):
-        shapes_of(LKUNet(), jax.ShapeDtypeStruct((1, 16, 16, 8, 1), jnp.float32))
+        shapes_of(LKUNet(), (16, 16, 8))
 
 
 def test_the_last_convolution_is_a_fraction_of_half_the_extent():

@@ -1,7 +1,5 @@
 """PC-Reg as two networks: size and names, golden numbers of the official code, masks, start near the identity."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +12,7 @@ from autofuse_jax.models.pc_reg_unet import PCRegUNet
 from autofuse_jax.models.regions import region_images
 from autofuse_jax.porting import ARCHITECTURES
 from autofuse_jax.porting.convert import TO_OURS, unflatten
+from tests.models.shapes import count, shapes_of
 from tests.models.test_autofuse_golden import golden_pair, official_shape, sine_rule
 from tests.quick import quick_jit, quick_key, random_params
 
@@ -21,15 +20,6 @@ SHAPE = (16, 16, 32)
 SMALL = PCReg(num_classes=3, base_channels=4)
 # Share of the moving image in each region of the set.
 SHARES = np.array([0.2, 0.5, 1.0])
-
-
-def shapes_of(model, shape=SHAPE):
-    image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
-    return jax.eval_shape(model.init, quick_key(), image, image)['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def pair(seed=0, shape=SHAPE):

@@ -1,7 +1,5 @@
 """RSegNet as a network: its size and names, its maps, its segmentations."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, inverse_consistency_error, invert_velocity, upsample_displacement
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.rsegnet import RSegNet
+from tests.models.shapes import count, shapes_of
 from tests.models.trained_parts import trained_parts
 from tests.quick import quick_jit, quick_key, random_params
 
@@ -18,15 +17,6 @@ SHAPE = (16, 16, 16)
 SMALL = RSegNet(num_classes=3, base_channels=2)
 # Largest velocity, in voxels of full resolution.
 VELOCITY = 2.0
-
-
-def shapes_of(model):
-    image = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
-    return jax.eval_shape(model.init, quick_key(), image, image)['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def images(seed=0):

@@ -1,7 +1,5 @@
 """SEN: its size, its encoders that are not shared, and how its two fields are composed."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,15 +7,11 @@ import pytest
 
 from autofuse_jax.methods import make_method
 from autofuse_jax.models.sen import SEN
+from tests.models.shapes import count, image_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 32)
-IMAGE = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
 SMALL = SEN(base_channels=1, displacement_range=4.0)
-
-
-def shapes_of(network, image=IMAGE):
-    return jax.eval_shape(network.init, quick_key(), image, image)['params']
 
 
 @pytest.fixture(scope='module')
@@ -38,12 +32,12 @@ def images():
 
 
 def test_parameter_count():
-    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes_of(SEN()))) == 3_995_256
+    assert count(shapes_of(SEN())) == 3_995_256
 
 
 def test_sizes_that_are_no_multiples_of_16_are_refused():
     with pytest.raises(ValueError, match='multiples of 16'):
-        shapes_of(SEN(), jax.ShapeDtypeStruct((1, 16, 16, 8, 1), jnp.float32))
+        shapes_of(SEN(), (16, 16, 8))
 
 
 def test_exchanging_the_images_does_not_exchange_the_maps(apply, params, images):
@@ -96,6 +90,6 @@ def test_without_heads_nothing_moves(apply, params, images):
 def test_the_default_loss_counts_both_directions():
     method = make_method('sen', {'base_channels': 1}, {})
     structure = jax.eval_shape(lambda key: method.init(key, SHAPE), quick_key())
-    batch = {'fixed': IMAGE, 'moving': IMAGE}
+    batch = {'fixed': image_of(SHAPE), 'moving': image_of(SHAPE)}
     _, diagnostics = jax.eval_shape(method.objectives('phase_1')[0].loss, structure, batch, quick_key())
     assert {'weighted/inverse_negative_ncc', 'weighted/inverse_smoothness', 'weighted/smoothness'} <= set(diagnostics)

@@ -12,6 +12,7 @@ from autofuse_jax.models.legacy_grid import mixed_grid_displacement
 from autofuse_jax.models.swin import SwinBlock
 from autofuse_jax.models.transmatch import TransMatch, exchanged, unpartition_scrambled
 from autofuse_jax.models.windows import Windows, partition
+from tests.models.shapes import count, image_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SMALL = {
@@ -23,18 +24,6 @@ SMALL = {
     'drop_path': 0.5,
 }
 SHAPE = (32, 32, 16)
-
-
-def image_of(size):
-    return jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
-
-
-def shapes_of(module, size=(32, 32, 32)):
-    return jax.eval_shape(module.init, quick_key(), image_of(size), image_of(size))['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def volume_of(*shape, seed=0):

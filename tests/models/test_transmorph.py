@@ -1,7 +1,5 @@
 """TransMorph: its size part by part, what its blocks do, sizes and windows that fit, stochastic depth."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +18,7 @@ from autofuse_jax.models.transmorph_blocks import (
     pad_to_multiple,
 )
 from autofuse_jax.models.windows import Windows, partition, unpartition
+from tests.models.shapes import count, image_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 SMALL = {
@@ -31,18 +30,6 @@ SMALL = {
     'drop_path': 0.5,
 }
 SHAPE = (32, 48, 16)
-
-
-def image_of(size):
-    return jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
-
-
-def shapes_of(module, size=(32, 32, 32)):
-    return jax.eval_shape(module.init, quick_key(), image_of(size), image_of(size))['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def volume_of(*shape, seed=0):

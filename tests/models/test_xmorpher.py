@@ -1,7 +1,6 @@
 """XMorpher: its size, how far its attention reaches and into which image, sizes that do not divide, its options."""
 
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -13,24 +12,13 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
 from autofuse_jax.models.xmorpher import XMorpher, pad_to_even
 from autofuse_jax.models.xmorpher_blocks import CrossBlock, CrossWindowAttention
+from tests.models.shapes import count, image_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params
 
 # Odd maps at both scales: 3 x 2 x 5 and 2 x 1 x 3.
 SIZE = (12, 8, 20)
 SMALL = XMorpher(embed_dim=4, depths=(1, 1), num_heads=(1, 2), drop_path=0.5)
 WINDOW = (2, 2, 2)
-
-
-def image_of(size, dtype=jnp.float32):
-    return jax.ShapeDtypeStruct((1, *size, 1), dtype)
-
-
-def shapes_of(model, size=SIZE):
-    return jax.eval_shape(model.init, quick_key(), image_of(size), image_of(size))['params']
-
-
-def count(tree):
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def pair(seed=0, batch=2):
