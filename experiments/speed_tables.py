@@ -30,6 +30,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
         'idle': lambda: idle_table(read_record('profile_cpu.json')),
         'precision': lambda: precision_table({name: read_record(name) for name in PRECISION_RECORDS}),
         'step memory': lambda: step_memory_table(read_record('step_memory.json')),
+        'scaling': lambda: scaling_table(read_record('scaling_cpu.json')),
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
     }
