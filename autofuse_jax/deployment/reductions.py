@@ -48,6 +48,11 @@ def _summed(tensor: openvino.Output, places: np.ndarray, *, keep_dims: bool) -> 
     if count <= MOST_ADDED or not tensor.get_element_type().is_real():
         return ops.reduce_sum(tensor, places, keep_dims=keep_dims)
     kept = [place for place in range(len(sizes)) if place not in places]
+    spatial = np.arange(AHEAD, AHEAD + MOST_POOLED)
+    if len(sizes) == len(spatial) + AHEAD and set(spatial) < set(places.tolist()):
+        # Each channel first, as its voxels lie: together they would have to be copied into one line before.
+        of_channels = _summed(tensor, spatial, keep_dims=True).output(0)
+        return ops.reduce_sum(of_channels, np.setdiff1d(places, spatial), keep_dims=True)
     volumes = kept == list(range(AHEAD)) and len(places) == MOST_POOLED
     lines = tensor
     if not volumes:

@@ -146,6 +146,21 @@ def test_integration_writes_the_squarings_out():
     assert kinds(graph).count('Gather') == 7 * 8
 
 
+def test_the_mean_of_everything_is_that_of_each_channel_first():
+    """As gates are summarised: no copy of a volume into one line, and as exact as sums of blocks are."""
+    volume = 3 + draw(2, 32, 32, 16, 2)
+
+    def means(volume):
+        return jnp.mean(convolved(volume), axis=(1, 2, 3, 4))
+
+    graph = to_graph(means, volume)
+    (found,) = compiled(graph)(volume).values()
+    wanted = np.asarray(jax.jit(convolved)(volume), np.float64).mean((1, 2, 3, 4))
+    np.testing.assert_allclose(found, wanted, rtol=2e-6)
+    reshaped = [node.output(0) for node in graph.get_ops() if node.get_type_name() == 'Reshape']
+    assert max(int(np.prod(output.get_shape())) for output in reshaped) < wanted.size * 1024
+
+
 @pytest.mark.parametrize('groups', [1, 2])
 def test_norms_of_large_volumes_are_as_exact_as_in_jax(groups):
     def normalised(volume):
