@@ -34,7 +34,7 @@ BATCHES = (1, 2, 4, 8)
 PHASE = 'phase_1'
 FORWARD, STEP = 'forward', 'training step'
 QUANTITIES = {'seconds': 'seconds', 'memory_gib': 'GiB'}
-INCHES, DOTS_PER_INCH = (9.0, 4.0), 100
+INCHES, DOTS_PER_INCH, GRID_OPACITY = (9.0, 4.0), 100, 0.3
 
 
 def programs(size: tuple[int, int, int], pairs: int) -> dict[str, tuple[Any, Any, bool]]:
@@ -66,7 +66,11 @@ def picture(path: Path, results: list[dict[str, Any]]) -> None:
             for program, style in ((FORWARD, '--'), (STEP, '-')):
                 rows = [row for row in results if row['series'] == series and row['program'] == program]
                 values = [value_of(row, quantity) for row in rows]
-                panel.loglog([row['factor'] for row in rows], values, style, marker='o', label=f'{program}, {what}')
+                panel.loglog(
+                    [row['factor'] for row in rows], values, style, base=2, marker='o', label=f'{program}, {what}'
+                )
+        panel.yaxis.set_major_formatter('{x:g}')
+        panel.grid(alpha=GRID_OPACITY)
         panel.set_xlabel('times as many voxels or pairs')
         panel.set_ylabel(unit)
         panel.set_xticks(BATCHES, [str(batch) for batch in BATCHES])

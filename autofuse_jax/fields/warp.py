@@ -12,6 +12,8 @@ from autofuse_jax.fields.grids import check_field, voxel_grid
 # Up to so many, channels are read one by one where a sum over them follows: the compiler for CPU joins that into one
 # loop, while it reads whole voxels first and sums then.
 FEW_CHANNELS = 4
+# Of places that are known to exist: nothing is clipped, and none is counted from the end.
+INSIDE = {'mode': 'promise_in_bounds', 'wrap_negative_indices': False}
 
 
 def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
@@ -73,7 +75,7 @@ def _warp_reverse(arguments: tuple[jax.Array, jax.Array], cotangent: jax.Array) 
         shares.append((weight[..., None] * cotangent).reshape(-1, volume.shape[-1]))
     nothing = jnp.zeros((volume.shape[0] * volume.shape[1] * volume.shape[2], volume.shape[-1]), volume.dtype)
     # One addition for all neighbours: XLA adds one value after the other on CPU, and eight programs cost more than one.
-    summed = nothing.at[jnp.concatenate(places)].add(jnp.concatenate(shares), mode='promise_in_bounds')
+    summed = nothing.at[jnp.concatenate(places)].add(jnp.concatenate(shares), **INSIDE)
     return summed.reshape(volume.shape), jnp.stack(gradient, axis=-1)
 
 
@@ -91,16 +93,21 @@ def _neighbours(displacement: jax.Array, shape: tuple[int, ...]) -> Iterator[Nei
     needs to be clipped or masked.
     """
     position = voxel_grid(displacement.shape[:3], displacement.dtype) + displacement
-    along = [_neighbours_along(position[..., axis], shape[axis]) for axis in range(3)]
+    firsts, along = zip(*(_neighbours_along(position[..., axis], shape[axis]) for axis in range(3)), strict=True)
+    first = _flat(firsts, shape)
     for corner in itertools.product(*along):
-        index, weights, slopes = zip(*corner, strict=True)
-        yield _flat(index, shape), weights, slopes
+        offset, weights, slopes = zip(*corner, strict=True)
+        yield first + _flat(offset, shape), weights, slopes
 
 
-def _neighbours_along(position: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
-    """Return index, `w = max(0, 1 - |t|)` and `dw/dt` of two neighbouring voxels, t being the way to the position.
+Along = list[tuple[int, jax.Array, jax.Array]]
 
-    The derivative at a voxel is that towards larger positions.
+
+def _neighbours_along(position: jax.Array, size: int) -> tuple[jax.Array, Along]:
+    """Return the index of the first of two neighbouring voxels along an axis, and what belongs to each of them.
+
+    That is how far it is from the first, `w = max(0, 1 - |t|)` and `dw/dt`, t being the way to the position. The
+    derivative at a voxel is that towards larger positions.
     """
     # Clipped as integers: whatever a position that is no number becomes, it lies in the grid.
     first = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, max(size - 2, 0))
@@ -109,8 +116,8 @@ def _neighbours_along(position: jax.Array, size: int) -> list[tuple[jax.Array, j
         way = position - (first + offset).astype(position.dtype)
         weight = jnp.maximum(0.0, 1.0 - jnp.abs(way))
         slope = jnp.where(way < 0, 1.0, -1.0) * ((way >= -1) & (way < 1))
-        found.append((first + offset, weight, slope.astype(position.dtype)))
-    return found
+        found.append((offset, weight, slope.astype(position.dtype)))
+    return first, found
 
 
 def _product_with(volume: jax.Array, cotangent: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -121,10 +128,7 @@ def _product_with(volume: jax.Array, cotangent: jax.Array) -> Callable[[jax.Arra
     planes = [volume[..., channel].reshape(-1) for channel in range(channels)]
 
     def product_at(place: jax.Array) -> jax.Array:
-        terms = (
-            plane.at[place].get(mode='promise_in_bounds') * cotangent[..., channel]
-            for channel, plane in enumerate(planes)
-        )
+        terms = (plane.at[place].get(**INSIDE) * cotangent[..., channel] for channel, plane in enumerate(planes))
         return functools.reduce(jnp.add, terms)
 
     return product_at
@@ -184,7 +188,7 @@ def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
     return inside
 
 
-def _flat(index: Sequence[jax.Array], shape: tuple[int, ...]) -> jax.Array:
+def _flat(index: Sequence[jax.Array | int], shape: tuple[int, ...]) -> jax.Array | int:
     """Return the place of (i, j, k), inside the grid, in the flattened volume."""
     i, j, k = index
     return (i * shape[1] + j) * shape[2] + k
@@ -193,4 +197,4 @@ def _flat(index: Sequence[jax.Array], shape: tuple[int, ...]) -> jax.Array:
 def _read(volume: jax.Array, place: jax.Array) -> jax.Array:
     """Read voxels by their places in the flattened volume, as one gather (fast on CPU)."""
     flat = jnp.asarray(volume).reshape(volume.shape[0] * volume.shape[1] * volume.shape[2], -1)
-    return flat.at[place].get(mode='promise_in_bounds')
+    return flat.at[place].get(**INSIDE)
