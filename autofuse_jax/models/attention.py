@@ -38,8 +38,8 @@ def softmax_attention(
     """Return `softmax(q k^T / sqrt(c) + bias + mask) v` of each head.
 
     The softmax is computed in at least float32. Its derivative is for reverse mode only. It keeps one array of the size
-    of the logits, in the type of the values, and sums the bias's derivative over N as a product with ones: on CPU the
-    compiler's own takes twice as long.
+    of the logits, in the type of the values, and sums the bias's derivative over N as a product with ones, because the
+    compiler's own sum is slow on CPU.
 
     Args:
         query: (N, heads, Q, c).
@@ -97,7 +97,7 @@ def _reverse(kept, gradient):
         of_bias = jnp.einsum('n,nx->x', ones, of_logits.reshape(len(ones), -1), precision=jax.lax.Precision.HIGHEST)
         of_bias = of_bias.reshape(bias.shape).astype(bias.dtype)
     of_logits = of_logits.astype(value.dtype)
-    # Sums over queries, whose results are turned: twice as fast on CPU as results that need no turning.
+    # Sums over queries, whose results are turned: faster on CPU than results that need no turning.
     of_value = jnp.einsum('nhqc,nhqk->nhck', scaled, exponentials).swapaxes(2, 3)
     of_key = jnp.einsum('nhqc,nhqk->nhck', query, of_logits).swapaxes(2, 3)
     of_query = jnp.einsum('nhqk,nhkc->nhqc', of_logits, key)

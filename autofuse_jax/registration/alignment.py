@@ -27,7 +27,7 @@ from autofuse_jax.registration.minimise import Schedule, minimise
 from autofuse_jax.registration.pyramid import Level, make_level, shape_at
 from autofuse_jax.transforms.grids import ImageGrid, to_world
 
-SIMILARITIES = ('ncc', 'mi')
+CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
 STARTS = ('auto', 'header', 'centres', 'masses')
 NONE = 'none'
 KINDS = (NONE, *PARAMETER_COUNT)
@@ -99,7 +99,7 @@ class _Data(NamedTuple):
     to_moving: jax.Array  # (3, 4): millimetres from the centre, refined, to voxels of the moving level
     free: jax.Array  # (12,)
     radius: jax.Array
-    fixed_moments: LocalMoments  # the same in every step
+    fixed_moments: LocalMoments | None  # for correlation: the same in every step
 
 
 OnProgress = Callable[[str, int, int, float], None]
@@ -158,7 +158,7 @@ def align(
         for number, (level, steps, spacing) in enumerate(zip(levels, settings.steps, settings.spacings, strict=True)):
             for kind in _kinds_of_level(settings.kind, first=number == 0):
                 name = f'{kind} at {spacing:g} mm'
-                data = _data(level, matrix, centre, radius, kind)
+                data = _data(level, matrix, centre, radius, kind, settings.similarity)
                 size = max(min(level[0].grid.spacing), spacing / 2)
                 found = minimise(
                     _loss,
@@ -191,7 +191,7 @@ def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
         displacement = voxel_grid(data.fixed.shape) @ (combined.T - jnp.eye(3)) + offset
     sampled = warp_linear(data.moving, displacement)
     warped, inside = sampled[..., 0], sampled[..., 1]
-    if similarity == 'mi':
+    if similarity == MUTUAL_INFORMATION:
         weights = (data.weights * inside).reshape(-1)
         return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)
     return -local_ncc(data.fixed[..., None], warped[..., None], weights=data.weights, fixed_moments=data.fixed_moments)
@@ -201,7 +201,9 @@ _evaluate = jax.jit(_loss, static_argnames='similarity')
 _moments = jax.jit(local_moments)
 
 
-def _data(level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius: float, kind: str) -> _Data:
+def _data(
+    level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius: float, kind: str, similarity: str
+) -> _Data:
     fixed, moving = level
     from_centre = np.eye(4)
     from_centre[:3, 3] = centre
@@ -216,7 +218,7 @@ def _data(level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius
         to_moving=jnp.asarray(target[:3], jnp.float32),
         free=jnp.asarray(free_parameters(kind)),
         radius=jnp.asarray(radius, jnp.float32),
-        fixed_moments=_moments(fixed_image[..., None]),
+        fixed_moments=_moments(fixed_image[..., None]) if similarity == CORRELATION else None,
     )
 
 
@@ -235,7 +237,11 @@ def _choose_start(
         return settings.start, matrices[settings.start]
     similarity = {
         name: -float(
-            _evaluate(jnp.zeros(12), _data(level, matrix, centre, radius, TRANSLATION), similarity=settings.similarity)
+            _evaluate(
+                jnp.zeros(12),
+                _data(level, matrix, centre, radius, TRANSLATION, settings.similarity),
+                similarity=settings.similarity,
+            )
         )
         for name, matrix in matrices.items()
     }
