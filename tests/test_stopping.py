@@ -57,9 +57,16 @@ def test_handlers_are_restored_after_an_error(received):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def python_handler():
+    """Python's own handler of interrupts, which a shell takes away from what it starts in the background."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures('python_handler')
 def test_second_interrupt_from_the_keyboard_ends_the_program():
-    # pytest leaves Python's own handler in place.
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.ending is Ending.SIGNAL
