@@ -54,8 +54,7 @@ from experiments.memory_and_time import GIB
 
 QUICKSTART, CARDIAC, BRAIN = (48, 48, 16), (128, 128, 32), (144, 192, 160)
 SIZES = ','.join(text_of(size) for size in (QUICKSTART, CARDIAC, BRAIN))
-# Of the memory, alone and beside PyTorch, whose version needs more than ours: a process that asks for more than there is
-# is killed.
+# Of the memory, alone and beside PyTorch, whose step needs more: who asks for more than there is is killed.
 FITTING_SHARE, FITTING_SHARE_BESIDE = 0.8, 0.6
 HEAD = [
     'what',
