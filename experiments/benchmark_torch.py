@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 SQUARINGS = 7
 NCC_WINDOW = 9
@@ -130,15 +131,52 @@ def training_step(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with computing(fixed.device, precision):
-            flow, distribution, warped = network(fixed, moving)[:3]
-        mean, log_variance = (part.float() for part in distribution)
-        loss = negative_ncc(fixed, warped) + KL_WEIGHT * kl_divergence(mean, log_variance)
-        (loss + JACOBIAN_WEIGHT * folding(flow)).backward()
+        objective(network, fixed, moving, precision).backward()
         optimizer.step()
         wait_for(fixed.device)
 
     return step
+
+
+def objective(network: torch.nn.Module, fixed: torch.Tensor, moving: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return the unsupervised objective; arguments as those of `training_step`."""
+    with computing(fixed.device, precision):
+        flow, distribution, warped = network(fixed, moving)[:3]
+    mean, log_variance = (part.float() for part in distribution)
+    loss = negative_ncc(fixed, warped) + KL_WEIGHT * kl_divergence(mean, log_variance)
+    return loss + JACOBIAN_WEIGHT * folding(flow)
+
+
+def kept_bytes(build: Callable[[], torch.nn.Module], size: tuple[int, int, int], precision: str = 'default') -> int:
+    """Return what a training step has in memory at the end of its forward pass, from shapes alone.
+
+    Parameters, the two moments of Adam, the images, and all that PyTorch says it keeps for the reverse pass, each piece
+    of memory once. The most that a step takes is more: gradients, and scratch memory of convolutions.
+
+    Args:
+        build: Makes the network; see `training_step`.
+        size: (D, H, W) of the images.
+        precision: In which the network computes.
+    """
+    pieces: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        # The piece itself, too: where one is given up, another may get its number.
+        storage = tensor.untyped_storage()
+        pieces[storage._cdata] = storage
+        return tensor
+
+    with FakeTensorMode():
+        network = build()
+        images = [keep(torch.rand(1, 1, *size)) for _ in range(2)]
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            # What it is made of lives as long as the objective does.
+            value = objective(network, *images, precision)
+        weights = [keep(weight) for weight in network.parameters()]
+        moments = 2 * sum(weight.untyped_storage().nbytes() for weight in weights)
+        kept = sum(storage.nbytes() for storage in pieces.values())
+        del value
+    return kept + moments
 
 
 def operations(shape: tuple[int, int, int], device: torch.device, seed: int = 0) -> dict[str, Callable[[], Any]]:

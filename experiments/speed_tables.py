@@ -5,6 +5,9 @@ from typing import Any
 
 from autofuse_jax.precision import DEFAULT
 from autofuse_jax.reports.summary import MISSING, markdown_table
+from experiments.accelerator_targets import TARGETS
+from experiments.accelerators import STEP as TRAINING_STEP
+from experiments.accelerators import Variant
 from experiments.benchmark import peak_of, title_of
 from experiments.complexity import text_of
 from experiments.profile_step import table as profile_table
@@ -33,6 +36,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
         'step memory': lambda: step_memory_table(read_record('step_memory.json')),
         'scaling': lambda: scaling_table(read_record('scaling_cpu.json')),
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
+        'accelerators': lambda: accelerators_table(read_record('accelerators.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
     }
 
@@ -138,3 +142,39 @@ def devices_memory_table(record: dict[str, Any]) -> str:
         for found in record['memory']
     ]
     return markdown_table(['devices that share a volume', 'GiB on each', 'times less'], rows)
+
+
+def accelerators_table(record: dict[str, Any]) -> str:
+    """Return the memory of programs compiled for accelerators, beside the estimate and what PyTorch keeps, GiB."""
+    kept = {tuple(found['size']): found['kept_gib'] for found in record['official']}
+    targets = list(dict.fromkeys(found['target'] for found in record['programs']))
+    by_title: dict[str, dict[str, Any]] = {}
+    for found in record['programs']:
+        by_title.setdefault(_variant_title(found), {})[found['target']] = found
+    rows = []
+    for title, of_targets in by_title.items():
+        one = next(iter(of_targets.values()))
+        plain = Variant(TRAINING_STEP) == Variant(**{name: one[name] for name in Variant.__dataclass_fields__})
+        theirs = kept.get(tuple(one['size'])) if plain else None
+        estimate = one.get('estimate_gib')
+        cells = [MISSING if value is None else f'{value:.1f}' for value in (theirs, estimate)]
+        rows.append([title, *cells, *(_memory_cell(of_targets.get(target)) for target in targets)])
+    names = (TARGETS[name].name for name in targets)
+    return markdown_table(['program', 'PyTorch, more than', 'estimate', *names], rows)
+
+
+def _memory_cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return MISSING
+    return f'{found["gib"]:.1f}' + (' (too much)' if 'does_not_fit' in found else '')
+
+
+def _variant_title(found: dict[str, Any]) -> str:
+    parts = [found['program'], text_of(found['size'], ' x ')]
+    if found['precision'] != DEFAULT:
+        parts.append(found['precision'])
+    if found['remat'] != 'none':
+        parts.append(f"`model.remat='{found['remat']}'`")
+    if found['depth'] > 1:
+        parts.append(f'on each of {found["depth"]} devices')
+    return ', '.join(parts)
