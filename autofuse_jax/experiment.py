@@ -19,6 +19,7 @@ from autofuse_jax.data.opening import open_dataset
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.distributed import first_process_first
 from autofuse_jax.errors import UserError
+from autofuse_jax.memory import kept_by_compiler
 from autofuse_jax.methods import Method, make_method
 from autofuse_jax.methods.base import Params
 from autofuse_jax.official_switches import with_official_switches
@@ -62,13 +63,7 @@ class Experiment:
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
         check_precision(config.training.precision, self.mesh.devices.flat[0])
-        self.method: Method = make_method(
-            config.method,
-            config.model.to_dict(),
-            config.loss.to_dict(),
-            config.inference.to_dict(),
-            compute_dtype=compute_dtype(config.training.precision),
-        )
+        self.method: Method = self._make_method(config.model.remat)
         self.schedule = make_schedule(
             config.optimizer.learning_rate,
             schedule=config.optimizer.schedule,
@@ -78,6 +73,22 @@ class Experiment:
         self.optimizer: optax.GradientTransformation = make_optimizer(
             self.schedule, clip_norm=config.optimizer.clip_norm
         )
+
+    def _make_method(self, remat: str) -> Method:
+        config = self.config
+        return make_method(
+            config.method,
+            config.model.to_dict() | {'remat': remat},
+            config.loss.to_dict(),
+            config.inference.to_dict(),
+            compute_dtype=compute_dtype(config.training.precision),
+        )
+
+    def method_in_memory(self) -> Method:
+        """Return the method with which to estimate memory: it keeps for the reverse pass what the compiler keeps."""
+        configured = self.config.model.remat
+        remat = kept_by_compiler(configured, self.mesh.devices.flat[0].platform)
+        return self.method if remat == configured else self._make_method(remat)
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

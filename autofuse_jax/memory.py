@@ -8,6 +8,7 @@ import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Batch, Objective, split_params
+from autofuse_jax.models.remat import ACTIVATIONS, ALL, NONE
 from autofuse_jax.train_state import TrainState
 
 GIB = 2**30
@@ -20,8 +21,9 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
 
     `state + gradients + (batch + what the reverse pass needs of the forward pass) / devices`, of the objective that
     needs most. What the reverse pass needs follows from the network and from which blocks it recomputes. The compiler
-    adds scratch space and computes some things again, so that its programs need somewhat more or less. For CPU it keeps
-    what `remat` would compute again, so that such a network needs several times this there.
+    adds scratch space and computes some things again, so that its programs need somewhat more or less: on GPUs about
+    this where the network recomputes what `kept_by_compiler` says. For CPU it keeps what `remat` would compute again,
+    so that such a network needs several times this there.
 
     Args:
         objectives: Carried out in a step, one after the other.
@@ -43,6 +45,22 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
         residuals = bytes_of(jax.eval_shape(saved, trained, frozen, batch))
         largest = max(largest, bytes_of(trained) + residuals // devices)
     return bytes_of(state) + bytes_of(batch) // devices + largest
+
+
+def kept_by_compiler(remat: str, platform: str) -> str:
+    """Return as which option `remat` a compiler carries one out.
+
+    That for GPUs joins what costs little with what reads it, in the reverse pass too: it keeps results of convolutions
+    only, as `remat='activations'` says, whether asked to or not.
+
+    Args:
+        remat: See `models.remat.check_remat`.
+        platform: Of the devices, in the words of JAX ('cpu', 'gpu', 'tpu').
+    """
+    names = remat.split(',')
+    if platform != 'gpu' or ALL in names or ACTIVATIONS in names:
+        return remat
+    return ACTIVATIONS if remat == NONE else f'{remat},{ACTIVATIONS}'
 
 
 def bytes_of(tree: Any) -> int:

@@ -14,8 +14,12 @@ from jax.experimental import topologies
 from autofuse_jax.errors import UserError
 
 GIGA = 10**9
-# Names of the environment that the TPU compiler would otherwise ask a TPU machine for.
-TPU_ENVIRONMENT = {'TPU_SKIP_MDS_QUERY': '1', 'TPU_WORKER_HOSTNAMES': 'localhost'}
+# What the compiler for TPUs would otherwise ask a machine that has one.
+TPU_ENVIRONMENT = {
+    'TPU_SKIP_MDS_QUERY': '1',
+    'TPU_WORKER_HOSTNAMES': 'localhost',
+    'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+}
 # Choosing kernels means running them.
 GPU_OPTIONS = {'xla_gpu_autotune_level': 0, 'xla_gpu_enable_triton_gemm': False}
 

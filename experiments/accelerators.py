@@ -30,8 +30,8 @@ from jax.sharding import AxisType, Mesh
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json
-from autofuse_jax.memory import step_bytes
-from autofuse_jax.methods import make_method
+from autofuse_jax.memory import kept_by_compiler, step_bytes
+from autofuse_jax.methods import Method, make_method
 from autofuse_jax.optimizers import make_optimizer
 from autofuse_jax.precision import BFLOAT16, DEFAULT, compute_dtype
 from autofuse_jax.provenance import provenance
@@ -82,7 +82,11 @@ def examine(target: Target, size: Size, variant: Variant) -> dict[str, Any]:
     """Compile a program for an accelerator, and read its memory."""
     devices = np.asarray(devices_of(target, variant.depth)).reshape(1, -1)
     mesh = Mesh(devices, (DATA_AXIS, DEPTH_AXIS), axis_types=(AxisType.Auto, AxisType.Auto))
-    method = make_method('autofuse', {'remat': variant.remat}, {}, compute_dtype=compute_dtype(variant.precision))
+
+    def make(remat: str) -> Method:
+        return make_method('autofuse', {'remat': remat}, {}, compute_dtype=compute_dtype(variant.precision))
+
+    method = make(variant.remat)
     optimizer = make_optimizer(lambda step: 1e-4, clip_norm=0.0)
     state = jax.eval_shape(lambda key: create_train_state(method, optimizer, (PHASE,), size, key), jax.random.key(0))
     image = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32, sharding=volumes_sharded(mesh))
@@ -94,7 +98,8 @@ def examine(target: Target, size: Size, variant: Variant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if variant.program == STEP:
         function = compile_train_step(method.objectives(PHASE), optimizer, mesh)
-        found['estimate_gib'] = step_bytes(method.objectives(PHASE), state, batch, variant.depth) / GIB
+        kept = make(kept_by_compiler(variant.remat, devices.flat[0].platform)).objectives(PHASE)
+        found['estimate_gib'] = step_bytes(kept, state, batch, variant.depth) / GIB
     else:
         function, state = jax.jit(predict, in_shardings=(replicated(mesh), None)), state.params
     started = time.perf_counter()

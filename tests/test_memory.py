@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.memory import GIB, available_bytes, bytes_of, check_step_fits, step_bytes
+from autofuse_jax.memory import GIB, available_bytes, bytes_of, check_step_fits, kept_by_compiler, step_bytes
 from autofuse_jax.methods import make_method
 from autofuse_jax.train_state import create_train_state
 from autofuse_jax.train_step import make_train_step
@@ -52,6 +52,21 @@ def test_recomputing_needs_less():
         for remat in ('all', 'none')
     )
     assert few < 0.6 * many
+
+
+@pytest.mark.parametrize(
+    ('remat', 'platform', 'kept'),
+    [
+        ('none', 'cpu', 'none'),
+        ('none', 'tpu', 'none'),
+        ('none', 'gpu', 'activations'),
+        ('2,gates', 'gpu', '2,gates,activations'),
+        ('activations', 'gpu', 'activations'),
+        ('all', 'gpu', 'all'),
+    ],
+)
+def test_the_compiler_for_gpus_keeps_less_than_it_is_asked_to(remat, platform, kept):
+    assert kept_by_compiler(remat, platform) == kept
 
 
 def test_too_much_is_refused_with_what_can_be_done():

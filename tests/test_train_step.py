@@ -1,6 +1,7 @@
 """The training step: two networks trained in turn by hand, and the same numbers on one device as on four."""
 
 import collections
+import types
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from autofuse_jax.methods.base import Method, Objective, Prediction
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
 from autofuse_jax.train_state import TrainState, create_train_state
-from autofuse_jax.train_step import compile_train_step, make_train_step
+from autofuse_jax.train_step import compile_train_step, make_train_step, options_for
 from tests.quick import HASTE, quick_jit
 
 SHAPE = (16, 16, 16)
@@ -244,3 +245,10 @@ def test_metrics_name_every_term(runs):
     assert set(first) == names | {'loss', 'grad_norm', 'update_norm'}
     total = sum(value for name, value in first.items() if name.startswith('weighted/'))
     np.testing.assert_allclose(total, first['loss'], rtol=1e-5)
+
+
+@pytest.mark.parametrize(('platform', 'depth', 'told'), [('gpu', 2, True), ('gpu', 1, False), ('tpu', 2, False)])
+def test_gpus_that_share_volumes_send_sums_one_by_one(platform, depth, told):
+    device = types.SimpleNamespace(platform=platform)
+    mesh = types.SimpleNamespace(devices=np.array([device] * depth), shape={'data': 1, 'depth': depth})
+    assert bool(options_for(mesh)) == told
