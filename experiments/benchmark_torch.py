@@ -122,7 +122,7 @@ def training_step(
     """Return a function that does one step of Adam on the unsupervised objective.
 
     Args:
-        network: Returns flow, [mean, log-variance] and warped image.
+        network: Returns flow, mean and log-variance (two arrays, or one with twice the channels), and warped image.
         fixed: (1, 1, D, H, W).
         moving: (1, 1, D, H, W).
         precision: In which the network computes; the losses are in float32.
@@ -142,6 +142,9 @@ def objective(network: torch.nn.Module, fixed: torch.Tensor, moving: torch.Tenso
     """Return the unsupervised objective; arguments as those of `training_step`."""
     with computing(fixed.device, precision):
         flow, distribution, warped = network(fixed, moving)[:3]
+    if isinstance(distribution, torch.Tensor):
+        # The authors' networks join both along the channels.
+        distribution = distribution.chunk(2, dim=1)
     mean, log_variance = (part.float() for part in distribution)
     loss = negative_ncc(fixed, warped) + KL_WEIGHT * kl_divergence(mean, log_variance)
     return loss + JACOBIAN_WEIGHT * folding(flow)

@@ -29,7 +29,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
-        'benchmark deployed': lambda: benchmark_table(read_record('benchmark_deployed_cpu.json')),
+        'benchmark large': lambda: benchmark_table(read_record('benchmark_large_cpu.json')),
         'profile': lambda: profile_table(read_record('profile_cpu.json')),
         'idle': lambda: idle_table(read_record('profile_cpu.json')),
         'precision': lambda: precision_table({name: read_record(name) for name in PRECISION_RECORDS}),

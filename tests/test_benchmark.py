@@ -79,6 +79,21 @@ def test_our_operations_are_those_of_pytorch():
     assert float(ncc) == pytest.approx(-float(benchmark_torch.negative_ncc(*theirs)), rel=1e-3)
 
 
+def test_the_objective_takes_mean_and_variance_joined_as_the_authors_return_them():
+    torch = pytest.importorskip('torch')
+    from experiments.benchmark_torch import objective
+
+    flow, mean, log_variance = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 1, 3, *SIZE))).float()
+    fixed = torch.rand(1, 1, *SIZE)
+    apart, joined = (
+        objective(lambda fixed, moving, d=d: (flow, d, moving), fixed, fixed**2, 'default')
+        for d in ([mean, log_variance], torch.cat([mean, log_variance], dim=1))
+    )
+    assert float(apart) == float(joined)
+    swapped = objective(lambda fixed, moving: (flow, [log_variance, mean], moving), fixed, fixed**2, 'default')
+    assert float(swapped) != float(apart)
+
+
 def test_functions_are_timed_in_turn():
     calls = []
     times = in_turn({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 2)
