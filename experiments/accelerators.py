@@ -2,11 +2,13 @@
 
     python -m experiments.accelerators --out=experiments/results/accelerators.json
     python -m experiments.accelerators --targets=h100 --official=networks.py --class=AutoFuse --out=...
+    python -m experiments.accelerators --targets=v5e --sizes=128x128x32 --plain --out=...
 
 For one pair: forward pass and training step in the default precision and in bfloat16, with blocks computed again in
 the reverse pass, and with 2 and 4 devices that share the volume. Nothing is run, and no accelerator is needed, only
-its compiler (`pip install 'jax[tpu]'`, `pip install 'jax[cuda12]'`). What a compiler refuses for want of memory is
-kept with what it says. Scratch memory of convolutions is not in the figures for GPUs (see `accelerator_targets`).
+its compiler (`pip install 'jax[tpu]'`, `pip install 'jax[cuda12]'`); that for GPUs takes half a minute for a program,
+that for TPUs several. What a compiler refuses for want of memory is kept with what it says. Scratch memory of
+convolutions is not in the figures for GPUs (see `accelerator_targets`).
 
 --official is your copy of the authors' networks.py (or a file with a network of the same layout); it is executed, so
 use one you trust. Beside ours stands what PyTorch keeps at the end of its forward pass for the reverse pass, by its own
@@ -66,6 +68,8 @@ class Variant:
     depth: int = 1
 
 
+# Of the variants, the first are the plain ones.
+PLAIN = 2
 VARIANTS = (
     Variant(FORWARD),
     Variant(STEP),
@@ -133,6 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, help='the record')
     parser.add_argument('--targets', default=','.join(TARGETS), help=f'default {",".join(TARGETS)}')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
+    parser.add_argument('--plain', action='store_true', help='forward pass and training step without variants')
     parser.add_argument('--official', type=Path, help="your copy of the authors' networks.py")
     parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
     parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
@@ -161,7 +166,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
             keep('official', {'size': list(size), 'kept_gib': official_kept(options, size)})
     for name in names:
         for size in sizes:
-            for variant in VARIANTS:
+            for variant in VARIANTS[:PLAIN] if options.plain else VARIANTS:
                 what = {'target': name, 'size': list(size)} | dataclasses.asdict(variant)
                 if any(what.items() <= found.items() for found in lists['programs']):
                     continue
