@@ -238,8 +238,9 @@ class Trainer:
         if objectives not in self._step_functions:
             needed = None
             if self._training.check_memory:
-                kept = self._experiment.method_in_memory().objectives(phase.name)
-                needed = check_step_fits(kept, self._state, batch, devices=self._experiment.mesh.size)
+                kept, mesh = self._experiment.method_in_memory().objectives(phase.name), self._experiment.mesh
+                platform = mesh.devices.flat[0].platform
+                needed = check_step_fits(kept, self._state, batch, devices=mesh.size, platform=platform)
             about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
             self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()

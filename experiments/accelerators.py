@@ -32,7 +32,7 @@ from jax.sharding import AxisType, Mesh
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json
-from autofuse_jax.memory import kept_by_compiler, step_bytes
+from autofuse_jax.memory import filling, kept_by_compiler, step_bytes
 from autofuse_jax.methods import Method, make_method
 from autofuse_jax.optimizers import make_optimizer
 from autofuse_jax.precision import BFLOAT16, DEFAULT, compute_dtype
@@ -102,8 +102,9 @@ def examine(target: Target, size: Size, variant: Variant) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if variant.program == STEP:
         function = compile_train_step(method.objectives(PHASE), optimizer, mesh)
-        kept = make(kept_by_compiler(variant.remat, devices.flat[0].platform)).objectives(PHASE)
-        found['estimate_gib'] = step_bytes(kept, state, batch, variant.depth) / GIB
+        platform = devices.flat[0].platform
+        kept = make(kept_by_compiler(variant.remat, platform)).objectives(PHASE)
+        found['estimate_gib'] = filling(platform) * step_bytes(kept, state, batch, variant.depth) / GIB
     else:
         function, state = jax.jit(predict, in_shardings=(replicated(mesh), None)), state.params
     started = time.perf_counter()

@@ -17,6 +17,8 @@ from experiments.step_memory import table as step_memory_table
 ReadRecord = Callable[[str], dict[str, Any]]
 
 
+# Of the targets of `experiments.accelerators`, the GPU.
+GPU = 'h100'
 # Quick starts in different precisions.
 PRECISION_RECORDS = ('quickstart.json', 'quickstart_bfloat16.json')
 
@@ -156,17 +158,17 @@ def accelerators_table(record: dict[str, Any]) -> str:
         one = next(iter(of_targets.values()))
         plain = Variant(TRAINING_STEP) == Variant(**{name: one[name] for name in Variant.__dataclass_fields__})
         theirs = kept.get(tuple(one['size'])) if plain else None
-        estimate = one.get('estimate_gib')
-        cells = [MISSING if value is None else f'{value:.1f}' for value in (theirs, estimate)]
+        estimate = of_targets.get(GPU, {}).get('estimate_gib')
+        cells = [MISSING if value is None else f'{value:.2f}' for value in (theirs, estimate)]
         rows.append([title, *cells, *(_memory_cell(of_targets.get(target)) for target in targets)])
     names = (TARGETS[name].name for name in targets)
-    return markdown_table(['program', 'PyTorch, more than', 'estimate', *names], rows)
+    return markdown_table(['program', 'PyTorch, more than', 'estimate for GPUs', *names], rows)
 
 
 def _memory_cell(found: dict[str, Any] | None) -> str:
     if found is None:
         return MISSING
-    return f'{found["gib"]:.1f}' + (' (too much)' if 'does_not_fit' in found else '')
+    return f'{found["gib"]:.2f}' + (' (too much)' if 'does_not_fit' in found else '')
 
 
 def _variant_title(found: dict[str, Any]) -> str:

@@ -109,5 +109,5 @@ def test_the_table_says_what_does_not_fit():
         | {'gib': 20.1, 'does_not_fit': '20.10 of 15.75 GiB'},
     ]
     table = accelerators_table({'programs': programs, 'official': [{'size': [8, 8, 8], 'kept_gib': 2.5}]})
-    assert '| program | PyTorch, more than | estimate | NVIDIA H100 | TPU v5e |' in table
-    assert '| training step, 8 x 8 x 8 | 2.5 | 2.0 | 1.0 | 20.1 (too much) |' in table
+    assert '| program | PyTorch, more than | estimate for GPUs | NVIDIA H100 | TPU v5e |' in table
+    assert '| training step, 8 x 8 x 8 | 2.50 | 2.00 | 1.00 | 20.10 (too much) |' in table

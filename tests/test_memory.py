@@ -82,5 +82,13 @@ def test_what_fits_is_estimated_only_where_that_is_in_doubt():
     assert check_step_fits(*arguments, limit=GIB // 2) == step_bytes(*arguments)
 
 
+def test_tpus_take_more_than_the_arrays_hold():
+    arguments = made()
+    cpu, tpu = (check_step_fits(*arguments, limit=GIB // 2, platform=platform) for platform in ('cpu', 'tpu'))
+    assert tpu == 2 * cpu
+    with pytest.raises(UserError):
+        check_step_fits(*arguments, limit=(cpu + tpu) // 2, platform='tpu')
+
+
 def test_the_memory_of_the_machine_is_shared_by_its_simulated_devices():
     assert 0 < available_bytes() * jax.local_device_count() < 2**50
