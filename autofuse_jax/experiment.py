@@ -20,7 +20,7 @@ from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.distributed import first_process_first
 from autofuse_jax.errors import UserError
 from autofuse_jax.memory import kept_by_compiler
-from autofuse_jax.methods import Method, make_method
+from autofuse_jax.methods import Method, make_method, section_options
 from autofuse_jax.methods.base import Params
 from autofuse_jax.official_switches import with_official_switches
 from autofuse_jax.optimizers import make_optimizer, make_schedule
@@ -63,7 +63,7 @@ class Experiment:
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
         check_precision(config.training.precision, self.mesh.devices.flat[0])
-        self.method: Method = self._make_method(config.model.remat)
+        self.method: Method = self._make_method()
         self.schedule = make_schedule(
             config.optimizer.learning_rate,
             schedule=config.optimizer.schedule,
@@ -74,11 +74,12 @@ class Experiment:
             self.schedule, clip_norm=config.optimizer.clip_norm
         )
 
-    def _make_method(self, remat: str) -> Method:
+    def _make_method(self, **model: Any) -> Method:
+        """Make the config's method, with some options of its section `model` replaced."""
         config = self.config
         return make_method(
             config.method,
-            config.model.to_dict() | {'remat': remat},
+            config.model.to_dict() | model,
             config.loss.to_dict(),
             config.inference.to_dict(),
             compute_dtype=compute_dtype(config.training.precision),
@@ -86,9 +87,11 @@ class Experiment:
 
     def method_in_memory(self) -> Method:
         """Return the method with which to estimate memory: it keeps for the reverse pass what the compiler keeps."""
-        configured = self.config.model.remat
+        configured = (section_options(self.config.method, 'model') | self.config.model.to_dict()).get('remat')
+        if configured is None:
+            return self.method
         remat = kept_by_compiler(configured, self.mesh.devices.flat[0].platform)
-        return self.method if remat == configured else self._make_method(remat)
+        return self.method if remat == configured else self._make_method(remat=remat)
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

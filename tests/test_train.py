@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -324,3 +325,13 @@ def test_official_behaviour_is_in_the_resolved_config(phantom, uninterrupted, tm
     config = tiny_config(phantom, reproduce_official=True)
     resolved = Experiment(config, tmp_path).resolved
     assert resolved['loss']['label_warp'] == 'nearest' and resolved['inference']['sample_velocity']
+
+
+def test_memory_is_estimated_as_the_compiler_for_the_devices_keeps_it(phantom, tmp_path):
+    """On a GPU another AutoFuse; VoxelMorph has nothing to compute again."""
+    gpu = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform='gpu')]))
+    for config, another in ((tiny_config(phantom), True), (light_config(phantom), False)):
+        experiment = Experiment(config, tmp_path)
+        assert experiment.method_in_memory() is experiment.method
+        experiment.mesh = gpu
+        assert (experiment.method_in_memory() is not experiment.method) == another
