@@ -13,7 +13,6 @@ from jax.experimental import topologies
 
 from autofuse_jax.errors import UserError
 
-GIGA = 10**9
 # What the compiler for TPUs would otherwise ask a machine that has one.
 TPU_ENVIRONMENT = {
     'TPU_SKIP_MDS_QUERY': '1',
@@ -31,14 +30,12 @@ class Target:
     Attributes:
         name: In words.
         platform: 'tpu' or 'cuda'.
-        memory: Bytes of a device.
         topology: Of up to four devices, in the words of the platform; '{}' stands for their number.
         description: Of a GPU, in the words of XLA.
     """
 
     name: str
     platform: str
-    memory: int
     topology: str
     description: str = ''
 
@@ -76,9 +73,8 @@ runtime_version { major: 12 minor: 9 }
 dnn_version_info { major: 9 minor: 10 }
 """
 TARGETS = {
-    'h100': Target('NVIDIA H100', 'cuda', 80 * GIGA, '1x1x{}', H100_DESCRIPTION),
-    'v5e': Target('TPU v5e', 'tpu', 16 * GIGA, 'v5e:2x2'),
-    'v6e': Target('TPU v6e', 'tpu', 32 * GIGA, 'v6e:2x2'),
+    'h100': Target('NVIDIA H100', 'cuda', '1x1x{}', H100_DESCRIPTION),
+    'v5e': Target('TPU v5e', 'tpu', 'v5e:2x2'),
 }
 
 

@@ -13,14 +13,13 @@ from experiments.accelerator_targets import TARGETS, Target, devices_of
 from experiments.accelerators import FORWARD, STEP, Variant
 from experiments.speed_tables import accelerators_table
 
-GIB = 2**30
 SIZE = (16, 16, 16)
 
 
 @pytest.fixture
 def processor(monkeypatch):
     """The processor in place of an accelerator, and a network that compiles fast."""
-    monkeypatch.setattr(accelerators, 'TARGETS', {'cpu': Target('a processor', 'cpu', GIB, '')})
+    monkeypatch.setattr(accelerators, 'TARGETS', {'cpu': Target('a processor', 'cpu', '')})
     monkeypatch.setattr(accelerators, 'devices_of', lambda target, number: jax.devices()[:number])
     method = make_method('voxelmorph_diff', {}, {})
     monkeypatch.setattr(accelerators, 'make_method', lambda *_, **__: method)
