@@ -4,6 +4,7 @@ import jax
 
 from autofuse_jax.fields.grids import check_field
 from autofuse_jax.fields.warp import warp_linear
+from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 
 SQUARING_STEPS = 7
 
@@ -31,11 +32,29 @@ def integrate_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> j
         raise ValueError(f'steps is {steps}, expected 0 or more.')
 
     def square(displacement: jax.Array, _: None) -> tuple[jax.Array, None]:
-        return displacement + warp_linear(displacement, displacement), None
+        return _square(displacement), None
 
     # A loop, not seven copies of its body: unrolled, the compiler computes each displacement anew for each of its
     # readers, and the cost grows exponentially with the steps.
     return jax.lax.scan(square, velocity / 2**steps, None, length=steps)[0]
+
+
+@jax.custom_vjp
+def _square(displacement: jax.Array) -> jax.Array:
+    return displacement + warp_linear(displacement, displacement)
+
+
+def _square_forward(displacement: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _square(displacement), displacement
+
+
+def _square_reverse(displacement: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+    # One term is what the next is added to: three fields of their own would be written first and summed then.
+    start = cotangent + displacement_gradient(displacement, displacement, cotangent)
+    return (volume_gradient(start, displacement, cotangent),)
+
+
+_square.defvjp(_square_forward, _square_reverse)
 
 
 def invert_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> jax.Array:
