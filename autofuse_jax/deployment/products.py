@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.deployment import winograd
 from autofuse_jax.deployment.arithmetic import inputs, operator
 from autofuse_jax.deployment.indexing import HANDLERS as INDEXING
 from autofuse_jax.deployment.layout import transpose
@@ -14,6 +15,7 @@ from autofuse_jax.deployment.openvino_package import openvino, ops
 from autofuse_jax.deployment.unsupported import unsupported
 from autofuse_jax.deployment.values import Value, constant, in_order, numbers, reshaped, whole
 from autofuse_jax.fields.resize import align_corners_matrix
+from autofuse_jax.models.winograd import Algorithm
 
 CONVOLUTION = 'conv_general_dilated'
 # Axis of a tensor that convolutions take for the channels, and how many axes a volume's tensor has.
@@ -39,13 +41,24 @@ def _convolution(operands: list[Value], parameters: dict[str, Any], results: lis
     else:
         weights = in_order(kernel, tuple(spec.rhs_spec))
         arguments = [list(strides), *_sides(padding), list(parameters['rhs_dilation'])]
-        if groups == 1:
+        if groups == 1 and (algorithm := _algorithm(volume, weights, arguments)):
+            found = winograd.convolve(volume, numbers(weights), algorithm)
+        elif groups == 1:
             found = ops.convolution(volume, weights, *arguments).output(0)
         else:
             features, *rest = weights.shape
             grouped = reshaped(weights, [groups, features // groups, *rest])
             found = ops.group_convolution(volume, grouped, *arguments).output(0)
     return [Value(found, order, results[0].shape)]
+
+
+def _algorithm(volume: openvino.Output, weights: openvino.Output, arguments: list) -> Algorithm | None:
+    """Return Winograd's algorithm where a convolution of volumes is of the kind that it is made for."""
+    kernel = numbers(weights)
+    # Strides, padding at both ends, gaps in the kernel.
+    if kernel is None or kernel.ndim != VOLUME_AXES or arguments != [[1] * 3] * 4:
+        return None
+    return winograd.algorithm_for(volume.get_shape(), kernel)
 
 
 def _sides(padding: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:

@@ -1,0 +1,75 @@
+"""Winograd's algorithm along depth in a graph of OpenVINO, as `models.winograd` has it in JAX.
+
+The runtime convolves volumes directly. Where volumes are large and have many channels, the sums of slices cost less
+than the products that they save.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from autofuse_jax.deployment.openvino_package import openvino, ops
+from autofuse_jax.deployment.values import constant
+from autofuse_jax.models.winograd import TAPS, Algorithm, Row, fastest
+
+# Axis of the depth in a tensor (B, C, D, H, W).
+DEPTH = 2
+# What makes the sums of slices cheap beside the products: channels in times channels out, and voxels of a volume.
+MIN_CHANNEL_PAIRS, MIN_VOXELS = 32 * 32, 32 * 32 * 16
+
+
+def algorithm_for(shape: Sequence[int], weights: np.ndarray) -> Algorithm | None:
+    """Return the algorithm with which a convolution takes less time, or None for a direct one.
+
+    Args:
+        shape: (B, C, D, H, W) of the volume.
+        weights: (O, C, kD, kH, kW).
+    """
+    batch, channels, *sizes = shape
+    large = channels * len(weights) >= MIN_CHANNEL_PAIRS and batch * math.prod(sizes) >= MIN_VOXELS
+    return fastest(sizes[0]) if large and weights.shape[2:] == (TAPS,) * 3 else None
+
+
+def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm) -> openvino.Output:
+    """Convolve with one voxel of zero padding all around.
+
+    Args:
+        volume: (B, C, D, H, W).
+        weights: (O, C, 3, 3, 3).
+        algorithm: Of `models.winograd`.
+
+    Returns:
+        (B, O, D, H, W).
+    """
+    depth = volume.get_shape()[DEPTH]
+    made, needed = len(algorithm.outputs), len(algorithm.inputs)
+    tiles = -(-depth // made)
+    sides = np.zeros((2, 5), np.int64)
+    sides[:, DEPTH] = 1, 1 + tiles * made - depth
+    padded = ops.pad(volume, *sides, 'constant', np.float32(0))
+    # Input n of every tile: slices n, n + m, n + 2 m, ...
+    inputs = [ops.slice(padded, [n], [n + (tiles - 1) * made + 1], [made], [DEPTH]) for n in range(needed)]
+    products = []
+    for row, taps in zip(algorithm.inputs, algorithm.taps, strict=True):
+        kernel = sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps))[:, :, None]
+        sides_of_slices = [0, 1, 1]
+        arguments = [1, 1, 1], sides_of_slices, sides_of_slices, [1, 1, 1]
+        products.append(ops.convolution(_combine(row, inputs), constant(kernel.astype(np.float32)), *arguments))
+    outputs = [ops.split(_combine(row, products), DEPTH, tiles).outputs() for row in algorithm.outputs]
+    # Slice by slice: to reshape what is stacked, the runtime would put the channels in another place first.
+    slices = [of_tile for tile in zip(*outputs, strict=True) for of_tile in tile]
+    return ops.concat(slices[:depth], DEPTH).output(0)
+
+
+def _combine(row: Row, tensors: Sequence[openvino.Node]) -> openvino.Node:
+    """Sum tensors with the weights of a row."""
+    terms = [
+        tensor if weight == 1 else ops.multiply(tensor, np.float32(weight))
+        for weight, tensor in zip(row, tensors, strict=True)
+        if weight
+    ]
+    total = terms[0]
+    for term in terms[1:]:
+        total = ops.add(total, term)
+    return total
