@@ -157,9 +157,10 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     lists = {name: done.get(name, []) for name in ('programs', 'official')}
 
     def keep(name: str, found: dict[str, Any]) -> None:
-        lists[name].append(found)
-        command = ' '.join(['python -m experiments.accelerators', *arguments])
-        write_json(options.out, provenance() | {'command': command} | lists)
+        about = provenance() | {'command': ' '.join(['python -m experiments.accelerators', *arguments])}
+        # Programs that take long may be of an earlier commit than the others.
+        lists[name].append(found | {'commit': about['commit']})
+        write_json(options.out, about | lists)
         print(found, flush=True)
 
     for size in sizes:
