@@ -13,6 +13,8 @@ import jaxlib
 
 from autofuse_jax.version import __version__
 
+# What processors call their vector instructions, the widest first: ratios to other software depend on them.
+VECTOR_FLAGS = ('avx512f', 'avx2', 'avx', 'sve', 'asimd')
 COMMIT_VARIABLE = 'AUTOFUSE_JAX_COMMIT'
 
 
@@ -22,9 +24,10 @@ def provenance() -> dict[str, Any]:
     Returns:
         JSON-compatible: command line, package versions, commit of the source tree (None outside a git checkout, with
         '-dirty' where tracked files differ from it; a copy without git is told by the variable AUTOFUSE_JAX_COMMIT),
-        processor, devices, date in UTC.
+        processor and its widest vector instructions (None where it does not say), devices, date in UTC.
     """
     devices = jax.devices()
+    flags = f'{_processor_says("flags")} {_processor_says("Features")}'.split()
     return {
         'command': ' '.join(['python -m autofuse_jax.main', *sys.argv[1:]]),
         'versions': {
@@ -35,7 +38,8 @@ def provenance() -> dict[str, Any]:
         },
         'commit': os.environ.get(COMMIT_VARIABLE) or _commit(),
         'machine': {
-            'processor': _processor(),
+            'processor': _processor_says('model name') or platform.processor() or platform.machine(),
+            'vectors': next((flag for flag in VECTOR_FLAGS if flag in flags), None),
             'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
             'devices': f'{len(devices)} x {devices[0].device_kind}',
         },
@@ -57,10 +61,11 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def _processor() -> str:
+def _processor_says(what: str) -> str | None:
+    """Return a line of Linux's description of the processor, or None."""
     info = Path('/proc/cpuinfo')
     if info.is_file():
         for line in info.read_text(errors='replace').splitlines():
-            if line.startswith('model name'):
+            if line.startswith(what):
                 return line.split(':', 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return None

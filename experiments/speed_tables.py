@@ -9,6 +9,9 @@ from experiments.accelerator_targets import TARGETS
 from experiments.accelerators import STEP as TRAINING_STEP
 from experiments.accelerators import Variant
 from experiments.benchmark import peak_of, title_of
+from experiments.benchmark_programs import COMPILED
+from experiments.benchmark_programs import FORWARD as NETWORK_FORWARD
+from experiments.benchmark_programs import STEP as NETWORK_STEP
 from experiments.complexity import text_of
 from experiments.profile_step import table as profile_table
 from experiments.scaling import FORWARD, STEP
@@ -31,6 +34,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
+        'benchmark avx512': lambda: benchmark_table(networks_only(read_record('benchmark_avx512_cpu.json'))),
         'benchmark large': lambda: benchmark_table(read_record('benchmark_large_cpu.json')),
         'profile': lambda: profile_table(read_record('profile_cpu.json')),
         'idle': lambda: idle_table(read_record('profile_cpu.json')),
@@ -40,6 +44,13 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
         'accelerators': lambda: accelerators_table(read_record('accelerators.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
+    }
+
+
+def networks_only(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of the benchmark without the operations on fields."""
+    return record | {
+        'results': [found for found in record['results'] if found['name'] in (NETWORK_FORWARD, NETWORK_STEP)]
     }
 
 
@@ -57,19 +68,15 @@ def benchmark_table(record: dict[str, Any]) -> str:
         speed = found['gflop'] / seconds['median']
         theirs = [MISSING] * 2
         if torch:
-            ratio = torch['ours_to_theirs']
-            spread = f'{ratio["minimum"]:.2f} to {ratio["maximum"]:.2f}'
-            theirs = [f'{torch["seconds"]["median"]:.3g}', f'{ratio["median"]:.2f} ({spread})']
+            theirs = [f'{torch["seconds"]["median"]:.3g}', _with_spread(torch['ours_to_theirs'])]
+        after = _compiled_rows(found, seconds['median'])
         if 'openvino' in found:
             runtime = found['openvino']
             cells = [f'{runtime["seconds"]["median"]:.3g}', *theirs]
             if torch:
-                found_ratio = runtime['to_pytorch']
-                cells[2] = f'{found_ratio["median"]:.2f} ({found_ratio["minimum"]:.2f} to {found_ratio["maximum"]:.2f})'
+                cells[2] = _with_spread(runtime['to_pytorch'])
             deployed = f'{title_of(found)} in OpenVINO, {text_of(found["size"], " x ")}'
-            after = [[deployed, *cells, MISSING, MISSING, MISSING]]
-        else:
-            after = []
+            after.insert(0, [deployed, *cells, MISSING, MISSING, MISSING])
         rows.append(
             [
                 title,
@@ -83,6 +90,22 @@ def benchmark_table(record: dict[str, Any]) -> str:
         rows += after
     head = ['what', 'ours s', 'PyTorch s', 'ours / PyTorch (spread)', 'GFLOP/s (of peak)', 'GiB', 'compiled in s']
     return markdown_table(head, rows)
+
+
+def _with_spread(ratio: dict[str, Any]) -> str:
+    return f'{ratio["median"]:.2f} ({ratio["minimum"]:.2f} to {ratio["maximum"]:.2f})'
+
+
+def _compiled_rows(found: dict[str, Any], ours: float) -> list[list[str]]:
+    """Return a row beside `torch.compile`, where it was asked for."""
+    theirs = found.get(f'pytorch{COMPILED}')
+    if theirs is None:
+        return []
+    cells = [MISSING, 'cannot be compiled']
+    if 'seconds' in theirs:
+        cells = [f'{theirs["seconds"]["median"]:.3g}', _with_spread(theirs['ours_to_theirs'])]
+    title = f'{title_of(found)} beside `torch.compile`, {text_of(found["size"], " x ")}'
+    return [[title, f'{ours:.3g}', *cells, *[MISSING] * 3]]
 
 
 def idle_table(record: dict[str, Any]) -> str:

@@ -57,6 +57,38 @@ def test_what_asks_for_more_memory_than_there_is_is_not_run(tmp_path, monkeypatc
     assert '| NCC | – | – |' in out.with_suffix('.md').read_text()
 
 
+@pytest.mark.parametrize('works', [True, False])
+def test_torch_compile_is_timed_where_it_works(tmp_path, monkeypatch, works):
+    torch = pytest.importorskip('torch')
+    from experiments import compare_with_pytorch
+
+    def network(fixed, moving):
+        return fixed - moving
+
+    class Broken(torch.nn.Linear):
+        def forward(self, *_):
+            raise NotImplementedError('no such kernel\nand much more')
+
+    method = make_method('voxelmorph_diff', {}, {})
+    monkeypatch.setattr(benchmark_programs, 'make_method', lambda *_, **__: method)
+    module = torch.nn.Linear(1, 1)
+    module.forward = network
+    monkeypatch.setattr(compare_with_pytorch, 'build', lambda _: (module, None))
+    monkeypatch.setattr(torch, 'compile', lambda module: module if works else Broken(1, 1))
+    out = tmp_path / 'record.json'
+    arguments = ['--sizes=16x16x16', '--only', 'AutoFuse, forward', '--repeats=1', '--official=tests/torch_networks.py']
+    assert benchmark.main([*arguments, '--compile', f'--out={out}']) == 0
+    record = json.loads(out.read_text())
+    (found,) = record['results']
+    compiled, row = found['pytorch, torch.compile'], 'AutoFuse, forward beside `torch.compile`, 16 x 16 x 16'
+    table = benchmark_table(record)
+    assert found['pytorch']['seconds']['median'] > 0 and row in table
+    if works:
+        assert compiled['ours_to_theirs']['repeats'] == 1 and 'cannot' not in table
+    else:
+        assert compiled == {'cannot_run': 'NotImplementedError: no such kernel'} and '| cannot be compiled |' in table
+
+
 def test_our_operations_are_those_of_pytorch():
     """Ratios mean something only where both sides compute the same."""
     torch = pytest.importorskip('torch')
