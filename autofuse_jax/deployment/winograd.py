@@ -16,7 +16,7 @@ from autofuse_jax.models.winograd import TAPS, Algorithm, Row, fastest
 # Axis of the depth in a tensor (B, C, D, H, W).
 DEPTH = 2
 # What makes the sums of slices cheap beside the products: channels in times channels out, and voxels of a volume.
-MIN_CHANNEL_PAIRS, MIN_VOXELS = 32 * 32, 32 * 32 * 16
+MIN_CHANNEL_PAIRS, MIN_VOXELS = 32 * 32, 32 * 32 * 8
 
 
 def algorithm_for(shape: Sequence[int], weights: np.ndarray) -> Algorithm | None:
@@ -45,11 +45,8 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
     depth = volume.get_shape()[DEPTH]
     made, needed = len(algorithm.outputs), len(algorithm.inputs)
     tiles = -(-depth // made)
-    sides = np.zeros((2, 5), np.int64)
-    sides[:, DEPTH] = 1, 1 + tiles * made - depth
-    padded = ops.pad(volume, *sides, 'constant', np.float32(0))
-    # Input n of every tile: slices n, n + m, n + 2 m, ...
-    inputs = [ops.slice(padded, [n], [n + (tiles - 1) * made + 1], [made], [DEPTH]) for n in range(needed)]
+    # Input n of every tile: slices n - 1, n - 1 + m, n - 1 + 2 m, ... of the volume, with zeros beyond its ends.
+    inputs = [_every(volume, n - 1, made, tiles) for n in range(needed)]
     products = []
     for row, taps in zip(algorithm.inputs, algorithm.taps, strict=True):
         kernel = sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps))[:, :, None]
@@ -60,6 +57,20 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
     # Slice by slice: to reshape what is stacked, the runtime would put the channels in another place first.
     slices = [of_tile for tile in zip(*outputs, strict=True) for of_tile in tile]
     return ops.concat(slices[:depth], DEPTH).output(0)
+
+
+def _every(volume: openvino.Output, first: int, step: int, count: int) -> openvino.Node:
+    """Return `count` slices along depth, from the one at `first` on; zeros where there are none."""
+    shape = list(volume.get_shape())
+    wanted = range(first, first + count * step, step)
+    there = [place for place in wanted if 0 <= place < shape[DEPTH]]
+    shape[DEPTH] = 1
+    nothing = constant(np.zeros(shape, np.float32))
+    parts = [nothing] * sum(place < 0 for place in wanted)
+    if there:
+        parts.append(ops.slice(volume, [there[0]], [there[-1] + 1], [step], [DEPTH]))
+    parts += [nothing] * sum(place > 0 and place not in there for place in wanted)
+    return parts[0] if len(parts) == 1 else ops.concat(parts, DEPTH)
 
 
 def _combine(row: Row, tensors: Sequence[openvino.Node]) -> openvino.Node:
