@@ -34,6 +34,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
     """
     return {
         'benchmark': lambda: benchmark_table(read_record('benchmark_cpu.json')),
+        'benchmark brain': lambda: benchmark_table(read_record('benchmark_brain_fields_cpu.json')),
         'benchmark avx512': lambda: benchmark_table(networks_only(read_record('benchmark_avx512_cpu.json'))),
         'benchmark large': lambda: benchmark_table(read_record('benchmark_large_cpu.json')),
         'profile': lambda: profile_table(read_record('profile_cpu.json')),
