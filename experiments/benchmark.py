@@ -114,6 +114,7 @@ def time_in_turn(
         benchmark_torch.set_precision(timed.precision)
         for key in [key for key in runs if key.startswith('pytorch')]:
             try:
+                # Whatever fails does so here, on CPU too, where nobody counts memory.
                 runs[key]()
                 peak = benchmark_torch.peak_bytes(runs[key], torch_device())
             except Exception as error:

@@ -112,5 +112,5 @@ def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
 
 def _read(volume: jax.Array, place: jax.Array) -> jax.Array:
     """Read voxels by their places in the flattened volume, as one gather (fast on CPU)."""
-    flat = jnp.asarray(volume).reshape(volume.shape[0] * volume.shape[1] * volume.shape[2], -1)
-    return flat.at[place].get(**INSIDE)
+    voxels = jnp.asarray(volume).reshape(volume.shape[0] * volume.shape[1] * volume.shape[2], -1)
+    return voxels.at[place].get(**INSIDE)
