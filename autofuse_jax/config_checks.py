@@ -49,7 +49,7 @@ CHOICES = {
 SMALLEST = {
     'data.labelled_subjects': ALL_LABELLED,
     'data.cache_gib': 0,
-    'data.threads': 1,
+    'data.threads': 0,
     'data.augmentation.rotation': 0,
     'data.augmentation.scale': 0,
     'data.augmentation.shift': 0,

@@ -8,7 +8,6 @@ per frame and manifest.json. An interrupted run continues where it stopped.
 import argparse
 import contextlib
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from autofuse_jax.data.joining import JOINED, join_data_sets
 from autofuse_jax.data.manifests import SPLITS, Manifest, write_manifest
 from autofuse_jax.data.preparation import Job, Outcome, prepare_subject
 from autofuse_jax.data.prepared import Grid
-from autofuse_jax.data.processes import run_in_processes
+from autofuse_jax.data.processes import available_cores, run_in_processes
 from autofuse_jax.data.sources import Source
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.prepare_brains import LABEL_CHOICES, prepare_brains
@@ -144,9 +143,7 @@ def _prepare_cine(options: argparse.Namespace) -> int:
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
     outcomes = []
     progress = Progress(len(jobs))
-    with contextlib.closing(
-        run_in_processes(prepare_subject, jobs, options.workers or os.cpu_count() or 1)
-    ) as finished:
+    with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
         for outcome in finished:
             outcomes.append(outcome)
             progress.step(sum(len(done.problems) for done in outcomes))

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jaxlib
 
+from autofuse_jax.data.processes import available_cores
 from autofuse_jax.version import __version__
 
 # What processors call their vector instructions, the widest first: ratios to other software depend on them.
@@ -40,7 +41,7 @@ def provenance() -> dict[str, Any]:
         'machine': {
             'processor': _processor_says('model name') or platform.processor() or platform.machine(),
             'vectors': next((flag for flag in VECTOR_FLAGS if flag in flags), None),
-            'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+            'cores': available_cores(),
             'devices': f'{len(devices)} x {devices[0].device_kind}',
         },
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),

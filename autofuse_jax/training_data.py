@@ -11,10 +11,18 @@ from autofuse_jax.data.batches import Batch, training_batches
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.pairs import PairSource, labelled_subject_ids, pair_source
+from autofuse_jax.data.processes import available_cores
 
 # Seeds of the phases are this far apart, so that neighbouring run seeds do not share them.
 PHASE_SEED_STRIDE = 1_000_003
 LARGEST_SEED = 2**32
+# Reading threads that are started unasked.
+MOST_THREADS = 16
+
+
+def reading_threads(asked: int) -> int:
+    """Return how many threads read: as many as asked for, or one a core and at most `MOST_THREADS` where 0 are."""
+    return asked or min(available_cores(), MOST_THREADS)
 
 
 class TrainingData:
@@ -30,7 +38,7 @@ class TrainingData:
         labelled_subjects: Training subjects whose labels may be used; -1 means all.
         augmentation: How far training pairs are changed at random.
         seed: Seed of the run.
-        threads: Reading threads.
+        threads: Reading threads; 0: one a core, at most `MOST_THREADS`.
     """
 
     def __init__(
@@ -55,7 +63,7 @@ class TrainingData:
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = seed
-        self._threads = threads
+        self._threads = reading_threads(threads)
         self._phase: Phase | None = None
         self._iterator: grain.DatasetIterator | None = None
 

@@ -44,7 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.grid = (0, 0, 0)  # Grid of the network, multiples of 16; zeros: the prepared shape.
     config.data.labelled_subjects = -1  # Training subjects whose labels may be used; -1: all that have labels.
     config.data.cache_gib = 4.0  # Memory for frames that stay loaded, GiB.
-    config.data.threads = 2  # Reading threads.
+    config.data.threads = 0  # Reading threads; 0: one a core, at most 16.
 
     config.data.augmentation = ConfigDict()  # Of training pairs, the same for both frames; zeros: none (paper).
     config.data.augmentation.rotation = 0.0  # Largest rotation in the plane of the first two axes, degrees.

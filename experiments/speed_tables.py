@@ -13,6 +13,7 @@ from experiments.benchmark_programs import COMPILED
 from experiments.benchmark_programs import FORWARD as NETWORK_FORWARD
 from experiments.benchmark_programs import STEP as NETWORK_STEP
 from experiments.complexity import text_of
+from experiments.input_rate import table as input_table
 from experiments.profile_step import table as profile_table
 from experiments.scaling import FORWARD, STEP
 from experiments.step_memory import table as step_memory_table
@@ -39,6 +40,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
         'benchmark large': lambda: benchmark_table(read_record('benchmark_large_cpu.json')),
         'profile': lambda: profile_table(read_record('profile_cpu.json')),
         'idle': lambda: idle_table(read_record('profile_cpu.json')),
+        'input': lambda: input_table(read_record('input_rate_cpu.json')),
         'precision': lambda: precision_table({name: read_record(name) for name in PRECISION_RECORDS}),
         'step memory': lambda: step_memory_table(read_record('step_memory.json')),
         'scaling': lambda: scaling_table(read_record('scaling_cpu.json')),

@@ -43,7 +43,7 @@ WRONG = [
     ('data.grid', (32, 32), 'three multiples of 16'),
     ('data.labelled_subjects', -2, '-1 or more'),
     ('data.cache_gib', -0.5, '0 or more'),
-    ('data.threads', 0, '1 or more'),
+    ('data.threads', -1, '0 or more'),
     ('data.augmentation.rotation', -1.0, '0 or more'),
     ('data.augmentation.scale', -0.1, '0 or more'),
     ('data.augmentation.scale', 1.0, 'less than 1'),

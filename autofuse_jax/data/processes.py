@@ -14,6 +14,13 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use: fewer than the machine has where a cluster gave it a share."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """Yield function(item) for all items as they finish, in any order.
 
