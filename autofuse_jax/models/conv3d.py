@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from autofuse_jax.models import winograd
+from autofuse_jax.models.kernel_derivative import kernel_derivative, worth_blocks
 from autofuse_jax.models.remat import named_convolved
 from autofuse_jax.sharding import DEPTH_AXIS
 
@@ -17,7 +18,7 @@ from autofuse_jax.sharding import DEPTH_AXIS
 # Measured on two AVX-512 cores: 3x faster than one convolution per tap for 1 and 2 channels, slower from 10 on.
 MAX_CHANNELS_TO_GATHER_TAPS = 8
 # From so many multiplications on, Winograd's algorithm along depth is worth its longer program. Measured on the same
-# cores: 1.5 to 2.2 times faster for 16 to 64 channels, 2 to 2.9 times with the reverse pass.
+# cores: 1.5 to 2.2 times faster for 16 to 64 channels.
 MIN_PRODUCTS_FOR_WINOGRAD = 2**27
 
 
@@ -52,7 +53,8 @@ def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
     devices = jax.sharding.get_abstract_mesh().shape.get(DEPTH_AXIS, 1)
     if devices > 1:
         return _conv3d_shared(volume, kernel, stride=stride, devices=devices)
-    by_slices, whole = (functools.partial(form, stride=stride) for form in (_conv3d_by_slices, _conv3d_whole))
+    whole = functools.partial(_conv3d_whole, stride=stride)
+    by_slices = _same_size_by_slices if stride == 1 else functools.partial(_conv3d_by_slices, stride=stride)
     return jax.lax.platform_dependent(volume, kernel, cpu=by_slices, default=whole)
 
 
@@ -76,6 +78,28 @@ def _conv3d_whole(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.A
     return jax.lax.conv_general_dilated(
         volume, kernel, (stride,) * 3, padding, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
     )
+
+
+@jax.custom_vjp
+def _same_size_by_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _conv3d_by_slices(volume, kernel, stride=1)
+
+
+def _forward(volume: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _same_size_by_slices(volume, kernel), (volume, kernel)
+
+
+def _reverse(kept: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    volume, kernel = kept
+    mirrored = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+    of_volume = _conv3d_by_slices(cotangent, mirrored, stride=1)
+    if worth_blocks(volume, kernel):
+        return of_volume, kernel_derivative(volume, cotangent, kernel.shape[:3])
+    (of_kernel,) = jax.linear_transpose(lambda w: _conv3d_by_slices(volume, w, stride=1), kernel)(cotangent)
+    return of_volume, of_kernel
+
+
+_same_size_by_slices.defvjp(_forward, _reverse)
 
 
 def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:

@@ -11,17 +11,12 @@ Convolutional Neural Networks, CVPR 2016 (the matrices).
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
 TAPS = 3
-# Slices whose distance in memory is a multiple of this many bytes share the lines of a cache, ...
-ALIASED_BYTES = 4096
-# ... which holds no more of them at a time.
-CACHE_WAYS = 16
 Row = tuple[float, ...]
 
 
@@ -98,11 +93,10 @@ def filter_depth(
     """
     if kernel.shape[0] != TAPS:
         raise ValueError(f'kernel has {kernel.shape[0]} taps along depth, expected {TAPS}.')
-    depth, height, width = volume.shape[1:4]
+    depth = volume.shape[1]
     made, needed = len(algorithm.outputs), len(algorithm.inputs)
     tiles = -(-depth // made)
-    spare = _spare_voxels(volume, tiles)
-    padded = jnp.pad(volume, ((0, 0), (1, 1 + tiles * made - depth), (0, spare), (0, spare), (0, 0)))
+    padded = jnp.pad(volume, ((0, 0), (1, 1 + tiles * made - depth), (0, 0), (0, 0), (0, 0)))
     # Input n of every tile: slices n, n + m, n + 2 m, ...
     inputs = [padded[:, n : n + (tiles - 1) * made + 1 : made] for n in range(needed)]
     products = [
@@ -111,18 +105,7 @@ def filter_depth(
     ]
     outputs = jnp.stack([_combine(row, products) for row in algorithm.outputs], axis=2)
     outputs = outputs.reshape(outputs.shape[0], tiles * made, *outputs.shape[3:])
-    return outputs[:, :depth, :height, :width]
-
-
-def _spare_voxels(volume: jax.Array, tiles: int) -> int:
-    """Return by how many voxels slices are made larger along both axes, so that all of them fit into caches together.
-
-    The derivative of a kernel reads the same voxel of all tiles one after the other. Where slices are a power of two
-    apart, each read throws out of the cache what the next voxel needs: at 128 x 128 x 32 and 32 channels on two cores
-    the reverse pass then takes 2.1 times as long.
-    """
-    slice_bytes = math.prod(volume.shape[2:]) * volume.dtype.itemsize
-    return int(slice_bytes % ALIASED_BYTES == 0 and volume.shape[0] * tiles > CACHE_WAYS)
+    return outputs[:, :depth]
 
 
 def _combine(row: Row, arrays: Sequence[jax.Array] | jax.Array) -> jax.Array:

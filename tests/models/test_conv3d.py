@@ -167,29 +167,6 @@ def test_the_algorithm_with_the_fewest_products(depth, algorithm):
     assert winograd.fastest(depth) is algorithm
 
 
-@pytest.mark.parametrize('kernel_shape', [(3, 3, 3, 16, 1), (3, 5, 1, 16, 1)])
-def test_slices_that_would_share_lines_of_a_cache_are_made_larger(kernel_shape):
-    """32 x 2 x 16 channels are 4096 bytes; 17 tiles of 2 are more than a cache holds of them."""
-    rng = np.random.default_rng(0)
-    volume, kernel = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((1, 34, 32, 2, 16), kernel_shape))
-    sizes = []
-
-    def recorded(volume, kernel):
-        sizes.append(volume.shape[2:4])
-        return slices(volume, kernel)
-
-    shortened = functools.partial(winograd.filter_depth, convolve_slices=recorded, algorithm=winograd.F2)
-    weight = jnp.asarray(rng.normal(size=(*volume.shape[:4], 1)), jnp.float32)
-    found, wanted = (value_and_gradients(f)(volume, kernel, weight) for f in (shortened, reference))
-    assert set(sizes) == {(33, 3)}
-    for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
-    # Of fewer all fit.
-    sizes.clear()
-    jax.eval_shape(shortened, volume[:, :32], kernel)
-    assert set(sizes) == {(32, 2)}
-
-
 def test_winograd_needs_three_taps():
     with pytest.raises(ValueError, match='5 taps'):
         winograd.filter_depth(jnp.zeros((1, 4, 4, 4, 1)), jnp.zeros((5, 3, 3, 1, 1)), slices, winograd.F4)
