@@ -53,9 +53,49 @@ def conv3d(volume: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
     devices = jax.sharding.get_abstract_mesh().shape.get(DEPTH_AXIS, 1)
     if devices > 1:
         return _conv3d_shared(volume, kernel, stride=stride, devices=devices)
-    whole = functools.partial(_conv3d_whole, stride=stride)
-    by_slices = _same_size_by_slices if stride == 1 else functools.partial(_conv3d_by_slices, stride=stride)
+    return _same_size(volume, kernel) if stride == 1 else _convolved(volume, kernel, stride=stride)
+
+
+# Traced once for each shape, however many layers have it.
+@functools.partial(jax.jit, static_argnames='stride')
+def _convolved(volume: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    by_slices, whole = (functools.partial(form, stride=stride) for form in (_conv3d_by_slices, _conv3d_whole))
     return jax.lax.platform_dependent(volume, kernel, cpu=by_slices, default=whole)
+
+
+@jax.custom_vjp
+def _same_size(volume: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _convolved(volume, kernel, stride=1)
+
+
+def _forward(volume: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _same_size(volume, kernel), (volume, kernel)
+
+
+def _reverse(kept: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _derivatives(*kept, cotangent)
+
+
+_same_size.defvjp(_forward, _reverse)
+
+
+@jax.jit
+def _derivatives(volume: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.lax.platform_dependent(volume, kernel, cotangent, cpu=_derivatives_by_slices, default=_derivatives_whole)
+
+
+def _derivatives_whole(volume: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vjp(functools.partial(_conv3d_whole, stride=1), volume, kernel)[1](cotangent)
+
+
+def _derivatives_by_slices(volume: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Convolve the cotangent with the mirrored kernel, and derive the kernel block by block where that is worth it."""
+    mirrored = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+    of_volume = _conv3d_by_slices(cotangent, mirrored, stride=1)
+    if worth_blocks(volume, kernel):
+        return of_volume, kernel_derivative(volume, cotangent, kernel.shape[:3])
+    (of_kernel,) = jax.linear_transpose(lambda w: _conv3d_by_slices(volume, w, stride=1), kernel)(cotangent)
+    return of_volume, of_kernel
 
 
 def _conv3d_shared(volume: jax.Array, kernel: jax.Array, *, stride: int, devices: int) -> jax.Array:
@@ -78,28 +118,6 @@ def _conv3d_whole(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.A
     return jax.lax.conv_general_dilated(
         volume, kernel, (stride,) * 3, padding, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
     )
-
-
-@jax.custom_vjp
-def _same_size_by_slices(volume: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _conv3d_by_slices(volume, kernel, stride=1)
-
-
-def _forward(volume: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _same_size_by_slices(volume, kernel), (volume, kernel)
-
-
-def _reverse(kept: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    volume, kernel = kept
-    mirrored = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
-    of_volume = _conv3d_by_slices(cotangent, mirrored, stride=1)
-    if worth_blocks(volume, kernel):
-        return of_volume, kernel_derivative(volume, cotangent, kernel.shape[:3])
-    (of_kernel,) = jax.linear_transpose(lambda w: _conv3d_by_slices(volume, w, stride=1), kernel)(cotangent)
-    return of_volume, of_kernel
-
-
-_same_size_by_slices.defvjp(_forward, _reverse)
 
 
 def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:

@@ -22,11 +22,14 @@ BLOCK_BYTES = 3 * 2**20
 # Where a volume has fewer voxels than this part of the numbers that an output sees in a slice, there is little to
 # transpose, and XLA's derivative is up to 4 times faster.
 VOXELS_WORTH_BLOCKS = 8
+# Where a sample has fewer bytes than this, transposing takes little time, and less than compiling a loop.
+BYTES_WORTH_BLOCKS = 2**18
 
 
 def worth_blocks(volume: jax.Array, kernel: jax.Array) -> bool:
     """Tell whether a volume (B, D, H, W, I) is large enough for a kernel (kD, kH, kW, I, O)."""
-    return math.prod(volume.shape[1:4]) * VOXELS_WORTH_BLOCKS >= math.prod(kernel.shape[1:4])
+    large = math.prod(volume.shape[1:]) * volume.dtype.itemsize >= BYTES_WORTH_BLOCKS
+    return large and math.prod(volume.shape[1:4]) * VOXELS_WORTH_BLOCKS >= math.prod(kernel.shape[1:4])
 
 
 def kernel_derivative(volume: jax.Array, cotangent: jax.Array, size: tuple[int, int, int]) -> jax.Array:

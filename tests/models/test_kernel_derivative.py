@@ -57,10 +57,11 @@ def test_blocks_are_about_the_same(monkeypatch):
     [
         ((1, 128, 128, 32, 16), (3, 3, 3, 16, 16), True),
         ((1, 8, 8, 2, 256), (3, 3, 3, 256, 256), False),
-        ((1, 8, 8, 2, 16), (3, 3, 3, 16, 256), True),
+        ((1, 32, 32, 16, 4), (3, 3, 3, 4, 256), True),
+        ((8, 32, 32, 8, 4), (3, 3, 3, 4, 4), False),  # Each sample is small.
     ],
 )
-def test_small_volumes_with_many_channels_are_left_to_the_compiler(shape, kernel, worth, monkeypatch):
+def test_small_volumes_and_those_with_many_channels_are_left_to_the_compiler(shape, kernel, worth, monkeypatch):
     volume, weights = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(kernel, jnp.float32)
     assert worth_blocks(volume, weights) is worth
     called = []
@@ -86,7 +87,7 @@ def test_what_the_compiler_derives_for_small_volumes_is_right():
 def test_only_the_volume_is_kept():
     """Not the slices that Winograd's algorithm adds up, which are one and a half times as many."""
     volume, kernel = jnp.zeros((1, 32, 64, 64, 16)), jnp.zeros((3, 3, 3, 16, 16))
-    kept = jax.tree.leaves(jax.vjp(conv3d_module._same_size_by_slices, volume, kernel)[1])
+    kept = jax.tree.leaves(jax.vjp(conv3d, volume, kernel)[1])
     assert sum(array.nbytes for array in kept) == volume.nbytes + kernel.nbytes
 
 
