@@ -10,14 +10,17 @@ from experiments.overfit import GOAL, LARGEST_STEPS, overfit, run, sphere_batch
 from experiments.tiny_methods import TINY, tiny_options
 from tests.quick import quick_jit
 
+SLOW = pytest.mark.slow
 # Small enough for a compiler that is in a hurry.
 SIZE, STEPS = 16, 30
 GAIN = 0.1
 # Its registration sees nothing but what its segmentation has learned before.
 LONGER = {'pc_reg': 100}
+# One of each kind, those that compile in little time; the others belong to the slow run.
+QUICK = {'voxelmorph', 'voxelmorph_diff', 'ws_voxelmorph', 'dtn', 'xmorpher', 'early_fuse', 'late_fuse', 'transmorph'}
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=SLOW) for name in METHODS])
 def test_thirty_steps_improve_the_overlap(name):
     method = make_method(name, *tiny_options(name, SIZE))
     steps = LONGER.get(name, STEPS)
