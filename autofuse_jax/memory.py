@@ -1,4 +1,4 @@
-"""How much memory a training step will need, found out before anything is compiled."""
+"""How much memory a training step will need, found out before anything is compiled, and exactly before it is run."""
 
 import os
 from typing import Any
@@ -25,8 +25,8 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
     `state + gradients + (batch + what the reverse pass needs of the forward pass) / devices`, of the objective that
     needs most. What the reverse pass needs follows from the network and from which blocks it recomputes. The compiler
     adds scratch space and computes some things again, so that its programs need somewhat more or less: on GPUs about
-    this where the network recomputes what `kept_by_compiler` says. For CPU it keeps what `remat` would compute again,
-    so that such a network needs several times this there.
+    this where the network recomputes what `kept_by_compiler` says. On CPU scratch space of convolutions can be nearly
+    as much again, and what `remat` would compute again is kept: `check_compiled_fits` knows.
 
     Args:
         objectives: Carried out in a step, one after the other.
@@ -114,13 +114,43 @@ def check_step_fits(
         return None
     needed = filling(platform) * step_bytes(objectives, state, batch, devices)
     if needed > limit:
-        pairs, *size, _ = batch['fixed'].shape
-        raise UserError(
-            f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
-            f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
-            fix="set a smaller training.batch_size, model.remat='activations' or 'all' (recomputes instead of keeping; "
-            "accelerators only), training.precision='bfloat16', a smaller model.base_channels or data.grid, or let "
-            'several devices share a volume (training.depth_devices); to try all the same, set '
-            'training.check_memory=False',
-        )
+        raise _too_much(needed, batch, devices, limit)
     return needed
+
+
+def check_compiled_fits(
+    compiled: jax.stages.Compiled, batch: Batch, *, devices: int = 1, limit: int | None = None
+) -> None:
+    """Refuse a compiled training step that a device cannot hold, before running it ends in a crash.
+
+    Args:
+        compiled: Of arrays that are on the devices already.
+        batch: See `step_bytes`.
+        devices: See `step_bytes`.
+        limit: Bytes of a device; default what it has.
+
+    Raises:
+        UserError: Arguments, results and scratch space, which the compiler knows exactly, are larger than the limit.
+            Where a backend does not say, nothing is refused.
+    """
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return
+    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    # Results that are written over the arguments take nothing.
+    needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    limit = available_bytes() if limit is None else limit
+    if needed > limit:
+        raise _too_much(needed, batch, devices, limit)
+
+
+def _too_much(needed: int, batch: Batch, devices: int, limit: int) -> UserError:
+    pairs, *size, _ = batch['fixed'].shape
+    return UserError(
+        f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
+        f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
+        fix="set a smaller training.batch_size, model.remat='activations' or 'all' (recomputes instead of keeping; "
+        "accelerators only), training.precision='bfloat16', a smaller model.base_channels or data.grid, or let "
+        'several devices share a volume (training.depth_devices); to try all the same, set '
+        'training.check_memory=False',
+    )

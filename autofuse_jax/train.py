@@ -15,7 +15,7 @@ from autofuse_jax.distributed import is_first, largest_of_all
 from autofuse_jax.errors import UserError
 from autofuse_jax.experiment import Experiment
 from autofuse_jax.files import write_json
-from autofuse_jax.memory import GIB, check_step_fits
+from autofuse_jax.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.released import file_hash
 from autofuse_jax.reporting import write_report
 from autofuse_jax.scoring import summarise
@@ -245,7 +245,10 @@ class Trainer:
             self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()
             step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
-            self._step_functions[objectives] = step.lower(self._state, batch).compile()
+            compiled = step.lower(self._state, batch).compile()
+            if self._training.check_memory:
+                check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
+            self._step_functions[objectives] = compiled
             self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
             # The speed of the first row should not suffer from the compiler.
             self._row_started = time.monotonic()

@@ -55,6 +55,16 @@ KINDS = {
     'pad': 'copies',
 }
 OTHER = 'elementwise and other'
+# What the compiler calls some of them.
+PRIMITIVES = {'dot': 'dot_general', 'convolution': 'conv_general_dilated'}
+# These run others, which count by themselves.
+RUN_OTHERS = ('while', 'call', 'conditional')
+# A computation in the text of a program, an operation in it, and what that calls.
+COMPUTATION = re.compile(r'^((?:ENTRY )?%?[\w.\-]+) [^\n]*\{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+OPERATION = re.compile(
+    r'^\s*(?:ROOT )?%?(?P<name>[\w.\-]+) = (?:\([^=]*?\)|\S+) (?P<opcode>[\w\-]+)\((?P<rest>.*)$', re.MULTILINE
+)
+CALLED = re.compile(r'calls=%?([\w.\-]+)')
 REVERSE, FORWARD, UPDATE = 'reverse pass', 'forward pass', 'optimiser and rest'
 Event = tuple[float, float, str]
 
@@ -91,9 +101,36 @@ def busy(events: Iterable[Event], begin: float, end: float) -> float:
 
 
 def operation_names(text: str) -> dict[str, str]:
-    """Return where each operation of a compiled program comes from, by its name in the program."""
-    pattern = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*?metadata=\{[^}]*op_name="([^"]*)"', re.MULTILINE)
-    return dict(pattern.findall(text))
+    """Return where each operation of a compiled program comes from, by its name in the program.
+
+    The compiler drops the names of some that it changes. Those count to the pass of what is in the same loop, and as
+    what they compute.
+    """
+    lines = {
+        heading: [found.groupdict() for found in OPERATION.finditer(body)]
+        for heading, body in COMPUTATION.findall(text)
+    }
+    computes = {
+        re.sub('^ENTRY ', '', heading).lstrip('%'): found[-1]['opcode'] for heading, found in lines.items() if found
+    }
+    names = {}
+    for heading, found in lines.items():
+        origins = [_origin(operation) for operation in found]
+        passes = [origin.rsplit('/', 1)[0] for origin in origins if origin]
+        inside = max(set(passes), key=passes.count) if passes and not heading.startswith('ENTRY') else ''
+        for operation, origin in zip(found, origins, strict=True):
+            called = CALLED.search(operation['rest'])
+            opcode = computes.get(called[1], operation['opcode']) if called else operation['opcode']
+            if origin:
+                names[operation['name']] = origin
+            elif inside or opcode in PRIMITIVES:
+                names[operation['name']] = f'{inside}/{PRIMITIVES.get(opcode, opcode)}'
+    return names
+
+
+def _origin(operation: dict[str, str]) -> str:
+    found = re.search('metadata={[^}]*op_name="([^"]*)"', operation['rest'])
+    return found[1] if found else ''
 
 
 def kind_of(origin: str, operation: str) -> tuple[str, str]:
@@ -133,6 +170,8 @@ def profile_step(method: Any, size: tuple[int, int, int], steps: int, precision:
         events = traced_events(folder, STEP_MODULE)
     names, spent = operation_names(compiled.as_text()), defaultdict(float)
     for begin, end, operation in events:
+        if operation.split('.')[0] in RUN_OTHERS:
+            continue
         spent[kind_of(names.get(operation, ''), operation)] += (end - begin) / NANOSECONDS / steps
     together = busy(events, events[0][0], max(end for _, end, _ in events))
     return {

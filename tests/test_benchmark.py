@@ -243,6 +243,34 @@ def test_what_an_operation_belongs_to(origin, operation, found):
     assert profile_step.kind_of(origin, operation) == found
 
 
+def test_operations_without_a_name_count_to_the_loop_that_they_are_in():
+    text = """HloModule jit_train_step
+
+%fused (a: f32[2,2]) -> f32[2,2] {
+  %a = f32[2,2]{1,0} parameter(0)
+  ROOT %dot.1 = f32[2,2]{1,0} dot(%a, %a), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%body (state: (s32[], f32[2,2])) -> (s32[], f32[2,2]) {
+  %state = (s32[], f32[2,2]{1,0}) parameter(0)
+  %ynn_fusion.2 = f32[2,2]{1,0} fusion(%state), kind=kCustom, calls=%fused
+  %add.1 = f32[2,2]{1,0} add(%x, %y), metadata={op_name="jit(train_step)/transpose(jvp(N))/while/body/add" id=3}
+  ROOT %tuple.1 = (s32[], f32[2,2]{1,0}) tuple(%i, %add.1)
+}
+
+ENTRY %main (a: f32[2,2]) -> f32[2,2] {
+  %fusion.7 = f32[2,2]{1,0} fusion(%a), kind=kCustom, calls=%fused
+  %copy.1 = f32[2,2]{1,0} copy(%a)
+  ROOT %mul.1 = f32[2,2]{1,0} multiply(%a, %a), metadata={op_name="jit(train_step)/mul"}
+}
+"""
+    names = profile_step.operation_names(text)
+    assert names['add.1'].endswith('body/add') and names['mul.1'] == 'jit(train_step)/mul' and 'copy.1' not in names
+    found = {name: profile_step.kind_of(names[name], name) for name in ('ynn_fusion.2', 'fusion.7')}
+    assert found['ynn_fusion.2'] == (profile_step.REVERSE, 'products of matrices')
+    assert found['fusion.7'] == (profile_step.UPDATE, 'products of matrices')
+
+
 def test_time_counts_once_however_many_operations_run():
     events = [(0.0, 4.0, 'a'), (1.0, 2.0, 'b'), (6.0, 9.0, 'c')]
     assert profile_step.busy(events, 0, 10) == 7

@@ -6,7 +6,15 @@ import optax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.memory import GIB, available_bytes, bytes_of, check_step_fits, kept_by_compiler, step_bytes
+from autofuse_jax.memory import (
+    GIB,
+    available_bytes,
+    bytes_of,
+    check_compiled_fits,
+    check_step_fits,
+    kept_by_compiler,
+    step_bytes,
+)
 from autofuse_jax.methods import make_method
 from autofuse_jax.train_state import create_train_state
 from autofuse_jax.train_step import make_train_step
@@ -29,9 +37,12 @@ def test_the_compiled_step_needs_about_as_much():
     objectives, state, batch = made()
     compiled = quick_jit(make_train_step(objectives, optax.adam(1e-3))).lower(state, batch).compile()
     memory = compiled.memory_analysis()
-    # The new state lies beside the old one, which is not given away here.
+    # The new state lies beside the old one, which is not given away here. Scratch space comes on top.
     found = memory.temp_size_in_bytes + memory.argument_size_in_bytes
-    assert 0.6 < step_bytes(objectives, state, batch) / found < 1.6
+    assert 0.5 < step_bytes(objectives, state, batch) / found < 1.2
+    with pytest.raises(UserError, match='1 pairs of 32 x 32 x 16 voxels needs about .* model.remat'):
+        check_compiled_fits(compiled, batch, limit=found)
+    check_compiled_fits(compiled, batch, limit=found + memory.output_size_in_bytes)
 
 
 def test_it_grows_with_volume_and_batch_and_is_shared_by_devices():
@@ -51,7 +62,7 @@ def test_recomputing_needs_less():
         step_bytes(*made(name='autofuse', base_channels=2, large_kernel=False, remat=remat))
         for remat in ('all', 'none')
     )
-    assert few < 0.6 * many
+    assert few < 0.75 * many
 
 
 @pytest.mark.parametrize(
