@@ -8,7 +8,7 @@ derivative is a matrix product
 
 and is computed here as one of a few rows of a slice at a time: small enough to stay in a cache with the kH kW I shifted
 inputs of each voxel side by side, which all kD products of the slice share. Measured on two cores with AVX2, 3 x 3 x 3
-kernels on 128 x 128 x 32 voxels: 2 to 5 times faster for 16 to 48 channels, without what XLA keeps beside it.
+kernels on 128 x 128 x 32 voxels: 2 to 4 times faster for 16 to 48 channels, without what XLA keeps beside it.
 """
 
 import math
