@@ -30,6 +30,7 @@ from autofuse_jax.released import read_released
 from autofuse_jax.scoring import PairScorer
 from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
 from autofuse_jax.train_state import TrainState, create_train_state
+from autofuse_jax.training_data import TrainingData
 
 
 class Experiment:
@@ -125,6 +126,20 @@ class Experiment:
             if not difference.endswith('absent') and ': absent' not in difference:
                 print(f'the weights were made with another option than the config: {difference}', file=sys.stderr)
         return jax.device_put(unflatten(flat), layout)
+
+    def training_data(self, store: FrameStore | None = None) -> TrainingData:
+        """Return the batches of all phases; frames come from `store`, by default the experiment's."""
+        config = self.config
+        return TrainingData(
+            self.manifest,
+            store or self.store,
+            self.phases,
+            batch_size=config.training.batch_size,
+            labelled_subjects=config.data.labelled_subjects,
+            augmentation=self.augmentation,
+            seed=config.seed,
+            threads=config.data.threads,
+        )
 
     def scorer(self, split: str) -> PairScorer:
         """Return the scorer of the ED/ES pairs of a split; all their labels are used."""

@@ -23,7 +23,6 @@ from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
 from autofuse_jax.train_state import TrainState
 from autofuse_jax.train_step import StepFunction, compile_train_step
-from autofuse_jax.training_data import TrainingData
 from autofuse_jax.writers import MetricsWriter, Progress, format_duration
 
 CONFIG_NAME = 'config.json'
@@ -125,16 +124,7 @@ class Trainer:
         config = experiment.config
         self._experiment = experiment
         self._training = config.training
-        self._data = TrainingData(
-            experiment.manifest,
-            experiment.store,
-            experiment.phases,
-            batch_size=config.training.batch_size,
-            labelled_subjects=config.data.labelled_subjects,
-            augmentation=experiment.augmentation,
-            seed=config.seed,
-            threads=config.data.threads,
-        )
+        self._data = experiment.training_data()
         self._scorer = experiment.scorer('validation')
         self._step_functions: dict[Any, StepFunction] = {}
         self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.

@@ -136,22 +136,12 @@ def measure_config(config: ConfigDict, step_seconds: Sequence[float], batches: i
 
 def _training_data(experiment: Experiment, cache_gib: float) -> TrainingData:
     """Return the batches of the first phase; what may be kept has been read."""
-    config = experiment.config
     store = FrameStore(experiment.manifest, experiment.grid, cache_gib)
     if cache_gib:
         for subject in experiment.manifest.subjects_of('train'):
             for frame in subject.frames:
                 store.load(frame)
-    data = TrainingData(
-        experiment.manifest,
-        store,
-        experiment.phases,
-        batch_size=config.training.batch_size,
-        labelled_subjects=config.data.labelled_subjects,
-        augmentation=experiment.augmentation,
-        seed=config.seed,
-        threads=config.data.threads,
-    )
+    data = experiment.training_data(store)
     data.start(experiment.phases[0])
     return data
 

@@ -24,7 +24,6 @@ from autofuse_jax.methods import make_method
 from autofuse_jax.provenance import provenance
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
 from autofuse_jax.train_step import compile_train_step
-from autofuse_jax.training_data import TrainingData
 from configs import cardiac_unsup, quickstart
 
 CARDIAC_SHAPE = (128, 128, 32)
@@ -70,16 +69,7 @@ def time_quickstart_step(folder: Path, repeats: int) -> dict[str, Any]:
     config = quickstart.get_config()
     config.training.devices = 1
     experiment = Experiment(config, folder)
-    data = TrainingData(
-        experiment.manifest,
-        experiment.store,
-        experiment.phases,
-        batch_size=1,
-        labelled_subjects=-1,
-        augmentation=experiment.augmentation,
-        seed=0,
-        threads=1,
-    )
+    data = experiment.training_data()
     phase = experiment.phases[0]
     data.start(phase)
     mesh = make_mesh(1)
