@@ -12,7 +12,7 @@ _HOMES = {
     'AlignmentSettings': 'autofuse_jax.registration.alignment',
     'InstanceSettings': 'autofuse_jax.registration.instance',
     'PipelineSettings': 'autofuse_jax.registration.pipeline',
-    'load_model': 'autofuse_jax.pretrained',
+    'load_model': 'autofuse_jax.weights.pretrained',
     'register_images': 'autofuse_jax.register',
 }
 

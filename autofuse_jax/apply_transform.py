@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse_jax.applying import Request, apply
-from autofuse_jax.applying_points import POINT_FRAMES
+from autofuse_jax.applying.images import Request, apply
+from autofuse_jax.applying.points import POINT_FRAMES
 from autofuse_jax.data.formats import IMAGE_KEY, load_array
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError, run_command
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK

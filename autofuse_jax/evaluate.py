@@ -15,7 +15,7 @@ from typing import Any
 
 from autofuse_jax.data.manifests import SPLITS
 from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.evaluation.opening import open_run, run_names
+from autofuse_jax.evaluation.open_run import open_run, run_names
 from autofuse_jax.evaluation.output import claim_folder, write_evaluation
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS, Protocol, read_protocol

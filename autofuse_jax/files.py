@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -93,3 +96,25 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         ValueError: `value` holds NaN or an infinity, which JSON has no word for.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
+
+
+def json_types(value: Any) -> Any:
+    """Turn a value into what JSON can hold: string keys, lists, Python numbers, None for nan and infinities.
+
+    Args:
+        value: Nested mappings, sequences, NumPy arrays and scalars, paths, strings.
+
+    Returns:
+        The same content in JSON types.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): json_types(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_types(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return json_types(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

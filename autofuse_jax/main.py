@@ -10,7 +10,6 @@ and defaults are in configs/default.py. Training continues from the work folder'
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from autofuse_jax.distributed import DEFAULT_TIMEOUT, join_processes
 from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.train import evaluate, train_and_evaluate
+from autofuse_jax.runtime import keep_compiled_programs
+from autofuse_jax.training.distributed import DEFAULT_TIMEOUT, join_processes
+from autofuse_jax.training.loop import evaluate, train_and_evaluate
 
 DEFAULT_WORKDIRS = 'runs'
 MODES = ('train', 'evaluate')
@@ -124,9 +124,7 @@ def run(invocation: Invocation) -> int:
     """
     if invocation.join is not None:
         join_processes(**invocation.join)
-    cache = invocation.config.training.compilation_cache
-    if cache:
-        jax.config.update('jax_compilation_cache_dir', os.path.expanduser(cache))
+    keep_compiled_programs(invocation.config.training.compilation_cache)
     print('devices: ' + ', '.join(str(device) for device in jax.devices()), file=sys.stderr)
     if invocation.mode == 'evaluate':
         evaluate(invocation.config, invocation.workdir)

@@ -13,19 +13,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.brain_extraction import CHOICES as EXTRACTIONS
-from autofuse_jax.brain_preparation import ALIGNMENTS
-from autofuse_jax.data.acdc import find_acdc
-from autofuse_jax.data.brain_layouts import BRAIN_FINDERS
-from autofuse_jax.data.joining import JOINED, join_data_sets
 from autofuse_jax.data.manifests import SPLITS, Manifest, write_manifest
-from autofuse_jax.data.preparation import Job, Outcome, prepare_subject
 from autofuse_jax.data.prepared import Grid
-from autofuse_jax.data.processes import available_cores, run_in_processes
-from autofuse_jax.data.sources import Source
 from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.prepare_brains import LABEL_CHOICES, prepare_brains
-from autofuse_jax.prepare_output import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.acdc import find_acdc
+from autofuse_jax.preparation.brain_extraction import CHOICES as EXTRACTIONS
+from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
+from autofuse_jax.preparation.brains import LABEL_CHOICES, prepare_brains
+from autofuse_jax.preparation.joining import JOINED, join_data_sets
+from autofuse_jax.preparation.one_brain import ALIGNMENTS
+from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
+from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.processes import run_in_processes
+from autofuse_jax.preparation.sources import Source
+from autofuse_jax.runtime import available_cores
 from autofuse_jax.version import __version__
 
 # Raised whenever the same settings would give other frames, so that old frames are not mixed with new ones.

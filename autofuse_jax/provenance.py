@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jaxlib
 
-from autofuse_jax.data.processes import available_cores
+from autofuse_jax.runtime import available_cores
 from autofuse_jax.version import __version__
 
 # What processors call their vector instructions, the widest first: ratios to other software depend on them.

@@ -12,12 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.pretrained import RegistrationModel, load_model
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import KINDS, SIMILARITIES, STARTS, AlignmentSettings, OnProgress
 from autofuse_jax.registration.device import AUTO, DEVICES, open_network, use_device
@@ -27,11 +24,9 @@ from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationRes
 from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.transforms_io.sidecar import stem_of
-
-COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
-# Compiling what takes less than this is faster than reading it from disk.
-CACHED_SECONDS = 0.3
+from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
 
 def register_images(
@@ -201,13 +196,6 @@ def summary_line(report: dict[str, Any]) -> str:
     if error is not None:
         parts.append(f'inverse consistency {error:.3f} mm')
     return ', '.join(parts) + f', {report["seconds"]:.1f} s'
-
-
-def enable_compilation_cache() -> None:
-    """Keep compiled programs between runs, so that only the first run of a size waits for the compiler."""
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update('jax_compilation_cache_dir', os.path.expanduser(COMPILATION_CACHE))
-        jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)
 
 
 def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:

@@ -33,10 +33,10 @@ def autofuse_trans_model() -> ConfigDict:
 def get_config() -> ml_collections.ConfigDict:
     """Return the paper's unsupervised AutoFuse and schedule, on the phantom."""
     config = ConfigDict()
-    config.reproduce_official = False  # True: as the official code in everything autofuse_jax.official_switches lists.
+    config.reproduce_official = False  # True: as the official code in all that training/official_switches.py lists.
     config.weights = ''  # File of weights (autofuse_jax.port_weights) to start from, or to evaluate; '': none.
     config.seed = 0  # Of the initial parameters, of the data order and of all draws.
-    config.method = 'autofuse'  # A key of autofuse_jax.methods.METHODS.
+    config.method = 'autofuse'  # A key of autofuse_jax.methods.registry.METHODS.
 
     config.data = ConfigDict()
     config.data.source = 'phantom'  # 'phantom' (synthetic, made on the spot) or 'prepared' (autofuse_jax.prepare).
@@ -63,7 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.model = autofuse_model()
 
-    config.loss = ConfigDict()  # Options of autofuse_jax.losses.objective.ObjectiveWeights.
+    config.loss = ConfigDict()  # Options of autofuse_jax.losses.autofuse.ObjectiveWeights.
     config.loss.kl = 0.01  # sigma of Eq. 1.
     config.loss.prior_lambda = 50.0  # lambda of Eq. 1.
     config.loss.jacobian = 1e-5  # mu of Eq. 1.

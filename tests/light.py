@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from autofuse_jax.methods import section_options
+from autofuse_jax.methods.registry import section_options
 from configs import default
 from tests.tiny import TINY, arguments_of, updated
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from experiments import readme_tables
+from experiments.tables import readme_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -11,8 +11,8 @@ from autofuse_jax import export
 from autofuse_jax.deployment.artefacts import load_exported, record_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.export import main
-from autofuse_jax.pretrained import load_model
-from autofuse_jax.released import Description, write_released
+from autofuse_jax.weights.pretrained import load_model
+from autofuse_jax.weights.released import Description, write_released
 from tests.porting.small import params_of
 
 METHOD, OPTIONS = 'voxelmorph_diff', {'base_channels': 2}

@@ -8,7 +8,7 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.main import main, parse
-from autofuse_jax.methods import Method, Objective, Prediction
+from autofuse_jax.methods.base import Method, Objective, Prediction
 from tests.data.hand_made import manifest_of, subject, write_data_set
 from tests.tiny import tiny_arguments
 
@@ -53,7 +53,7 @@ def toy_method(monkeypatch):
 
     objectives = (Objective('toy', loss),)
     toy = Method('toy', lambda key, shape: {'number': jnp.zeros(())}, lambda phase: objectives, predict, False)
-    monkeypatch.setattr('autofuse_jax.experiment.make_method', lambda *options, **_: toy)
+    monkeypatch.setattr('autofuse_jax.training.experiment.make_method', lambda *options, **_: toy)
 
 
 def on_data(root, workdir, **fields):

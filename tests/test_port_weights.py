@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from autofuse_jax import checkpoints
 from autofuse_jax.files import write_json
 from autofuse_jax.port_weights import main
 from autofuse_jax.porting import ARCHITECTURES
 from autofuse_jax.porting.convert import unflatten
 from autofuse_jax.porting.torch_files import read_state_dict, write_state_dict
-from autofuse_jax.released import read_arrays, read_released
-from autofuse_jax.train_state import TrainState
+from autofuse_jax.training import checkpoints
+from autofuse_jax.training.state import TrainState
+from autofuse_jax.weights.released import read_arrays, read_released
 from tests.porting.small import (
     OPTIONS,
     as_tree,

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autofuse_jax.data import preparation
 from autofuse_jax.data.manifests import read_manifest
-from autofuse_jax.data.preparation import mean_dice
 from autofuse_jax.data.prepared import load_frame
+from autofuse_jax.preparation import one_cine as preparation
+from autofuse_jax.preparation.one_cine import mean_dice
 from autofuse_jax.prepare import main
-from tests.data.acdc_trees import image, labels, make_flat, make_official, save
+from tests.preparation.acdc_trees import image, labels, make_flat, make_official, save
 
 # Small enough that one frame takes a few milliseconds.
 GRID = ('--shape=16,16,8', '--spacing=1.5,1.5,3.15')

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.experiment import _check_shares
 from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated, volumes_sharded
+from autofuse_jax.training.experiment import _check_shares
 from tests.conftest import SIMULATED_DEVICES
 
 

@@ -13,9 +13,9 @@ from autofuse_jax.deployment.stablehlo import PLATFORMS, of_stablehlo, to_stable
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, write_json
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.pretrained import Registration, RegistrationModel, register_pair
 from autofuse_jax.provenance import provenance
-from autofuse_jax.released import file_hash
+from autofuse_jax.weights.pretrained import Registration, RegistrationModel, register_pair
+from autofuse_jax.weights.released import file_hash
 
 FORMAT = 'autofuse_jax exported network'
 FORMAT_VERSION = 1

@@ -7,10 +7,9 @@ import jax
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import Method, Prediction
-from autofuse_jax.methods.base import Params
+from autofuse_jax.methods.base import Method, Params, Prediction
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.pretrained import predict_labels
+from autofuse_jax.weights.pretrained import predict_labels
 
 # Name of a result: the field of a prediction that it is.
 RESULTS = {

@@ -12,10 +12,9 @@ import numpy as np
 from autofuse_jax.deployment.prediction import images_of_size, named_prediction, of_named
 from autofuse_jax.deployment.unsupported import first_line
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import Method, Prediction
-from autofuse_jax.methods.base import Params
-from autofuse_jax.pretrained import Registration, RegistrationModel, register_pair
-from autofuse_jax.released import Description
+from autofuse_jax.methods.base import Method, Params, Prediction
+from autofuse_jax.weights.pretrained import Registration, RegistrationModel, register_pair
+from autofuse_jax.weights.released import Description
 
 DEVICE = 'CPU'
 # Left to itself it computes in bfloat16 where the processor can, in which a field is off by whole voxels.

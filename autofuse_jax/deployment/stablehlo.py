@@ -8,8 +8,7 @@ import numpy as np
 
 from autofuse_jax.deployment.prediction import images_of_size, named_prediction
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import Method
-from autofuse_jax.methods.base import Params
+from autofuse_jax.methods.base import Method, Params
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 # JAX's name of a backend: the platform that it runs programs for.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.metrics.statistics import difference_interval, holm, paired_differences, rank_biserial, wilcoxon_p
-from autofuse_jax.reports.quantities import QUANTITIES, Quantity
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 
 Records = Sequence[Mapping[str, Any]]
 

@@ -11,7 +11,7 @@ from autofuse_jax.evaluation.comparison import compare
 from autofuse_jax.evaluation.pair_scores import structure_names
 from autofuse_jax.evaluation.protocol import Protocol
 from autofuse_jax.evaluation.runs import Run, common_pairs
-from autofuse_jax.files import write_json, write_text
+from autofuse_jax.files import json_types, write_json, write_text
 from autofuse_jax.reports.comparison_tables import (
     ComparisonContent,
     comparison_csv,
@@ -21,7 +21,6 @@ from autofuse_jax.reports.comparison_tables import (
 )
 from autofuse_jax.reports.evaluation_tables import heading, present, write_run
 from autofuse_jax.reports.summary import spread_of
-from autofuse_jax.reports.tables import plain
 
 # Written last: a folder without it was not finished.
 MARKER_NAME = 'evaluation.json'
@@ -147,7 +146,8 @@ def _write_comparison(
         '.csv': comparison_csv(content),
         '.md': comparison_page(content),
         '.tex': comparison_latex(content),
-        '.json': json.dumps(plain({'pairs': common, 'reference': reference, 'comparisons': rows}), indent=2) + '\n',
+        '.json': json.dumps(json_types({'pairs': common, 'reference': reference, 'comparisons': rows}), indent=2)
+        + '\n',
     }
     paths = [folder / (COMPARISON_STEM + suffix) for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
@@ -165,7 +165,7 @@ def _remarks(
     for run in runs:
         if run.records is None:
             continue
-        if run.protocol != plain(protocol.as_record()):
+        if run.protocol != json_types(protocol.as_record()):
             name = f'the protocol {run.protocol["name"]}' if run.protocol else 'an unrecorded protocol'
             remarks.append(
                 f'**{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, one_hot_labels, per_voxel
+from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
 from autofuse_jax.losses.overlap import focal_dice_loss
-from autofuse_jax.losses.registration import RegistrationWeights, check_weights, map_terms
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, total

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.label_maps import labels_or_predicted, structure_overlap
+from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.region_similarity import region_ncc
-from autofuse_jax.losses.registration import check_weights
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc

@@ -7,7 +7,7 @@ import jax
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
 from autofuse_jax.losses.label_maps import labels_or_predicted, one_hot_labels, structure_overlap
-from autofuse_jax.losses.registration import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, total
 from autofuse_jax.outputs import RegistrationOutput

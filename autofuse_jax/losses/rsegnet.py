@@ -6,7 +6,7 @@ import jax
 
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted, one_hot_labels
-from autofuse_jax.losses.registration import check_weights
+from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.regularity import velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
 from autofuse_jax.losses.terms import Term, everywhere, total

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
-from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline

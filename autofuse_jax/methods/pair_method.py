@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.losses.registration import RegistrationWeights, registration_objective
+from autofuse_jax.losses.one_field import RegistrationWeights, registration_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.outputs import RegistrationOutput
 

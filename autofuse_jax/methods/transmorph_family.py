@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from autofuse_jax.losses.registration import RegistrationWeights
+from autofuse_jax.losses.one_field import RegistrationWeights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

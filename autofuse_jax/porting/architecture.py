@@ -18,7 +18,7 @@ class Architecture:
 
     Attributes:
         name: What the command line calls it.
-        method: Name of our method, a key of `autofuse_jax.methods.METHODS`.
+        method: Name of our method, a key of `autofuse_jax.methods.registry.METHODS`.
         tensors: All learned tensors in the order of the official state dict.
         read_options: (official shapes by name) -> options of our network.
         read_buffers: (official shapes, integer buffers by name) -> further options, of a network whose shapes do not

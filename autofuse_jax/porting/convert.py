@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from autofuse_jax.errors import SHOWN_NAMES, UserError
-from autofuse_jax.methods import Method, predicting_method
+from autofuse_jax.methods.base import Method
+from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, REVERSED, TRANSPOSED

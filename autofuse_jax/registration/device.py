@@ -7,7 +7,7 @@ import jax
 
 from autofuse_jax.deployment.runtime import RuntimeModel, has_runtime
 from autofuse_jax.errors import UserError
-from autofuse_jax.pretrained import RegistrationModel, load_model
+from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
 AUTO, CPU, GPU = 'auto', 'cpu', 'gpu'
 DEVICES = (AUTO, CPU, GPU)

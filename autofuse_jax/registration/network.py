@@ -7,10 +7,10 @@ import numpy as np
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.pretrained import RegistrationModel
 from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
+from autofuse_jax.weights.pretrained import RegistrationModel
 
 
 class NetworkField(NamedTuple):

@@ -11,7 +11,6 @@ import numpy as np
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.pretrained import RegistrationModel
 from autofuse_jax.registration.alignment import NONE, Alignment, AlignmentSettings, align
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, velocity_on
@@ -20,6 +19,7 @@ from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
+from autofuse_jax.weights.pretrained import RegistrationModel
 
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
 FEWEST_VOXELS = 4

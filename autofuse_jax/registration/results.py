@@ -11,12 +11,11 @@ import numpy as np
 
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import collecting, write_json
+from autofuse_jax.files import collecting, json_types, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.reports.tables import plain
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
@@ -113,7 +112,7 @@ def write_results(
         checks.append(
             'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
         )
-    report = plain(
+    report = json_types(
         {
             **about,
             'checks': checks,
@@ -188,7 +187,7 @@ def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[s
     fixed, moving = (
         ImageRecord(volume.name, volume.image.shape, volume.affine) for volume in (result.fixed, result.moving)
     )
-    common = {'settings': plain(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
+    common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
     for convention in CONVENTIONS_WRITTEN:
         if convention == 'itk' and not _both_fit_itk(result):
             continue

@@ -13,9 +13,8 @@ import numpy as np
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.volumes import Volume, read_image, write_image, write_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import collecting, replacing, write_json
+from autofuse_jax.files import collecting, json_types, replacing, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
-from autofuse_jax.pretrained import RegistrationModel
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.inputs import read_classes, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
@@ -24,10 +23,10 @@ from autofuse_jax.registration.scores import correlation, inverse_consistency, s
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.cine import cine_curves, cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.reports.tables import plain
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
+from autofuse_jax.weights.pretrained import RegistrationModel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,7 +185,7 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
     determinants = [jacobian_determinant(frame.transform.displacement) for frame in frames]
     others = [frame for number, frame in enumerate(frames) if number != result.reference]
     consistency = [inverse_consistency(frame.transform, frame.inverse)['mean'] for frame in others]
-    report = plain(
+    report = json_types(
         {
             **about,
             'reference_frame': result.reference,

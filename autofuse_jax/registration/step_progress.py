@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TextIO
 
-from autofuse_jax.writers import format_duration
+from autofuse_jax.training.metrics_log import format_duration
 
 # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
 FILE_INTERVAL = 5.0

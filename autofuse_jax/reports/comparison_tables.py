@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.evaluation_tables import csv_text, heading, present
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.summary import markdown_table, spread_of
 
 CONFIDENT = 0.05

@@ -10,7 +10,7 @@ from autofuse_jax.reports import panels
 from autofuse_jax.reports.display import View
 from autofuse_jax.reports.html import Html, colour_bar, number, section, tag
 from autofuse_jax.reports.pictures import FOLDED_COLOUR, GRID_LINES, JACOBIAN_LIMIT
-from autofuse_jax.reports.shown import Shown, chip, ramp, side_by_side
+from autofuse_jax.reports.registration_view import Shown, chip, ramp, side_by_side
 
 # Image under the deformation grid, dimmed so that the lines stand out.
 DIMMED = 0.45

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.files import write_json, write_text
+from autofuse_jax.files import json_types, write_json, write_text
 from autofuse_jax.metrics.landmarks import ROBUST_PERCENTILE
 from autofuse_jax.metrics.statistics import bootstrap_interval
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.summary import markdown_table, spread_of
-from autofuse_jax.reports.tables import plain
 
 CSV_NAME, STRUCTURES_NAME, JSON_NAME = 'pairs.csv', 'structures.csv', 'pairs.json'
 MARKDOWN_NAME, LATEX_NAME = 'summary.md', 'summary.tex'
@@ -54,7 +53,7 @@ def write_run(
     write_text(paths[1], csv_text(_structure_rows(records, classes)))
     content = {'header': {'title': title, **facts}, 'classes': classes, 'protocol': protocol}
     write_json(
-        paths[2], plain(content | {'notes': list(notes), 'summary': _summary(records, classes), 'pairs': records})
+        paths[2], json_types(content | {'notes': list(notes), 'summary': _summary(records, classes), 'pairs': records})
     )
     write_text(paths[3], _page(records, classes, title, facts, protocol, notes))
     write_text(paths[4], _latex(records, classes, title, protocol))
@@ -68,7 +67,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(buffer, columns, restval='', lineterminator='\n')
     writer.writeheader()
     for row in rows:
-        cells = plain(row)
+        cells = json_types(row)
         writer.writerow({column: '' if value is None else value for column, value in cells.items()})
     return buffer.getvalue()
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.files import write_text
+from autofuse_jax.files import json_types, write_text
 from autofuse_jax.reports.deformation_pictures import deformation_section, folding_sentence
 from autofuse_jax.reports.html import Html, document, number, section, table, tag
 from autofuse_jax.reports.registration_pictures import checkerboard_section, difference_section, images_section
-from autofuse_jax.reports.shown import prepare
+from autofuse_jax.reports.registration_view import prepare
 from autofuse_jax.reports.structure_table import structure_names, structures_section
-from autofuse_jax.reports.tables import plain
 from autofuse_jax.reports.verdict import judge, score_tiles
 
 # Letters show the nearest side; a grid turned further than this from the body axes deserves a word.
@@ -196,4 +195,4 @@ def _value(value: Any) -> str:
 
 
 def _indented(value: Any) -> str:
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, default=str)
+    return json.dumps(json_types(value), indent=2, ensure_ascii=False, default=str)

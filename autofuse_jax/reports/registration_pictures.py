@@ -10,7 +10,7 @@ from autofuse_jax.reports import panels
 from autofuse_jax.reports.display import View
 from autofuse_jax.reports.html import Html, colour_bar, number, section, tag
 from autofuse_jax.reports.pictures import PALETTE, SMALLEST_ERROR_SCALE
-from autofuse_jax.reports.shown import Shown, chip, ramp, side_by_side
+from autofuse_jax.reports.registration_view import Shown, chip, ramp, side_by_side
 
 # About this many squares along the longer side of a checkerboard.
 CHECKER_SQUARES = 9

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import replacing, write_json, write_text
+from autofuse_jax.files import json_types, replacing, write_json, write_text
 from autofuse_jax.reports.summary import markdown_summary, seconds_apart, spread_of, structures, summary_numbers
 
 CSV_NAME, JSON_NAME, SUMMARY_NAME = 'pairs.csv', 'pairs.json', 'summary.md'
@@ -58,7 +56,7 @@ def write_records(
         'summary': summary_numbers(records, classes),
         'pairs': list(records),
     }
-    write_json(folder / JSON_NAME, plain(content))
+    write_json(folder / JSON_NAME, json_types(content))
     write_text(folder / SUMMARY_NAME, markdown_summary(records, classes, header))
     return folder / SUMMARY_NAME
 
@@ -99,28 +97,6 @@ def console_table(records: Sequence[Mapping[str, Any]], classes: Mapping[int, st
     return '\n'.join(lines)
 
 
-def plain(value: Any) -> Any:
-    """Turn a value into what JSON can hold: string keys, lists, Python numbers, None for nan and infinities.
-
-    Args:
-        value: Nested mappings, sequences, NumPy arrays and scalars, paths, strings.
-
-    Returns:
-        The same content in JSON types.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _check(records: Sequence[Mapping[str, Any]]) -> None:
     if not records:
         raise UserError(
@@ -133,7 +109,7 @@ def _check(records: Sequence[Mapping[str, Any]]) -> None:
 def _flat(record: Mapping[str, Any], classes: Mapping[int, str]) -> dict[str, Any]:
     """One CSV row: entries of nested dictionaries become columns such as dsc_after_myocardium and gate_2."""
     row: dict[str, Any] = {}
-    for key, value in plain(record).items():
+    for key, value in json_types(record).items():
         if not isinstance(value, dict):
             row[key] = value
         elif key.endswith(PER_LABEL):

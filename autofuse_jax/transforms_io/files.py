@@ -10,11 +10,11 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
 from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT, FSL, ITK, LEARN2REG, VOXEL
+from autofuse_jax.transforms_io.field_files import TransformFile
 from autofuse_jax.transforms_io.fsl import read_fsl, write_fsl
 from autofuse_jax.transforms_io.itk import read_itk, write_itk
 from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES, read_itk_text, write_itk_text
 from autofuse_jax.transforms_io.learn2reg import read_learn2reg, write_learn2reg
-from autofuse_jax.transforms_io.opening import TransformFile
 from autofuse_jax.transforms_io.recognition import is_text_transform, recognise
 from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,

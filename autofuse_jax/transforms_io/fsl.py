@@ -12,7 +12,7 @@ import numpy as np
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world
 from autofuse_jax.transforms.maps import DenseTransform
-from autofuse_jax.transforms_io.opening import TransformFile, finite_field, store_nifti
+from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 
 FIELD_INTENT = 2006
 # Coefficients of splines and cosines, from which FSL's fnirtfileutils makes fields.

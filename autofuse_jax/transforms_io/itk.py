@@ -12,7 +12,7 @@ import numpy as np
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, to_world
 from autofuse_jax.transforms.maps import DenseTransform
-from autofuse_jax.transforms_io.opening import TransformFile, finite_field, store_nifti
+from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 
 VECTOR_INTENT, DISPLACEMENT_INTENT = 1007, 1006
 LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])

@@ -18,7 +18,7 @@ from autofuse_jax.data.formats import is_npz, store_npz
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world
 from autofuse_jax.transforms.maps import DenseTransform
-from autofuse_jax.transforms_io.opening import NO_INTENT, UNNAMED_KEY, TransformFile, finite_field, store_nifti
+from autofuse_jax.transforms_io.field_files import NO_INTENT, UNNAMED_KEY, TransformFile, finite_field, store_nifti
 from autofuse_jax.transforms_io.voxel import components_last
 
 # Spline order with which the evaluator enlarges fields of half resolution.

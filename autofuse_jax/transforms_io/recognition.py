@@ -9,10 +9,10 @@ import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, FSL, ITK, LEARN2REG, VOXEL
+from autofuse_jax.transforms_io.field_files import UNNAMED_KEY, TransformFile, open_field
 from autofuse_jax.transforms_io.fsl import COEFFICIENT_INTENTS, FIELD_INTENT
 from autofuse_jax.transforms_io.itk import DISPLACEMENT_INTENT, VECTOR_INTENT
 from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES
-from autofuse_jax.transforms_io.opening import UNNAMED_KEY, TransformFile, open_field
 from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar, sidecar_path
 from autofuse_jax.transforms_io.voxel import VOXEL_INTENT_NAME
 

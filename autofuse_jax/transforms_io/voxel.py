@@ -13,8 +13,8 @@ from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, is_npz, store_npz
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import DenseTransform
+from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 from autofuse_jax.transforms_io.itk import VECTOR_INTENT
-from autofuse_jax.transforms_io.opening import TransformFile, finite_field, store_nifti
 
 # By this name of the intent a file of ours is recognised without its sidecar.
 VOXEL_INTENT_NAME = 'autofuse voxel'

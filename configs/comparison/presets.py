@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import section_options
+from autofuse_jax.methods.registry import section_options
 from configs import default
 from configs.comparison.rows import ROWS, Row
 

@@ -11,7 +11,7 @@ class Row:
 
     Attributes:
         title: Name in tables.
-        method: A key of `autofuse_jax.methods.METHODS`.
+        method: A key of `autofuse_jax.methods.registry.METHODS`.
         model: Options of its network that differ from the defaults.
         loss: Options of its objective that differ from the defaults.
         semi: Whether it is trained with labels on part of the data.

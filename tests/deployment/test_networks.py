@@ -19,10 +19,11 @@ from autofuse_jax.deployment.runtime import (
     runtime_name,
 )
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import METHODS, Prediction, make_method
-from autofuse_jax.pretrained import RegistrationModel
-from autofuse_jax.released import Description
-from experiments.tiny_methods import tiny_options
+from autofuse_jax.methods.base import Prediction
+from autofuse_jax.methods.registry import METHODS, make_method
+from autofuse_jax.weights.pretrained import RegistrationModel
+from autofuse_jax.weights.released import Description
+from experiments.comparison.tiny_methods import tiny_options
 from tests.quick import quick_jit, random_params
 
 SIZE = (16, 32, 16)

@@ -10,7 +10,7 @@ import pytest
 from autofuse_jax.deployment.prediction import named_prediction
 from autofuse_jax.deployment.stablehlo import of_stablehlo, to_stablehlo
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from tests.quick import random_params
 
 SIZE = (16, 16, 32)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.methods import METHODS, make_method
+from autofuse_jax.methods.registry import METHODS, make_method
 from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, params_of, reached
 from tests.quick import quick_jit, quick_key
 

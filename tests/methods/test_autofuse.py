@@ -7,11 +7,11 @@ import optax
 import pytest
 
 from autofuse_jax.fields import inverse_consistency_error
-from autofuse_jax.losses.objective import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
-from autofuse_jax.train_state import create_train_state
-from autofuse_jax.train_step import make_train_step
+from autofuse_jax.training.state import create_train_state
+from autofuse_jax.training.step import make_train_step
 from tests.quick import quick_jit, quick_key
 
 SHAPE = (16, 16, 16)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import METHODS, Objective, Prediction, make_method, split_params
+from autofuse_jax.methods.base import Objective, Prediction, split_params
+from autofuse_jax.methods.registry import METHODS, make_method
 
 PARAMS = {'segmenter': {'kernel': np.ones(2)}, 'registrar': {'kernel': np.zeros(3), 'bias': np.zeros(1)}}
 

@@ -5,9 +5,9 @@ import math
 import jax
 import pytest
 
-from autofuse_jax.methods import METHODS, make_method
-from experiments.overfit import GOAL, LARGEST_STEPS, overfit, run, sphere_batch
-from experiments.tiny_methods import TINY, tiny_options
+from autofuse_jax.methods.registry import METHODS, make_method
+from experiments.comparison.overfit import GOAL, LARGEST_STEPS, overfit, run, sphere_batch
+from experiments.comparison.tiny_methods import TINY, tiny_options
 from tests.quick import quick_jit
 
 SLOW = pytest.mark.slow

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from autofuse_jax.methods import make_method
-from autofuse_jax.train_state import TrainState
-from autofuse_jax.train_step import make_train_step
+from autofuse_jax.methods.registry import make_method
+from autofuse_jax.training.state import TrainState
+from autofuse_jax.training.step import make_train_step
 from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, moved, params_of, reached
 from tests.quick import quick_jit, quick_key
 

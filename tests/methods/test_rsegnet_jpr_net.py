@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (16, 16, 16)

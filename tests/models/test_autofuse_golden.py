@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.methods import METHODS, make_method
+from autofuse_jax.methods.registry import METHODS, make_method
 from autofuse_jax.porting import ARCHITECTURES, from_official
 from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
 from autofuse_jax.porting.names import SAME

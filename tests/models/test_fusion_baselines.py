@@ -7,7 +7,7 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.early_fuse import EarlyFuse
 from autofuse_jax.models.late_fuse import LateFuse
 from autofuse_jax.models.mid_fuse import MidFuse

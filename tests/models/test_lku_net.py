@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.losses.registration import registration_objective
+from autofuse_jax.losses.one_field import registration_objective
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.methods.voxelmorph_family import LKUNetWeights
 from autofuse_jax.models.lku_net import LargeKernelBlock, LKUNet

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.sen import SEN
 from tests.models.shapes import count, image_of, shapes_of
 from tests.quick import quick_jit, quick_key, random_params

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
 from tests.models.test_autofuse import count, displacement_loss, images, output_of, shapes_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.voxelmorph import DiffeomorphicVoxelMorph, VoxelMorph
 from autofuse_jax.models.voxelmorph_unet import UNet, VoxelMorphUNet
 from tests.quick import quick_jit, quick_key, random_params

@@ -8,7 +8,7 @@ from unittest import mock
 import jax
 import numpy as np
 
-from autofuse_jax.methods import predicting_method
+from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting import ARCHITECTURES, convert, to_official
 from autofuse_jax.porting.convert import flatten, parameter_structure
 

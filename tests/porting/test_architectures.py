@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.porting import ARCHITECTURES, recognise, to_official
 from autofuse_jax.porting.architectures import with_buffers
 from autofuse_jax.porting.convert import flatten, parameter_structure

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import parity
+from experiments.agreement import parity
 from tests.conftest import REFERENCE_FOLDER
 from tests.quick import SOME_OPTIMISATION, quick_jit
 

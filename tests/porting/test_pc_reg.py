@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import METHODS
+from autofuse_jax.methods.registry import METHODS
 from autofuse_jax.porting import from_official, to_official
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.porting.pc_reg_tensors import join_official, split_official

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.methods import make_method
+from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.windows import relative_index
 from autofuse_jax.port_weights import main
 from autofuse_jax.porting import ARCHITECTURES, from_official, to_official
@@ -12,7 +12,7 @@ from autofuse_jax.porting.architectures import with_buffers
 from autofuse_jax.porting.convert import flatten, parameter_structure
 from autofuse_jax.porting.transmorph_tensors import MATCH_UNUSED
 from autofuse_jax.porting.window_tables import window_of_table
-from autofuse_jax.released import read_arrays, read_released, write_arrays
+from autofuse_jax.weights.released import read_arrays, read_released, write_arrays
 from tests.porting.small import OPTIONS, assert_same, params_of, small_params
 
 WINDOW = (2, 3, 2)

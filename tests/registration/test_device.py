@@ -9,10 +9,10 @@ import pytest
 
 from autofuse_jax.data.volumes import write_image
 from autofuse_jax.deployment.runtime import RuntimeModel, has_runtime
-from autofuse_jax.pretrained import RegistrationModel
 from autofuse_jax.register import main
 from autofuse_jax.registration.device import open_network, use_device
-from autofuse_jax.released import Description, write_released
+from autofuse_jax.weights.pretrained import RegistrationModel
+from autofuse_jax.weights.released import Description, write_released
 from tests.porting.small import params_of
 
 METHOD, OPTIONS = 'voxelmorph_diff', {'base_channels': 2}

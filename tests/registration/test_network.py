@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.pretrained import Registration
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.network import network_field, velocity_on
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.transforms.grids import grid_points, to_world
 from autofuse_jax.transforms.maps import AffineTransform
+from autofuse_jax.weights.pretrained import Registration
 from tests.registration.scenes import centred_grid, picture, rotation_and_shift
 
 # Three voxels of 3 mm of a right-anterior-superior grid: to the right, backwards, upwards.

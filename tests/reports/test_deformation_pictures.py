@@ -6,7 +6,7 @@ import pytest
 from autofuse_jax.reports.deformation_pictures import deformation_section, folding_sentence
 from tests.reports.example_pair import example_pair
 from tests.reports.parsed_page import ParsedPage
-from tests.reports.test_shown import shown
+from tests.reports.test_registration_view import shown
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import json
 import math
 
 from autofuse_jax.evaluation.protocol import PROTOCOLS
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES
 from autofuse_jax.reports.evaluation_tables import heading, protocol_words, write_run
-from autofuse_jax.reports.quantities import QUANTITIES
 
 CLASSES = {1: 'left_ventricle', 2: 'rest | other'}
 DEFAULT, LEARN2REG = (PROTOCOLS[name].as_record() for name in ('default', 'learn2reg'))

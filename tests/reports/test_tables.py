@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.reports.tables import console_table, plain, write_records
+from autofuse_jax.files import json_types
+from autofuse_jax.reports.tables import console_table, write_records
 
 CLASSES = {0: 'background', 1: 'right ventricle', 2: 'myocardium'}
 RECORDS = [
@@ -108,4 +109,4 @@ def test_console_table_of_one_pair_with_segmentation():
 
 def test_plain_turns_numpy_into_json_types():
     value = {1: np.int64(3), 'a': (np.float32(0.5), math.inf), 'b': np.array([1.0, math.nan])}
-    assert plain(value) == {'1': 3, 'a': [0.5, None], 'b': [1.0, None]}
+    assert json_types(value) == {'1': 3, 'a': [0.5, None], 'b': [1.0, None]}

@@ -1,0 +1,243 @@
+"""Applying transforms to images, label maps and points: the work behind `python -m autofuse_jax.apply_transform`."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.applying.points import move_points
+from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import grid_points, to_voxels
+from autofuse_jax.transforms.inversion import NumericalInverse
+from autofuse_jax.transforms.maps import AffineTransform, Transform, to_dense
+from autofuse_jax.transforms.resampling import sample_image, sample_labels, sample_labels_linear
+from autofuse_jax.transforms_io.composition import Step, forward_of, gaps, load_step, record_of_field
+from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
+from autofuse_jax.transforms_io.files import check_target, write_transform
+from autofuse_jax.transforms_io.recognition import is_text_transform
+from autofuse_jax.transforms_io.sidecar import (
+    ImageRecord,
+    TransformInfo,
+    check_replaceable,
+    describe_grid,
+    sidecar_path,
+    stem_of,
+)
+from autofuse_jax.transforms_io.staging import Staging, staging
+
+# An image of no more different whole numbers than this may be a label map.
+MOST_LABELS = 150
+LABEL_SAMPLERS = {'nearest': sample_labels, 'linear': sample_labels_linear}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """What is to be done, each entry the option of the same name.
+
+    Attributes:
+        transforms: Paths, 'inverse:' before those to turn round, in the order in which an image passes through them.
+        inverse: Whether the whole composition is turned round.
+        images: Files to interpolate linearly.
+        labels: Label maps.
+        label_interpolation: 'nearest' or 'linear'.
+        points: CSV files.
+        points_units: 'mm', 'mm-lps' or 'voxel'.
+        points_in: Where the points were set: 'moving' or 'fixed', of the composition as it is applied.
+        reference: Whose grid the results get; None: the fixed image of the composition.
+        out: Folder of the results; needed where there are images, label maps or points.
+        overwrite: Whether existing results may be replaced.
+        save_transform: Where the composition is written, None for nowhere.
+        format: Its convention.
+        convention: Convention of transform files that do not show it.
+        fixed: Fixed image of a transform file that does not name it.
+        moving: Moving image of a transform file that does not name it.
+    """
+
+    transforms: tuple[str, ...]
+    inverse: bool = False
+    images: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    label_interpolation: str = 'nearest'
+    points: tuple[Path, ...] = ()
+    points_units: str = 'mm'
+    points_in: str = 'moving'
+    reference: ImageRecord | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    save_transform: Path | None = None
+    format: str = ITK
+    convention: str | None = None
+    fixed: ImageRecord | None = None
+    moving: ImageRecord | None = None
+
+
+def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
+    """Apply transforms; all results appear, or none.
+
+    Args:
+        request: What is to be done.
+        say: Called with every sentence for the user.
+
+    Returns:
+        The files that were written, sidecars left out.
+
+    Raises:
+        UserError: An input cannot be read or does not fit, or a result exists already.
+        OSError: A result cannot be written.
+    """
+    sources = [*request.images, *request.labels, *request.points]
+    if not sources and request.save_transform is None:
+        raise UserError('there is nothing to apply', fix='add --image, --labels, --points or --save-transform')
+    if sources and request.out is None:
+        raise UserError('no folder for the results is named', fix='add --out DIR')
+    with staging(request.overwrite) as stage:
+        targets = {}
+        for path in sources:
+            targets[path] = _target(request, path, stage)
+        _claim_transform(request, stage)
+        steps = _load(request, say)
+        for path in request.points:
+            target = stage.temporary(targets[path])
+            move_points(steps, path, target, units=request.points_units, points_in=request.points_in, say=say)
+        if request.images or request.labels or request.save_transform is not None:
+            _move_volumes(request, steps, targets, stage, say)
+        written = list(targets.values())
+        if request.save_transform is not None:
+            written.append(request.save_transform)
+        _say_inversions(steps, say)
+    say('written: ' + ', '.join(str(path) for path in written))
+    return written
+
+
+def _target(request: Request, path: Path, stage: Staging) -> Path:
+    suffix = '.csv' if path in request.points else '.nii.gz'
+    target = request.out / f'{stem_of(path)}_moved{suffix}'
+    stage.claim(target, str(path))
+    return target
+
+
+def _claim_transform(request: Request, stage: Staging) -> None:
+    if request.save_transform is None:
+        return
+    check_target(request.save_transform, request.format)
+    stage.claim(request.save_transform, '--save-transform')
+    check_replaceable(request.save_transform)
+    stage.claim(sidecar_path(request.save_transform), 'its sidecar')
+
+
+def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
+    """Read the transforms, in the order in which an image passes through them."""
+    given = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
+    # Images named by hand belong to one transform; which of several would be a guess.
+    if len(request.transforms) > 1 and (request.fixed or request.moving):
+        raise UserError(
+            'several transforms together with --fixed or --moving',
+            fix='save each as a file with sidecar first (--save-transform), then join those',
+        )
+    steps = [load_step(text, inverse=request.inverse, **given) for text in request.transforms]
+    if request.inverse:
+        steps.reverse()
+    for step in steps:
+        onto = f' onto {step.fixed.file} ({describe_grid(step.fixed.grid)})' if step.fixed else ''
+        say(f'transform: {step.source}, pulls {step.moving.file if step.moving else "the moving image"}{onto}')
+    for sentence in gaps(steps):
+        say(f'warning: {sentence}')
+    return steps
+
+
+def _move_volumes(
+    request: Request, steps: Sequence[Step], targets: dict[Path, Path], stage: Staging, say: Callable[[str], Any]
+) -> None:
+    """Sample images and label maps on the output grid, and save the composition."""
+    reference = request.reference or steps[-1].fixed or record_of_field(steps[-1])
+    affine_only = all(isinstance(step.forward, AffineTransform) for step in steps)
+    text = request.save_transform is not None and is_text_transform(request.save_transform)
+    if text and not affine_only:
+        raise UserError(
+            f'{request.save_transform} can hold an affine transform only, and this one is dense',
+            fix='name a .nii.gz file',
+        )
+    if reference is None and (request.images or request.labels or not text):
+        raise UserError('the grid of the result is not known', fix='name an image on it with --reference')
+    mapped = None
+    if request.images or request.labels:
+        mapped = forward_of(steps).map_points(grid_points(reference.grid))
+    for path in request.images:
+        volume = read_image(path, allow_series=True)
+        _hint_at_labels(path, say)
+        positions = _positions(path, mapped, volume.affine, volume.image.shape[:3])
+        if volume.image.ndim == 3:
+            moved = sample_image(volume.image, positions)
+        else:
+            moved = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
+        write_image(stage.temporary(targets[path]), moved, reference.affine)
+    for path in request.labels:
+        labels, affine = read_labels(path)
+        moved = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, affine, labels.shape))
+        _warn_of_lost_labels(path, labels, moved, say)
+        write_labels(stage.temporary(targets[path]), moved, reference.affine)
+    if request.save_transform is not None:
+        _save(request, steps, reference, stage)
+
+
+def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None, stage: Staging) -> None:
+    path = request.save_transform
+    moving = steps[0].moving
+    if CONVENTIONS[request.format].needs_moving and moving is None:
+        raise UserError(
+            f'--format {request.format} needs the moving image, which no sidecar names', fix='name it with --moving'
+        )
+    if is_text_transform(path):
+        transform: Transform = AffineTransform(_joined([step.forward.matrix for step in steps]))
+    else:
+        transform = to_dense([step.forward for step in steps], reference.grid)
+    settings = {'composed_of': [step.source for step in steps]}
+    info = TransformInfo(fixed=reference, moving=moving, settings=settings)
+    write_transform(stage.temporary(path), transform, request.format, info)
+
+
+def _joined(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    # A point goes through the last one first.
+    result = np.eye(4)
+    for matrix in matrices:
+        result = result @ matrix
+    return result
+
+
+def _positions(path: Path, mapped: np.ndarray, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    positions = np.moveaxis(to_voxels(affine, mapped), -1, 0)
+    sizes = np.reshape(shape, (3, 1, 1, 1))
+    if not ((positions > -1) & (positions < sizes)).all(axis=0).any():
+        raise UserError(
+            f'{path} does not overlap with the result: every voxel of the output grid falls outside of it',
+            fix='check that the transform belongs to this image, and whether its inverse is meant (inverse:FILE)',
+        )
+    return positions
+
+
+def _hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
+    array = load_array(path, IMAGE_KEY)[0]
+    values = np.unique(array)
+    if len(values) <= MOST_LABELS and np.array_equal(values, np.rint(values)):
+        say(
+            f'hint: {path} holds {len(values)} different whole numbers only; '
+            'if it is a label map, give it to --labels, because --image mixes neighbouring values'
+        )
+
+
+def _warn_of_lost_labels(path: Path, labels: np.ndarray, moved: np.ndarray, say: Callable[[str], Any]) -> None:
+    lost = sorted(set(np.unique(labels).tolist()) - set(np.unique(moved).tolist()))
+    if lost:
+        say(f'warning: of {path} the labels {", ".join(map(str, lost))} are not on the result')
+
+
+def _say_inversions(steps: Sequence[Step], say: Callable[[str], Any]) -> None:
+    for step in steps:
+        for way in (step.forward, step.backward):
+            if isinstance(way, NumericalInverse) and way.inversions:
+                worst = max(way.inversions, key=lambda inversion: inversion.max_mm)
+                say(f'{step.name}: {worst.sentence}')

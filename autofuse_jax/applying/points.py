@@ -1,0 +1,98 @@
+"""Moving points: the part of `python -m autofuse_jax.apply_transform` that pushes where images are pulled."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import to_voxels, to_world
+from autofuse_jax.transforms.inversion import FAILED_MM
+from autofuse_jax.transforms.maps import Transform
+from autofuse_jax.transforms_io.composition import Step, backward_of, forward_of, inside, record_of_field
+from autofuse_jax.transforms_io.points import INSIDE_COLUMN, PointTable, read_points, write_points
+from autofuse_jax.transforms_io.sidecar import ImageRecord
+
+# What the coordinates of points may be counted in.
+POINT_FRAMES = {'mm': 'mm, RAS', 'mm-lps': 'mm, LPS', 'voxel': 'voxels'}
+LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
+# Line numbers in a warning.
+SHOWN_LINES = 8
+
+
+def move_points(
+    steps: Sequence[Step], path: Path, target: Path, *, units: str, points_in: str, say: Callable[[str], Any]
+) -> None:
+    """Move the points of a CSV file from one image of a composition to the other, and say which way they took.
+
+    Args:
+        steps: The composition, in the order in which an image passes through it.
+        path: The CSV file.
+        target: Where the moved points are written.
+        units: A key of `POINT_FRAMES`, of the points that are read and written alike.
+        points_in: The image in which the points were set, 'moving' or 'fixed'.
+        say: Called with every sentence for the user.
+
+    Raises:
+        UserError: The file cannot be read, voxels are asked for of an image that is not known, or the transform cannot
+            be inverted.
+        OSError: The target cannot be written.
+    """
+    table = read_points(path)
+    fixed, moving = steps[-1].fixed or record_of_field(steps[-1]), steps[0].moving
+    from_moving = points_in == 'moving'
+    source, destination = (moving, fixed) if from_moving else (fixed, moving)
+    forward, backward = forward_of(steps), backward_of(steps)
+    world = _to_ras(table, units, source, points_in)
+    there, back = (backward, forward) if from_moving else (forward, backward)
+    moved = there.map_points(world)
+    known = inside(steps, *((moved, world) if from_moving else (world, moved)))
+    other = 'fixed' if from_moving else 'moving'
+    write_points(target, table, _from_ras(moved, units, destination, other), known)
+    way = 'inverse' if from_moving else 'transform as it is'
+    say(
+        f'{path}: {len(table.points)} points of the {points_in} image ({POINT_FRAMES[units]}) '
+        f'moved to the {other} image. An image is pulled: each voxel of the fixed image asks where in the moving '
+        f'image to read. Points are pushed, so points of the {points_in} image take the {way}'
+    )
+    say(f'{path}: {_there_and_back(back, moved, world)}')
+    outside = [line for line, flag in zip(table.lines, known, strict=True) if not flag]
+    if outside:
+        shown = ', '.join(map(str, outside[:SHOWN_LINES])) + (', ...' if len(outside) > SHOWN_LINES else '')
+        say(
+            f'warning: {len(outside)} of {len(known)} points of {path} are outside the images (lines {shown}); they '
+            'move with the nearest voxel of the field'
+            + (f', column {INSIDE_COLUMN!r} is 0' if table.header is not None else '')
+        )
+
+
+def _there_and_back(back: Transform, moved: np.ndarray, world: np.ndarray) -> str:
+    try:
+        away = np.linalg.norm(back.map_points(moved) - world, axis=-1)
+    except UserError as error:
+        # The points themselves went the way that needs no inverse, so they are good nevertheless.
+        return f'warning: there and back cannot be checked, {error.found}'
+    warning = f'warning: more than {FAILED_MM} mm, ' if away.max() > FAILED_MM else ''
+    return f'{warning}there and back: mean {away.mean():.2g} mm, largest {away.max():.2g} mm'
+
+
+def _to_ras(table: PointTable, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
+    if units == 'voxel':
+        return to_world(_known(image, name).affine, table.points)
+    return table.points * LPS_FROM_RAS if units == 'mm-lps' else table.points
+
+
+def _from_ras(points: np.ndarray, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
+    if units == 'voxel':
+        return to_voxels(_known(image, name).affine, points)
+    return points * LPS_FROM_RAS if units == 'mm-lps' else points
+
+
+def _known(image: ImageRecord | None, name: str) -> ImageRecord:
+    if image is None:
+        raise UserError(
+            f'--points-units voxel needs the grid of the {name} image, which is not known',
+            fix=f'name it with --{name}, or give the points in millimetres',
+        )
+    return image

@@ -1,0 +1,82 @@
+"""Finding out what a path named on the command line is, and opening it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation import earlier_scores as earlier
+from autofuse_jax.evaluation import learn2reg_fields, register_results
+from autofuse_jax.evaluation.runs import KINDS, Run, Sources
+
+CHECKPOINTS_NAME, CONFIG_NAME = 'checkpoints', 'config.json'
+WEIGHTS_SUFFIX = '.npz'
+# Names become folders of the output.
+NOT_IN_NAMES = '/\\'
+
+
+def run_names(paths: Sequence[Path], given: Sequence[str] | None) -> list[str]:
+    """Return what tables call the runs: the given names, or the shortest ends of the paths that differ.
+
+    Args:
+        paths: The runs.
+        given: Names from the command line, or None.
+
+    Returns:
+        One name a run.
+
+    Raises:
+        UserError: The number of names differs from that of the runs, or names or paths are the same twice.
+    """
+    if given is not None:
+        if len(given) != len(paths):
+            raise UserError(f'{len(given)} names for {len(paths)} runs', fix='give --names one name for each run')
+        wrong = [name for name in given if not name.strip('. ') or any(sign in name for sign in NOT_IN_NAMES)]
+        if wrong:
+            raise UserError(f'{wrong[0]!r} cannot be the name of a run', expected='a name that a folder can have')
+        names = list(given)
+    else:
+        resolved = [path.resolve() for path in paths]
+        depth = 1
+        while len({path.parts[-depth:] for path in resolved}) < len({*resolved}):
+            depth += 1
+        names = ['_'.join(part.removesuffix(WEIGHTS_SUFFIX) for part in path.parts[-depth:]) for path in resolved]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f'two runs are called {twice[0]}', fix='name every run once, and give --names that differ')
+    return names
+
+
+def open_run(path: Path, name: str, sources: Sources) -> Run:
+    """Open one run.
+
+    Args:
+        path: A folder, or the npz of released weights.
+        name: What tables call it.
+        sources: Where else to look.
+
+    Returns:
+        The run; its pairs are read when they are scored.
+
+    Raises:
+        UserError: The path is nothing that can be evaluated, or has no pairs.
+    """
+    if path.is_file():
+        if path.suffix != WEIGHTS_SUFFIX:
+            raise UserError(f'{path} is a file', expected=KINDS, fix='name its folder')
+        from autofuse_jax.evaluation.networks import open_weights
+
+        return open_weights(path, name, sources)
+    if not path.is_dir():
+        raise UserError(f'there is no folder {path}', expected=KINDS, fix='correct the path')
+    if (path / earlier.PAIRS_NAME).is_file():
+        return earlier.open_scores(path, name)
+    if learn2reg_fields.has_fields(path):
+        return learn2reg_fields.open_fields(path, name, sources)
+    if (path / CHECKPOINTS_NAME).is_dir() and (path / CONFIG_NAME).is_file():
+        # Only networks need jax; everything else should not wait for it.
+        from autofuse_jax.evaluation.networks import open_workdir
+
+        return open_workdir(path, name, sources)
+    if register_results.find_reports(path):
+        return register_results.open_results(path, name, sources)
+    raise UserError(f'no pairs were found in {path}', expected=KINDS, fix='correct the path')

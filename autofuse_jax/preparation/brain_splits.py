@@ -1,0 +1,103 @@
+"""Which brain belongs to which split: a file, what the layout says, or the rule of the data set."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autofuse_jax.data.manifests import SPLITS
+from autofuse_jax.preparation.found_brains import FoundBrains
+from autofuse_jax.preparation.splits import SPLITS_NAME, draw_validation, read_splits
+
+# The paper's numbers: 314 training, 20 validation and 80 test subjects of the 414 of neurite-OASIS.
+OASIS_TOTAL, OASIS_VALIDATION, OASIS_TEST = 414, 20, 80
+SPLIT_SEED = 2023
+# Of a folder without splits; fewer than two validation subjects cannot be paired with one another.
+FOLDER_VALIDATION_FRACTION = 0.1
+FOLDER_SMALLEST = 6
+
+Rule = Callable[[Sequence[str]], tuple[dict[str, str], str]]
+
+
+def split_brains(
+    found: FoundBrains, dataset: str, name: str, root: Path, splits_file: str | os.PathLike | None
+) -> tuple[dict[str, str], str]:
+    """Decide the split of every subject.
+
+    The first of these that there is: the file that the user names; splits.json in the folder or the one above it, where
+    it has this data set; what the layout itself says (Learn2Reg, the official code); the rule of the data set.
+
+    Args:
+        found: The subjects.
+        dataset: A key of `SPLIT_RULES`.
+        name: Key of the data set in a file with several.
+        root: Folder of the data.
+        splits_file: What the user names, or None.
+
+    Returns:
+        Subject id to split, and the rule in words.
+
+    Raises:
+        UserError: A splits file is unusable.
+    """
+    path = splits_file or nearby_splits(root, name)
+    if path is not None:
+        return read_splits(path, name), f'listed in {Path(path).name}'
+    ids = [brain.id for brain in found.brains]
+    if any(brain.split for brain in found.brains):
+        split_of = {brain.id: brain.split or 'train' for brain in found.brains}
+        return split_of, f'as the source says ({found.layout})'
+    return SPLIT_RULES[dataset](ids)
+
+
+def nearby_splits(root: Path, name: str) -> Path | None:
+    """Return splits.json in a folder or the one above it where it has this data set, or None."""
+    for folder in (root, root.resolve().parent):
+        path = folder / SPLITS_NAME
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError:
+            # Told properly by whoever reads it.
+            return path
+        # Splits without a data set's name count for the folder they lie in, not for others beside it.
+        if isinstance(content, dict) and (name in content or (folder == root and set(content) & set(SPLITS))):
+            return path
+    return None
+
+
+def _oasis(ids: Sequence[str]) -> tuple[dict[str, str], str]:
+    share = len(ids) / OASIS_TOTAL
+    test, validation = round(OASIS_TEST * share), round(OASIS_VALIDATION * share)
+    drawn = draw_validation(dict.fromkeys(ids, ''), test + validation, SPLIT_SEED)
+    tested = set(draw_validation(dict.fromkeys(ids, ''), test, SPLIT_SEED))
+    split_of = {name: ('test' if name in tested else 'validation') if name in drawn else 'train' for name in ids}
+    train = len(ids) - test - validation
+    return split_of, f'{train} train, {validation} validation, {test} test, drawn with seed {SPLIT_SEED}'
+
+
+def _folder(ids: Sequence[str]) -> tuple[dict[str, str], str]:
+    if len(ids) < FOLDER_SMALLEST:
+        return dict.fromkeys(ids, 'train'), f'fewer than {FOLDER_SMALLEST} subjects, all train'
+    count = max(2, math.ceil(FOLDER_VALIDATION_FRACTION * len(ids)))
+    drawn = draw_validation(dict.fromkeys(ids, ''), count, SPLIT_SEED)
+    split_of = dict.fromkeys(ids, 'train') | dict.fromkeys(drawn, 'validation')
+    return split_of, f'{count} of {len(ids)} subjects drawn with seed {SPLIT_SEED} are validation, the others train'
+
+
+def _all(split: str) -> Rule:
+    return lambda ids: (dict.fromkeys(ids, split), f'all {split}')
+
+
+SPLIT_RULES: dict[str, Rule] = {
+    'oasis': _oasis,
+    'mindboggle': _all('test'),
+    'buckner': _all('test'),
+    'ixi': _all('train'),
+    'adni': _all('train'),
+    'abide': _all('train'),
+    'adhd': _all('train'),
+    'folder': _folder,
+}

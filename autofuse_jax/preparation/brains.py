@@ -1,0 +1,238 @@
+"""The preparation of brain data sets, behind `python -m autofuse_jax.prepare --dataset=oasis` and so on."""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.data.manifests import MANIFEST_NAME, SPLITS, Manifest, write_manifest
+from autofuse_jax.data.prepared import Grid
+from autofuse_jax.data.volumes import read_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.preparation.brain_extraction import AUTO, NONE, choose_tool
+from autofuse_jax.preparation.brain_fit import LARGEST_CUT
+from autofuse_jax.preparation.brain_labels import LABEL_TABLES, LabelTable, oasis_table, read_label_table, table_of_ids
+from autofuse_jax.preparation.brain_layouts import find_brains
+from autofuse_jax.preparation.brain_splits import split_brains
+from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains
+from autofuse_jax.preparation.mni import fingerprint, load_template
+from autofuse_jax.preparation.one_brain import NO_ALIGNMENT, BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
+from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.processes import run_in_processes
+from autofuse_jax.preparation.sources import Problem
+from autofuse_jax.version import __version__
+
+# The paper's grid: left to right, back to front, bottom to top.
+BRAIN_GRID = Grid((144, 192, 160), (1.0, 1.0, 1.0))
+# Raised whenever the same settings would give other frames, so that old frames are not mixed with new ones.
+BRAINS_VERSION = 1
+# An alignment keeps two cores busy and takes about a GiB, so more processes are the user's choice.
+DEFAULT_WORKERS = 1
+IDS = 'ids'
+LABEL_CHOICES = (IDS, *LABEL_TABLES)
+# Data sets of which every label map follows one convention; others hold what their owner put there.
+LABELS_OF = {'oasis': 'oasis35', 'mindboggle': 'dkt62', 'buckner': 'freesurfer'}
+# Data sets that are handed out with the skull.
+WITH_SKULL = ('ixi', 'adni', 'abide', 'adhd')
+# More subjects than this are listed in the manifest only.
+LISTED_SUBJECTS = 100
+# More warnings than these are counted.
+SHOWN_WARNINGS = 12
+
+
+def prepare_brains(options: argparse.Namespace) -> int:
+    """Prepare a brain data set.
+
+    Args:
+        options: Of the command `autofuse_jax.prepare`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: The source, the splits, the template or an option is wrong, or a needed program is missing.
+    """
+    root = options.source
+    found = find_brains(options.dataset, root)
+    name = root.resolve().name if options.dataset == 'folder' else options.dataset
+    split_of, rule = split_brains(found, options.dataset, name, root, options.splits)
+    brains = [brain for brain in found.brains if brain.id in split_of]
+    labelled = sum(brain.labels_file() is not None for brain in brains)
+    print(f'{root}: {found.layout}; {len(found.brains)} images, {len(brains)} of them in a split, {labelled} labelled')
+    alignment = options.align or (NO_ALIGNMENT if found.prepared else 'affine')
+    table = _label_table(options, brains, labelled)
+    skull = options.dataset in WITH_SKULL and not found.prepared
+    tool = choose_tool(options.brain_extraction or (AUTO if skull else NONE))
+    grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
+    settings = _settings(options, grid, found, table, alignment, tool)
+    claim_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
+    jobs = [
+        BrainJob(
+            brain=brain,
+            split=split_of[brain.id],
+            grid=grid,
+            table=table,
+            template=options.template,
+            alignment=alignment,
+            similarity=options.similarity,
+            extraction=tool,
+            fit=not options.no_fit,
+            keep_values=found.prepared,
+            settings=settings,
+            out=options.out,
+        )
+        for brain in brains
+    ]
+    outcomes = _run(jobs, options.workers or DEFAULT_WORKERS)
+    listed = {brain.id for brain in found.brains} | {problem.subject for problem in found.problems}
+    problems = [*found.problems]
+    problems += [Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - listed]
+    problems += [problem for outcome in outcomes for problem in outcome.problems]
+    good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
+    if good:
+        manifest = _manifest(options.out, name, grid, table, good, found)
+        left_out = sorted({problem.subject for problem in problems})
+        recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
+        recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
+        manifest = dataclasses.replace(manifest, settings=recorded)
+        write_manifest(manifest)
+        _print_summary(manifest, good, len(found.brains) - len(brains))
+    return report_problems(problems, bool(good))
+
+
+def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:
+    outcomes: list[BrainOutcome] = []
+    progress = Progress(len(jobs))
+    with contextlib.closing(run_in_processes(prepare_brain_subject, jobs, workers)) as finished:
+        for outcome in finished:
+            outcomes.append(outcome)
+            progress.step(sum(len(done.problems) for done in outcomes))
+    return outcomes
+
+
+def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labelled: int) -> LabelTable:
+    """Return the table that the user names, else that of the data set, else one of the ids that occur."""
+    if options.label_table is not None:
+        if options.labels is not None:
+            raise UserError('--labels and --label-table are both given', fix='leave one of them out')
+        return read_label_table(options.label_table)
+    kind = options.labels or LABELS_OF.get(options.dataset, IDS)
+    if kind != IDS:
+        return LABEL_TABLES[kind]()
+    if not labelled:
+        # The classes of the other brain data sets, so that they can be joined.
+        return oasis_table()
+    ids: set[int] = set()
+    for brain in brains:
+        path = brain.labels_file()
+        if path is None:
+            continue
+        try:
+            ids |= set(read_labels(path)[0].ravel().tolist())
+        except UserError:
+            # The subject is reported as a problem when it is prepared.
+            continue
+    print(f'no --labels given: the {len(ids - {0})} ids that occur are a class each')
+    return table_of_ids(ids)
+
+
+def _settings(
+    options: argparse.Namespace, grid: Grid, found: FoundBrains, table: LabelTable, alignment: str, tool: str
+) -> dict[str, Any]:
+    """Return everything that determines the frames, in readable form."""
+    aligned = alignment != NO_ALIGNMENT
+    described = json.dumps([sorted(table.class_of.items()), sorted(table.classes.items()), table.complete])
+    return {
+        'spacing_mm': list(grid.spacing),
+        'shape': list(grid.shape),
+        'orientation': 'RAS: left to right, back to front, bottom to top',
+        'template': fingerprint(load_template(options.template)) if aligned else 'none',
+        'alignment': alignment,
+        'similarity': options.similarity if aligned else 'none',
+        'window': 'centred on the brain of the template' if aligned else 'centred on each volume',
+        'fit': aligned and not options.no_fit,
+        'brain_extraction': tool,
+        'image_interpolation': 'linear, once from the source; Gaussian before where the source is finer; 0 outside',
+        'label_interpolation': 'nearest neighbour, once from the source',
+        'normalisation': 'values kept where in [0, 1]'
+        if found.prepared
+        else '0 to the 99.9th percentile of the brain, scaled to [0, 1] and clipped',
+        'labels': table.convention,
+        'label_table_sha256': hashlib.sha256(described.encode()).hexdigest()[:16],
+        'source_layout': found.layout,
+        'brains_version': BRAINS_VERSION,
+    }
+
+
+def _manifest(
+    out: Path, name: str, grid: Grid, table: LabelTable, good: Sequence[BrainOutcome], found: FoundBrains
+) -> Manifest:
+    ids = {label for outcome in good for label in outcome.ids}
+    prepared = {outcome.id for outcome in good}
+    return Manifest(
+        out,
+        name,
+        grid.shape,
+        grid.spacing,
+        table.classes,
+        tuple(outcome.subject for outcome in good),
+        {},
+        {label: table.names[label] for label in sorted(ids) if label in table.names},
+        tuple(pair for pair in found.pairs if set(pair) <= prepared),
+    )
+
+
+def _remarks(outcome: BrainOutcome) -> dict[str, Any]:
+    sentences = warnings_of(outcome)
+    return {'warnings': sentences} if sentences else {}
+
+
+def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused: int) -> None:
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
+    for split in SPLITS:
+        subjects = manifest.subjects_of(split)
+        if subjects:
+            labelled = sum(frame.has_labels for subject in subjects for frame in subject.frames)
+            print(f'  {split}: {len(subjects)} subjects, {labelled} labelled')
+    print(
+        f'  labels: {len(manifest.classes) - 1} classes for training, {len(manifest.original_classes)} original '
+        'structures to score'
+    )
+    known = set(manifest.original_classes) | {0}
+    unknown = sorted({label for outcome in outcomes for label in outcome.ids} - known)
+    if unknown:
+        print(f'  ids that the label table does not score: {", ".join(map(str, unknown))}')
+    cuts = {outcome.id: outcome.report['cut_percent'] for outcome in outcomes}
+    worst = max(cuts, key=cuts.get)
+    limit = 100 * LARGEST_CUT
+    print(
+        f'  brain voxels outside the grid: mean {sum(cuts.values()) / len(cuts):.4f} %, largest {cuts[worst]:.4f} % '
+        f'({worst}); {sum(cut > limit for cut in cuts.values())} subjects above {limit:g} %'
+    )
+    if len(outcomes) <= LISTED_SUBJECTS:
+        for outcome in outcomes:
+            print(f'    {outcome.id}: {_measured(outcome.report)}')
+    if unused:
+        print(f'  {unused} subjects of the source are in no split and were left out')
+    reused = sum(outcome.reused for outcome in outcomes)
+    if reused:
+        print(f'  {reused} subjects were there already from an earlier run')
+    sentences = [f'{outcome.id}: {sentence}' for outcome in outcomes for sentence in warnings_of(outcome)]
+    for sentence in sentences[:SHOWN_WARNINGS]:
+        print(f'warning: {sentence}', file=sys.stderr)
+    if len(sentences) > SHOWN_WARNINGS:
+        print(f'warning: {len(sentences) - SHOWN_WARNINGS} more like these, see {MANIFEST_NAME}', file=sys.stderr)
+
+
+def _measured(report: dict[str, Any]) -> str:
+    text = f'{report["cut_percent"]:.4f} % of {report["brain_ml"]:.0f} ml outside'
+    if 'cut_percent_before_fit' in report:
+        scale = ' x '.join(f'{factor:.3f}' for factor in report['fit_scale'])
+        shift = ', '.join(f'{length:.1f}' for length in report['fit_shift_mm'])
+        text += f' ({report["cut_percent_before_fit"]:.4f} % before it was fitted: scaled {scale}, moved {shift} mm)'
+    return f'{text}, {report["seconds"]:.0f} s'

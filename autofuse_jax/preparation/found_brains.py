@@ -1,0 +1,103 @@
+"""What the readers of brain data sets find: images and label maps by subject, before splits are made."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from autofuse_jax.data.formats import KNOWN_SUFFIXES, LABELS_KEY, is_npz, npz_names
+from autofuse_jax.errors import UserError
+from autofuse_jax.preparation.sources import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundBrain:
+    """One image of a source.
+
+    Attributes:
+        id: Unique name.
+        image: File of the image.
+        labels: File of the label map, or None; an npz image may hold its own.
+        split: Split that the layout itself names, or None.
+    """
+
+    id: str
+    image: Path
+    labels: Path | None
+    split: str | None = None
+
+    def labels_file(self) -> Path | None:
+        """Return the file that holds the label map: its own, or an npz image with labels; None where there is none."""
+        if self.labels is None and is_npz(self.image) and LABELS_KEY in npz_names(self.image):
+            return self.image
+        return self.labels
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundBrains:
+    """A source, listed but not read.
+
+    Attributes:
+        layout: In words, which arrangement of files was found.
+        brains: In order of their ids.
+        problems: Subjects whose files are incomplete.
+        pairs: (fixed, moving) ids that the source lists for evaluation.
+        prepared: Whether the images are on a common grid already.
+    """
+
+    layout: str
+    brains: tuple[FoundBrain, ...]
+    problems: tuple[Problem, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    prepared: bool = False
+
+
+def stem_of(path: Path) -> str:
+    """Return a file name without its known suffix: 'a.b.nii.gz' gives 'a.b'."""
+    for suffix in sorted(KNOWN_SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files directly in a folder, hidden ones left out, in order of their names."""
+    return sorted(path for path in folder.iterdir() if _is_image(path))
+
+
+def image_files_below(folder: Path) -> list[Path]:
+    """Return the image files anywhere below a folder, hidden ones left out, in order of their paths."""
+    return sorted(path for path in folder.rglob('*') if _is_image(path))
+
+
+def first_file(folder: Path, stems: Iterable[str]) -> Path | None:
+    """Return the first file in a folder that has one of the names, each with any known suffix, or None."""
+    for stem in stems:
+        for suffix in KNOWN_SUFFIXES:
+            path = folder / f'{stem}{suffix}'
+            if path.is_file():
+                return path
+    return None
+
+
+def in_order(brains: Iterable[FoundBrain], root: Path) -> tuple[FoundBrain, ...]:
+    """Sort brains by id.
+
+    Raises:
+        UserError: Two have the same id.
+    """
+    ordered = sorted(brains, key=lambda brain: brain.id)
+    for one, other in _neighbours(ordered):
+        if one.id == other.id:
+            raise UserError(
+                f'{root} holds two images of the name {one.id} ({one.image} and {other.image})',
+                fix='rename one of them, or prepare the folders one by one',
+            )
+    return tuple(ordered)
+
+
+def _neighbours(items: Sequence[FoundBrain]) -> Iterator[tuple[FoundBrain, FoundBrain]]:
+    return zip(items, items[1:], strict=False)
+
+
+def _is_image(path: Path) -> bool:
+    return not path.name.startswith('.') and path.name.lower().endswith(KNOWN_SUFFIXES) and path.is_file()

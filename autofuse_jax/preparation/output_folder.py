@@ -1,0 +1,114 @@
+"""What every preparation does with its output folder and its user: claim the folder, show progress, list problems."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.data.manifests import MANIFEST_NAME
+from autofuse_jax.errors import USER_ERROR_STATUS, UserError
+from autofuse_jax.files import write_json
+from autofuse_jax.preparation.sources import Problem
+
+SETTINGS_NAME = 'settings.json'
+# Temporary files of `files.replacing` that a killed run could not remove.
+LEFTOVERS = '*/.writing-*'
+
+
+def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Record the settings in the output folder, or refuse a folder that was prepared with other ones.
+
+    Args:
+        out: The output folder; made if missing.
+        source: The folder that is prepared.
+        settings: Whatever determines the result.
+        overwrite: Whether frames prepared with other settings may be replaced.
+
+    Raises:
+        UserError: The folder is a file, the source itself, or holds something else.
+    """
+    if out.resolve() == source.resolve():
+        raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
+    path = out / SETTINGS_NAME
+    if out.exists() and not out.is_dir():
+        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
+    if path.is_file() and not overwrite:
+        try:
+            found = json.loads(path.read_text(encoding='utf-8'))
+        except ValueError:
+            found = None
+        # A damaged record counts as one without any setting.
+        found = found if isinstance(found, dict) else {}
+        different = sorted(key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key))
+        if different:
+            changes = '; '.join(f'{key}: {found.get(key)} there, {settings.get(key)} now' for key in different)
+            raise UserError(
+                f'{out} was prepared with other settings ({changes})',
+                fix='name another --out folder, or add --overwrite to replace what is there',
+            )
+    elif (out / MANIFEST_NAME).is_file() and not path.is_file() and not overwrite:
+        raise UserError(
+            f'{out} holds a {MANIFEST_NAME} that this program did not write',
+            fix='name another --out folder, or add --overwrite to replace it',
+        )
+    # A manifest of other settings must not outlive the frames it lists.
+    if overwrite:
+        (out / MANIFEST_NAME).unlink(missing_ok=True)
+    for leftover in out.glob(LEFTOVERS):
+        leftover.unlink()
+    write_json(path, settings)
+
+
+class Progress:
+    """A line on standard error with the count, the problems so far and the remaining time.
+
+    Args:
+        total: Number of subjects.
+    """
+
+    # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
+    FILE_INTERVAL = 10.0
+
+    def __init__(self, total: int):
+        self.total, self.done = total, 0
+        self.start = self.last = time.monotonic()
+        print(f'preparing {total} subjects', file=sys.stderr, flush=True)
+
+    def step(self, problems: int) -> None:
+        """Count one subject more.
+
+        Args:
+            problems: Number of problems so far.
+        """
+        self.done += 1
+        now = time.monotonic()
+        remaining = (now - self.start) / self.done * (self.total - self.done)
+        text = f'prepared {self.done}/{self.total} subjects, {problems} problems, about {remaining:.0f} s left'
+        finished = self.done == self.total
+        if sys.stderr.isatty():
+            print(f'\r{text:<78}', end='\n' if finished else '', file=sys.stderr, flush=True)
+        elif finished or now - self.last >= self.FILE_INTERVAL:
+            self.last = now
+            print(text, file=sys.stderr, flush=True)
+
+
+def report_problems(problems: Sequence[Problem], any_good: bool) -> int:
+    """List what went wrong and return the exit status of the command.
+
+    Args:
+        problems: Subjects that were left out, and why.
+        any_good: Whether any subject could be prepared.
+
+    Returns:
+        0 without problems, 2 otherwise.
+    """
+    if not problems:
+        return 0
+    print(f'error: {len(problems)} problems; these subjects were left out:', file=sys.stderr)
+    for problem in sorted(problems, key=lambda problem: problem.subject):
+        print(f'  {problem.subject}: {problem.reason}', file=sys.stderr)
+    if not any_good:
+        print(f'no subject could be prepared, so no {MANIFEST_NAME} was written.', file=sys.stderr)
+    return USER_ERROR_STATUS

@@ -1,0 +1,47 @@
+"""What this machine lends a program: cores, memory, and programs that were compiled before.
+
+jax is imported inside the functions that need it: preparing data and the help of a command do without.
+"""
+
+import os
+
+COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
+# Compiling what takes less than this is faster than reading it from disk.
+CACHED_SECONDS = 0.3
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: fewer than the machine has where a cluster gave it a share."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_bytes() -> int:
+    """Return the memory of a device or, on CPU, of the machine shared by its simulated devices."""
+    import jax
+
+    limit = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
+    whole = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return limit or whole // jax.local_device_count()
+
+
+def keep_compiled_programs(folder: str) -> None:
+    """Keep compiled programs in a folder, so that only the first run of a size waits for the compiler.
+
+    Args:
+        folder: Where they are kept; '~' is the user's home. Empty: nowhere.
+    """
+    import jax
+
+    if folder:
+        jax.config.update('jax_compilation_cache_dir', os.path.expanduser(folder))
+
+
+def enable_compilation_cache() -> None:
+    """Keep compiled programs in `COMPILATION_CACHE`, unless another place has been chosen."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        keep_compiled_programs(COMPILATION_CACHE)
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)

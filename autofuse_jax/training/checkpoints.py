@@ -1,0 +1,234 @@
+"""Saving and restoring training, the only file that imports Orbax.
+
+A run has two kinds of checkpoints under its work folder: `checkpoints/latest/<step>`, from which training continues,
+and `checkpoints/best/<step>`, the parameters with the highest validation score. One of each is kept; a new one is
+complete on disk before the old one goes.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.training.state import TrainState
+
+LATEST = 'latest'
+BEST = 'best'
+CHECKPOINTS = 'checkpoints'
+
+PARAMS = 'params'
+OPTIMIZER = 'optimizer'
+RANDOM = 'random'
+
+SHOWN_DIFFERENCES = 8
+
+
+def _folder(workdir: str | os.PathLike, kind: str) -> Path:
+    return Path(workdir).absolute() / CHECKPOINTS / kind
+
+
+def _open(workdir: str | os.PathLike, kind: str) -> ocp.training.Checkpointer:
+    policy = ocp.training.preservation_policies.LatestN(1)
+    # Left-overs of a save that was killed are removed, or they would pile up.
+    return ocp.training.Checkpointer(_folder(workdir, kind), preservation_policy=policy, cleanup_tmp_directories=True)
+
+
+def save(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) -> None:
+    """Save everything that training needs to continue exactly.
+
+    Args:
+        workdir: The run's folder.
+        state: State after some step; its step is the checkpoint's number.
+        record: JSON-compatible: position in the data, best score so far, config and whatever else belongs to the step.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; the checkpoint before is then untouched.
+    """
+    arrays = {PARAMS: state.params, OPTIMIZER: state.optimizer, RANDOM: {'key': state.key}}
+    _save(workdir, LATEST, int(state.step), arrays, record)
+
+
+def save_best(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) -> None:
+    """Save the parameters of the best state so far.
+
+    Args:
+        workdir: The run's folder.
+        state: The state that scored best.
+        record: JSON-compatible: score, config.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; the checkpoint before is then untouched.
+    """
+    _save(workdir, BEST, int(state.step), {PARAMS: state.params}, record)
+
+
+def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
+    try:
+        with _open(workdir, kind) as checkpointer:
+            checkpointer.save_checkpointables(step, arrays, custom_metadata=record, overwrite=True)
+    except (ValueError, RuntimeError) as error:
+        # The storage layer below Orbax reports a full disk or a read-only folder as one of these.
+        raise OSError(f'the checkpoint of step {step} could not be written: {_first_line(error)}') from error
+
+
+def latest_step(workdir: str | os.PathLike, kind: str = LATEST) -> int | None:
+    """Return the step of the checkpoint of a kind, or None where there is none."""
+    folder = _folder(workdir, kind)
+    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    return max(steps, default=None)
+
+
+def restore(
+    workdir: str | os.PathLike, structure: TrainState, layout: jax.sharding.Sharding
+) -> tuple[TrainState, dict[str, Any]]:
+    """Restore the latest training state.
+
+    Args:
+        workdir: The run's folder.
+        structure: Shapes and types of the state, from `jax.eval_shape`.
+        layout: Where the arrays go.
+
+    Returns:
+        The state and the record that was saved with it.
+
+    Raises:
+        UserError: There is no checkpoint, it is damaged, or it belongs to another architecture or optimiser.
+    """
+    wanted = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
+    arrays, record, step = _load(workdir, LATEST, wanted, layout)
+    state = structure.replace(
+        step=jax.device_put(np.int32(step), layout),
+        params=arrays[PARAMS],
+        optimizer=arrays[OPTIMIZER],
+        key=arrays[RANDOM]['key'],
+    )
+    return state, record
+
+
+def load_params(
+    workdir: str | os.PathLike, structure: Any, layout: jax.sharding.Sharding, kind: str | None = None
+) -> tuple[Any, dict[str, Any], int]:
+    """Load the parameters of the best checkpoint, or of the latest where nothing was validated yet.
+
+    Args:
+        workdir: The run's folder.
+        structure: Shapes and types of the parameters, from `jax.eval_shape`.
+        layout: Where the arrays go.
+        kind: 'best' or 'latest'; default as above.
+
+    Returns:
+        The parameters, the record saved with them, and the step.
+
+    Raises:
+        UserError: There is no checkpoint, it is damaged, or it belongs to another architecture.
+    """
+    if kind is None:
+        kind = BEST if latest_step(workdir, BEST) is not None else LATEST
+    arrays, record, step = _load(workdir, kind, {PARAMS: structure}, layout)
+    return arrays[PARAMS], record, step
+
+
+def read_record(workdir: str | os.PathLike) -> dict[str, Any]:
+    """Return what was saved beside the latest checkpoint, without its arrays.
+
+    Args:
+        workdir: The run's folder.
+
+    Raises:
+        UserError: There is no checkpoint, or it is damaged.
+    """
+    return _metadata(workdir, LATEST)[1]
+
+
+def discard(workdir: str | os.PathLike) -> None:
+    """Remove all checkpoints of a run.
+
+    Args:
+        workdir: The run's folder.
+    """
+    folder = Path(workdir) / CHECKPOINTS
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _metadata(workdir: str | os.PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+    step = latest_step(workdir, kind)
+    if step is None:
+        raise UserError(
+            f'no checkpoint in {_folder(workdir, kind)}',
+            expected='the work folder of a training run',
+            fix='correct --workdir, or train first',
+        )
+    try:
+        with _open(workdir, kind) as checkpointer:
+            metadata = checkpointer.checkpointables_metadata(step)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise _damaged(workdir, kind, step, error) from error
+    return metadata.metadata, metadata.custom_metadata or {}, step
+
+
+def _load(
+    workdir: str | os.PathLike, kind: str, wanted: dict[str, Any], layout: jax.sharding.Sharding
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+    found, record, step = _metadata(workdir, kind)
+    for name, structure in wanted.items():
+        if not jax.tree.leaves(found.get(name)):
+            raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
+        _check_same(_folder(workdir, kind) / str(step), name, found.get(name), structure)
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), wanted)
+    try:
+        with _open(workdir, kind) as checkpointer:
+            arrays = checkpointer.load_checkpointables(step, abstract)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise _damaged(workdir, kind, step, error) from error
+    return arrays, record, step
+
+
+def _check_same(where: Path, name: str, found: Any, structure: Any) -> None:
+    """Compare names and shapes before reading, because the reader's own message names neither."""
+    shapes = [_shapes(tree) for tree in (found, structure)]
+    if shapes[0] == shapes[1]:
+        return
+    names = sorted(set(shapes[0]) | set(shapes[1]))
+    differing = [
+        f'{leaf}: {shapes[0].get(leaf, "absent")} in the checkpoint, {shapes[1].get(leaf, "absent")} in the config'
+        for leaf in names
+        if shapes[0].get(leaf) != shapes[1].get(leaf)
+    ]
+    shown = '; '.join(differing[:SHOWN_DIFFERENCES])
+    more = f'; and {len(differing) - SHOWN_DIFFERENCES} more' if len(differing) > SHOWN_DIFFERENCES else ''
+    raise UserError(
+        f'the checkpoint {where} holds other {name} than the config describes ({shown}{more})',
+        expected='a checkpoint of the same architecture and optimiser',
+        fix='use the config the run was started with (config.json in its folder), or another --workdir',
+    )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    # Tuples come back as lists and structs as dictionaries: only the names and positions matter here.
+    return {'/'.join(_key_name(key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _key_name(key: Any) -> str:
+    for attribute in ('key', 'name', 'idx'):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+def _damaged(workdir: str | os.PathLike, kind: str, step: int, error: Exception) -> UserError:
+    return UserError(
+        f'the checkpoint {_folder(workdir, kind) / str(step)} cannot be read ({_first_line(error)})',
+        expected='a checkpoint that this program wrote completely',
+        fix='remove that folder to go back to what is left, or use another --workdir',
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,193 @@
+"""Everything that a config describes, opened and checked."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from autofuse_jax.data.augment import Augmentation
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.manifests import Manifest
+from autofuse_jax.data.open_dataset import open_dataset
+from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.errors import UserError
+from autofuse_jax.methods.base import Method, Params
+from autofuse_jax.methods.registry import make_method, section_options
+from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
+from autofuse_jax.training.config_checks import check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.training.distributed import first_process_first
+from autofuse_jax.training.memory import kept_by_compiler
+from autofuse_jax.training.official_switches import with_official_switches
+from autofuse_jax.training.optimizers import make_optimizer, make_schedule
+from autofuse_jax.training.precision import check_precision, compute_dtype, products_in
+from autofuse_jax.training.state import TrainState, create_train_state
+from autofuse_jax.training.training_data import TrainingData
+from autofuse_jax.training.validation import PairScorer
+from autofuse_jax.weights.released import read_released
+
+
+class Experiment:
+    """Everything that a config describes, opened and checked: data, method, optimiser, devices.
+
+    Args:
+        config: The config.
+        workdir: The run's folder; made if missing.
+
+    Raises:
+        UserError: The config or the data is wrong.
+        OSError: The folder cannot be written.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        config = with_official_switches(config)
+        validate(config)
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.workdir = workdir
+        self.resolved = _resolved(config)
+        root = config.data.root or (workdir / 'phantom' if config.data.source == 'phantom' else '')
+        self.manifest: Manifest = first_process_first(
+            lambda: open_dataset(config.data.source, root, config.data.phantom.to_dict())
+        )
+        self.grid = check_against_data(config, self.manifest)
+        self.phases = phases_of(config)
+        self.total_steps = self.phases[-1].end
+        self.mesh: Mesh = make_mesh(config.training.devices, config.training.depth_devices)
+        _check_shares(config.training.batch_size, self.grid, self.mesh)
+        self.augmentation = Augmentation(**config.data.augmentation.to_dict())
+        self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
+        check_precision(config.training.precision, self.mesh.devices.flat[0])
+        self.method: Method = self._make_method()
+        self.schedule = make_schedule(
+            config.optimizer.learning_rate,
+            schedule=config.optimizer.schedule,
+            warmup_steps=config.optimizer.warmup_steps,
+            total_steps=self.total_steps,
+        )
+        self.optimizer: optax.GradientTransformation = make_optimizer(
+            self.schedule, clip_norm=config.optimizer.clip_norm
+        )
+
+    def _make_method(self, **model: Any) -> Method:
+        """Make the config's method, with some options of its section `model` replaced."""
+        config = self.config
+        return make_method(
+            config.method,
+            config.model.to_dict() | model,
+            config.loss.to_dict(),
+            config.inference.to_dict(),
+            compute_dtype=compute_dtype(config.training.precision),
+        )
+
+    def method_in_memory(self) -> Method:
+        """Return the method with which to estimate memory: it keeps for the reverse pass what the compiler keeps."""
+        configured = (section_options(self.config.method, 'model') | self.config.model.to_dict()).get('remat')
+        if configured is None:
+            return self.method
+        remat = kept_by_compiler(configured, self.mesh.devices.flat[0].platform)
+        return self.method if remat == configured else self._make_method(remat=remat)
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Compute what is inside on the experiment's devices and in its precision."""
+        with jax.set_mesh(self.mesh), products_in(self.config.training.precision):
+            yield
+
+    def create_state(self, layout: jax.sharding.Sharding) -> TrainState:
+        """Return the state at step 0, built where it will live."""
+        key = jax.random.key(self.config.seed)
+        return jax.jit(self._create_state, out_shardings=layout, compiler_options=_for_one_call())(key)
+
+    def state_structure(self) -> TrainState:
+        """Return shapes and types of the state without making it."""
+        return jax.eval_shape(self._create_state, jax.random.key(self.config.seed))
+
+    def _create_state(self, key: jax.Array) -> TrainState:
+        names = tuple(phase.name for phase in self.phases)
+        return create_train_state(self.method, self.optimizer, names, self.grid, key)
+
+    def read_weights(self, layout: jax.sharding.Sharding) -> Params:
+        """Return the parameters of the file that the config names, checked against the config's network.
+
+        Raises:
+            UserError: The file cannot be read, or its weights are not those of the network.
+        """
+        config = self.config
+        flat, description = read_released(Path(config.weights))
+        check_shapes(flat, config.method, config.model.to_dict())
+        for difference in differing_fields({'model': description.model}, {'model': self.resolved['model']}):
+            if not difference.endswith('absent') and ': absent' not in difference:
+                print(f'the weights were made with another option than the config: {difference}', file=sys.stderr)
+        return jax.device_put(unflatten(flat), layout)
+
+    def training_data(self, store: FrameStore | None = None) -> TrainingData:
+        """Return the batches of all phases; frames come from `store`, by default the experiment's."""
+        config = self.config
+        return TrainingData(
+            self.manifest,
+            store or self.store,
+            self.phases,
+            batch_size=config.training.batch_size,
+            labelled_subjects=config.data.labelled_subjects,
+            augmentation=self.augmentation,
+            seed=config.seed,
+            threads=config.data.threads,
+        )
+
+    def scorer(self, split: str) -> PairScorer:
+        """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
+        everyone = frozenset(subject.id for subject in self.manifest.subjects)
+        pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
+        return PairScorer(
+            self.method,
+            self.manifest,
+            self.store,
+            pairs,
+            seed=self.config.seed,
+            determinant=self.config.evaluation.jacobian_determinant,
+            layouts=(single_sharded(self.mesh), replicated(self.mesh)),
+        )
+
+
+def _for_one_call() -> dict[str, Any]:
+    """Options to compile what runs once: optimising the draws of all layers takes longer on CPU than all else."""
+    if jax.default_backend() != 'cpu':
+        return {}
+    # The older way to compile fused loops, which options of the compiler come and go with.
+    older = {'xla_cpu_use_fusion_emitters': False} if jax.__version_info__ < (0, 11) else {}
+    return {'xla_backend_optimization_level': 0} | older
+
+
+def _check_shares(batch_size: int, grid: tuple[int, int, int], mesh: Mesh) -> None:
+    """Check that batches and volumes can be shared equally by the devices."""
+    pairs_at_once, depth = (mesh.shape[axis] for axis in (DATA_AXIS, DEPTH_AXIS))
+    if batch_size % pairs_at_once:
+        raise UserError(
+            f'training.batch_size is {batch_size} on {mesh.size} devices, of which {depth} share a volume',
+            expected=f'a multiple of {pairs_at_once}',
+            fix=f'set training.batch_size={pairs_at_once}, training.depth_devices={mesh.size} or training.devices=1',
+        )
+    if grid[0] % depth:
+        raise UserError(
+            f'training.depth_devices is {depth} for volumes of {grid[0]} voxels along their first axis',
+            expected='a divisor of that',
+            fix='correct training.depth_devices or data.grid',
+        )
+
+
+def _resolved(config: ConfigDict) -> dict[str, Any]:
+    """Return the config as JSON types."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: convert(item) for name, item in value.items()}
+        return [convert(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return convert(config.to_dict())

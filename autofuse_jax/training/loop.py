@@ -1,0 +1,307 @@
+"""Training and evaluation of a registration method from a config: the whole path in one place."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import write_json
+from autofuse_jax.sharding import put_batch, replicated
+from autofuse_jax.training import checkpoints
+from autofuse_jax.training.config_checks import Phase, differing_fields
+from autofuse_jax.training.distributed import is_first, largest_of_all
+from autofuse_jax.training.experiment import Experiment
+from autofuse_jax.training.final_report import write_report
+from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
+from autofuse_jax.training.metrics_log import MetricsWriter, Progress, format_duration
+from autofuse_jax.training.state import TrainState
+from autofuse_jax.training.step import StepFunction, compile_train_step
+from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
+from autofuse_jax.training.validation import summarise
+from autofuse_jax.weights.released import file_hash
+
+CONFIG_NAME = 'config.json'
+# Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
+STEPS_AHEAD = 2
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:
+    """Train, or continue training, and report on the evaluation split.
+
+    Writes into the work folder: config.json (resolved), metrics.jsonl, checkpoints/, and at the end the report.
+
+    Args:
+        config: See configs/default.py.
+        workdir: The run's folder. Training continues from its latest checkpoint if it has one.
+
+    Returns:
+        Means over the evaluation pairs with the best parameters; None where a signal ended training early.
+
+    Raises:
+        UserError: Config, data or checkpoint are wrong, or the loss is not finite any more.
+        OSError: Something could not be written; the last complete checkpoint is kept.
+    """
+    experiment = Experiment(config, Path(workdir))
+    with experiment.computing():
+        trainer = Trainer(experiment)
+        finished = trainer.run()
+    return evaluate(config, workdir) if finished else None
+
+
+def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Report on the evaluation split with the best parameters of a run.
+
+    Where the folder has no checkpoint and the config names a file of weights, those are evaluated.
+
+    Args:
+        config: See configs/default.py; the model must be the one of the run.
+        workdir: The run's folder.
+
+    Returns:
+        Means over the evaluation pairs.
+
+    Raises:
+        UserError: Config, data or checkpoint are wrong.
+        OSError: The report could not be written.
+    """
+    experiment = Experiment(config, Path(workdir))
+    structure = experiment.state_structure()
+    layout = replicated(experiment.mesh)
+    split, manifest = config.evaluation.split, experiment.manifest
+    if config.weights and checkpoints.latest_step(workdir) is None:
+        params, step, record = experiment.read_weights(layout), None, {'train_seconds': 0.0, 'labelled_subjects': None}
+        _say(f'evaluating {config.weights} on the {split} split')
+    else:
+        params, record, step = checkpoints.load_params(workdir, structure.params, layout)
+        _say(f'evaluating the parameters of step {step} on the {split} split')
+    about = {
+        'config': experiment.resolved,
+        'steps': step,
+        'weights': {'file': config.weights, 'sha256': file_hash(Path(config.weights))} if config.weights else None,
+        'parameters': sum(leaf.size for leaf in jax.tree.leaves(structure.params)),
+        'training_minutes': round(record['train_seconds'] / SECONDS_PER_MINUTE, 2),
+        'data': {
+            'dataset': manifest.dataset,
+            'shape': manifest.shape,
+            'spacing_mm': manifest.spacing,
+            'settings': manifest.settings,
+            'train_subjects': len(manifest.subjects_of('train')),
+            'labelled_train_subjects': record['labelled_subjects'],
+            'evaluated_subjects': [subject.id for subject in manifest.subjects_of(split)],
+        },
+    }
+    scorer = experiment.scorer(split)
+    with experiment.computing():
+        if not is_first():
+            # All processes compute together, one writes.
+            return summarise(scorer.score(params))
+        return write_report(
+            experiment.workdir,
+            scorer=scorer,
+            params=params,
+            split=split,
+            pictures=config.evaluation.pictures,
+            about=about,
+        )
+
+
+class Trainer:
+    """The training loop of one invocation.
+
+    Args:
+        experiment: What to train. Where its work folder has a checkpoint, training continues from it.
+
+    Raises:
+        UserError: The checkpoint belongs to another architecture or is damaged.
+    """
+
+    def __init__(self, experiment: Experiment):
+        config = experiment.config
+        self._experiment = experiment
+        self._training = config.training
+        self._data = experiment.training_data()
+        self._scorer = experiment.scorer('validation')
+        self._step_functions: dict[Any, StepFunction] = {}
+        self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
+        self._best = float('-inf')
+        self._seconds_before = 0.0
+        self._data_state: dict[str, Any] | None = None
+        self._state = self._restore_or_create()
+        self._step = self._first_step = int(self._state.step)
+        self._ending = Ending.NONE
+
+    def _restore_or_create(self) -> TrainState:
+        """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
+        experiment = self._experiment
+        layout = replicated(experiment.mesh)
+        if checkpoints.latest_step(experiment.workdir) is None:
+            self._write_config()
+            state = experiment.create_state(layout)
+            if not experiment.config.weights:
+                return state
+            _say(f'starting from {experiment.config.weights}')
+            return state.replace(params=experiment.read_weights(layout))
+        state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
+        for difference in differing_fields(record['config'], experiment.resolved):
+            _say(f'the config differs from the one before: {difference}')
+        self._write_config()
+        self._best = float('-inf') if record['best'] is None else record['best']
+        self._seconds_before = record['train_seconds']
+        self._data_state = record['data']
+        self._window = record['window']
+        _say(f'continuing from step {int(state.step)}')
+        return state
+
+    def _write_config(self) -> None:
+        if is_first():
+            write_json(self._experiment.workdir / CONFIG_NAME, self._experiment.resolved)
+
+    def run(self) -> bool:
+        """Train to the last step or until something asks for an end.
+
+        Returns:
+            True where training is complete or its time budget is used up; False where a signal ended it.
+        """
+        experiment, training = self._experiment, self._training
+        labelled, total = len(self._data.labelled_ids), len(experiment.manifest.subjects_of('train'))
+        _say(f'{total} training subjects, labels used of {labelled}')
+        self._progress = Progress(experiment.total_steps, first_step=self._step)
+        writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard, active=is_first())
+        with writer as self._writer, StopRequest(training.max_minutes) as stop:
+            self._started = time.monotonic()
+            for phase in experiment.phases:
+                if self._step < phase.end and not self._ending:
+                    self._run_phase(phase, stop)
+            if self._ending and self._step < experiment.total_steps:
+                self._flush()
+                self._save()
+                reason = stop.reason or 'another process asked for it'
+                self._progress.say(f'ending at step {self._step}: {reason}; the same command continues from here')
+            return self._ending != Ending.SIGNAL
+
+    def _run_phase(self, phase: Phase, stop: StopRequest) -> None:
+        training, mesh = self._training, self._experiment.mesh
+        self._progress.say(f'{phase.name}: steps {phase.first + 1} to {phase.end}, pairs {phase.pairs}')
+        self._data.start(phase, self._data_state)
+        self._row_started = time.monotonic()
+        self._ask_for_an_end(stop)
+        while self._step < phase.end and not self._ending:
+            batch = put_batch(self._data.next(), mesh)
+            step_function = self._step_function(phase, batch)
+            with jax.profiler.StepTraceAnnotation('train', step_num=self._step):
+                self._state, metrics = step_function(self._state, batch)
+            self._window.append(metrics)
+            self._step += 1
+            if len(self._window) > STEPS_AHEAD:
+                jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
+            last = self._step == phase.end
+            if self._step % training.log_every == 0 or last:
+                self._log()
+            if self._step % training.validate_every == 0 or self._step == self._experiment.total_steps:
+                self._validate()
+            if self._step % training.checkpoint_every == 0 or last:
+                self._save()
+            self._ask_for_an_end(stop)
+
+    def _ask_for_an_end(self, stop: StopRequest) -> None:
+        """Find out whether to end now; the shortest time budget allows one step, so that each invocation gets further.
+
+        Several processes must end at the same step. Asking each other keeps the devices waiting, so that they do so
+        only where a row is logged.
+        """
+        here = stop.ending
+        if here == Ending.BUDGET and self._step == self._first_step:
+            here = Ending.NONE
+        if jax.process_count() == 1:
+            self._ending = here
+        elif self._step % self._training.log_every == 0:
+            self._ending = Ending(largest_of_all(here))
+
+    def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
+        """Compile once for each set of objectives; phases that share them share the compiled step."""
+        objectives = self._experiment.method.objectives(phase.name)
+        if objectives not in self._step_functions:
+            needed = None
+            if self._training.check_memory:
+                kept, mesh = self._experiment.method_in_memory().objectives(phase.name), self._experiment.mesh
+                platform = mesh.devices.flat[0].platform
+                needed = check_step_fits(kept, self._state, batch, devices=mesh.size, platform=platform)
+            about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
+            self._progress.say(f'compiling the training step{about} ...')
+            started = time.monotonic()
+            step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
+            compiled = step.lower(self._state, batch).compile()
+            if self._training.check_memory:
+                check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
+            self._step_functions[objectives] = compiled
+            self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
+            # The speed of the first row should not suffer from the compiler.
+            self._row_started = time.monotonic()
+        return self._step_functions[objectives]
+
+    def _flush(self) -> None:
+        """Bring the metrics of the last steps to the host and stop if one is not finite."""
+        self._window = [{name: float(value) for name, value in row.items()} for row in jax.device_get(self._window)]
+        first = self._step - len(self._window) + 1
+        for number, row in enumerate(self._window, first):
+            broken = [name for name, value in row.items() if not np.isfinite(value)]
+            if broken:
+                terms = [name for name in broken if name.startswith('term/')] or broken
+                saved = checkpoints.latest_step(self._experiment.workdir)
+                raise UserError(
+                    f'at step {number} these are not finite any more: {", ".join(sorted(terms))}',
+                    fix=f'lower optimizer.learning_rate or set optimizer.clip_norm and run again; training continues '
+                    f'from {"the start" if saved is None else f"step {saved}"}',
+                )
+
+    def _log(self) -> None:
+        self._flush()
+        seconds = time.monotonic() - self._row_started
+        means = {name: float(np.mean([row[name] for row in self._window])) for name in self._window[0]}
+        means['learning_rate'] = float(self._experiment.schedule(self._step - 1))
+        speed = len(self._window) * self._training.batch_size / max(seconds, 1e-9)
+        self._writer.write(self._step, 'train', means | {'pairs_per_second': speed})
+        self._progress.report(self._step, speed, means)
+        self._window = []
+        self._row_started = time.monotonic()
+
+    def _validate(self) -> None:
+        self._flush()
+        started = time.monotonic()
+        means = summarise(self._scorer.score(self._state.params))
+        before, after, njd = means['dsc_before'], means['dsc_after'], means['njd_percent']
+        self._writer.write(self._step, 'validation', means)
+        self._progress.note_validation(after, njd)
+        self._progress.say(
+            f'validation at step {self._step}: DSC {100 * before:.1f} -> {100 * after:.1f} %, NJD {njd:.3f} % '
+            f'({format_duration(time.monotonic() - started)})'
+        )
+        if after > self._best:
+            self._best = after
+            checkpoints.save_best(self._experiment.workdir, self._state, self._record())
+        self._row_started += time.monotonic() - started
+
+    def _save(self) -> None:
+        self._flush()
+        started = time.monotonic()
+        checkpoints.save(self._experiment.workdir, self._state, self._record())
+        self._row_started += time.monotonic() - started
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            'config': self._experiment.resolved,
+            'best': self._best if np.isfinite(self._best) else None,
+            'train_seconds': self._seconds_before + time.monotonic() - self._started,
+            'data': self._data.get_state(),
+            'window': self._window,
+            'labelled_subjects': len(self._data.labelled_ids),
+        }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

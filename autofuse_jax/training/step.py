@@ -1,0 +1,93 @@
+"""One optimisation step as a pure function of state and batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from autofuse_jax.methods.base import Batch, Objective, split_params
+from autofuse_jax.sharding import DEPTH_AXIS, replicated
+from autofuse_jax.training.state import TrainState
+
+Metrics = dict[str, jax.Array]
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train_step(objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation) -> StepFunction:
+    """Return the function (state, batch) -> (state, metrics) that carries out all objectives once.
+
+    Args:
+        objectives: Carried out in this order; a later one sees the parameters that an earlier one changed.
+        optimizer: Turns gradients into updates.
+
+    Returns:
+        A pure function, not compiled yet. Its metrics are scalars: `loss`, `grad_norm`, `update_norm` and the
+        objective's diagnostics, each under `<objective>/` where there are several objectives.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        keys = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        params, optimizer_states, metrics = state.params, dict(state.optimizer), {}
+        for key, objective in zip(jax.random.split(keys, len(objectives)), objectives, strict=True):
+            trained, frozen = split_params(params, objective.trains)
+
+            def loss(trained, frozen=frozen, objective=objective, key=key):
+                return objective.loss({**frozen, **trained}, batch, key)
+
+            (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
+            before = optimizer_states[objective.name]
+            updates, after = optimizer.update(gradient, before, trained)
+            changed = optax.apply_updates(trained, updates)
+            if objective.active is not None:
+                active = objective.active(batch)
+                changed, after = _where(active, (changed, after), (trained, before))
+                updates = _where(active, updates, jax.tree.map(jnp.zeros_like, updates))
+            optimizer_states[objective.name] = after
+            params = {**frozen, **changed}
+            prefix = f'{objective.name}/' if len(objectives) > 1 else ''
+            norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
+            metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
+        return TrainState(state.step + 1, params, optimizer_states, state.key), metrics
+
+    return train_step
+
+
+def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), chosen, other)
+
+
+def compile_train_step(
+    objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation, mesh: Mesh
+) -> StepFunction:
+    """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
+
+    Args:
+        objectives: See `make_train_step`.
+        optimizer: See `make_train_step`.
+        mesh: The devices.
+
+    Returns:
+        A function that compiles; the state passed to it must not be used afterwards.
+    """
+    layout = replicated(mesh)
+    return jax.jit(
+        make_train_step(objectives, optimizer),
+        donate_argnums=0,
+        in_shardings=(layout, None),
+        out_shardings=(layout, layout),
+        compiler_options=options_for(mesh),
+    )
+
+
+def options_for(mesh: Mesh) -> dict[str, int]:
+    """Return what the compiler is told beyond its defaults: nothing, but where GPUs share volumes.
+
+    They do that to save memory, and the compiler for GPUs sends sums between devices together: those of the kernels'
+    derivatives wait for one another then, and with them the large arrays of which they are computed.
+    """
+    if mesh.devices.flat[0].platform == 'gpu' and mesh.shape[DEPTH_AXIS] > 1:
+        return {'xla_gpu_all_reduce_combine_threshold_bytes': 0}
+    return {}

@@ -1,0 +1,1 @@
+"""Weights: the released format, models loaded from it, parameters taken from a run."""

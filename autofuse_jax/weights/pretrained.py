@@ -1,0 +1,187 @@
+"""A trained network ready to use: weights in, arrays in, deformation out."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autofuse_jax.data.intensity import min_max_normalise
+from autofuse_jax.errors import UserError
+from autofuse_jax.methods.base import Method, Params, Prediction
+from autofuse_jax.methods.registry import predicting_method
+from autofuse_jax.metrics.warping import warp_image
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
+from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.weights.released import MIN_MAX, Description, read_released
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """The result of registering a moving to a fixed image, as NumPy arrays on the fixed grid.
+
+    Attributes:
+        displacement: (D, H, W, 3) float32, voxels, pull direction: `warped(x) = moving(x + displacement(x))`.
+        velocity: (d, h, w, 3) float32, the stationary velocity behind it, in voxels of half resolution, over the field
+            of view of the padded images; None for a network that predicts a displacement.
+        warped: (D, H, W) float32, the moving image, with its own intensities, on the fixed image.
+        fixed_labels: (D, H, W) uint8, predicted classes of the fixed image; None without segmentation.
+        moving_labels: (D, H, W) uint8, predicted classes of the moving image; None without segmentation.
+        gate_means: Mean weight of the fusion branch by gate, 0 .. 1.
+    """
+
+    displacement: np.ndarray
+    velocity: np.ndarray | None
+    warped: np.ndarray
+    fixed_labels: np.ndarray | None
+    moving_labels: np.ndarray | None
+    gate_means: dict[str, float]
+
+
+class RegistrationModel:
+    """A network with its weights.
+
+    Args:
+        params: Parameters by flat name.
+        description: What they are.
+
+    Raises:
+        UserError: The parameters are not those of the described network, or its normalisation is unknown.
+    """
+
+    def __init__(self, params: dict[str, np.ndarray], description: Description):
+        if description.normalisation != MIN_MAX:
+            raise UserError(
+                f'the weights want images normalised by {description.normalisation!r}',
+                expected=repr(MIN_MAX),
+                fix='use the version of autofuse_jax that wrote them, or a newer one',
+            )
+        check_shapes(params, description.method, description.model)
+        self.description = description
+        self._method = predicting_method(description.method, description.model, description.inference)
+        self._params = jax.tree.map(jnp.asarray, unflatten(params))
+        self._predict = jax.jit(functools.partial(predict_labels, self._method.predict))
+
+    @property
+    def params(self) -> Params:
+        """The parameters, nested."""
+        return self._params
+
+    @property
+    def method(self) -> Method:
+        """What the parameters belong to."""
+        return self._method
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, in words."""
+        return f'JAX {jax.__version__} on {jax.default_backend()}'
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of learned values."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self._params))
+
+    def register(self, fixed: np.ndarray, moving: np.ndarray, *, seed: int = 0) -> Registration:
+        """Register two images; the first call for a size compiles.
+
+        Intensities are scaled to [0, 1] by each image's own extremes. Sizes that the network does not take are padded
+        with zeros at their far ends. Voxels should be about as large as in training, and the images roughly aligned.
+
+        Args:
+            fixed: (D, H, W), real numbers.
+            moving: (D, H, W), real numbers, the same shape.
+            seed: Of the draws of a method that samples; without effect otherwise.
+
+        Returns:
+            The registration.
+
+        Raises:
+            UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
+        """
+
+        def predict(fixed: np.ndarray, moving: np.ndarray) -> Prediction:
+            return self._predict(self._params, jnp.asarray(fixed), jnp.asarray(moving), jax.random.key(seed))
+
+        return register_pair(predict, fixed, moving)
+
+
+def register_pair(
+    predict: Callable[[np.ndarray, np.ndarray], Prediction], fixed: np.ndarray, moving: np.ndarray
+) -> Registration:
+    """Register two images with whatever runs the network.
+
+    Args:
+        predict: From images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction with labels in the
+            place of class probabilities, see `predict_labels`.
+        fixed: (D, H, W), real numbers.
+        moving: (D, H, W), real numbers, the same shape.
+
+    Returns:
+        The registration.
+
+    Raises:
+        UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
+    """
+    fixed, moving = np.asarray(fixed), np.asarray(moving)
+    if fixed.ndim != 3 or fixed.shape != moving.shape:
+        raise UserError(
+            f'fixed has shape {fixed.shape} and moving {moving.shape}',
+            expected='two volumes (D, H, W) on the same grid',
+            fix='resample them to one grid first',
+        )
+    normalised = (min_max_normalise(fixed, 'fixed'), min_max_normalise(moving, 'moving'))
+    padding = [(0, -size % SIZE_MULTIPLE) for size in fixed.shape]
+    prediction = jax.device_get(predict(*(np.pad(image, padding)[None, ..., None] for image in normalised)))
+    inside = tuple(slice(size) for size in fixed.shape)
+    displacement = prediction.displacement[0][inside]
+    return Registration(
+        displacement=displacement,
+        velocity=None if prediction.velocity is None else prediction.velocity[0],
+        warped=warp_image(moving, displacement).astype(np.float32),
+        fixed_labels=_cropped(prediction.fixed_segmentation, inside),
+        moving_labels=_cropped(prediction.moving_segmentation, inside),
+        gate_means={name: float(value[0]) for name, value in prediction.gate_means.items()},
+    )
+
+
+def load_model(path: str | Path) -> RegistrationModel:
+    """Load a network in the released format.
+
+    Args:
+        path: The npz that autofuse_jax.port_weights wrote, with its JSON beside it.
+
+    Returns:
+        Something that registers two arrays.
+
+    Raises:
+        UserError: A file is missing or damaged, or the weights are not those of the network it names.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(
+            f'{path} is a folder',
+            expected='an npz in the released format',
+            fix=f'python -m autofuse_jax.port_weights --from={path} --to=params.npz --naming=ours',
+        )
+    return RegistrationModel(*read_released(path))
+
+
+def predict_labels(
+    predict: Callable, params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array
+) -> Prediction:
+    """Predict with classes, uint8, in the place of their probabilities; arguments see `Method.predict`."""
+    prediction = predict(params, fixed, moving, key)
+    labels = (
+        None if probabilities is None else jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+        for probabilities in (prediction.fixed_segmentation, prediction.moving_segmentation)
+    )
+    fixed_labels, moving_labels = labels
+    return prediction.replace(fixed_segmentation=fixed_labels, moving_segmentation=moving_labels)
+
+
+def _cropped(labels: np.ndarray | None, inside: tuple[slice, ...]) -> np.ndarray | None:
+    return None if labels is None else labels[0][inside]

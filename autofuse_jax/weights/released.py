@@ -1,0 +1,169 @@
+"""The released format: weights as a plain npz of flat names, beside it a JSON that says which network they belong to.
+
+`NAME.npz` holds float32 arrays under names such as 'single_branch/conv_1/conv_1/kernel'; `NAME.json` holds the method,
+the options of its network, the resolved config of the run where there was one, how images are normalised, and the
+SHA-256 of the npz. NumPy is enough to read both.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.formats import DAMAGED_FILE_ERRORS
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import replacing, write_json
+
+FORMAT = 'autofuse_jax weights'
+FORMAT_VERSION = 1
+MIN_MAX = 'min-max to [0, 1] per volume'
+REQUIRED = ('format', 'format_version', 'method', 'model', 'inference', 'normalisation', 'sha256')
+HASH_BLOCK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a file of weights is.
+
+    Attributes:
+        method: Name of the method, a key of `autofuse_jax.methods.registry.METHODS`.
+        model: Options of its network.
+        inference: Options of its prediction.
+        normalisation: What is done to the intensities of an image before it enters the network.
+        spacing_mm: Voxel size of the images that the network was trained on, along (left-right, posterior-anterior,
+            inferior-superior); None where it is not known.
+        config: Resolved config of the training run; None where the weights come from elsewhere.
+        origin: Where they come from, in words and numbers: file, commit, date.
+    """
+
+    method: str
+    model: dict[str, Any]
+    inference: dict[str, Any] = dataclasses.field(default_factory=dict)
+    normalisation: str = MIN_MAX
+    spacing_mm: list[float] | None = None
+    config: dict[str, Any] | None = None
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def json_beside(path: Path) -> Path:
+    """Return where the description of an npz is."""
+    return Path(path).with_suffix('.json')
+
+
+def write_released(path: Path, params: Mapping[str, np.ndarray], description: Description) -> None:
+    """Write weights and their description.
+
+    Args:
+        path: The npz; its JSON is written beside it.
+        params: Parameters by flat name.
+        description: What they are.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    write_arrays(path, params)
+    record = {'format': FORMAT, 'format_version': FORMAT_VERSION} | dataclasses.asdict(description)
+    sizes = {'parameters': sum(int(array.size) for array in params.values())}
+    write_json(json_beside(path), record | sizes | {'sha256': file_hash(path)})
+
+
+def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:
+    """Read weights and their description.
+
+    Args:
+        path: The npz, with its JSON beside it.
+
+    Returns:
+        Parameters by flat name, and what they are.
+
+    Raises:
+        UserError: A file is missing, damaged, or does not belong to the other.
+    """
+    params = read_arrays(path)
+    beside = json_beside(path)
+    if not beside.is_file():
+        raise UserError(
+            f'{path} has no description {beside.name} beside it',
+            expected='both files that autofuse_jax.port_weights wrote',
+            fix='copy the JSON as well, or port the weights again',
+        )
+    try:
+        record = json.loads(beside.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{beside} is no JSON ({error})', fix='port the weights again') from error
+    absent = [name for name in REQUIRED if not isinstance(record, dict) or name not in record]
+    if absent or record['format'] != FORMAT:
+        raise UserError(
+            f'{beside} is no description of weights' + (f': {", ".join(absent)} missing' if absent else ''),
+            expected='the JSON that autofuse_jax.port_weights wrote',
+            fix='port the weights again',
+        )
+    if record['format_version'] != FORMAT_VERSION:
+        raise UserError(
+            f'{beside} has format version {record["format_version"]}',
+            expected=f'version {FORMAT_VERSION}',
+            fix='use the version of autofuse_jax that wrote it, or a newer one',
+        )
+    if record['sha256'] != file_hash(path):
+        raise UserError(
+            f'{path} is not the file that {beside.name} describes (its SHA-256 differs)',
+            fix='copy both files again, or port the weights again',
+        )
+    fields = [field.name for field in dataclasses.fields(Description)]
+    return params, Description(**{name: record[name] for name in fields if name in record})
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an npz, never unpickling anything.
+
+    Args:
+        path: The npz.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        UserError: The file is missing, damaged or no npz, or holds pickled objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'there is no file {path}', fix='correct the path')
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError('it holds a single array')
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except DAMAGED_FILE_ERRORS as error:
+        raise UserError(
+            f'{path} cannot be read as npz ({error})',
+            expected='an npz of named arrays, without pickled objects',
+            fix='check that it was copied completely',
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an npz, through a temporary name.
+
+    Args:
+        path: The npz.
+        arrays: Arrays by name.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,15 @@
+"""Any row of the comparison on brains: pairs of subjects.
+
+    python -m autofuse_jax.main --config=configs/comparison/brain.py:voxelmorph --config.data.root=DIR
+
+The name behind the colon is one of configs/comparison/rows.py.
+"""
+
+import ml_collections
+
+from configs.comparison.presets import BRAIN, comparison_config
+
+
+def get_config(row: str = 'autofuse') -> ml_collections.ConfigDict:
+    """Return the config of a row; `data.root` must be given."""
+    return comparison_config(BRAIN, row)

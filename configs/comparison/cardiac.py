@@ -1,0 +1,15 @@
+"""Any row of the comparison on hearts: both directions of end-diastole and end-systole of a cine.
+
+    python -m autofuse_jax.main --config=configs/comparison/cardiac.py:voxelmorph --config.data.root=DIR
+
+The name behind the colon is one of configs/comparison/rows.py.
+"""
+
+import ml_collections
+
+from configs.comparison.presets import CARDIAC, comparison_config
+
+
+def get_config(row: str = 'autofuse') -> ml_collections.ConfigDict:
+    """Return the config of a row; `data.root` must be given."""
+    return comparison_config(CARDIAC, row)

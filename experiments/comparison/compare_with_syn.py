@@ -1,0 +1,228 @@
+"""Register without training, beside ANTs SyN with cross-correlation, and with a network where there are weights.
+
+    python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \
+        --weights=runs/cardiac_unsup.npz --syn-pairs=6 --work=runs/syn_acdc.json \
+        --out=experiments/results/instance_acdc.json
+    python -m experiments.comparison.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \
+        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json \
+        --out=experiments/results/instance_brains.json
+
+Each pair is registered by all methods in turn, so that their times are taken under the same conditions. What is done is
+kept in --work: the same command goes on where it was interrupted. SyN needs the extra `syn`.
+"""
+
+import argparse
+import dataclasses
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.classical.syn import SynSettings, register_with_syn
+from autofuse_jax.data.manifests import read_manifest
+from autofuse_jax.data.prepared import load_frame
+from autofuse_jax.data.volumes import Volume, read_image, read_labels
+from autofuse_jax.errors import run_command
+from autofuse_jax.files import json_types, write_json
+from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
+from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.preparation.splits import read_splits
+from autofuse_jax.provenance import provenance
+from autofuse_jax.registration.alignment import AlignmentSettings
+from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.scores import inverse_consistency
+from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.resampling import moving_positions, sample_labels
+from autofuse_jax.weights.pretrained import load_model
+
+KIB_PER_GIB = 1 << 20
+# Of all runs that filled the work file; SyN included where it was run in the same process.
+PEAK = 'peak_memory_gib'
+LEFT_ALONE = AlignmentSettings(kind='none', start='header')
+BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, SYN = (
+    'before',
+    'affine',
+    'affine + instance',
+    'affine + network',
+    'affine + network + instance',
+    'SyN',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A named pair with labels on both sides, loaded on demand.
+
+    Attributes:
+        name: Unique.
+        load: Returns fixed and moving volume.
+        structures: Label ids to score.
+    """
+
+    name: str
+    load: Callable[[], tuple[Volume, Volume]]
+    structures: tuple[int, ...]
+
+
+def acdc_pairs(root: Path, split: str) -> Iterator[Pair]:
+    """ED to ES and ES to ED of every patient of a split of the prepared data."""
+    manifest = read_manifest(root)
+    structures = tuple(label for label in manifest.classes if label)
+    for subject in manifest.subjects_of(split):
+        frames = {phase: subject.frame_of_phase(phase) for phase in ('ED', 'ES')}
+        for moving, fixed in (('ED', 'ES'), ('ES', 'ED')):
+
+            def load(fixed=frames[fixed], moving=frames[moving]) -> tuple[Volume, Volume]:
+                return load_frame(manifest, fixed), load_frame(manifest, moving)
+
+            yield Pair(f'{subject.id}_{moving}_to_{fixed}', load, structures)
+
+
+def brain_pairs(root: Path, label_map: Path, split: str) -> Iterator[Pair]:
+    """All ordered pairs of the subjects of a split, in native space, their labels merged to the 35 structures."""
+    merged = {int(k): v for k, v in json.loads(label_map.read_text())['neuromorphometrics_to_35'].items()}
+    split_of = read_splits(root.parent / 'splits.json', root.name)
+    subjects = [name for name, part in split_of.items() if part == split]
+
+    def read(subject: str) -> Volume:
+        image = read_image(root / subject / 't1.nii.gz')
+        labels, _ = read_labels(root / subject / 'seg.nii.gz')
+        table = np.zeros(max(merged) + 1, np.int32)
+        table[list(merged)] = list(merged.values())
+        inside = (labels >= 0) & (labels < table.size)
+        return Volume(image.image, np.where(inside, table[np.where(inside, labels, 0)], 0), image.affine, subject)
+
+    structures = tuple(sorted(set(merged.values()) - {0}))
+    for fixed in subjects:
+        for moving in subjects:
+            if fixed != moving:
+                load = lambda fixed=fixed, moving=moving: (read(fixed), read(moving))  # noqa: E731
+                yield Pair(f'{moving}_to_{fixed}', load, structures)
+
+
+def run_ours(fixed: Volume, moving: Volume, structures: tuple[int, ...], settings: PipelineSettings, model: Any):
+    """Register, and return what is recorded of it."""
+    started, used = time.perf_counter(), time.process_time()
+    result = register_volumes(fixed, moving, settings, model=model)
+    seconds = {'seconds': time.perf_counter() - started, 'processor_seconds': time.process_time() - used}
+    record = _scores(fixed, result.moved_labels, result.transform.displacement, structures)
+    consistency = inverse_consistency(result.transform, result.inverse)
+    return record | seconds | {'inverse_consistency_mm': consistency['mean'], 'stages': list(result.stages)}
+
+
+def run_before(fixed: Volume, moving: Volume, structures: tuple[int, ...]) -> dict[str, Any]:
+    """Score what the headers alone give."""
+    grid = ImageGrid(fixed.image.shape, fixed.affine)
+    labels = sample_labels(moving.labels, moving_positions(None, grid, moving.affine))
+    return {'dsc': mean_dice(dice_per_label(fixed.labels, labels, structures))}
+
+
+def run_syn(fixed: Volume, moving: Volume, structures: tuple[int, ...], settings: SynSettings) -> dict[str, Any]:
+    """Register with SyN, and return what is recorded of it."""
+    labels, displacement, seconds = register_with_syn(fixed, moving, settings)
+    return _scores(fixed, labels, displacement, structures) | seconds
+
+
+def _scores(
+    fixed: Volume, moved_labels: np.ndarray, displacement: np.ndarray, structures: tuple[int, ...]
+) -> dict[str, Any]:
+    determinant = jacobian_determinant(displacement)
+    dice = dice_per_label(fixed.labels, moved_labels, structures)
+    return {
+        'dsc': mean_dice(dice),
+        'dsc_per_label': dice,
+        'njd_percent': njd_percent(determinant),
+        'sdlogj': sdlogj(determinant),
+    }
+
+
+def summarise(records: dict[str, dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    """Return means over pairs by method."""
+    summary = {}
+    for method in dict.fromkeys(method for name in names for method in records[name]):
+        found = [records[name][method] for name in names if method in records[name]]
+        keys = ('dsc', 'njd_percent', 'sdlogj', 'inverse_consistency_mm', 'seconds', 'processor_seconds')
+        means = {key: float(np.mean([one[key] for one in found])) for key in keys if key in found[0]}
+        summary[method] = {'pairs': len(found), 'dsc_deviation': float(np.std([one['dsc'] for one in found]))} | means
+    return summary
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=('acdc', 'brains'), required=True)
+    parser.add_argument('--data', type=Path, required=True, help='prepared ACDC, or the folder malc2012')
+    parser.add_argument('--label-map', type=Path, help='JSON with neuromorphometrics_to_35, for brains')
+    parser.add_argument('--split', default='validation')
+    parser.add_argument('--weights', type=Path, help='npz of a network')
+    parser.add_argument('--pairs', type=int, default=None, help='only the first so many pairs')
+    parser.add_argument('--syn-pairs', type=int, default=0, help='run SyN on the first so many pairs')
+    parser.add_argument(
+        '--syn-iterations',
+        type=lambda text: tuple(int(part) for part in text.split(',')),
+        default=(100, 70, 50),
+        help='at each level, the last being full resolution; default 100,70,50',
+    )
+    parser.add_argument('--methods', nargs='+', help='only these; default all')
+    parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
+    parser.add_argument('--out', type=Path, required=True, help='the record')
+    options = parser.parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    enable_compilation_cache()
+    pairs = list(
+        acdc_pairs(options.data, options.split)
+        if options.task == 'acdc'
+        else brain_pairs(options.data, options.label_map, options.split)
+    )[: options.pairs]
+    syn = SynSettings(options.syn_iterations, affine=options.task == 'brains')
+    model = None if options.weights is None else load_model(options.weights)
+    whole, alone = PipelineSettings(), PipelineSettings(instance=None)
+    methods: dict[str, Callable[[Volume, Volume, tuple[int, ...]], dict[str, Any]]] = {
+        BEFORE: run_before,
+        AFFINE: lambda f, m, s: run_ours(f, m, s, alone, None),
+        INSTANCE: lambda f, m, s: run_ours(f, m, s, whole, None),
+    }
+    if model is not None:
+        methods[NETWORK] = lambda f, m, s: run_ours(f, m, s, alone, model)
+        methods[BOTH] = lambda f, m, s: run_ours(f, m, s, whole, model)
+    records = json.loads(options.work.read_text()) if options.work.is_file() else {}
+    peak = records.pop(PEAK, 0.0)
+    for number, pair in enumerate(pairs):
+        done = records.setdefault(pair.name, {})
+        wanted = methods | ({SYN: lambda f, m, s: run_syn(f, m, s, syn)} if number < options.syn_pairs else {})
+        missing = [name for name in wanted if name not in done and name in (options.methods or wanted)]
+        volumes = pair.load() if missing else None
+        for name in missing:
+            done[name] = json_types(wanted[name](*volumes, pair.structures))
+            peak = max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB)
+            write_json(options.work, records | {PEAK: peak})
+            print(f'{pair.name}, {name}: ' + json.dumps({k: v for k, v in done[name].items() if k != 'stages'}))
+    names = [pair.name for pair in pairs]
+    beside = names[: options.syn_pairs]
+    record = provenance() | {
+        'command': ' '.join(['python -m experiments.comparison.compare_with_syn', *sys.argv[1:]]),
+        'data': {'task': options.task, 'split': options.split, 'pairs': names},
+        'settings': dataclasses.asdict(whole) | {'syn': dataclasses.asdict(syn)},
+        'weights': options.weights and options.weights.name,
+        'summary': summarise(records, names),
+        'summary_of_pairs_with_syn': summarise(records, beside) if beside else None,
+        PEAK: peak,
+        'records': {name: records[name] for name in names},
+    }
+    write_json(options.out, json_types(record))
+    for method, means in record['summary'].items():
+        print(f'{method}: ' + ', '.join(f'{key} {value:.4g}' for key, value in means.items()))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The configs of the comparison: every row on every task, all of them valid."""
+
+import importlib
+
+import pytest
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.methods.registry import METHODS
+from autofuse_jax.training.config_checks import phases_of, validate
+from configs.comparison.presets import BRAIN, CARDIAC, HIPPOCAMPUS, comparison_config
+from configs.comparison.rows import ROWS, TABLES
+
+TASKS = {'cardiac': CARDIAC, 'brain': BRAIN}
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('row', ROWS)
+def test_every_row_has_a_valid_config_on_every_task(task, row):
+    found = importlib.import_module(f'configs.comparison.{task}').get_config(row)
+    assert found == comparison_config(TASKS[task], row)
+    validate(found)
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_every_row_is_valid_on_the_small_task(row):
+    config = comparison_config(HIPPOCAMPUS, row)
+    validate(config)
+    assert config.method == ROWS[row].method and config.evaluation.pairs == 'inter_all'
+
+
+def test_every_method_is_in_a_table_and_every_row_too():
+    assert {row.method for row in ROWS.values()} == set(METHODS)
+    listed = {name for rows in TABLES.values() for name in rows}
+    assert set(ROWS) - listed == {'autofuse_disp'}
+
+
+@pytest.mark.parametrize('task', TASKS.values())
+def test_all_rows_of_a_group_have_the_same_number_of_steps(task):
+    totals = {name: phases_of(comparison_config(task, name))[-1].end for name in ROWS}
+    assert len(set(totals.values())) == 1
+
+
+def test_a_first_stage_ends_where_the_method_says():
+    config = comparison_config(CARDIAC, 'rsegnet')
+    assert [(p.name, p.pairs, p.end) for p in phases_of(config)] == [
+        ('phase_1', 'semi', 20_000),
+        ('phase_2', 'semi', 40_000),
+        ('phase_3', 'ed_es', 50_000),
+    ]
+    assert config.loss.first_stage == ('phase_1',)
+    # On brains half of the steps is the end of a phase, which is not split.
+    brain = comparison_config(BRAIN, 'pc_reg')
+    assert [p.end for p in phases_of(brain)] == [50_000, 100_000]
+    assert brain.loss.first_stage == ('phase_1',)
+
+
+def test_weak_supervision_sees_labelled_pairs_only():
+    config = comparison_config(BRAIN, 'ws_voxelmorph')
+    assert [(p.pairs, p.end) for p in phases_of(config)] == [('inter_labelled', 100_000)]
+    assert config.loss.num_classes == 20
+
+
+def test_an_unknown_row_is_refused():
+    with pytest.raises(UserError, match=r'unknown row .voxelmorf.'):
+        comparison_config(CARDIAC, 'voxelmorf')

@@ -1,0 +1,67 @@
+"""What a path is, and what its run is called."""
+
+from pathlib import Path
+
+import pytest
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.open_run import open_run, run_names
+from autofuse_jax.evaluation.runs import Sources, common_pairs
+
+
+def names(*paths, given=None):
+    return run_names([Path(path) for path in paths], given)
+
+
+def test_names_are_the_shortest_ends_that_differ():
+    assert names('/runs/affine', '/runs/syn') == ['affine', 'syn']
+    assert names('/a/run', '/b/run', '/b/other') == ['a_run', 'b_run', 'b_other']
+    assert names('/weights/params.npz') == ['params']
+
+
+def test_given_names_count():
+    assert names('/a', '/b', given=['first', 'second one']) == ['first', 'second one']
+    with pytest.raises(UserError, match='1 names for 2 runs'):
+        names('/a', '/b', given=['first'])
+    with pytest.raises(UserError, match='two runs are called first'):
+        names('/a', '/b', given=['first', 'first'])
+    for wrong in ('up/down', '..', ''):
+        with pytest.raises(UserError, match='cannot be the name of a run'):
+            names('/a', given=[wrong])
+
+
+def test_same_run_twice():
+    with pytest.raises(UserError, match='two runs are called run'):
+        names('/a/run', '/a/run')
+
+
+def test_paths_that_are_no_run(tmp_path):
+    (tmp_path / 'moved.nii.gz').write_bytes(b'')
+    with pytest.raises(UserError, match='moved.nii.gz is a file. Expected: a folder of results of'):
+        open_run(tmp_path / 'moved.nii.gz', 'run', Sources())
+    with pytest.raises(UserError, match='there is no folder .*nowhere'):
+        open_run(tmp_path / 'nowhere', 'run', Sources())
+    with pytest.raises(UserError, match='no pairs were found in .*pairs.json'):
+        open_run(tmp_path, 'run', Sources())
+
+
+def test_damaged_scores_are_named(tmp_path):
+    for content in ('{', '{"pairs": []}', '[]', '{"pairs": [{}], "classes": {}}'):
+        (tmp_path / 'pairs.json').write_text(content)
+        with pytest.raises(UserError, match='pairs.json holds no scores'):
+            open_run(tmp_path, 'run', Sources())
+    (tmp_path / 'pairs.json').write_text('{"pairs": [], "classes": {}}')
+    with pytest.raises(UserError, match='pairs.json holds no pairs'):
+        open_run(tmp_path, 'run', Sources())
+
+
+def test_common_pairs():
+    runs = {'one': [{'pair': 'b'}, {'pair': 'a'}, {'pair': 'c'}], 'two': [{'pair': 'c'}, {'pair': 'b'}]}
+    assert common_pairs(runs) == ['b', 'c']
+    with pytest.raises(
+        UserError,
+        match='no pair in common.*one: 3 pairs, such as b; two: 2 pairs, such as c; three: 1 pairs, such as x',
+    ):
+        common_pairs(runs | {'three': [{'pair': 'x'}]})
+    with pytest.raises(UserError, match='the run twice has the pair b twice'):
+        common_pairs({'twice': [{'pair': 'b'}, {'pair': 'b'}]})

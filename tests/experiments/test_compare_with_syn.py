@@ -1,0 +1,65 @@
+"""The comparison without training: pairs, summaries, tables, and what happens without antspyx."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from autofuse_jax.classical.syn import load_ants
+from autofuse_jax.data.volumes import write_image, write_labels
+from autofuse_jax.errors import UserError
+from experiments.comparison.compare_with_syn import brain_pairs, run_before, summarise
+from experiments.tables.registration_tables import brain_cut_table, comparison_table
+
+AFFINE = np.eye(4)
+
+
+@pytest.fixture
+def brains(tmp_path):
+    """Three tiny subjects whose label 10 is structure 1 and whose label 99 means nothing."""
+    root = tmp_path / 'brains'
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(('a', 'b', 'c')):
+        labels = np.zeros((8, 8, 8), np.int32)
+        labels[2:6, 2:6, 2 + number // 2 : 6 + number // 2] = 10
+        labels[0, 0, 0] = 99
+        write_image(root / name / 't1.nii.gz', rng.uniform(size=labels.shape), AFFINE)
+        write_labels(root / name / 'seg.nii.gz', labels, AFFINE)
+    (tmp_path / 'splits.json').write_text(json.dumps({'brains': {'train': ['a'], 'validation': ['b', 'c']}}))
+    (tmp_path / 'map.json').write_text(json.dumps({'neuromorphometrics_to_35': {'10': 1, '11': 0}}))
+    return root
+
+
+def test_all_ordered_pairs_of_a_split_with_merged_labels(brains):
+    pairs = list(brain_pairs(brains, brains.parent / 'map.json', 'validation'))
+    assert [pair.name for pair in pairs] == ['c_to_b', 'b_to_c']
+    assert pairs[0].structures == (1,)
+    fixed, moving = pairs[0].load()
+    assert (fixed.name, moving.name) == ('b', 'c')
+    assert np.unique(fixed.labels).tolist() == [0, 1]
+    # The cube of c lies one voxel of four further along the last axis.
+    assert run_before(fixed, moving, (1,))['dsc'] == pytest.approx(0.75)
+
+
+def test_means_are_over_the_pairs_that_a_method_has():
+    records = {'p': {'affine': {'dsc': 0.5, 'seconds': 2.0}}, 'q': {'affine': {'dsc': 0.7}, 'SyN': {'dsc': 0.6}}}
+    records['q']['affine']['seconds'] = 4.0
+    summary = summarise(records, ['p', 'q'])
+    assert summary['affine'] == {'pairs': 2, 'dsc_deviation': pytest.approx(0.1), 'dsc': 0.6, 'seconds': 3.0}
+    assert summary['SyN']['pairs'] == 1
+    table = comparison_table(summary)
+    assert '| affine | 2 | 60.0 ± 10.0 | – | 3 | – |' in table
+    assert 'SyN' not in table
+    assert 'ANTs SyN, cross-correlation | 1 | 60.0' in comparison_table({'SyN': summary['SyN']})
+
+
+def test_brains_that_were_fitted_are_marked():
+    measured = {'x': {'cut_percent': 0.04, 'seconds': 9.6}, 'y': {'cut_percent': 0.1, 'seconds': 20, 'fit_scale': [1]}}
+    assert '| x | 0.0400 | no | 10 |\n| y | 0.1000 | yes | 20 |' in brain_cut_table({'measured': measured})
+
+
+def test_without_antspyx_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ants', None)
+    with pytest.raises(UserError, match=r'pip install "autofuse_jax\[syn\]"'):
+        load_ants(2)
