@@ -18,8 +18,8 @@ import numpy as np
 from autofuse_jax.deployment.artefacts import check_target, export_model, load_exported, record_of
 from autofuse_jax.deployment.stablehlo import PLATFORMS
 from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
-from autofuse_jax.weights.run import read_run
 
 # What an exported network may differ from JAX by, in voxels.
 TOLERANCE = 1e-3

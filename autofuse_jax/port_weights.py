@@ -22,6 +22,7 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.porting.architectures import ARCHITECTURES, Architecture, with_buffers
 from autofuse_jax.porting.convert import check_shapes, from_official, to_official
 from autofuse_jax.provenance import provenance
+from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import (
     Description,
     json_beside,
@@ -30,7 +31,6 @@ from autofuse_jax.weights.released import (
     write_arrays,
     write_released,
 )
-from autofuse_jax.weights.run import read_run
 
 TORCH_SUFFIXES = ('.pt', '.pth')
 NPZ_SUFFIX = '.npz'
