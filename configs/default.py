@@ -6,6 +6,15 @@ from ml_collections import ConfigDict
 
 def autofuse_model() -> ConfigDict:
     """Return the options of autofuse_jax.models.autofuse.AutoFuse."""
+    model = _pair_network_model()
+    model.fusion_channels = 0  # Base width of the fusion branch; 0: twice base_channels (paper).
+    model.fusion_pooling = (1, 1, 1)  # Voxels of the images averaged into one of the fusion branch; ones: paper.
+    model.fine_channels = 0  # With pooling: width of the single branch's blocks at full size; 0: base_channels.
+    model.thin_levels = 0  # Finest levels of the single branch with kernels 3 x 3 x 1, for thick slices; 0: paper.
+    return model
+
+
+def _pair_network_model() -> ConfigDict:
     model = ConfigDict()
     model.base_channels = 16
     model.num_classes = 0  # Background included; 0: unsupervised, no segmentation.
@@ -21,7 +30,7 @@ def autofuse_model() -> ConfigDict:
 
 def autofuse_trans_model() -> ConfigDict:
     """Return the options of autofuse_jax.models.autofuse_trans.AutoFuseTrans."""
-    model = autofuse_model()
+    model = _pair_network_model()
     model.base_channels = 32  # Of a Swin single branch, a multiple of 8; the fusion branch is twice as wide.
     model.single_branch = 'swin'  # 'swin' (paper) or 'convolutional' (released semi-supervised network).
     model.depth = 2  # Swin blocks of a stage.
@@ -77,6 +86,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.missing_labels = 'flags'  # 'flags' of each sample, or 'zeros': all-zero maps are missing (official).
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
     config.loss.smoothness = 0.0  # Of the predicted field's squared gradient; 0: the KL divergence alone (paper).
+    config.loss.segmentation_phases = ()  # Phases that train the single branch alone, on pairs 'labelled_frames'.
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()
@@ -89,9 +99,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.warmup_steps = 0
     config.optimizer.clip_norm = 0.0  # Largest gradient norm; 0: no clipping.
 
-    config.phases = ConfigDict()  # Carried out in the order of their names; the optimiser's state is kept.
-    config.phases.phase_1 = ConfigDict({'steps': 40_000, 'pairs': 'intra_random'})
-    config.phases.phase_2 = ConfigDict({'steps': 10_000, 'pairs': 'ed_es'})
+    # Carried out in the order of their names; the optimiser's state is kept. Pairs: a policy of data/pairs.py.
+    # Crop: size of a part of each volume, drawn anew each time, that a step sees; 0 along an axis: all of it (paper).
+    config.phases = ConfigDict()
+    config.phases.phase_0 = ConfigDict({'steps': 0, 'pairs': 'intra_random', 'crop': (0, 0, 0)})
+    config.phases.phase_1 = ConfigDict({'steps': 40_000, 'pairs': 'intra_random', 'crop': (0, 0, 0)})
+    config.phases.phase_2 = ConfigDict({'steps': 10_000, 'pairs': 'ed_es', 'crop': (0, 0, 0)})
 
     config.training = ConfigDict()
     config.training.batch_size = 1  # Pairs a step, all devices together.

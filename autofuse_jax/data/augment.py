@@ -7,6 +7,10 @@ import numpy as np
 from scipy import ndimage
 
 Arrays = dict[str, np.ndarray]
+Size = tuple[int, int, int]
+# In place of the size of a part: the volume as it is.
+WHOLE: Size = (0, 0, 0)
+ROLES = ('fixed', 'moving')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     zero.
 
     Args:
-        arrays: From `batches.pair_to_arrays`.
+        arrays: From `batches.pair_to_arrays`; of a frame alone, that frame is changed.
         augmentation: How far.
         rng: Source of the draws.
 
@@ -51,7 +55,7 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     result = dict(arrays)
     matrix, offset = _draw_transform(arrays['fixed'].shape[:2], augmentation, rng)
     moved = any((augmentation.rotation, augmentation.scale, augmentation.shift))
-    for role in ('fixed', 'moving'):
+    for role in _roles(arrays):
         image, labels = arrays[role][..., 0], arrays[f'{role}_labels']
         if moved:
             image = _transform(image, matrix, offset, order=1)
@@ -60,6 +64,30 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
             image = np.clip(image, 0.0, 1.0) ** np.float32(2.0 ** rng.uniform(-augmentation.gamma, augmentation.gamma))
         result |= {role: image[..., None], f'{role}_labels': labels}
     return result
+
+
+def crop_at_random(arrays: Arrays, size: Size, rng: np.random.Generator) -> Arrays:
+    """Take a part of one training pair, the same part of both frames and their labels.
+
+    Args:
+        arrays: From `batches.pair_to_arrays`.
+        size: (D, H, W) of the part; where it lies is drawn uniformly. 0 along an axis: all of it.
+        rng: Source of the draws.
+
+    Returns:
+        The same entries, smaller.
+    """
+    whole = arrays['fixed'].shape[:3]
+    part = []
+    for length, wanted in zip(whole, size, strict=True):
+        first = rng.integers(length - wanted + 1) if wanted else 0
+        part.append(slice(first, first + (wanted or length)))
+    names = [name for role in _roles(arrays) for name in (role, f'{role}_labels')]
+    return arrays | {name: np.ascontiguousarray(arrays[name][tuple(part)]) for name in names}
+
+
+def _roles(arrays: Arrays) -> list[str]:
+    return [role for role in ROLES if role in arrays]
 
 
 def _draw_transform(

@@ -1,34 +1,32 @@
-"""The input pipeline: pairs in, batches of arrays out, addressed by step so that it can be stopped and resumed."""
+"""The input pipeline: pairs or frames in, batches of arrays out, addressed by step so that it can be resumed."""
 
 import grain
 import numpy as np
 
-from autofuse_jax.data.augment import Augmentation, augment_pair
+from autofuse_jax.data.augment import WHOLE, Augmentation, Size, augment_pair, crop_at_random
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import Pair, PairSource
+from autofuse_jax.data.pairs import LabelledFrame, Pair, PairSource
 
 Batch = dict[str, np.ndarray]
 
 IMAGES = ('fixed', 'moving')
 
 
-def pair_to_arrays(store: FrameStore, pair: Pair) -> Batch:
-    """Load one pair.
+def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame) -> Batch:
+    """Load one pair, or a frame alone.
 
     Args:
         store: Where frames come from.
         pair: Which frames, and whether their labels may be used.
 
     Returns:
+        Of a frame alone, what is called 'fixed' below.
         'fixed', 'moving': float32 (D, H, W, 1) in [0, 1]. 'fixed_labels', 'moving_labels': uint8 (D, H, W), zero where
         labels are absent or hidden. 'fixed_has_labels', 'moving_has_labels': float32 scalars, 1 or 0; losses look at
         these only, never at the content of the label arrays.
     """
     arrays = {}
-    for role, frame, has_labels in (
-        ('fixed', pair.fixed, pair.fixed_has_labels),
-        ('moving', pair.moving, pair.moving_has_labels),
-    ):
+    for role, frame, has_labels in pair.members:
         image, labels = store.load(frame)
         arrays[role] = image[..., None]
         arrays[f'{role}_labels'] = labels if has_labels else np.zeros(image.shape, np.uint8)
@@ -47,6 +45,7 @@ def training_batches(
     *,
     batch_size: int,
     augmentation: Augmentation,
+    crop: Size = WHOLE,
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
@@ -63,6 +62,7 @@ def training_batches(
         store: Where frames come from.
         batch_size: Pairs a batch and process.
         augmentation: How far pairs are changed at random.
+        crop: Size of a part of each volume, at random, that is taken after that; default zeros: all of it.
         seed: Seed of order and draws.
         process_index: Which share of the global order this process takes.
         process_count: Number of processes.
@@ -76,6 +76,8 @@ def training_batches(
     arrays = pairs.map(lambda pair: pair_to_arrays(store, pair))
     if augmentation.active:
         arrays = arrays.random_map(lambda pair, rng: augment_pair(pair, augmentation, rng))
+    if any(crop):
+        arrays = arrays.random_map(lambda pair, rng: crop_at_random(pair, crop, rng))
     batches = arrays[process_index::process_count].batch(batch_size, drop_remainder=True, batch_fn=stack)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))

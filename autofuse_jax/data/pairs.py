@@ -1,4 +1,4 @@
-"""Pairs of frames and the policies that draw them; labels that the experiment hides are hidden here."""
+"""Pairs of frames, or frames alone, and the policies that draw them; what labels an experiment hides is hidden here."""
 
 import dataclasses
 import hashlib
@@ -12,6 +12,8 @@ from autofuse_jax.errors import UserError
 
 ALL_LABELLED = -1
 LISTED = 'listed'
+# The policy whose samples are frames alone.
+LABELLED_FRAMES = 'labelled_frames'
 # The paper tests on 100 pairs of each data set; the seed is part of what they are called.
 FIXED_PAIRS = 100
 FIXED_SEED = 2023
@@ -40,6 +42,11 @@ class Pair:
     moving_has_labels: bool
 
     @property
+    def members(self) -> tuple[tuple[str, Frame, bool], ...]:
+        """Role, frame, and whether its labels may be used, of both frames."""
+        return ('fixed', self.fixed, self.fixed_has_labels), ('moving', self.moving, self.moving_has_labels)
+
+    @property
     def name(self) -> str:
         """Readable name: 'patient001_ED_to_ES' registers the moving ED frame to the fixed ES frame."""
         moving, fixed = (frame.phase or f'frame{frame.index:02d}' for frame in (self.moving, self.fixed))
@@ -49,16 +56,35 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
+class LabelledFrame:
+    """A frame alone whose labels may be used; it has the role of the fixed image.
+
+    Attributes:
+        subject: Id of its subject.
+        frame: The frame.
+    """
+
+    subject: str
+    frame: Frame
+
+    @property
+    def members(self) -> tuple[tuple[str, Frame, bool], ...]:
+        """Role, frame, and that its labels may be used."""
+        return (('fixed', self.frame, True),)
+
+
+@dataclasses.dataclass(frozen=True)
 class PairSource:
     """A pair policy applied to a set of subjects.
 
     Attributes:
         anchors: What one epoch goes through, in a new order each time.
-        draw: Turns an anchor and a random generator into a pair; deterministic policies ignore the generator.
+        draw: Turns an anchor and a random generator into a pair, or into a frame alone; deterministic policies ignore
+            the generator.
     """
 
     anchors: Sequence[Any]
-    draw: Callable[[Any, np.random.Generator], Pair]
+    draw: Callable[[Any, np.random.Generator], Pair | LabelledFrame]
 
 
 def labelled_subject_ids(subjects: Sequence[Subject], *, count: int, seed: int) -> frozenset[str]:
@@ -247,6 +273,12 @@ def _listed(subjects: Sequence[Subject], labelled: frozenset[str], listed: Seque
     return PairSource(pairs, lambda pair, rng: pair)
 
 
+def _labelled_frames(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Take every labelled frame alone."""
+    frames = [LabelledFrame(member[0].id, member[1]) for member in _members(subjects) if _is_usable(member, labelled)]
+    return PairSource(frames, lambda frame, rng: frame)
+
+
 # Name in the config: how to make the source, and what a data set must have for it.
 PAIR_POLICIES: dict[str, tuple[Callable[..., PairSource], str]] = {
     'ed_es': (_ed_es, 'subjects with an ED and an ES frame'),
@@ -258,6 +290,7 @@ PAIR_POLICIES: dict[str, tuple[Callable[..., PairSource], str]] = {
     'inter_all': (_inter_all, 'at least two subjects'),
     'inter_fixed': (_inter_fixed, 'at least two subjects'),
     LISTED: (_listed, 'a source that lists pairs of subjects of this split'),
+    LABELLED_FRAMES: (_labelled_frames, 'subjects with labelled frames'),
 }
 
 
@@ -269,7 +302,7 @@ def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset
             unlabelled frame of a subject, in random roles), 'inter' (two subjects), 'inter_labelled' (two labelled
             subjects), 'inter_semi' (a labelled and an unlabelled subject, in random roles); without random draws
             'inter_all' (every ordered pair of subjects), 'inter_fixed' (100 of them, always the same) or 'listed'
-            (the pairs that the source lists).
+            (the pairs that the source lists); 'labelled_frames' (each labelled frame alone, no pair).
         manifest: The prepared data.
         split: 'train', 'validation' or 'test'.
         labelled: Ids of the subjects whose labels may be used.

@@ -15,7 +15,6 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_scores import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources
 from autofuse_jax.methods.registry import predicting_method
-from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.runtime import keep_compiled_programs
 from autofuse_jax.sharding import replicated
@@ -83,7 +82,7 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
     check_shapes(flat, description.method, description.model)
     method = predicting_method(description.method, description.model, description.inference)
     manifest = read_manifest(sources.data)
-    grid = tuple(-(-size // SIZE_MULTIPLE) * SIZE_MULTIPLE for size in manifest.shape)
+    grid = tuple(-(-size // step) * step for size, step in zip(manifest.shape, method.multiple, strict=True))
     split = sources.split or DEFAULT_SPLIT
     everyone = frozenset(subject.id for subject in manifest.subjects)
     policy = description.config['evaluation']['pairs'] if description.config else DEFAULT_PAIRS

@@ -43,6 +43,8 @@ class ObjectiveWeights:
             network, and a velocity that explains the pair in both directions.
         smoothness: Weight of the mean squared gradient of the field that the network predicts; default 0, as in the
             paper. Made for AutoFuse-disp, which has no KL divergence.
+        segmentation_phases: Names of the phases that train the single branch alone, on labelled frames without a
+            partner, see `frame_segmentation_objective`; default none, as in the paper.
     """
 
     kl: float = 0.01
@@ -59,6 +61,7 @@ class ObjectiveWeights:
     ignore_absent: bool = True
     inverse: float = 0.0
     smoothness: float = 0.0
+    segmentation_phases: tuple[str, ...] = ()
 
 
 def autofuse_objective(

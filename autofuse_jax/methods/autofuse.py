@@ -6,10 +6,14 @@ import jax
 
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
-from autofuse_jax.models.pair_network import PairNetwork
+from autofuse_jax.models.pair_network import PairNetwork, narrowed
+
+SINGLE_BRANCH = 'single_branch'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,8 @@ def autofuse_method(
         inference: How it predicts.
 
     Returns:
-        A method with one objective that trains everything, the same in every phase.
+        A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
+        alone, on frames without a partner.
 
     Raises:
         ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
@@ -59,19 +64,43 @@ def autofuse_method(
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         output = model.apply(
-            {'params': params}, batch['fixed'], batch['moving'], half_resolution_noise(key, batch['fixed'].shape)
+            {'params': params}, batch['fixed'], batch['moving'], _velocity_noise(key, model, batch['fixed'].shape)
         )
         return autofuse_objective(output, batch, weights)
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        noise = half_resolution_noise(key, fixed.shape) if sample_velocity else None
+        noise = _velocity_noise(key, model, fixed.shape) if sample_velocity else None
         output = model.apply({'params': params}, fixed, moving, noise)
         if symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
+            displacement = on_grid_of(fixed, displacement)
             output = output.replace(displacement=displacement, velocity_mean=velocity)
         return prediction_of(output, model)
 
-    objectives = (Objective('registration', loss),)
-    return Method(name, lazy_init(model), lambda phase: objectives, predict, uses_labels=model.num_classes > 0)
+    def segmentation_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+        del key
+        single, _ = model.branches()
+        images = narrowed(batch['fixed'], model.compute_dtype)
+        _, segmentation = single.apply({'params': params[SINGLE_BRANCH]}, images)
+        return frame_segmentation_objective(segmentation, batch)
+
+    multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
+    registration = (Objective('registration', loss),)
+    segmentation = (Objective('segmentation', segmentation_loss, trains=(SINGLE_BRANCH,)),)
+
+    def objectives(phase: str) -> tuple[Objective, ...]:
+        return segmentation if phase in weights.segmentation_phases else registration
+
+    # Phases that segment need a batch of another kind, so that a network without a segmentation refuses them.
+    if weights.segmentation_phases and not getattr(model, 'num_classes', 0):
+        raise ValueError(f'segmentation_phases {weights.segmentation_phases} need a network with a segmentation.')
+    return Method(name, lazy_init(model), objectives, predict, uses_labels=model.num_classes > 0, multiple=multiple)
+
+
+def _velocity_noise(key: jax.Array, model: PairNetwork | FusionBaseline, shape: tuple[int, ...]) -> jax.Array:
+    """Draw one standard normal vector for each voxel of the velocity of images (B, D, H, W, 1)."""
+    if not isinstance(model, PairNetwork):
+        return half_resolution_noise(key, shape)
+    return jax.random.normal(key, (shape[0], *model.velocity_shape(shape[1:4]), 3))

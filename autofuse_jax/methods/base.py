@@ -72,6 +72,7 @@ class Method:
             was asked to sample uses the key.
         uses_labels: Whether training looks at labels at all.
         size: (D, H, W) that the parameters are made for, of a method that works on one size only; None: any.
+        multiple: What D, H and W of the images must be multiples of; default 16.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Method:
     predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
     size: tuple[int, int, int] | None = None
+    multiple: tuple[int, int, int] = (16, 16, 16)
 
 
 def any_labels(batch: Batch) -> jax.Array:

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.models.conv_blocks import upsample
+from autofuse_jax.models.conv_blocks import Factor, downsample, upsample
 from autofuse_jax.models.fusion_gate import fuse_level
-from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, conv_block, decode, encode, numbered
+from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
-from autofuse_jax.models.pair_network import Features, PairNetwork
+from autofuse_jax.models.pair_network import SAME_GRID, Features, PairNetwork
 
 # Widths of blocks 1 .. 9 in multiples of the base width (paper, Table A1); the fusion branch is twice as wide and has
 # no block 9.
@@ -23,21 +23,36 @@ class SingleBranch(nn.Module):
         widths: Channels of blocks 1 .. 9; the ninth exists with classes only.
         num_classes: C, background included; 0 means no segmentation head and no block 9.
         remat: Which blocks are recomputed in the reverse pass, see `check_remat`.
+        pooling: Voxels of the image averaged into one voxel of block 1; default 1 x 1 x 1. Otherwise block 0 works on
+            the image before, and with classes block 10 after block 9, so that the segmentation is as fine as the image.
+        fine_width: Channels of blocks 0 and 10.
+        thin_levels: Number of levels, from the finest on, whose kernels are 3 x 3 x 1; default 0.
     """
 
     widths: tuple[int, ...]
     num_classes: int = 0
     remat: str = 'none'
+    pooling: Factor = SAME_GRID
+    fine_width: int = 0
+    thin_levels: int = 0
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[Features, jax.Array | None]:
         """Map an image (B, D, H, W, 1) to the features of blocks 2..8 and probabilities (B, D, H, W, C) or None."""
-        width = numbered(self.widths)
-        features = decode(encode(image, width, self.remat), width, self.remat)
+        width, fine = numbered(self.widths), self.pooling != SAME_GRID
+        thin = thin_blocks(self.thin_levels, fine=fine)
+        volume = image
+        if fine:
+            finest = conv_block(0, self.fine_width, self.remat, thin)(image)
+            volume = downsample(finest, self.pooling)
+        features = decode(encode(volume, width, self.remat, thin=thin), width, self.remat, thin=thin)
         segmentation = None
         if self.num_classes:
             joined = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
-            segmented = conv_block(9, width[9], self.remat)(joined)
+            segmented = conv_block(9, width[9], self.remat, thin)(joined)
+            if fine:
+                joined = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
+                segmented = conv_block(10, self.fine_width, self.remat, thin)(joined)
             segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(segmented)
         return tuple(features[number] for number in FUSED_BLOCKS), segmentation
 
@@ -100,21 +115,55 @@ class FusionBranch(nn.Module):
 
 
 class AutoFuse(PairNetwork):
-    """AutoFuse with convolutional branches, unsupervised or semi-supervised; attributes see `PairNetwork`.
+    """AutoFuse with convolutional branches, unsupervised or semi-supervised; other attributes see `PairNetwork`.
+
+    The attributes here are not in the paper. They make a branch that segments thick slices at their in-plane
+    resolution affordable, where the motion, which is smooth, is predicted on a coarser grid.
+
+    Attributes:
+        fusion_channels: Base width of the fusion branch; default 0: twice that of the single branch, as in the paper.
+        fine_channels: Width of the single branch's blocks on the images' grid where `fusion_pooling` makes the fusion
+            branch's coarser; default 0: `base_channels`.
+        thin_levels: Number of levels of the single branch, from the finest on, whose kernels are 3 x 3 x 1, which do
+            not join slices; default 0.
+        fusion_pooling: Voxels of the images averaged into one voxel of the fusion branch; default 1 x 1 x 1. The
+            velocity is then this many times coarser than half resolution.
+
+    Raises:
+        ValueError: `thin_levels` is more than the branch has.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
         Recognition 161, 2025, sections 3.1-3.3 and appendix A.
     """
 
+    fusion_channels: int = 0
+    fine_channels: int = 0
+    thin_levels: int = 0
+    fusion_pooling: Factor = SAME_GRID
+
+    @property
+    def pooling(self) -> Factor:
+        """Voxels of the images that are averaged into one of the fusion branch."""
+        return tuple(self.fusion_pooling)
+
+    @nn.nowrap
     def branches(self) -> tuple[SingleBranch, FusionBranch]:
         """Return both branches, U-Nets of convolutions."""
+        if not 0 <= self.thin_levels < len(LEVELS):
+            raise ValueError(f'thin_levels is {self.thin_levels}, expected 0 to {len(LEVELS) - 1}.')
         width = self.base_channels
         single = SingleBranch(
-            tuple(factor * width for factor in SINGLE_WIDTHS), self.num_classes, self.remat, name='single_branch'
+            tuple(factor * width for factor in SINGLE_WIDTHS),
+            self.num_classes,
+            self.remat,
+            self.pooling,
+            self.fine_channels or width,
+            self.thin_levels,
+            name='single_branch',
         )
         fusion = FusionBranch(
-            tuple(FUSION_FACTOR * factor * width for factor in SINGLE_WIDTHS[:-1]),
+            tuple(factor * (self.fusion_channels or FUSION_FACTOR * width) for factor in SINGLE_WIDTHS[:-1]),
             self.fusion,
             self.large_kernel,
             self.random_gate_bias,

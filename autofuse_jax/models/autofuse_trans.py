@@ -184,6 +184,7 @@ class AutoFuseTrans(PairNetwork):
     window: Size = (5, 5, 5)
     relative_bias: str = 'geometric'
 
+    @nn.nowrap
     def branches(self) -> tuple[SwinSingleBranch | SingleBranch, SwinFusionBranch]:
         """Return the single branch, Swin or convolutional, and the Swin fusion branch."""
         if self.single_branch not in SINGLE_BRANCHES:

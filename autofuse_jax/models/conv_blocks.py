@@ -10,6 +10,11 @@ from autofuse_jax.models.conv3d import Conv3d
 LEAKY_SLOPE = 0.2
 NORM_EPSILON = 1e-5
 
+# Voxels along each axis that become one, or the other way round.
+Factor = tuple[int, int, int]
+HALVING: Factor = (2, 2, 2)
+CUBE: Factor = (3, 3, 3)
+
 
 def activate(volume: jax.Array) -> jax.Array:
     """Apply LeakyReLU with slope 0.2."""
@@ -73,30 +78,34 @@ def _activated_norm_reverse(kept: tuple, cotangent: jax.Array) -> tuple[jax.Arra
 activated_norm.defvjp(_activated_norm, _activated_norm_reverse)
 
 
-def downsample(volume: jax.Array) -> jax.Array:
-    """Average 2 x 2 x 2 voxels.
+def downsample(volume: jax.Array, factor: Factor = HALVING) -> jax.Array:
+    """Average blocks of voxels.
 
     Args:
-        volume: (B, D, H, W, C) with even D, H, W.
+        volume: (B, D, H, W, C) with D, H, W multiples of the factor.
+        factor: Voxels of a block along each axis; default 2 x 2 x 2.
 
     Returns:
-        (B, D / 2, H / 2, W / 2, C).
+        (B, D / factor, H / factor, W / factor, C).
     """
-    batch, depth, height, width, channels = volume.shape
-    blocks = volume.reshape(batch, depth // 2, 2, height // 2, 2, width // 2, 2, channels)
-    return jnp.mean(blocks, axis=(2, 4, 6))
+    batch, *size, channels = volume.shape
+    blocks = [part for length, step in zip(size, factor, strict=True) for part in (length // step, step)]
+    return jnp.mean(volume.reshape(batch, *blocks, channels), axis=(2, 4, 6))
 
 
-def upsample(volume: jax.Array) -> jax.Array:
-    """Double the size by trilinear interpolation with aligned corners.
+def upsample(volume: jax.Array, factor: Factor = HALVING) -> jax.Array:
+    """Enlarge by trilinear interpolation with aligned corners.
 
     Args:
         volume: (B, D, H, W, C).
+        factor: Of the size along each axis; default 2 x 2 x 2.
 
     Returns:
-        (B, 2D, 2H, 2W, C).
+        (B, factor D, factor H, factor W, C).
     """
-    return resize_align_corners(volume, tuple(2 * size for size in volume.shape[1:4]))
+    return resize_align_corners(
+        volume, tuple(step * size for step, size in zip(factor, volume.shape[1:4], strict=True))
+    )
 
 
 class ConvBlock(nn.Module):
@@ -106,12 +115,14 @@ class ConvBlock(nn.Module):
 
     Attributes:
         features: Number of output channels of both convolutions.
+        kernel_size: Of both convolutions, odd; default 3 x 3 x 3.
     """
 
     features: int
+    kernel_size: Factor = CUBE
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) to (B, D, H, W, features)."""
-        volume = activated_norm(Conv3d(self.features, name='conv_1')(volume))
-        return activated_norm(Conv3d(self.features, name='conv_2')(volume))
+        volume = activated_norm(Conv3d(self.features, self.kernel_size, name='conv_1')(volume))
+        return activated_norm(Conv3d(self.features, self.kernel_size, name='conv_2')(volume))

@@ -3,30 +3,36 @@
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement, warp_linear
+from autofuse_jax.fields import (
+    integrate_velocity,
+    invert_velocity,
+    resample_displacement,
+    upsample_displacement,
+    warp_linear,
+)
 from autofuse_jax.outputs import RegistrationOutput
 
 SIZE_MULTIPLE = 16
 
 
-def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int = SIZE_MULTIPLE) -> None:
+def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, int, int] = SIZE_MULTIPLE) -> None:
     """Check the images that a network is given.
 
     Args:
         fixed: Expected (B, D, H, W, 1).
         moving: Expected of the same shape.
-        multiple: What the sizes must be multiples of; default 16.
+        multiple: What the sizes must be multiples of, one number or one for each axis; default 16.
 
     Raises:
         ValueError: The shapes differ or are not of that form, or a size is no multiple; says to what to pad.
     """
     if fixed.shape != moving.shape or fixed.ndim != 5 or fixed.shape[-1] != 1:
         raise ValueError(f'fixed {fixed.shape} and moving {moving.shape} must both be (B, D, H, W, 1).')
-    if any(size % multiple for size in fixed.shape[1:4]):
-        fitting = tuple(-(-size // multiple) * multiple for size in fixed.shape[1:4])
-        raise ValueError(
-            f'images have size {fixed.shape[1:4]}, expected multiples of {multiple}; pad them to {fitting}.'
-        )
+    steps = (multiple,) * 3 if isinstance(multiple, int) else tuple(multiple)
+    if any(size % step for size, step in zip(fixed.shape[1:4], steps, strict=True)):
+        fitting = tuple(-(-size // step) * step for size, step in zip(fixed.shape[1:4], steps, strict=True))
+        known = steps[0] if len({*steps}) == 1 else steps
+        raise ValueError(f'images have size {fixed.shape[1:4]}, expected multiples of {known}; pad them to {fitting}.')
 
 
 def of_displacement(displacement: jax.Array, moving: jax.Array, **others) -> RegistrationOutput:
@@ -50,10 +56,11 @@ def of_velocity(
 ) -> RegistrationOutput:
     """Return the output of a network that predicts a stationary velocity at half resolution.
 
-    `v = mean + exp(log_variance / 2) noise`, 7 squarings of `v / 2^7` at half resolution, values and size doubled.
+    `v = mean + exp(log_variance / 2) noise`, 7 squarings of `v / 2^7` at half resolution, values and size doubled; a
+    velocity that is coarser than that is then resampled to the images' grid.
 
     Args:
-        mean: (B, D / 2, H / 2, W / 2, 3), voxels of its own grid.
+        mean: (B, D / 2, H / 2, W / 2, 3), or coarser over the same field of view; voxels of its own grid.
         moving: (B, D, H, W, 1).
         log_variance: As `mean`; None: nothing is sampled.
         noise: As `mean`, standard normal; None: the velocity is the mean.
@@ -66,7 +73,7 @@ def of_velocity(
         velocity = velocity + jnp.exp(0.5 * widened(log_variance)) * noise
     # What nobody uses of this is removed by the compiler.
     forward, backward = (
-        jax.vmap(lambda v, integrate=integrate: upsample_displacement(integrate(v)))(velocity)
+        on_grid_of(moving, jax.vmap(lambda v, integrate=integrate: upsample_displacement(integrate(v)))(velocity))
         for integrate in (integrate_velocity, invert_velocity)
     )
     return RegistrationOutput(
@@ -77,6 +84,14 @@ def of_velocity(
         log_variance=log_variance,
         **others,
     )
+
+
+def on_grid_of(image: jax.Array, displacement: jax.Array) -> jax.Array:
+    """Return a displacement (B, d, h, w, 3) on the grid of images (B, D, H, W, 1) of the same field of view."""
+    shape = image.shape[1:4]
+    if displacement.shape[1:4] == shape:
+        return displacement
+    return jax.vmap(lambda u: resample_displacement(u, shape))(displacement)
 
 
 def widened(field: jax.Array) -> jax.Array:

@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields import upsample_displacement
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
+from autofuse_jax.models.conv_blocks import Factor, downsample
+from autofuse_jax.models.field_outputs import (
+    SIZE_MULTIPLE,
+    check_pair,
+    of_displacement,
+    of_velocity,
+    on_grid_of,
+    widened,
+)
 from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
@@ -18,6 +26,8 @@ Features = tuple[jax.Array, ...]
 
 OUTPUTS = ('velocity', 'displacement')
 FEEDBACKS = ('softmax', 'argmax')
+# The fusion branch works on the images' own grid.
+SAME_GRID: Factor = (1, 1, 1)
 
 
 def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Array) -> tuple[Any, Any]:
@@ -73,7 +83,7 @@ class PairNetwork(nn.Module):
             log-variance and segmentations are float32 at least.
 
     Raises:
-        ValueError: An option is unknown, or the images' sizes are not multiples of 16.
+        ValueError: An option is unknown, or the images' sizes are not multiples of `multiple`.
     """
 
     base_channels: int = 16
@@ -87,6 +97,21 @@ class PairNetwork(nn.Module):
     remat: str = 'none'
     compute_dtype: jnp.dtype | None = None
 
+    @property
+    def pooling(self) -> Factor:
+        """Voxels of the images that are averaged into one of the fusion branch; here their grids are the same."""
+        return SAME_GRID
+
+    @property
+    def multiple(self) -> Factor:
+        """What D, H and W of the images must be multiples of."""
+        return tuple(SIZE_MULTIPLE * step for step in self.pooling)
+
+    def velocity_shape(self, shape: Factor) -> Factor:
+        """Return the size of the velocity for images of size D, H, W: half that of the fusion branch."""
+        return tuple(length // (2 * step) for length, step in zip(shape, self.pooling, strict=True))
+
+    @nn.nowrap
     def branches(self) -> tuple[nn.Module, nn.Module]:
         """Return the modules named 'single_branch' and 'fusion_branch'.
 
@@ -100,10 +125,10 @@ class PairNetwork(nn.Module):
         """Register pairs of images.
 
         Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
+            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of `multiple`.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: (B, D / 2, H / 2, W / 2, 3) standard normal; the velocity is then `mean + exp(log_variance / 2) *
-                noise`, as in training. None (default) takes the mean, so that inference is deterministic.
+            noise: (B, d, h, w, 3) standard normal, d, h, w of `velocity_shape`; the velocity is then `mean +
+                exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is deterministic.
 
         Returns:
             The named output.
@@ -117,6 +142,8 @@ class PairNetwork(nn.Module):
         if self.feed_segmentation and fixed_segmentation is not None:
             segmentations = self._feedback(fixed_segmentation), self._feedback(moving_segmentation)
             inputs += [segmentation.astype(narrow_fixed.dtype) for segmentation in segmentations]
+        if self.pooling != SAME_GRID:
+            inputs = [downsample(volume, self.pooling) for volume in inputs]
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
         others = {
             'fixed_segmentation': fixed_segmentation,
@@ -125,7 +152,7 @@ class PairNetwork(nn.Module):
         }
         if self.output == 'velocity':
             return of_velocity(mean, moving, log_variance, noise, **others)
-        displacement = jax.vmap(upsample_displacement)(widened(mean))
+        displacement = on_grid_of(moving, jax.vmap(upsample_displacement)(widened(mean)))
         return of_displacement(displacement, moving, velocity_mean=mean, **others)
 
     def _feedback(self, segmentation: jax.Array) -> jax.Array:
@@ -143,4 +170,4 @@ class PairNetwork(nn.Module):
             if value not in known:
                 raise ValueError(f'{name} is {value!r}, expected one of {known}.')
         check_remat(self.remat)
-        check_pair(fixed, moving)
+        check_pair(fixed, moving, self.multiple)

@@ -10,7 +10,6 @@ import numpy as np
 from autofuse_jax.errors import SHOWN_NAMES, UserError
 from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import predicting_method
-from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.architectures import Architecture, is_buffer, recognise
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, REVERSED, TRANSPOSED
 
@@ -121,7 +120,7 @@ def check_shapes(
 
 def parameter_structure(method: Method) -> Any:
     """Return shapes and types of a method's parameters as a tree, without making any."""
-    size = method.size or (SIZE_MULTIPLE,) * 3
+    size = method.size or method.multiple
     return jax.eval_shape(lambda key: method.init(key, size), jax.random.key(0))
 
 

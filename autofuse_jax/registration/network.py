@@ -6,7 +6,6 @@ import numpy as np
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
@@ -54,8 +53,9 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
             expected='weights of a network that predicts a velocity',
             fix='use weights whose config has model.output = velocity',
         )
-    # The network pads at the far ends; its velocity has a voxel for every two of the padded grid.
-    padded = [size + -size % SIZE_MULTIPLE for size in grid.shape]
+    # The network pads at the far ends; its velocity covers the padded grid.
+    multiple = model.method.multiple
+    padded = [size + -size % step for size, step in zip(grid.shape, multiple, strict=True)]
     ratio = np.asarray(padded) / found.velocity.shape[:3]
     scale = np.diag([*ratio, 1.0])
     scale[:3, 3] = (ratio - 1) / 2

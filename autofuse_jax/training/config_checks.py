@@ -5,9 +5,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from autofuse_jax.data.augment import WHOLE, Size
 from autofuse_jax.data.manifests import SPLITS, Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
-from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
+from autofuse_jax.data.pairs import ALL_LABELLED, LABELLED_FRAMES, PAIR_POLICIES
 from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.losses.autofuse import CONSISTENCY_GRADIENTS, LABEL_WARPS, MISSING_LABELS
@@ -16,6 +17,7 @@ from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, sectio
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.models.fusion_gate import FUSIONS
+from autofuse_jax.models.fusion_unet import LEVELS
 from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.models.windows import RELATIVE_BIASES
@@ -25,6 +27,8 @@ from autofuse_jax.training.precision import PRECISIONS
 EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 # What a field is that the method's network does not have.
 ABSENT = object()
+# The field that makes the fusion branch's grid coarser, and what it is where a network has none.
+POOLING = ('model.fusion_pooling', (1, 1, 1))
 
 # Field: the values it may have. Fields of `model`, `loss` and `inference` count where the method has them.
 CHOICES = {
@@ -57,6 +61,9 @@ SMALLEST = {
     'model.base_channels': 1,
     'model.num_classes': 0,
     'model.depth': 1,
+    'model.fusion_channels': 0,
+    'model.fine_channels': 0,
+    'model.thin_levels': 0,
     'loss.kl': 0,
     'loss.prior_lambda': 0,
     'loss.jacobian': 0,
@@ -87,12 +94,14 @@ class Phase:
         pairs: Pair policy.
         first: Steps done before it starts.
         end: Steps done when it ends.
+        crop: Size of the part of each volume that a step sees, see `training_batches`; zeros: all of it.
     """
 
     name: str
     pairs: str
     first: int
     end: int
+    crop: Size = WHOLE
 
 
 def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
@@ -108,7 +117,8 @@ def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
     for name in sorted(config.phases):
         phase = config.phases[name]
         if phase.steps > 0:
-            phases.append(Phase(name, phase.pairs, first, first + phase.steps))
+            crop = tuple(phase.get('crop', WHOLE))
+            phases.append(Phase(name, phase.pairs, first, first + phase.steps, crop))
             first += phase.steps
     return tuple(phases)
 
@@ -148,9 +158,10 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('loss.ncc_window', window, 'an odd number')
     _check_remat(config)
     _check_inference(config)
+    _check_branches(config)
     # What the method itself refuses.
     make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
-    _check_grid('data.grid', config.data.grid, zeros_allowed=True)
+    _check_grid('data.grid', config.data.grid, zeros_allowed=True, pooling=_get(config, *POOLING))
     _check_phases(config)
 
 
@@ -179,7 +190,8 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
         )
     grid = tuple(config.data.grid)
     if not any(grid):
-        _check_grid(f'the shape of the data in {manifest.root}', manifest.shape, zeros_allowed=False)
+        name, pooling = f'the shape of the data in {manifest.root}', _get(config, *POOLING)
+        _check_grid(name, manifest.shape, zeros_allowed=False, pooling=pooling)
         grid = tuple(manifest.shape)
     if method.size is not None and tuple(method.size) != grid:
         raise UserError(
@@ -244,6 +256,21 @@ def _check_remat(config: ConfigDict) -> None:
         raise UserError(f'model.{str(error).rstrip(".")}', fix='correct model.remat') from error
 
 
+def _check_branches(config: ConfigDict) -> None:
+    pooling = _get(config, *POOLING)
+    if len(pooling) != 3 or any(step < 1 for step in pooling):
+        raise _wrong('model.fusion_pooling', tuple(pooling), 'three numbers of 1 or more')
+    if _get(config, 'model.thin_levels', 0) >= len(LEVELS):
+        raise _wrong('model.thin_levels', config.model.thin_levels, f'less than {len(LEVELS)}')
+    phases = _get(config, 'loss.segmentation_phases', ())
+    if phases and not config.model.get('num_classes', 0):
+        raise UserError(
+            f'loss.segmentation_phases is {tuple(phases)} and model.num_classes 0',
+            expected='a network with a segmentation in phases that train it',
+            fix='set model.num_classes, or loss.segmentation_phases=()',
+        )
+
+
 def _check_inference(config: ConfigDict) -> None:
     symmetric = _get(config, 'inference.symmetric')
     if symmetric is ABSENT or not symmetric:
@@ -282,15 +309,19 @@ def _check_sections(config: ConfigDict) -> None:
         raise _wrong('model.window', tuple(window), 'three sizes of 1 or more')
 
 
-def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool) -> None:
+def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool, pooling: tuple[int, ...]) -> None:
     if zeros_allowed and not any(grid):
         return
+    multiples = tuple(SIZE_MULTIPLE * step for step in pooling)
     numbers = len(grid) == 3 and all(isinstance(size, int) for size in grid)
-    if not numbers or any(size < SIZE_MULTIPLE or size % SIZE_MULTIPLE for size in grid):
-        fitting = tuple(max(1, round(size / SIZE_MULTIPLE)) * SIZE_MULTIPLE for size in grid) if numbers else ()
+    if not numbers or any(size < step or size % step for size, step in zip(grid, multiples, strict=True)):
+        fitting = ()
+        if numbers:
+            fitting = tuple(max(1, round(size / step)) * step for size, step in zip(grid, multiples, strict=True))
+        known = SIZE_MULTIPLE if len({*multiples}) == 1 else multiples
         raise UserError(
             f'{name} is {tuple(grid)}',
-            expected=f'three multiples of {SIZE_MULTIPLE}, because the network halves its grid four times',
+            expected=f'three multiples of {known}, because the network halves its grid four times',
             fix=f'set data.grid={fitting}' if numbers else 'give three numbers',
         )
 
@@ -302,6 +333,16 @@ def _check_phases(config: ConfigDict) -> None:
             raise _wrong(f'phases.{name}.steps', phase.steps, '0 or more')
         if phase.pairs not in PAIR_POLICIES:
             raise _wrong(f'phases.{name}.pairs', phase.pairs, f'one of {", ".join(PAIR_POLICIES)}')
+        alone = name in config.loss.get('segmentation_phases', ())
+        if alone != (phase.pairs == LABELLED_FRAMES):
+            raise UserError(
+                f'phases.{name}.pairs is {phase.pairs!r} and loss.segmentation_phases '
+                + ('names' if alone else 'does not name')
+                + ' that phase',
+                expected=f'{LABELLED_FRAMES!r} in the phases that train the segmentation alone, and in no other',
+                fix='correct phases or loss.segmentation_phases',
+            )
+        _check_crop(config, name)
     total = sum(config.phases[name].steps for name in config.phases)
     if total == 0:
         raise UserError('all phases have 0 steps', fix='set phases.phase_1.steps')
@@ -311,11 +352,18 @@ def _check_phases(config: ConfigDict) -> None:
         )
 
 
-def _get(config: ConfigDict, field: str) -> Any:
+def _check_crop(config: ConfigDict, name: str) -> None:
+    crop = tuple(config.phases[name].get('crop', WHOLE))
+    multiples = [SIZE_MULTIPLE * step for step in _get(config, *POOLING)]
+    if len(crop) != 3 or any(size < 0 or size % step for size, step in zip(crop, multiples, strict=True)):
+        raise _wrong(f'phases.{name}.crop', crop, f'three multiples of {tuple(multiples)}; 0 along an axis: all of it')
+
+
+def _get(config: ConfigDict, field: str, default: Any = ABSENT) -> Any:
     value = config
     for part in field.split('.'):
         if part not in value:
-            return ABSENT
+            return default
         value = value[part]
     return value
 

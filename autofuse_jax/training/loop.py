@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from autofuse_jax.data.pairs import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.sharding import put_batch, replicated
@@ -28,6 +29,8 @@ from autofuse_jax.weights.released import file_hash
 CONFIG_NAME = 'config.json'
 # Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
 STEPS_AHEAD = 2
+# Names of the validation means that choose the best parameters: where pairs are registered, and of frames alone.
+REGISTRATION_MEASURE, SEGMENTATION_MEASURE = 'dsc_after', 'segmentation_dsc'
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:
@@ -128,7 +131,7 @@ class Trainer:
         self._scorer = experiment.scorer('validation')
         self._step_functions: dict[Any, StepFunction] = {}
         self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
-        self._best = float('-inf')
+        self._best, self._measure = float('-inf'), REGISTRATION_MEASURE
         self._seconds_before = 0.0
         self._data_state: dict[str, Any] | None = None
         self._state = self._restore_or_create()
@@ -151,6 +154,8 @@ class Trainer:
             _say(f'the config differs from the one before: {difference}')
         self._write_config()
         self._best = float('-inf') if record['best'] is None else record['best']
+        # Runs from before there were several measures have none in their record.
+        self._measure = record.get('measure', REGISTRATION_MEASURE)
         self._seconds_before = record['train_seconds']
         self._data_state = record['data']
         self._window = record['window']
@@ -203,7 +208,7 @@ class Trainer:
             if self._step % training.log_every == 0 or last:
                 self._log()
             if self._step % training.validate_every == 0 or self._step == self._experiment.total_steps:
-                self._validate()
+                self._validate(phase)
             if self._step % training.checkpoint_every == 0 or last:
                 self._save()
             self._ask_for_an_end(stop)
@@ -223,9 +228,10 @@ class Trainer:
             self._ending = Ending(largest_of_all(here))
 
     def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
-        """Compile once for each set of objectives; phases that share them share the compiled step."""
+        """Compile once for each set of objectives and size; phases that share them share the compiled step."""
         objectives = self._experiment.method.objectives(phase.name)
-        if objectives not in self._step_functions:
+        program = objectives, batch['fixed'].shape
+        if program not in self._step_functions:
             needed = None
             if self._training.check_memory:
                 kept, mesh = self._experiment.method_in_memory().objectives(phase.name), self._experiment.mesh
@@ -238,11 +244,11 @@ class Trainer:
             compiled = step.lower(self._state, batch).compile()
             if self._training.check_memory:
                 check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
-            self._step_functions[objectives] = compiled
+            self._step_functions[program] = compiled
             self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
             # The speed of the first row should not suffer from the compiler.
             self._row_started = time.monotonic()
-        return self._step_functions[objectives]
+        return self._step_functions[program]
 
     def _flush(self) -> None:
         """Bring the metrics of the last steps to the host and stop if one is not finite."""
@@ -270,19 +276,26 @@ class Trainer:
         self._window = []
         self._row_started = time.monotonic()
 
-    def _validate(self) -> None:
+    def _validate(self, phase: Phase) -> None:
         self._flush()
         started = time.monotonic()
         means = summarise(self._scorer.score(self._state.params))
         before, after, njd = means['dsc_before'], means['dsc_after'], means['njd_percent']
         self._writer.write(self._step, 'validation', means)
         self._progress.note_validation(after, njd)
-        self._progress.say(
-            f'validation at step {self._step}: DSC {100 * before:.1f} -> {100 * after:.1f} %, NJD {njd:.3f} % '
-            f'({format_duration(time.monotonic() - started)})'
+        segmented = (
+            f', segmentation DSC {100 * means[SEGMENTATION_MEASURE]:.1f} %' if SEGMENTATION_MEASURE in means else ''
         )
-        if after > self._best:
-            self._best = after
+        self._progress.say(
+            f'validation at step {self._step}: DSC {100 * before:.1f} -> {100 * after:.1f} %, NJD {njd:.3f} %'
+            f'{segmented} ({format_duration(time.monotonic() - started)})'
+        )
+        measure = SEGMENTATION_MEASURE if phase.pairs == LABELLED_FRAMES else REGISTRATION_MEASURE
+        if measure != self._measure:
+            # What the phases before are measured by cannot be compared.
+            self._best, self._measure = float('-inf'), measure
+        if means[measure] > self._best:
+            self._best = means[measure]
             checkpoints.save_best(self._experiment.workdir, self._state, self._record())
         self._row_started += time.monotonic() - started
 
@@ -296,6 +309,7 @@ class Trainer:
         return {
             'config': self._experiment.resolved,
             'best': self._best if np.isfinite(self._best) else None,
+            'measure': self._measure,
             'train_seconds': self._seconds_before + time.monotonic() - self._started,
             'data': self._data.get_state(),
             'window': self._window,

@@ -81,6 +81,7 @@ class TrainingData:
             self._store,
             batch_size=self._batch_size // jax.process_count(),
             augmentation=self._augmentation,
+            crop=phase.crop,
             seed=(self._seed + PHASE_SEED_STRIDE * number) % LARGEST_SEED,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -106,19 +106,23 @@ class RegistrationModel:
         def predict(fixed: np.ndarray, moving: np.ndarray) -> Prediction:
             return self._predict(self._params, jnp.asarray(fixed), jnp.asarray(moving), jax.random.key(seed))
 
-        return register_pair(predict, fixed, moving)
+        return register_pair(predict, fixed, moving, self._method.multiple)
 
 
 def register_pair(
-    predict: Callable[[np.ndarray, np.ndarray], Prediction], fixed: np.ndarray, moving: np.ndarray
+    predict: Callable[[np.ndarray, np.ndarray], Prediction],
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    multiple: tuple[int, int, int] = (SIZE_MULTIPLE,) * 3,
 ) -> Registration:
     """Register two images with whatever runs the network.
 
     Args:
-        predict: From images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction with labels in the
-            place of class probabilities, see `predict_labels`.
+        predict: From padded images (1, D', H', W', 1) in [0, 1] to a prediction with labels in the place of class
+            probabilities, see `predict_labels`.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
+        multiple: What the padded sizes are multiples of; default 16.
 
     Returns:
         The registration.
@@ -134,7 +138,7 @@ def register_pair(
             fix='resample them to one grid first',
         )
     normalised = (min_max_normalise(fixed, 'fixed'), min_max_normalise(moving, 'moving'))
-    padding = [(0, -size % SIZE_MULTIPLE) for size in fixed.shape]
+    padding = [(0, -size % step) for size, step in zip(fixed.shape, multiple, strict=True)]
     prediction = jax.device_get(predict(*(np.pad(image, padding)[None, ..., None] for image in normalised)))
     inside = tuple(slice(size) for size in fixed.shape)
     displacement = prediction.displacement[0][inside]
