@@ -29,7 +29,10 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.phases.phase_1 = ml_collections.ConfigDict({'steps': 500, 'pairs': 'labelled_frames', 'crop': (0, 0, 0)})
     config.phases.phase_2.steps = 0
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 4e-3
+    # Its bias alone has a long way to go: most voxels are background.
+    config.optimizer.multiples = (('segmentation_head', 4.0),)
+    config.optimizer.average_decay = 0.99
     config.optimizer.schedule = 'cosine'
     config.optimizer.warmup_steps = 100
     config.optimizer.clip_norm = 1.0

@@ -9,6 +9,7 @@ def autofuse_model() -> ConfigDict:
     model = _pair_network_model()
     model.fusion_channels = 0  # Base width of the fusion branch; 0: twice base_channels (paper).
     model.fusion_pooling = (1, 1, 1)  # Voxels of the images averaged into one of the fusion branch; ones: paper.
+    model.fine_pooling = (0, 0, 0)  # The same of the single branch, divisors of fusion_pooling; zeros: fusion_pooling.
     model.fine_channels = 0  # With pooling: width of the single branch's blocks at full size; 0: base_channels.
     model.thin_levels = 0  # Finest levels of the single branch with kernels 3 x 3 x 1, for thick slices; 0: paper.
     return model
@@ -87,6 +88,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.ignore_absent = True  # Dice over the classes present; False: absent classes count 0 (official).
     config.loss.smoothness = 0.0  # Of the predicted field's squared gradient; 0: the KL divergence alone (paper).
     config.loss.segmentation_phases = ()  # Phases that train the single branch alone, on pairs 'labelled_frames'.
+    config.loss.fusion_phases = ()  # Phases that train the fusion branch alone.
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()
@@ -98,6 +100,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.schedule = 'constant'  # 'constant' (paper) or 'cosine' (to zero at the last step).
     config.optimizer.warmup_steps = 0
     config.optimizer.clip_norm = 0.0  # Largest gradient norm; 0: no clipping.
+    config.optimizer.multiples = ()  # Learning rates of groups: (('single_branch', 0.1), ('gate_fusion', 3.0)).
+    config.optimizer.average_decay = 0.0  # Of a moving average of the parameters, which is evaluated; 0: none.
 
     # Carried out in the order of their names; the optimiser's state is kept. Pairs: a policy of data/pairs.py.
     # Crop: size of a part of each volume, drawn anew each time, that a step sees; 0 along an axis: all of it (paper).

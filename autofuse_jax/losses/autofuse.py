@@ -45,6 +45,8 @@ class ObjectiveWeights:
             paper. Made for AutoFuse-disp, which has no KL divergence.
         segmentation_phases: Names of the phases that train the single branch alone, on labelled frames without a
             partner, see `frame_segmentation_objective`; default none, as in the paper.
+        fusion_phases: Names of the phases in which the single branch stays as it is and the fusion branch alone is
+            trained; default none, as in the paper.
     """
 
     kl: float = 0.01
@@ -62,6 +64,7 @@ class ObjectiveWeights:
     inverse: float = 0.0
     smoothness: float = 0.0
     segmentation_phases: tuple[str, ...] = ()
+    fusion_phases: tuple[str, ...] = ()
 
 
 def autofuse_objective(

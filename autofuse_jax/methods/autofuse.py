@@ -13,7 +13,7 @@ from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork, narrowed
 
-SINGLE_BRANCH = 'single_branch'
+SINGLE_BRANCH, FUSION_BRANCH = 'single_branch', 'fusion_branch'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def autofuse_method(
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
-        alone, on frames without a partner.
+        alone, on frames without a partner, and in `weights.fusion_phases` the fusion branch alone.
 
     Raises:
         ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
@@ -88,10 +88,13 @@ def autofuse_method(
 
     multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
     registration = (Objective('registration', loss),)
+    fusion = (Objective('fusion', loss, trains=(FUSION_BRANCH,)),)
     segmentation = (Objective('segmentation', segmentation_loss, trains=(SINGLE_BRANCH,)),)
 
     def objectives(phase: str) -> tuple[Objective, ...]:
-        return segmentation if phase in weights.segmentation_phases else registration
+        if phase in weights.segmentation_phases:
+            return segmentation
+        return fusion if phase in weights.fusion_phases else registration
 
     # Phases that segment need a batch of another kind, so that a network without a segmentation refuses them.
     if weights.segmentation_phases and not getattr(model, 'num_classes', 0):

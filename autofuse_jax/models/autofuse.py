@@ -128,9 +128,11 @@ class AutoFuse(PairNetwork):
             not join slices; default 0.
         fusion_pooling: Voxels of the images averaged into one voxel of the fusion branch; default 1 x 1 x 1. The
             velocity is then this many times coarser than half resolution.
+        fine_pooling: Voxels of the images averaged into one voxel of the single branch's block 1, divisors of
+            `fusion_pooling`, so that a branch may see finer slices than the other; default zeros: `fusion_pooling`.
 
     Raises:
-        ValueError: `thin_levels` is more than the branch has.
+        ValueError: `thin_levels` is more than the branch has, or `fine_pooling` does not divide `fusion_pooling`.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
@@ -141,23 +143,35 @@ class AutoFuse(PairNetwork):
     fine_channels: int = 0
     thin_levels: int = 0
     fusion_pooling: Factor = SAME_GRID
+    fine_pooling: Factor = (0, 0, 0)
 
     @property
     def pooling(self) -> Factor:
         """Voxels of the images that are averaged into one of the fusion branch."""
         return tuple(self.fusion_pooling)
 
+    @property
+    def feature_pooling(self) -> Factor:
+        """Voxels of the single branch's features that are averaged into one of the fusion branch."""
+        return tuple(whole // fine for whole, fine in zip(self.pooling, self._fine_pooling(), strict=True))
+
+    def _fine_pooling(self) -> Factor:
+        return tuple(self.fine_pooling) if any(self.fine_pooling) else self.pooling
+
     @nn.nowrap
     def branches(self) -> tuple[SingleBranch, FusionBranch]:
         """Return both branches, U-Nets of convolutions."""
         if not 0 <= self.thin_levels < len(LEVELS):
             raise ValueError(f'thin_levels is {self.thin_levels}, expected 0 to {len(LEVELS) - 1}.')
+        fine_pooling = self._fine_pooling()
+        if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine_pooling, strict=True)):
+            raise ValueError(f'fine_pooling is {fine_pooling}, expected divisors of fusion_pooling {self.pooling}.')
         width = self.base_channels
         single = SingleBranch(
             tuple(factor * width for factor in SINGLE_WIDTHS),
             self.num_classes,
             self.remat,
-            self.pooling,
+            fine_pooling,
             self.fine_channels or width,
             self.thin_levels,
             name='single_branch',

@@ -103,6 +103,11 @@ class PairNetwork(nn.Module):
         return SAME_GRID
 
     @property
+    def feature_pooling(self) -> Factor:
+        """Voxels of the single branch's features that are averaged into one of the fusion branch; here as above."""
+        return SAME_GRID
+
+    @property
     def multiple(self) -> Factor:
         """What D, H and W of the images must be multiples of."""
         return tuple(SIZE_MULTIPLE * step for step in self.pooling)
@@ -128,7 +133,8 @@ class PairNetwork(nn.Module):
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of `multiple`.
             moving: (B, D, H, W, 1), intensities in [0, 1].
             noise: (B, d, h, w, 3) standard normal, d, h, w of `velocity_shape`; the velocity is then `mean +
-                exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is deterministic.
+                exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is
+                deterministic.
 
         Returns:
             The named output.
@@ -144,6 +150,11 @@ class PairNetwork(nn.Module):
             inputs += [segmentation.astype(narrow_fixed.dtype) for segmentation in segmentations]
         if self.pooling != SAME_GRID:
             inputs = [downsample(volume, self.pooling) for volume in inputs]
+        if self.feature_pooling != SAME_GRID:
+            fixed_features, moving_features = (
+                tuple(downsample(feature, self.feature_pooling) for feature in features)
+                for features in (fixed_features, moving_features)
+            )
         mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
         others = {
             'fixed_segmentation': fixed_segmentation,

@@ -24,6 +24,7 @@ CHECKPOINTS = 'checkpoints'
 PARAMS = 'params'
 OPTIMIZER = 'optimizer'
 RANDOM = 'random'
+AVERAGE = 'average'
 
 SHOWN_DIFFERENCES = 8
 
@@ -49,7 +50,7 @@ def save(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) 
     Raises:
         OSError: The folder cannot be written or the disk is full; the checkpoint before is then untouched.
     """
-    arrays = {PARAMS: state.params, OPTIMIZER: state.optimizer, RANDOM: {'key': state.key}}
+    arrays = {PARAMS: state.params, OPTIMIZER: state.optimizer, RANDOM: {'key': state.key}} | _average(state)
     _save(workdir, LATEST, int(state.step), arrays, record)
 
 
@@ -64,7 +65,11 @@ def save_best(workdir: str | os.PathLike, state: TrainState, record: dict[str, A
     Raises:
         OSError: The folder cannot be written or the disk is full; the checkpoint before is then untouched.
     """
-    _save(workdir, BEST, int(state.step), {PARAMS: state.params}, record)
+    _save(workdir, BEST, int(state.step), {PARAMS: state.evaluated}, record)
+
+
+def _average(state: TrainState) -> dict[str, Any]:
+    return {} if state.average is None else {AVERAGE: state.average}
 
 
 def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
@@ -100,12 +105,14 @@ def restore(
         UserError: There is no checkpoint, it is damaged, or it belongs to another architecture or optimiser.
     """
     wanted = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
+    wanted |= _average(structure)
     arrays, record, step = _load(workdir, LATEST, wanted, layout)
     state = structure.replace(
         step=jax.device_put(np.int32(step), layout),
         params=arrays[PARAMS],
         optimizer=arrays[OPTIMIZER],
         key=arrays[RANDOM]['key'],
+        average=arrays.get(AVERAGE),
     )
     return state, record
 
@@ -113,7 +120,7 @@ def restore(
 def load_params(
     workdir: str | os.PathLike, structure: Any, layout: jax.sharding.Sharding, kind: str | None = None
 ) -> tuple[Any, dict[str, Any], int]:
-    """Load the parameters of the best checkpoint, or of the latest where nothing was validated yet.
+    """Load the parameters of the best checkpoint, or of the latest where nothing was validated yet; averages if kept.
 
     Args:
         workdir: The run's folder.
@@ -129,8 +136,10 @@ def load_params(
     """
     if kind is None:
         kind = BEST if latest_step(workdir, BEST) is not None else LATEST
-    arrays, record, step = _load(workdir, kind, {PARAMS: structure}, layout)
-    return arrays[PARAMS], record, step
+    # Of the latest state, the average is what validation sees; the best is saved as validation saw it.
+    name = AVERAGE if jax.tree.leaves(_metadata(workdir, kind)[0].get(AVERAGE)) else PARAMS
+    arrays, record, step = _load(workdir, kind, {name: structure}, layout)
+    return arrays[name], record, step
 
 
 def read_record(workdir: str | os.PathLike) -> dict[str, Any]:

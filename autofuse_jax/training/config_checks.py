@@ -149,6 +149,10 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('data.augmentation.scale', config.data.augmentation.scale, 'less than 1')
     if not config.optimizer.learning_rate > 0:
         raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
+    if not 0 <= config.optimizer.average_decay < 1:
+        raise _wrong('optimizer.average_decay', config.optimizer.average_decay, 'at least 0 and less than 1')
+    if not all(len(pair) == 2 and pair[1] >= 0 for pair in config.optimizer.multiples):
+        raise _wrong('optimizer.multiples', config.optimizer.multiples, 'pairs of a name and a factor of at least 0')
     if _get(config, 'model.num_classes') == 1:
         raise _wrong(
             'model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more'
@@ -260,6 +264,11 @@ def _check_branches(config: ConfigDict) -> None:
     pooling = _get(config, *POOLING)
     if len(pooling) != 3 or any(step < 1 for step in pooling):
         raise _wrong('model.fusion_pooling', tuple(pooling), 'three numbers of 1 or more')
+    fine = _get(config, 'model.fine_pooling', (0, 0, 0))
+    if any(fine) and (
+        len(fine) != 3 or any(step < 1 or whole % step for whole, step in zip(pooling, fine, strict=True))
+    ):
+        raise _wrong('model.fine_pooling', tuple(fine), f'divisors of model.fusion_pooling {tuple(pooling)}, or zeros')
     if _get(config, 'model.thin_levels', 0) >= len(LEVELS):
         raise _wrong('model.thin_levels', config.model.thin_levels, f'less than {len(LEVELS)}')
     phases = _get(config, 'loss.segmentation_phases', ())

@@ -19,13 +19,13 @@ from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params
 from autofuse_jax.methods.registry import make_method, section_options
-from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.porting.convert import check_shapes, parameter_structure, unflatten
 from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
 from autofuse_jax.training.config_checks import check_against_data, differing_fields, phases_of, validate
 from autofuse_jax.training.distributed import first_process_first
 from autofuse_jax.training.memory import kept_by_compiler
 from autofuse_jax.training.official_switches import with_official_switches
-from autofuse_jax.training.optimizers import make_optimizer, make_schedule
+from autofuse_jax.training.optimizers import check_multiples, make_optimizer, make_schedule
 from autofuse_jax.training.precision import check_precision, compute_dtype, products_in
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.training_data import TrainingData
@@ -72,8 +72,9 @@ class Experiment:
             total_steps=self.total_steps,
         )
         self.optimizer: optax.GradientTransformation = make_optimizer(
-            self.schedule, clip_norm=config.optimizer.clip_norm
+            self.schedule, clip_norm=config.optimizer.clip_norm, multiples=tuple(config.optimizer.multiples)
         )
+        check_multiples(config.optimizer.multiples, parameter_structure(self.method))
 
     def _make_method(self, **model: Any) -> Method:
         """Make the config's method, with some options of its section `model` replaced."""
@@ -111,7 +112,8 @@ class Experiment:
 
     def _create_state(self, key: jax.Array) -> TrainState:
         names = tuple(phase.name for phase in self.phases)
-        return create_train_state(self.method, self.optimizer, names, self.grid, key)
+        average = self.config.optimizer.average_decay > 0
+        return create_train_state(self.method, self.optimizer, names, self.grid, key, average=average)
 
     def read_weights(self, layout: jax.sharding.Sharding) -> Params:
         """Return the parameters of the file that the config names, checked against the config's network.

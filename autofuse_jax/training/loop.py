@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -148,7 +149,10 @@ class Trainer:
             if not experiment.config.weights:
                 return state
             _say(f'starting from {experiment.config.weights}')
-            return state.replace(params=experiment.read_weights(layout))
+            params = experiment.read_weights(layout)
+            # Buffers of their own, because those of a state are donated.
+            average = None if state.average is None else jax.tree.map(jnp.copy, params)
+            return state.replace(params=params, average=average)
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
@@ -240,7 +244,12 @@ class Trainer:
             about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
             self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()
-            step = compile_train_step(objectives, self._experiment.optimizer, self._experiment.mesh)
+            step = compile_train_step(
+                objectives,
+                self._experiment.optimizer,
+                self._experiment.mesh,
+                self._experiment.config.optimizer.average_decay,
+            )
             compiled = step.lower(self._state, batch).compile()
             if self._training.check_memory:
                 check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
@@ -279,7 +288,7 @@ class Trainer:
     def _validate(self, phase: Phase) -> None:
         self._flush()
         started = time.monotonic()
-        means = summarise(self._scorer.score(self._state.params))
+        means = summarise(self._scorer.score(self._state.evaluated))
         before, after, njd = means['dsc_before'], means['dsc_after'], means['njd_percent']
         self._writer.write(self._step, 'validation', means)
         self._progress.note_validation(after, njd)

@@ -1,10 +1,18 @@
-"""The optimiser and its learning rate schedule."""
+"""The optimiser, its learning rate schedule, and what is done to single groups of parameters and to their average."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from autofuse_jax.errors import UserError
 
 SCHEDULES = ('constant', 'cosine')
+# Part of a parameter's name, and what the learning rate of such parameters is multiplied with.
+Multiples = tuple[tuple[str, float], ...]
+# An average begins short, with weight 9 / 10 of the first step's parameters, and grows to its decay.
+AVERAGE_START = 10
 
 
 def make_schedule(
@@ -43,12 +51,15 @@ def make_schedule(
     return optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup_steps), main], [warmup_steps])
 
 
-def make_optimizer(schedule: optax.Schedule, *, clip_norm: float = 0.0) -> optax.GradientTransformation:
+def make_optimizer(
+    schedule: optax.Schedule, *, clip_norm: float = 0.0, multiples: Multiples = ()
+) -> optax.GradientTransformation:
     """Return Adam (beta 0.9 and 0.999, epsilon 1e-8), optionally after clipping the gradient's global norm.
 
     Args:
         schedule: Learning rate as a function of the step.
         clip_norm: Largest gradient norm; 0 (default) means no clipping.
+        multiples: Learning rates of groups of parameters, see `multiple_of`; default none: all alike.
 
     Returns:
         The gradient transformation.
@@ -56,5 +67,80 @@ def make_optimizer(schedule: optax.Schedule, *, clip_norm: float = 0.0) -> optax
     Reference:
         Kingma and Ba, ICLR 2015; the paper uses a constant rate of 1e-4 (section 4.2).
     """
-    adam = optax.adam(schedule)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam
+    parts = [optax.adam(schedule)]
+    if clip_norm:
+        parts.insert(0, optax.clip_by_global_norm(clip_norm))
+    if multiples:
+        parts.append(_by_name(multiples))
+    return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def multiple_of(name: str, multiples: Multiples) -> float:
+    """Return what the learning rate of a parameter is multiplied with.
+
+    Args:
+        name: Flat name, such as 'fusion_branch/gate_2/gate_fusion/kernel'.
+        multiples: Factors by part of a name between two '/'; where several parts have one, all are multiplied.
+
+    Returns:
+        The product; 1 where no part has a factor.
+    """
+    factor, parts = 1.0, name.split('/')
+    for part, multiple in multiples:
+        factor *= multiple if part in parts else 1.0
+    return factor
+
+
+def check_multiples(multiples: Multiples, params: Any) -> None:
+    """Check that every factor belongs to some parameter.
+
+    Args:
+        multiples: See `multiple_of`.
+        params: All parameters of a method, or their shapes.
+
+    Raises:
+        UserError: No parameter has such a part in its name.
+    """
+    known = {part for name in _names(params) for part in name.split('/')}
+    for part, _ in multiples:
+        if part not in known:
+            raise UserError(
+                f'optimizer.multiples names {part!r}, which is part of no parameter',
+                expected=f'one of {", ".join(sorted(known))}',
+                fix='correct optimizer.multiples',
+            )
+
+
+def averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """Return the exponential moving average of the parameters after one more step.
+
+    `a <- d a + (1 - d) p` with `d = min(decay, (1 + t) / (10 + t))`, so that early parameters are soon forgotten.
+
+    Args:
+        average: a, before the step.
+        params: p, after the step.
+        step: t, number of steps done before.
+        decay: In [0, 1).
+
+    Returns:
+        A tree as `params`.
+
+    Reference:
+        Polyak and Juditsky, 1992; the ramp is that of TensorFlow's ExponentialMovingAverage.
+    """
+    d = jnp.minimum(decay, (1.0 + step) / (AVERAGE_START + step))
+    return jax.tree.map(lambda a, p: (d * a + (1.0 - d) * p).astype(p.dtype), average, params)
+
+
+def _by_name(multiples: Multiples) -> optax.GradientTransformation:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        factors = iter([multiple_of(name, multiples) for name in _names(updates)])
+        return jax.tree.map(lambda leaf: next(factors) * leaf, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _names(params: Any) -> list[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in leaves]

@@ -10,18 +10,22 @@ from jax.sharding import Mesh
 
 from autofuse_jax.methods.base import Batch, Objective, split_params
 from autofuse_jax.sharding import DEPTH_AXIS, replicated
+from autofuse_jax.training.optimizers import averaged
 from autofuse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def make_train_step(objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation) -> StepFunction:
+def make_train_step(
+    objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation, average_decay: float = 0.0
+) -> StepFunction:
     """Return the function (state, batch) -> (state, metrics) that carries out all objectives once.
 
     Args:
         objectives: Carried out in this order; a later one sees the parameters that an earlier one changed.
         optimizer: Turns gradients into updates.
+        average_decay: Of the moving average that the state keeps; default 0: it keeps none.
 
     Returns:
         A pure function, not compiled yet. Its metrics are scalars: `loss`, `grad_norm`, `update_norm` and the
@@ -50,7 +54,8 @@ def make_train_step(objectives: tuple[Objective, ...], optimizer: optax.Gradient
             prefix = f'{objective.name}/' if len(objectives) > 1 else ''
             norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
             metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
-        return TrainState(state.step + 1, params, optimizer_states, state.key), metrics
+        average = averaged(state.average, params, state.step, average_decay) if average_decay else None
+        return TrainState(state.step + 1, params, optimizer_states, state.key, average), metrics
 
     return train_step
 
@@ -60,7 +65,10 @@ def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
 
 
 def compile_train_step(
-    objectives: tuple[Objective, ...], optimizer: optax.GradientTransformation, mesh: Mesh
+    objectives: tuple[Objective, ...],
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    average_decay: float = 0.0,
 ) -> StepFunction:
     """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
 
@@ -68,13 +76,14 @@ def compile_train_step(
         objectives: See `make_train_step`.
         optimizer: See `make_train_step`.
         mesh: The devices.
+        average_decay: See `make_train_step`.
 
     Returns:
         A function that compiles; the state passed to it must not be used afterwards.
     """
     layout = replicated(mesh)
     return jax.jit(
-        make_train_step(objectives, optimizer),
+        make_train_step(objectives, optimizer, average_decay),
         donate_argnums=0,
         in_shardings=(layout, None),
         out_shardings=(layout, layout),
