@@ -53,6 +53,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.root = ''  # Folder of the prepared data; where the phantom is kept (empty: inside the workdir).
     config.data.grid = (0, 0, 0)  # Grid of the network, multiples of 16; zeros: the prepared shape.
     config.data.labelled_subjects = -1  # Training subjects whose labels may be used; -1: all that have labels.
+    config.data.teacher = ''  # Folder of velocities of the training pairs (autofuse_jax.teach); '': none.
     config.data.cache_gib = 4.0  # Memory for frames that stay loaded, GiB.
     config.data.threads = 0  # Reading threads; 0: one a core, at most 16.
 
@@ -89,6 +90,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.smoothness = 0.0  # Of the predicted field's squared gradient; 0: the KL divergence alone (paper).
     config.loss.segmentation_phases = ()  # Phases that train the single branch alone, on pairs 'labelled_frames'.
     config.loss.fusion_phases = ()  # Phases that train the fusion branch alone.
+    config.loss.teacher = 0.0  # Weight of the squared distance to the velocities of data.teacher.
+    config.loss.teacher_phases = ()  # Phases in which that term trains the fusion branch alone.
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()

@@ -11,6 +11,8 @@ Size = tuple[int, int, int]
 # In place of the size of a part: the volume as it is.
 WHOLE: Size = (0, 0, 0)
 ROLES = ('fixed', 'moving')
+# Name of the velocity of a pair, where there is one.
+TEACHER = 'teacher_velocity'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
 
     Both frames and their labels get the same similarity transform about the centre of the plane, so that the motion
     between them stays a motion of the same kind; images are sampled linearly, labels by nearest neighbour, outside is
-    zero.
+    zero. A velocity that belongs to the pair moves along: its vectors are turned and scaled as well.
 
     Args:
         arrays: From `batches.pair_to_arrays`; of a frame alone, that frame is changed.
@@ -63,6 +65,8 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
         if augmentation.gamma:
             image = np.clip(image, 0.0, 1.0) ** np.float32(2.0 ** rng.uniform(-augmentation.gamma, augmentation.gamma))
         result |= {role: image[..., None], f'{role}_labels': labels}
+    if moved and TEACHER in arrays:
+        result[TEACHER] = _transform_field(arrays[TEACHER], matrix, offset, arrays['fixed'].shape[:2])
     return result
 
 
@@ -101,6 +105,19 @@ def _draw_transform(
     matrix = factor * np.array([[cosine, -sine], [sine, cosine]])
     centre = (np.asarray(plane) - 1) / 2
     return matrix, centre - matrix @ (centre + shift)
+
+
+def _transform_field(field: np.ndarray, matrix: np.ndarray, offset: np.ndarray, plane: tuple[int, int]) -> np.ndarray:
+    """Transform a field (d, h, w, 3), in voxels of its own grid over the field of view of the plane.
+
+    `u'(x) = M^-1 u(M x + o)`, M and o in voxels of the plane turned into those of the field: `x = s (X + 1/2) - 1/2`.
+    """
+    size = np.asarray(plane) / field.shape[:2]
+    own = matrix * size[None, :] / size[:, None]
+    own_offset = (matrix @ ((size - 1) / 2) + offset + 0.5) / size - 0.5
+    moved = np.stack([_transform(field[..., axis], own, own_offset, order=1) for axis in range(3)], axis=-1)
+    moved[..., :2] = moved[..., :2] @ np.linalg.inv(own).T
+    return moved.astype(np.float32)
 
 
 def _transform(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, order: int) -> np.ndarray:

@@ -3,27 +3,30 @@
 import grain
 import numpy as np
 
-from autofuse_jax.data.augment import WHOLE, Augmentation, Size, augment_pair, crop_at_random
+from autofuse_jax.data.augment import TEACHER, WHOLE, Augmentation, Size, augment_pair, crop_at_random
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import LabelledFrame, Pair, PairSource
+from autofuse_jax.data.teacher_fields import TeacherFields
 
 Batch = dict[str, np.ndarray]
 
 IMAGES = ('fixed', 'moving')
 
 
-def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame) -> Batch:
+def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: TeacherFields | None = None) -> Batch:
     """Load one pair, or a frame alone.
 
     Args:
         store: Where frames come from.
         pair: Which frames, and whether their labels may be used.
+        teacher: Velocities of pairs; None: there are none.
 
     Returns:
         Of a frame alone, what is called 'fixed' below.
         'fixed', 'moving': float32 (D, H, W, 1) in [0, 1]. 'fixed_labels', 'moving_labels': uint8 (D, H, W), zero where
         labels are absent or hidden. 'fixed_has_labels', 'moving_has_labels': float32 scalars, 1 or 0; losses look at
-        these only, never at the content of the label arrays.
+        these only, never at the content of the label arrays. With a teacher, of a pair, 'teacher_velocity': float32
+        (d, h, w, 3), in voxels of its own grid.
     """
     arrays = {}
     for role, frame, has_labels in pair.members:
@@ -31,6 +34,8 @@ def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame) -> Batch:
         arrays[role] = image[..., None]
         arrays[f'{role}_labels'] = labels if has_labels else np.zeros(image.shape, np.uint8)
         arrays[f'{role}_has_labels'] = np.float32(has_labels)
+    if teacher is not None and isinstance(pair, Pair):
+        arrays[TEACHER] = teacher.load(pair)
     return arrays
 
 
@@ -46,6 +51,7 @@ def training_batches(
     batch_size: int,
     augmentation: Augmentation,
     crop: Size = WHOLE,
+    teacher: TeacherFields | None = None,
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
@@ -63,6 +69,7 @@ def training_batches(
         batch_size: Pairs a batch and process.
         augmentation: How far pairs are changed at random.
         crop: Size of a part of each volume, at random, that is taken after that; default zeros: all of it.
+        teacher: See `pair_to_arrays`; not together with parts of volumes.
         seed: Seed of order and draws.
         process_index: Which share of the global order this process takes.
         process_count: Number of processes.
@@ -73,7 +80,7 @@ def training_batches(
         An iterator whose `get_state()` is a small JSON-compatible dictionary; `set_state()` continues exactly there.
     """
     pairs = grain.MapDataset.source(source.anchors).seed(seed).shuffle().repeat().random_map(source.draw)
-    arrays = pairs.map(lambda pair: pair_to_arrays(store, pair))
+    arrays = pairs.map(lambda pair: pair_to_arrays(store, pair, teacher))
     if augmentation.active:
         arrays = arrays.random_map(lambda pair, rng: augment_pair(pair, augmentation, rng))
     if any(crop):

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
+from autofuse_jax.fields import resample_displacement, warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
 from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
@@ -47,6 +47,9 @@ class ObjectiveWeights:
             partner, see `frame_segmentation_objective`; default none, as in the paper.
         fusion_phases: Names of the phases in which the single branch stays as it is and the fusion branch alone is
             trained; default none, as in the paper.
+        teacher: Weight of the mean squared distance between the mean velocity and a given one, in voxels of the
+            velocity; default 0, as in the paper.
+        teacher_phases: Names of the phases in which that term trains the fusion branch alone; default none.
     """
 
     kl: float = 0.01
@@ -65,6 +68,8 @@ class ObjectiveWeights:
     smoothness: float = 0.0
     segmentation_phases: tuple[str, ...] = ()
     fusion_phases: tuple[str, ...] = ()
+    teacher: float = 0.0
+    teacher_phases: tuple[str, ...] = ()
 
 
 def autofuse_objective(
@@ -116,7 +121,27 @@ def autofuse_objective(
         terms['smoothness'] = everywhere(jax.vmap(gradient_penalty)(output.velocity_mean), weights.smoothness)
     if output.fixed_segmentation is not None:
         terms |= _segmentation_terms(output, batch, weights)
+    if weights.teacher:
+        terms |= teacher_term(output, batch, weights.teacher)
     return total(terms)
+
+
+def teacher_term(output: RegistrationOutput, batch: dict[str, jax.Array], weight: float) -> dict[str, Term]:
+    """Return the mean squared distance between the mean velocity and that of the batch, in voxels of the former.
+
+    Args:
+        output: Of the network, for this batch.
+        batch: 'teacher_velocity' (B, d, h, w, 3), in voxels of its own grid over the same field of view.
+        weight: Of the term.
+
+    Returns:
+        The term 'teacher'.
+    """
+    mean = output.velocity_mean
+    wanted = batch['teacher_velocity']
+    if wanted.shape != mean.shape:
+        wanted = jax.vmap(lambda v: resample_displacement(v, mean.shape[1:4]))(wanted)
+    return {'teacher': everywhere(jnp.mean(jnp.square(mean - wanted), axis=(1, 2, 3, 4)), weight)}
 
 
 def _terms_of_map(

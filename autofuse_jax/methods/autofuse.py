@@ -5,8 +5,9 @@ import dataclasses
 import jax
 
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
-from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective, teacher_term
 from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
+from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
@@ -48,7 +49,8 @@ def autofuse_method(
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
-        alone, on frames without a partner, and in `weights.fusion_phases` the fusion branch alone.
+        alone, on frames without a partner, in `weights.fusion_phases` the fusion branch alone, and in
+        `weights.teacher_phases` that branch from given velocities alone.
 
     Raises:
         ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
@@ -88,12 +90,22 @@ def autofuse_method(
 
     multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
     registration = (Objective('registration', loss),)
+
+    def teacher_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+        del key
+        # Neither maps nor warped images are needed, and what nobody uses is removed by the compiler.
+        output = model.apply({'params': params}, batch['fixed'], batch['moving'])
+        return total(teacher_term(output, batch, weights.teacher or 1.0))
+
+    teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)
     fusion = (Objective('fusion', loss, trains=(FUSION_BRANCH,)),)
     segmentation = (Objective('segmentation', segmentation_loss, trains=(SINGLE_BRANCH,)),)
 
     def objectives(phase: str) -> tuple[Objective, ...]:
         if phase in weights.segmentation_phases:
             return segmentation
+        if phase in weights.teacher_phases:
+            return teacher
         return fusion if phase in weights.fusion_phases else registration
 
     # Phases that segment need a batch of another kind, so that a network without a segmentation refuses them.

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from autofuse_jax.data.augment import WHOLE, Size
 from autofuse_jax.data.manifests import SPLITS, Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
-from autofuse_jax.data.pairs import ALL_LABELLED, LABELLED_FRAMES, PAIR_POLICIES
+from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
 from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.losses.autofuse import CONSISTENCY_GRADIENTS, LABEL_WARPS, MISSING_LABELS
@@ -17,18 +17,16 @@ from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, sectio
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.models.fusion_gate import FUSIONS
-from autofuse_jax.models.fusion_unet import LEVELS
 from autofuse_jax.models.pair_network import FEEDBACKS, OUTPUTS
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.models.windows import RELATIVE_BIASES
 from autofuse_jax.training.optimizers import SCHEDULES
 from autofuse_jax.training.precision import PRECISIONS
+from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling
 
 EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 # What a field is that the method's network does not have.
 ABSENT = object()
-# The field that makes the fusion branch's grid coarser, and what it is where a network has none.
-POOLING = ('model.fusion_pooling', (1, 1, 1))
 
 # Field: the values it may have. Fields of `model`, `loss` and `inference` count where the method has them.
 CHOICES = {
@@ -72,6 +70,7 @@ SMALLEST = {
     'loss.fusion': 0,
     'loss.inverse': 0,
     'loss.smoothness': 0,
+    'loss.teacher': 0,
     'optimizer.warmup_steps': 0,
     'optimizer.clip_norm': 0,
     'training.batch_size': 1,
@@ -149,10 +148,6 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('data.augmentation.scale', config.data.augmentation.scale, 'less than 1')
     if not config.optimizer.learning_rate > 0:
         raise _wrong('optimizer.learning_rate', config.optimizer.learning_rate, 'more than 0')
-    if not 0 <= config.optimizer.average_decay < 1:
-        raise _wrong('optimizer.average_decay', config.optimizer.average_decay, 'at least 0 and less than 1')
-    if not all(len(pair) == 2 and pair[1] >= 0 for pair in config.optimizer.multiples):
-        raise _wrong('optimizer.multiples', config.optimizer.multiples, 'pairs of a name and a factor of at least 0')
     if _get(config, 'model.num_classes') == 1:
         raise _wrong(
             'model.num_classes', 1, '0 (unsupervised), or background plus at least one structure, so 2 or more'
@@ -162,10 +157,10 @@ def validate(config: ConfigDict) -> None:
         raise _wrong('loss.ncc_window', window, 'an odd number')
     _check_remat(config)
     _check_inference(config)
-    _check_branches(config)
+    check_recipe(config)
     # What the method itself refuses.
     make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
-    _check_grid('data.grid', config.data.grid, zeros_allowed=True, pooling=_get(config, *POOLING))
+    _check_grid('data.grid', config.data.grid, zeros_allowed=True, pooling=fusion_pooling(config))
     _check_phases(config)
 
 
@@ -194,7 +189,7 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
         )
     grid = tuple(config.data.grid)
     if not any(grid):
-        name, pooling = f'the shape of the data in {manifest.root}', _get(config, *POOLING)
+        name, pooling = f'the shape of the data in {manifest.root}', fusion_pooling(config)
         _check_grid(name, manifest.shape, zeros_allowed=False, pooling=pooling)
         grid = tuple(manifest.shape)
     if method.size is not None and tuple(method.size) != grid:
@@ -260,26 +255,6 @@ def _check_remat(config: ConfigDict) -> None:
         raise UserError(f'model.{str(error).rstrip(".")}', fix='correct model.remat') from error
 
 
-def _check_branches(config: ConfigDict) -> None:
-    pooling = _get(config, *POOLING)
-    if len(pooling) != 3 or any(step < 1 for step in pooling):
-        raise _wrong('model.fusion_pooling', tuple(pooling), 'three numbers of 1 or more')
-    fine = _get(config, 'model.fine_pooling', (0, 0, 0))
-    if any(fine) and (
-        len(fine) != 3 or any(step < 1 or whole % step for whole, step in zip(pooling, fine, strict=True))
-    ):
-        raise _wrong('model.fine_pooling', tuple(fine), f'divisors of model.fusion_pooling {tuple(pooling)}, or zeros')
-    if _get(config, 'model.thin_levels', 0) >= len(LEVELS):
-        raise _wrong('model.thin_levels', config.model.thin_levels, f'less than {len(LEVELS)}')
-    phases = _get(config, 'loss.segmentation_phases', ())
-    if phases and not config.model.get('num_classes', 0):
-        raise UserError(
-            f'loss.segmentation_phases is {tuple(phases)} and model.num_classes 0',
-            expected='a network with a segmentation in phases that train it',
-            fix='set model.num_classes, or loss.segmentation_phases=()',
-        )
-
-
 def _check_inference(config: ConfigDict) -> None:
     symmetric = _get(config, 'inference.symmetric')
     if symmetric is ABSENT or not symmetric:
@@ -342,16 +317,6 @@ def _check_phases(config: ConfigDict) -> None:
             raise _wrong(f'phases.{name}.steps', phase.steps, '0 or more')
         if phase.pairs not in PAIR_POLICIES:
             raise _wrong(f'phases.{name}.pairs', phase.pairs, f'one of {", ".join(PAIR_POLICIES)}')
-        alone = name in config.loss.get('segmentation_phases', ())
-        if alone != (phase.pairs == LABELLED_FRAMES):
-            raise UserError(
-                f'phases.{name}.pairs is {phase.pairs!r} and loss.segmentation_phases '
-                + ('names' if alone else 'does not name')
-                + ' that phase',
-                expected=f'{LABELLED_FRAMES!r} in the phases that train the segmentation alone, and in no other',
-                fix='correct phases or loss.segmentation_phases',
-            )
-        _check_crop(config, name)
     total = sum(config.phases[name].steps for name in config.phases)
     if total == 0:
         raise UserError('all phases have 0 steps', fix='set phases.phase_1.steps')
@@ -361,18 +326,11 @@ def _check_phases(config: ConfigDict) -> None:
         )
 
 
-def _check_crop(config: ConfigDict, name: str) -> None:
-    crop = tuple(config.phases[name].get('crop', WHOLE))
-    multiples = [SIZE_MULTIPLE * step for step in _get(config, *POOLING)]
-    if len(crop) != 3 or any(size < 0 or size % step for size, step in zip(crop, multiples, strict=True)):
-        raise _wrong(f'phases.{name}.crop', crop, f'three multiples of {tuple(multiples)}; 0 along an axis: all of it')
-
-
-def _get(config: ConfigDict, field: str, default: Any = ABSENT) -> Any:
+def _get(config: ConfigDict, field: str) -> Any:
     value = config
     for part in field.split('.'):
         if part not in value:
-            return default
+            return ABSENT
         value = value[part]
     return value
 

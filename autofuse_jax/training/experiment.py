@@ -16,6 +16,7 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import open_dataset
 from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.teacher_fields import TeacherFields, open_teacher
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params
 from autofuse_jax.methods.registry import make_method, section_options
@@ -141,7 +142,25 @@ class Experiment:
             augmentation=self.augmentation,
             seed=config.seed,
             threads=config.data.threads,
+            teacher=self._teacher(),
         )
+
+    def _teacher(self) -> TeacherFields | None:
+        """Return the teacher of the config, or None.
+
+        Raises:
+            UserError: It was made of other data, or with labels, which an unsupervised network must not see.
+        """
+        if not self.config.data.teacher:
+            return None
+        teacher = open_teacher(Path(self.config.data.teacher), self.manifest)
+        if teacher.labelled_subjects and not self.method.uses_labels:
+            raise UserError(
+                f'labels guided the teacher in {teacher.root}, and this network is trained without',
+                expected='a teacher of images alone',
+                fix=f'python -m autofuse_jax.teach --data={self.manifest.root} --out=FOLDER, without --labels',
+            )
+        return teacher
 
     def scorer(self, split: str) -> PairScorer:
         """Return the scorer of the ED/ES pairs of a split; all their labels are used."""

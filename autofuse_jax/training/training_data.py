@@ -10,6 +10,8 @@ from autofuse_jax.data.batches import Batch, training_batches
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.pairs import PairSource, labelled_subject_ids, pair_source
+from autofuse_jax.data.teacher_fields import TeacherFields
+from autofuse_jax.errors import UserError
 from autofuse_jax.runtime import available_cores
 from autofuse_jax.training.config_checks import Phase
 
@@ -39,6 +41,10 @@ class TrainingData:
         augmentation: How far training pairs are changed at random.
         seed: Seed of the run.
         threads: Reading threads; 0: one a core, at most `MOST_THREADS`.
+        teacher: Velocities of the training pairs; None: there are none.
+
+    Raises:
+        UserError: The data has nothing for a phase, or labels that are hidden took part in the teacher.
     """
 
     def __init__(
@@ -52,9 +58,18 @@ class TrainingData:
         augmentation: Augmentation,
         seed: int,
         threads: int,
+        teacher: TeacherFields | None = None,
     ):
         subjects = manifest.subjects_of('train')
         self.labelled_ids = labelled_subject_ids(subjects, count=labelled_subjects, seed=seed)
+        self._teacher = teacher
+        if teacher is not None and teacher.labelled_subjects - self.labelled_ids:
+            raise UserError(
+                f'labels of {len(teacher.labelled_subjects - self.labelled_ids)} training subjects that this run must '
+                f'not use guided the teacher in {teacher.root}',
+                expected='a teacher that was guided by the labels of data.labelled_subjects at most',
+                fix='python -m autofuse_jax.teach with --labelled-subjects and --seed as in the config',
+            )
         self._sources: dict[str, PairSource] = {
             phase.name: pair_source(phase.pairs, manifest, 'train', self.labelled_ids) for phase in phases
         }
@@ -82,6 +97,7 @@ class TrainingData:
             batch_size=self._batch_size // jax.process_count(),
             augmentation=self._augmentation,
             crop=phase.crop,
+            teacher=self._teacher,
             seed=(self._seed + PHASE_SEED_STRIDE * number) % LARGEST_SEED,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
