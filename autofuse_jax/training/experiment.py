@@ -32,6 +32,7 @@ from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.training_data import TrainingData
 from autofuse_jax.training.validation import PairScorer
 from autofuse_jax.weights.released import read_released
+from autofuse_jax.weights.shipped import weights_file
 
 
 class Experiment:
@@ -123,7 +124,7 @@ class Experiment:
             UserError: The file cannot be read, or its weights are not those of the network.
         """
         config = self.config
-        flat, description = read_released(Path(config.weights))
+        flat, description = read_released(weights_file(config.weights))
         check_shapes(flat, config.method, config.model.to_dict())
         for difference in differing_fields({'model': description.model}, {'model': self.resolved['model']}):
             if not difference.endswith('absent') and ': absent' not in difference:

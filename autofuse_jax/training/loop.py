@@ -26,6 +26,7 @@ from autofuse_jax.training.step import StepFunction, compile_train_step
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
 from autofuse_jax.training.validation import summarise
 from autofuse_jax.weights.released import file_hash
+from autofuse_jax.weights.shipped import weights_file
 
 CONFIG_NAME = 'config.json'
 # Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
@@ -83,10 +84,13 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     else:
         params, record, step = checkpoints.load_params(workdir, structure.params, layout)
         _say(f'evaluating the parameters of step {step} on the {split} split')
+    weights = None
+    if config.weights:
+        weights = {'file': config.weights, 'sha256': file_hash(weights_file(config.weights))}
     about = {
         'config': experiment.resolved,
         'steps': step,
-        'weights': {'file': config.weights, 'sha256': file_hash(Path(config.weights))} if config.weights else None,
+        'weights': weights,
         'parameters': sum(leaf.size for leaf in jax.tree.leaves(structure.params)),
         'training_minutes': round(record['train_seconds'] / SECONDS_PER_MINUTE, 2),
         'data': {

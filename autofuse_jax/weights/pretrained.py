@@ -17,6 +17,7 @@ from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.weights.released import MIN_MAX, Description, read_released
+from autofuse_jax.weights.shipped import weights_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,8 @@ def load_model(path: str | Path) -> RegistrationModel:
     """Load a network in the released format.
 
     Args:
-        path: The npz that autofuse_jax.port_weights wrote, with its JSON beside it.
+        path: The npz that autofuse_jax.port_weights wrote, with its JSON beside it, or the name of weights that come
+            with the package, such as 'cardiac'.
 
     Returns:
         Something that registers two arrays.
@@ -164,7 +166,7 @@ def load_model(path: str | Path) -> RegistrationModel:
     Raises:
         UserError: A file is missing or damaged, or the weights are not those of the network it names.
     """
-    path = Path(path)
+    path = weights_file(path)
     if path.is_dir():
         raise UserError(
             f'{path} is a folder',

@@ -1,8 +1,8 @@
 """The released format: weights as a plain npz of flat names, beside it a JSON that says which network they belong to.
 
-`NAME.npz` holds float32 arrays under names such as 'single_branch/conv_1/conv_1/kernel'; `NAME.json` holds the method,
-the options of its network, the resolved config of the run where there was one, how images are normalised, and the
-SHA-256 of the npz. NumPy is enough to read both.
+`NAME.npz` holds float32 or float16 arrays under names such as 'single_branch/conv_1/conv_1/kernel'; `NAME.json` holds
+the method, the options of its network, the resolved config of the run where there was one, how images are normalised,
+and the SHA-256 of the npz. NumPy is enough to read both.
 """
 
 import dataclasses
@@ -54,18 +54,21 @@ def json_beside(path: Path) -> Path:
     return Path(path).with_suffix('.json')
 
 
-def write_released(path: Path, params: Mapping[str, np.ndarray], description: Description) -> None:
+def write_released(
+    path: Path, params: Mapping[str, np.ndarray], description: Description, dtype: type | None = None
+) -> None:
     """Write weights and their description.
 
     Args:
         path: The npz; its JSON is written beside it.
         params: Parameters by flat name.
         description: What they are.
+        dtype: Type of the file's arrays, such as float16 for half the size; default that of the parameters.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    write_arrays(path, params)
+    write_arrays(path, params if dtype is None else {name: array.astype(dtype) for name, array in params.items()})
     record = {'format': FORMAT, 'format_version': FORMAT_VERSION} | dataclasses.asdict(description)
     sizes = {'parameters': sum(int(array.size) for array in params.values())}
     write_json(json_beside(path), record | sizes | {'sha256': file_hash(path)})
@@ -78,12 +81,12 @@ def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:
         path: The npz, with its JSON beside it.
 
     Returns:
-        Parameters by flat name, and what they are.
+        Parameters by flat name, in float32 at least, and what they are.
 
     Raises:
         UserError: A file is missing, damaged, or does not belong to the other.
     """
-    params = read_arrays(path)
+    params = {name: _widened(array) for name, array in read_arrays(path).items()}
     beside = json_beside(path)
     if not beside.is_file():
         raise UserError(
@@ -115,6 +118,10 @@ def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:
         )
     fields = [field.name for field in dataclasses.fields(Description)]
     return params, Description(**{name: record[name] for name in fields if name in record})
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.augment import Augmentation, augment_pair
+from autofuse_jax.data.augment import Augmentation, augment_pair, crop_at_random
 
 STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
 GEOMETRY = Augmentation(rotation=30.0, scale=0.3, shift=0.2)
@@ -138,3 +138,72 @@ def test_draws_depend_on_the_generator_alone():
     for name in one:
         np.testing.assert_array_equal(one[name], same[name])
     assert not np.array_equal(one['fixed'], other['fixed'])
+
+
+def frame_of(image, labels):
+    return {name: array for name, array in pair_of(image, fixed_labels=labels).items() if name.startswith('fixed')}
+
+
+def test_a_frame_alone_is_changed_like_the_fixed_frame_of_a_pair():
+    rng = np.random.default_rng(1)
+    image, labels = rng.random((9, 7, 3)), rng.integers(0, 3, (9, 7, 3))
+    alone = augment_pair(frame_of(image, labels), GEOMETRY, Highest())
+    pair = augment_pair(pair_of(image, fixed_labels=labels), GEOMETRY, Highest())
+    assert set(alone) == {'fixed', 'fixed_labels', 'fixed_has_labels'}
+    for name, array in alone.items():
+        np.testing.assert_array_equal(array, pair[name])
+
+
+def test_a_part_is_the_same_of_everything_and_lies_anywhere():
+    arrays = random_pair(shape=(6, 5, 3))
+    places = set()
+    for seed in range(40):
+        part = crop_at_random(arrays, (4, 0, 2), np.random.default_rng(seed))
+        assert part['fixed'].shape == (4, 5, 2, 1) and part['moving_labels'].shape == (4, 5, 2)
+        (place,) = [
+            (i, k)
+            for i in range(3)
+            for k in range(2)
+            if np.array_equal(part['fixed'], arrays['fixed'][i : i + 4, :, k : k + 2])
+        ]
+        places.add(place)
+        i, k = place
+        for name in ('moving', 'fixed_labels', 'moving_labels'):
+            np.testing.assert_array_equal(part[name], arrays[name][i : i + 4, :, k : k + 2])
+        assert part['fixed_has_labels'] == arrays['fixed_has_labels']
+    assert len(places) == 6
+
+
+def with_velocity(velocity):
+    return pair_of(np.zeros((8, 8, 2))) | {'teacher_velocity': velocity.astype(np.float32)}
+
+
+def test_a_velocity_turns_with_the_images():
+    # A quarter turn: out[i, j] = in[n - 1 - j, i]; a motion along the second axis there is one along the first here.
+    velocity = np.zeros((4, 4, 1, 3))
+    velocity[1, 2, 0] = (0.0, 2.0, 0.5)
+    turned = augment_pair(with_velocity(velocity), Augmentation(rotation=90.0), Highest())['teacher_velocity']
+    wanted = np.zeros((4, 4, 1, 3))
+    wanted[2, 2, 0] = (2.0, 0.0, 0.5)
+    np.testing.assert_allclose(turned, wanted, atol=1e-5)
+
+
+def test_a_velocity_still_says_where_the_other_frame_is():
+    """What is at x + u(x) before is at M^-1 (x + u(x) - o) afterwards, so that the augmented pair has that motion."""
+    augmentation = Augmentation(rotation=20.0, scale=0.2, shift=0.1)
+    # Linear in position, which interpolation keeps: u(x) = A x + b on the grid of the images.
+    matrix, offset = np.array([[0.05, 0.02], [-0.03, 0.04]]), np.array([0.3, -0.2])
+    fine = np.stack(np.meshgrid(*[np.arange(32.0)] * 2, indexing='ij'), axis=-1)
+    coarse = 2 * np.stack(np.meshgrid(*[np.arange(16.0)] * 2, indexing='ij'), axis=-1) + 0.5
+    velocity = np.zeros((16, 16, 1, 3))
+    velocity[:, :, 0, :2] = (coarse @ matrix.T + offset) / 2  # in its own voxels
+    positions = pair_of(fine[..., :1] / 32, fine[..., 1:] / 32)
+    result = augment_pair(positions | {'teacher_velocity': velocity.astype(np.float32)}, augmentation, Highest())
+    # The images hold where each voxel comes from; in the middle everything is inside.
+    source = 32 * np.concatenate([result['fixed'][:, :, 0], result['moving'][:, :, 0]], axis=-1)
+    jacobian = np.stack([source[16, 15] - source[15, 15], source[15, 16] - source[15, 15]], axis=-1)
+    wanted = (source @ matrix.T + offset) @ np.linalg.inv(jacobian).T
+    at_coarse = wanted.reshape(16, 2, 16, 2, 2).mean(axis=(1, 3)) / 2
+    middle = np.s_[5:11, 5:11]
+    np.testing.assert_allclose(result['teacher_velocity'][:, :, 0, :2][middle], at_coarse[middle], atol=1e-3)
+    assert np.abs(at_coarse[middle]).max() > 0.3

@@ -148,3 +148,24 @@ def test_augmentation_changes_the_images_and_differs_from_pair_to_pair():
     # |log2| of the exponent is at most 0.5.
     assert all(2**-0.5 - 1e-3 <= exponent <= 2**0.5 + 1e-3 for exponent in exponents)
     assert np.ptp(exponents) > 0.05
+
+
+def test_frames_alone_have_the_role_of_the_fixed_image():
+    batch = next(batches('labelled_frames', batch_size=2, crop=(2, 0, 0)))
+    assert set(batch) == {'fixed', 'fixed_labels', 'fixed_has_labels'}
+    assert batch['fixed'].shape == (2, 2, 4, 2, 1) and batch['fixed_labels'].shape == (2, 2, 4, 2)
+    assert batch['fixed_labels'].all() and batch['fixed_has_labels'].all()
+
+
+class Signs:
+    """In place of a teacher: the velocity of a pair is filled with the number of the moving frame."""
+
+    def load(self, pair):
+        return np.full((2, 2, 1, 3), pair.moving.index, np.float32)
+
+
+def test_velocities_belong_to_their_pairs():
+    for batch in itertools.islice(batches(teacher=Signs()), 10):
+        assert batch['teacher_velocity'].shape == (1, 2, 2, 1, 3)
+        assert (batch['teacher_velocity'] == np.rint(1000 * batch['moving'][0, 0, 0, 0, 0]) % 100).all()
+    assert 'teacher_velocity' not in next(batches('labelled_frames', teacher=Signs()))

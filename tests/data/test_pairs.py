@@ -133,3 +133,17 @@ def test_impossible_count_of_labelled_subjects(count):
     with pytest.raises(UserError, match=f'data.labelled_subjects is {count}') as raised:
         labelled_subject_ids(subjects, count=count, seed=0)
     assert '-1 (all) or 0 to 2' in str(raised.value)
+
+
+def test_labelled_frames_are_alone():
+    subjects = [subject('a', 'ED+ - ES+'), subject('b', 'ED+ -'), subject('hidden', 'ED+')]
+    source = pair_source('labelled_frames', manifest_of(*subjects), 'train', frozenset({'a', 'b'}))
+    frames = draws(source, 1)
+    assert frames == list(source.anchors)
+    assert [(frame.subject, frame.frame.index) for frame in frames] == [('a', 1), ('a', 3), ('b', 1)]
+    assert frames[0].members == (('fixed', subjects[0].frames[0], True),)
+
+
+def test_members_of_a_pair_are_both_frames_in_their_roles():
+    (pair, _) = ed_es_pairs([subject('a', 'ED+ ES')], frozenset({'a'}))
+    assert pair.members == (('fixed', pair.fixed, False), ('moving', pair.moving, True))

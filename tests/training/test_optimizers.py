@@ -4,7 +4,7 @@ import optax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.training.optimizers import make_optimizer, make_schedule
+from autofuse_jax.training.optimizers import averaged, check_multiples, make_optimizer, make_schedule, multiple_of
 
 
 def values(schedule, *steps):
@@ -75,3 +75,44 @@ def test_rate_of_each_step_is_that_of_the_schedule():
         update, state = optimizer.update(gradient, state, params)
         sizes.append(float(update[0]))
     np.testing.assert_allclose(sizes, [0.0, -0.25, -0.5], rtol=1e-4)
+
+
+MULTIPLES = (('single_branch', 0.1), ('gate_2', 3.0), ('gate_fusion', 2.0))
+
+
+@pytest.mark.parametrize(
+    ('name', 'factor'),
+    [
+        ('fusion_branch/conv_1/kernel', 1.0),
+        ('single_branch/conv_1/kernel', 0.1),
+        ('fusion_branch/gate_2/single/kernel', 3.0),
+        ('fusion_branch/gate_2/gate_fusion/bias', 6.0),
+        # Whole parts of a name count only.
+        ('fusion_branch/gate_22/kernel', 1.0),
+    ],
+)
+def test_multiple_of_a_name(name, factor):
+    assert multiple_of(name, MULTIPLES) == pytest.approx(factor)
+
+
+def test_multiples_scale_the_steps_of_their_groups():
+    params = {'single_branch': {'kernel': jnp.zeros(1)}, 'fusion_branch': {'kernel': jnp.zeros(1)}}
+    optimizer = make_optimizer(make_schedule(0.5, total_steps=10), clip_norm=1.0, multiples=MULTIPLES[:1])
+    gradient = {name: {'kernel': jnp.full(1, 2.0)} for name in params}
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(update['fusion_branch']['kernel'], -0.5, rtol=1e-4)
+    np.testing.assert_allclose(update['single_branch']['kernel'], -0.05, rtol=1e-4)
+
+
+def test_multiples_of_no_parameter_are_refused():
+    params = {'single_branch': {'conv_1': {'kernel': jnp.zeros(1)}}}
+    check_multiples(MULTIPLES[:1], params)
+    with pytest.raises(UserError, match="names 'gate_2'.*one of conv_1, kernel, single_branch"):
+        check_multiples(MULTIPLES, params)
+
+
+def test_an_average_is_short_at_first_and_then_as_long_as_asked():
+    # d = min(0.5, (1 + t) / (10 + t)): 1/10 after no step, 2/11 after one, 0.5 from t = 8 on.
+    for step, decay in ((0, 0.1), (1, 2 / 11), (8, 0.5), (100, 0.5)):
+        average = averaged({'a': jnp.full(2, 1.0)}, {'a': jnp.full(2, 3.0)}, jnp.int32(step), 0.5)
+        np.testing.assert_allclose(average['a'], decay * 1 + (1 - decay) * 3, rtol=1e-6)
