@@ -9,9 +9,11 @@ import pytest
 from autofuse_jax.fields import inverse_consistency_error
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
+from autofuse_jax.methods.base import split_params
 from autofuse_jax.models.autofuse import AutoFuse
-from autofuse_jax.training.state import create_train_state
+from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.step import make_train_step
+from tests.methods.small_pairs import CLASSES, batch_of, moved, params_of
 from tests.quick import quick_jit, quick_key
 
 SHAPE = (16, 16, 16)
@@ -150,3 +152,59 @@ def test_symmetric_prediction_cannot_sample():
 def test_symmetric_prediction_needs_a_velocity():
     with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
         autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, AutoFuseInference(symmetric=True))
+
+
+PHASES = {'segmentation_phases': ('one',), 'teacher_phases': ('two',), 'fusion_phases': ('three',)}
+
+
+@pytest.fixture(scope='module')
+def staged():
+    model = AutoFuse(base_channels=2, num_classes=CLASSES, fusion_channels=2, large_kernel=False)
+    return autofuse_method('autofuse', model, ObjectiveWeights(**PHASES), AutoFuseInference())
+
+
+def test_phases_train_what_they_are_named_for(staged):
+    kinds = {phase: staged.objectives(phase) for phase in ('one', 'two', 'three', 'four')}
+    assert {phase: (o.name, o.trains) for phase, (o,) in kinds.items()} == {
+        'one': ('segmentation', ('single_branch',)),
+        'two': ('teacher', ('fusion_branch',)),
+        'three': ('fusion', ('fusion_branch',)),
+        'four': ('registration', None),
+    }
+    # The same objects every time, so that nothing is compiled twice.
+    assert all(staged.objectives(phase) is objectives for phase, objectives in kinds.items())
+
+
+@pytest.mark.parametrize(('phase', 'changed'), [('one', {'single_branch'}), ('two', {'fusion_branch'})])
+def test_a_step_changes_the_branch_of_its_phase_and_lowers_its_loss(staged, phase, changed):
+    batch = batch_of()
+    if phase == 'one':
+        batch = {name: value for name, value in batch.items() if name.startswith('fixed')}
+    else:
+        batch |= {'teacher_velocity': jnp.full((1, 4, 4, 4, 3), 0.5)}
+    optimizer = optax.adam(1e-2)
+    params = params_of(staged, gentle=())
+    states = {o.name: optimizer.init(split_params(params, o.trains)[0]) for o in staged.objectives(phase)}
+    state = TrainState(jnp.zeros((), jnp.int32), params, states, jax.random.key_data(jax.random.key(0)))
+    step, losses = quick_jit(make_train_step(staged.objectives(phase), optimizer)), []
+    for _ in range(8):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics['loss']))
+    assert moved(params, state.params) == changed
+    assert losses[-1] < losses[0]
+
+
+def test_a_teacher_of_another_grid_is_resampled(staged):
+    """A constant motion of half a coarse voxel is one of a whole voxel on the grid that is twice as fine."""
+    (objective,) = staged.objectives('two')
+    params = params_of(staged, gentle=())
+    head = params['fusion_branch']['registration_head']
+    head['mean'] = {'kernel': jnp.zeros_like(head['mean']['kernel']), 'bias': jnp.ones(3)}
+    batch = batch_of() | {'teacher_velocity': jnp.full((1, 4, 4, 4, 3), 0.5)}
+    loss, diagnostics = quick_jit(objective.loss)(params, batch, KEY)
+    assert loss == diagnostics['term/teacher'] == 0
+
+
+def test_phases_that_segment_need_a_segmentation():
+    with pytest.raises(ValueError, match='need a network with a segmentation'):
+        autofuse_method('autofuse', MODEL, ObjectiveWeights(segmentation_phases=('one',)), AutoFuseInference())

@@ -335,3 +335,38 @@ def test_memory_is_estimated_as_the_compiler_for_the_devices_keeps_it(phantom, t
         assert experiment.method_in_memory() is experiment.method
         experiment.mesh = gpu
         assert (experiment.method_in_memory() is not experiment.method) == another
+
+
+def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path):
+    """Stopped inside the first kind of phase and between the kinds; the average of the parameters goes on as well."""
+    fields = {
+        'phases__phase_0__steps': 4,
+        'phases__phase_0__pairs': 'labelled_frames',
+        'phases__phase_0__crop': (16, 16, 0),
+        'phases__phase_1__steps': 0,
+        'phases__phase_2__steps': 2,
+        'loss__segmentation_phases': ('phase_0',),
+        'loss__fusion_phases': ('phase_2',),
+        'model__large_kernel': False,
+        'optimizer__average_decay': 0.9,
+        'training__checkpoint_every': 1,
+        'training__validate_every': 3,
+    }
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    with hurried():
+        train_and_evaluate(tiny_config(phantom, **fields), whole)
+        for _ in range(2):
+            # At least a step each.
+            train_and_evaluate(tiny_config(phantom, **fields, training__max_minutes=1e-9), parts)
+        train_and_evaluate(tiny_config(phantom, **fields), parts)
+    states = [_final_state(tiny_config(phantom, **fields), workdir) for workdir in (whole, parts)]
+    for one, other in zip(*(jax.tree.leaves(state) for state, _ in states), strict=True):
+        np.testing.assert_array_equal(one, other)
+    state, record = states[0]
+    assert set(state.optimizer) == {'segmentation', 'fusion'}
+    average, params = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (state.average, state.params))
+    assert 0 < np.abs(average - params).max() < 0.1
+    # What frames alone are measured by is not compared with what pairs are.
+    assert record['measure'] == 'dsc_after'
+    validations = [row for row in _loss_curve(whole) if row['kind'] == 'validation']
+    assert record['best'] == validations[-1]['dsc_after'] and checkpoints.latest_step(whole, checkpoints.BEST) == 6

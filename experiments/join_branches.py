@@ -1,0 +1,64 @@
+"""Join the branch that segments of one file of weights with the branch that registers of another.
+
+    python -m experiments.join_branches --segmenting=new.npz --registering=old.npz --out=joined.npz
+
+For branches that were trained at the same time, each for itself; both files must belong to the same network. What comes
+out is where training goes on from, so that the branches learn to fit each other.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from autofuse_jax.errors import run_command
+from autofuse_jax.porting.convert import check_shapes
+from autofuse_jax.weights.released import read_released, write_released
+
+SEGMENTING = 'single_branch/'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; default those of the process.
+
+    Returns:
+        Exit status: 0, or 2 after an error that the user can act on.
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.join_branches',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--segmenting', type=Path, required=True, help='npz whose single branch is taken')
+    parser.add_argument('--registering', type=Path, required=True, help='npz whose other branch and options are taken')
+    parser.add_argument('--out', type=Path, required=True, help='npz to write')
+    options = parser.parse_args(arguments)
+    return run_command(lambda: join(options.segmenting, options.registering, options.out))
+
+
+def join(segmenting: Path, registering: Path, out: Path) -> None:
+    """Write the joined weights.
+
+    Args:
+        segmenting: Whose single branch is taken.
+        registering: Whose fusion branch and description are taken.
+        out: The npz to write.
+
+    Raises:
+        UserError: A file cannot be read, or the branches do not fit.
+        OSError: The file cannot be written.
+    """
+    first, second = read_released(segmenting)[0], read_released(registering)
+    joined = {name: array for name, array in second[0].items() if not name.startswith(SEGMENTING)}
+    joined |= {name: array for name, array in first.items() if name.startswith(SEGMENTING)}
+    description = second[1]
+    check_shapes(joined, description.method, description.model)
+    description.origin['segmenting'] = read_released(segmenting)[1].origin
+    write_released(out, joined, description)
+    print(f'written: {out}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

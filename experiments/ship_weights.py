@@ -1,0 +1,197 @@
+"""Put a run's weights where the package finds them by name, with a card that says what they are.
+
+    python -m experiments.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before="COMMAND" ...
+
+The run must have been evaluated (`--mode=evaluate`): every number of the card comes from its record, but for the
+processor hours, which no run knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.files import replacing
+from autofuse_jax.training.run_parameters import read_run
+from autofuse_jax.weights.released import file_hash, write_released
+
+WEIGHTS = Path(__file__).resolve().parents[1] / 'weights'
+RESULT = 'evaluation_{split}/result.json'
+
+# Dataset: what the weights were made from and what follows from that.
+DATA = {
+    'acdc': {
+        'data': 'ACDC (Bernard et al., IEEE TMI 37, 2018): ED and ES frames of cardiac cine MRI with manual labels',
+        'licence': 'CC BY-NC-SA 4.0, as the data: for research only, not for commerce. The code is Apache-2.0',
+        'use': 'Research on the registration of short-axis cardiac cine MRI: deformation between two frames of a '
+        'person, and where the network segments, both ventricles and the myocardium',
+        'cannot': 'It cannot be relied on for diagnosis or treatment, was not tested on other scanners, views, organs '
+        'or between persons, and does not move papillary muscles or valves on their own. Slices thicker than 10 mm or '
+        'shifted between breath-holds are beyond it',
+    },
+    'phantom': {
+        'data': 'Synthetic beating hearts that the package draws itself; no person was imaged',
+        'licence': 'Apache-2.0, as the code',
+        'use': 'Tests, tutorials, and a start for training on real images',
+        'cannot': 'It cannot register real images: it has never seen any',
+    },
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; default those of the process.
+
+    Returns:
+        Exit status: 0, or 2 after an error that the user can act on.
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m experiments.ship_weights',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--run', type=Path, required=True, help='folder of an evaluated run')
+    parser.add_argument('--name', required=True, help='what the weights are called')
+    parser.add_argument('--split', default='validation', help='which evaluation the card quotes; default validation')
+    parser.add_argument('--processor-hours', type=float, required=True, help='of all training, all parts together')
+    parser.add_argument('--before', nargs='*', default=[], help='commands whose results the run started from')
+    parser.add_argument('--kind', choices=('best', 'latest'), help='which checkpoint; default as in evaluation')
+    parser.add_argument('--out', type=Path, default=WEIGHTS, help='folder; default weights/')
+    options = parser.parse_args(arguments)
+    return run_command(
+        lambda: ship(
+            options.run,
+            options.out / f'{options.name}.npz',
+            split=options.split,
+            hours=options.processor_hours,
+            before=options.before,
+            kind=options.kind,
+        )
+    )
+
+
+def ship(
+    run: Path, target: Path, *, split: str, hours: float, before: Sequence[str] = (), kind: str | None = None
+) -> None:
+    """Write weights, description and card.
+
+    Args:
+        run: Folder of an evaluated run.
+        target: The npz.
+        split: Whose evaluation the card quotes.
+        hours: Processor hours of training.
+        before: Commands whose results the run started from.
+        kind: 'best' or 'latest' checkpoint; default the best, or the latest where nothing was validated.
+
+    Raises:
+        UserError: The run was not evaluated, or its data is not known.
+        OSError: The folder cannot be written.
+    """
+    path = run / RESULT.format(split=split)
+    if not path.is_file():
+        raise UserError(f'{run} has no {path.relative_to(run)}', fix='evaluate the run with --mode=evaluate first')
+    record: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+    if record['data']['dataset'] not in DATA:
+        raise UserError(
+            f'nothing is known of the data {record["data"]["dataset"]}', expected=f'one of {", ".join(DATA)}'
+        )
+    params, description = read_run(run / 'checkpoints' / kind if kind else run)
+    if description.origin['step'] != record['steps']:
+        raise UserError(
+            f'the evaluation in {path} is one of step {record["steps"]}, the weights are those of '
+            f'{description.origin["step"]}',
+            fix='evaluate again',
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_released(target, params, description, np.float16)
+    with replacing(target.with_suffix('.md')) as temporary:
+        temporary.write_text(card(target, record, split=split, hours=hours, before=before), encoding='utf-8')
+    print(f'written: {target}, its description and its card')
+
+
+def card(target: Path, record: dict[str, Any], *, split: str, hours: float, before: Sequence[str] = ()) -> str:
+    """Return the card of weights as Markdown.
+
+    Args:
+        target: The npz, written already.
+        record: Of the run's evaluation.
+        split: Which.
+        hours: Processor hours of training.
+        before: Commands whose results the run started from.
+    """
+    config, data = record['config'], record['data']
+    about = DATA[data['dataset']]
+    labels = 'with labels of {labelled_train_subjects} of them'.format(**data)
+    trained = labels if config['model'].get('num_classes') else 'without labels'
+    options = ', '.join(f'{name}={value}' for name, value in config['model'].items())
+    commands = '\n'.join(f'    {command}' for command in (*before, _training_command(record)))
+    return f"""# Weights `{target.stem}`
+
+**Architecture.** `{config['method']}` with {record['parameters']:,} parameters, kept as float16, computed in float32;
+{options}. Images are scaled to [0, 1] by their own extremes; voxels should be about
+{' x '.join(f'{size:g}' for size in data['spacing_mm'])} mm.
+
+**Training data.** {about['data']}; {data['train_subjects']} subjects, {trained}.
+
+**Licence.** {about['licence']}.
+
+**Command.** Commit {record['commit']}, {record['steps']:,} steps of the last, about {hours:g} processor hours in all:
+
+{commands}
+
+The resolved config is in `{target.stem}.json`.
+
+**Scores.** {split} split, {len(data['evaluated_subjects'])} subjects that no training saw
+({', '.join(data['evaluated_subjects'])}), network alone:
+
+{_scores(record['scores'])}
+
+**Intended use.** {about['use']}.
+
+**What it cannot do.** {about['cannot']}.
+
+**SHA-256** of `{target.name}`: `{file_hash(target)}`
+"""
+
+
+def _training_command(record: dict[str, Any]) -> str:
+    return record['command'].replace(' --mode=evaluate', '')
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    rows = [
+        ('pairs', scores['pairs'], '{:d}'),
+        ('DSC before, %', scores['dsc_before'], '{:.1f}'),
+        ('DSC after, %', scores['dsc_after'], '{:.1f}'),
+        ('NJD, %', scores['njd_percent'], '{:.4f}'),
+        ('SDlogJ', scores['sdlogj'], '{:.3f}'),
+    ]
+    lines = ['| | mean |', '|:---|---:|']
+    for name, value, form in rows:
+        lines.append(f'| {name} | {form.format(_mean(value, percent="DSC" in name))} |')
+    segmented = [about['segmentation_dsc'] for about in scores['structures'].values() if 'segmentation_dsc' in about]
+    if segmented:
+        mean = sum(_mean(value, percent=True) for value in segmented) / len(segmented)
+        lines.append(f'| DSC of the segmentation, % | {mean:.1f} |')
+    for name, about in scores['structures'].items():
+        lines.append(f'| DSC after, {name}, % | {_mean(about["dsc_after"], percent=True):.1f} |')
+    gates = scores.get('gate_means') or {}
+    lines += [f'| {name}, weight of the fusion branch | {_mean(value):.3f} |' for name, value in gates.items()]
+    return '\n'.join(lines)
+
+
+def _mean(value: Any, *, percent: bool = False) -> Any:
+    """Return the mean of a summary, in percent where the record has a share."""
+    value = value['mean'] if isinstance(value, dict) else value
+    return 100 * value if percent else value
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""What a recipe combines must fit: grids of the branches, kinds of phases, a teacher, groups of parameters."""
+
+import pytest
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.training.config_checks import Phase, phases_of, validate
+from configs import cardiac_segmentation, cardiac_taught_semi, default
+
+FRAMES = {'phases.phase_1.pairs': 'labelled_frames'}
+SEGMENTED = {'model.num_classes': 4, 'loss.segmentation_phases': ('phase_1',)}
+
+
+def config_with(fields):
+    config = default.get_config()
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'model.fusion_pooling': (2, 2)}, 'three numbers of 1 or more'),
+        ({'model.fusion_pooling': (2, 0, 1)}, 'three numbers of 1 or more'),
+        ({'model.fusion_pooling': (2, 2, 1), 'model.fine_pooling': (2, 2, 2)}, 'divisors of model.fusion_pooling'),
+        ({'model.fusion_pooling': (2, 2, 1), 'data.grid': (48, 32, 16)}, r'multiples of \(32, 32, 16\)'),
+        ({'model.thin_levels': 6}, 'less than 6'),
+        (FRAMES, 'does not name that phase'),
+        (SEGMENTED, 'names that phase'),
+        (SEGMENTED | FRAMES | {'model.num_classes': 0}, 'a network with a segmentation'),
+        ({'loss.fusion_phases': ('phase_9',)}, 'names the phase phase_9'),
+        ({'loss.fusion_phases': ('phase_1',), 'loss.teacher_phases': ('phase_1',)}, 'of several kinds'),
+        ({'data.teacher': 'folder'}, 'a folder of velocities where a term uses them'),
+        ({'loss.teacher': 1.0}, 'a folder of velocities where a term uses them'),
+        ({'phases.phase_1.crop': (24, 32, 16)}, r'three multiples of \(16, 16, 16\)'),
+        ({'phases.phase_1.crop': (32, 32, 0), 'data.teacher': 'x', 'loss.teacher': 1.0}, 'zeros with data.teacher'),
+        ({'optimizer.average_decay': 1.0}, 'less than 1'),
+        ({'optimizer.multiples': (('gate_2', -1.0),)}, 'pairs of a name and a factor'),
+    ],
+)
+def test_what_does_not_fit_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        validate(config_with(fields))
+
+
+def test_frames_alone_in_their_phase_are_accepted():
+    validate(config_with(SEGMENTED | FRAMES | {'phases.phase_1.crop': (32, 32, 0)}))
+
+
+def test_a_phase_knows_its_part():
+    config = config_with(FRAMES | {'phases.phase_1.steps': 3, 'phases.phase_1.crop': (32, 32, 0)})
+    assert phases_of(config)[0] == Phase('phase_1', 'labelled_frames', 0, 3, (32, 32, 0))
+    assert phases_of(config)[1].crop == (0, 0, 0)
+
+
+def test_the_parts_of_the_cardiac_recipe_have_the_same_branch_that_segments():
+    first, second = cardiac_segmentation.get_config(), cardiac_taught_semi.get_config()
+    validate(first)
+    second.data.teacher = 'folder'
+    validate(second)
+    for option in ('base_channels', 'fine_channels', 'thin_levels', 'num_classes'):
+        assert first.model[option] == second.model[option]
+    assert first.model.fusion_pooling == second.model.fine_pooling
