@@ -37,7 +37,7 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
     Args:
         volume: (B, C, D, H, W).
         weights: (O, C, 3, 3, 3).
-        algorithm: Of `models.winograd`.
+        algorithm: Algorithm of `models.winograd`.
 
     Returns:
         (B, O, D, H, W).

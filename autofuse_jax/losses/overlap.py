@@ -67,7 +67,7 @@ def focal_dice_loss(target: jax.Array, prediction: jax.Array, *, ignore_absent: 
     Args:
         target: (D, H, W, C) in [0, 1], background first.
         prediction: (D, H, W, C) in [0, 1].
-        ignore_absent: See `dice_loss`.
+        ignore_absent: Which classes are averaged, see `dice_loss`.
 
     Returns:
         A scalar, at least -1.

@@ -67,7 +67,7 @@ def njd_percent(determinant: np.ndarray) -> float:
     """Percentage of voxels whose Jacobian determinant is zero or negative (NJD).
 
     Args:
-        determinant: As returned by `jacobian_determinant`.
+        determinant: Jacobian determinant as returned by `jacobian_determinant`.
 
     Returns:
         A value in [0, 100].
@@ -99,7 +99,7 @@ def sdlogj(determinant: np.ndarray) -> float:
     changed or left out.
 
     Args:
-        determinant: As returned by `jacobian_determinant`.
+        determinant: Jacobian determinant as returned by `jacobian_determinant`.
 
     Returns:
         The population standard deviation over all voxels, without unit; 0 for a rigid shift.

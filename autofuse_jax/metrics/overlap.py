@@ -50,7 +50,7 @@ def mean_dice(scores: Mapping[int, float]) -> float:
     """Mean of the scores of one pair over its structures; structures that are in neither map (nan) are skipped.
 
     Args:
-        scores: As returned by `dice_per_label`.
+        scores: DSC by label as returned by `dice_per_label`.
 
     Returns:
         The mean, in [0, 1]; nan where every score is nan or there is none.

@@ -88,7 +88,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     above 1. The chance of any false finding among them is then at most the level they are held against.
 
     Args:
-        p_values: Of one family of tests; nan stands for a test that was not made and does not count.
+        p_values: P values of one family of tests; nan stands for a test that was not made and does not count.
 
     Returns:
         The corrected values in the same order, nan where there was nan.

@@ -94,7 +94,7 @@ class RegistrationModel:
         Args:
             fixed: (D, H, W), real numbers.
             moving: (D, H, W), real numbers, the same shape.
-            seed: Of the draws of a method that samples; without effect otherwise.
+            seed: Seed of the draws of a method that samples; without effect otherwise.
 
         Returns:
             The registration.
@@ -115,8 +115,8 @@ def register_pair(
     """Register two images with whatever runs the network.
 
     Args:
-        predict: From images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction with labels in the
-            place of class probabilities, see `predict_labels`.
+        predict: Function from images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction with
+            labels in the place of class probabilities, see `predict_labels`.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
 
