@@ -159,6 +159,20 @@ def load_model(path: str | Path) -> RegistrationModel:
 
     Raises:
         UserError: A file is missing or damaged, or the weights are not those of the network it names.
+
+    Example:
+        >>> from autofuse_jax.methods.registry import predicting_method
+        >>> from autofuse_jax.porting.convert import flatten
+        >>> from autofuse_jax.weights.released import Description, write_released
+        >>> options = {'base_channels': 2}
+        >>> method = predicting_method('voxelmorph', options)
+        >>> params = method.init(jax.random.key(0), (16, 16, 16))
+        >>> arrays = {name: np.asarray(array) for name, array in flatten(params).items()}
+        >>> write_released(Path('params.npz'), arrays, Description('voxelmorph', options))
+        >>> model = load_model('params.npz')
+        >>> fixed, moving = np.random.default_rng(0).uniform(size=(2, 16, 16, 16))
+        >>> model.register(fixed, moving).displacement.shape
+        (16, 16, 16, 3)
     """
     path = Path(path)
     if path.is_dir():
