@@ -94,7 +94,7 @@ def filter_depth(
     if kernel.shape[0] != TAPS:
         raise ValueError(f'kernel has {kernel.shape[0]} taps along depth, expected {TAPS}.')
     depth = volume.shape[1]
-    # A tile makes m slices of output from m + 2 slices of input, so that neighbouring tiles share two slices. The depth is
+    # A tile makes m slices of output from m + 2 slices of input, so that neighbours share two slices. The depth is
     # filled up to whole tiles with zeros behind the one voxel of padding; what they give is cut off at the end.
     per_tile, needed = len(algorithm.outputs), len(algorithm.inputs)
     tiles = -(-depth // per_tile)

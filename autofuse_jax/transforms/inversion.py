@@ -9,7 +9,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_world
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform
 
-# Points are improved out of the iteration once they are this close, in millimetres.
+# Points are taken out of the iteration once they are this close, in millimetres.
 TARGET_MM = 1e-3
 # A point further off than this has not been inverted, in millimetres.
 FAILED_MM = 0.1
@@ -21,7 +21,7 @@ SMALLEST_STEP = 2.0**-6
 # Damping of the Levenberg-Marquardt steps, relative to a Jacobian of about 1: nearly a Newton step at first, and no
 # visible step at the end.
 FIRST_DAMPING, LARGEST_DAMPING, DAMPING_FACTOR = 1e-3, 1e6, 4.0
-# Distance over which derivatives are improved, in millimetres: well within a voxel, well above rounding.
+# Distance over which derivatives are taken, in millimetres: well within a voxel, well above rounding.
 DIFFERENCE_MM = 0.02
 # The affine part is fitted on about so many points per axis.
 FIT_POINTS = 12
