@@ -60,8 +60,8 @@ def largest_difference(model: RegistrationModel, path: Path, size: Sequence[int]
         The largest difference of displacements, in voxels.
     """
     images = np.random.default_rng(0).random((2, *size), dtype=np.float32)
-    found = load_exported(path).register(*images).displacement
-    return float(np.abs(found - model.register(*images).displacement).max())
+    displacement = load_exported(path).register(*images).displacement
+    return float(np.abs(displacement - model.register(*images).displacement).max())
 
 
 def _run(options: argparse.Namespace) -> int:

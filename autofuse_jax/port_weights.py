@@ -99,17 +99,17 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
         written = f'{target} and {json_beside(target).name}'
         named = f'{description.method} ({_listed(description.model)})'
     else:
-        state, found = to_official(params, architecture)
-        if target.suffix in TORCH_SUFFIXES or found.read_buffers is not None:
-            state = with_buffers(state, _window(source, found, description))
+        state, network = to_official(params, architecture)
+        if target.suffix in TORCH_SUFFIXES or network.read_buffers is not None:
+            state = with_buffers(state, _window(source, network, description))
         if target.suffix in TORCH_SUFFIXES:
             from autofuse_jax.porting.torch_files import write_state_dict
 
             write_state_dict(target, state)
         else:
             write_arrays(target, state)
-        written, named = str(target), found.name
-        if found.unused:
+        written, named = str(target), network.name
+        if network.unused:
             print('the official class has further weights, which it never uses: load_state_dict(..., strict=False)')
     total = sum(array.size for array in params.values())
     print(f'{named}: {len(params)} tensors, {total:,} parameters\nwritten: {written}')
@@ -141,18 +141,18 @@ def _read(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarr
 def _convert(
     state: Mapping[str, np.ndarray], source: Path, architecture: str | None
 ) -> tuple[Mapping[str, np.ndarray], Description]:
-    params, found, options = from_official(state, architecture)
-    origin = {'ported_from': source.name, 'architecture': found.name, 'date': provenance()['date']}
-    return params, Description(found.method, options, origin=origin)
+    params, network, options = from_official(state, architecture)
+    origin = {'ported_from': source.name, 'architecture': network.name, 'date': provenance()['date']}
+    return params, Description(network.method, options, origin=origin)
 
 
-def _window(source: Path, found: Architecture, description: Description | None) -> tuple[int, int, int] | None:
+def _window(source: Path, network: Architecture, description: Description | None) -> tuple[int, int, int] | None:
     """Return the attention window that buffers are made for; None: it is cubic, or there is none."""
-    if found.read_buffers is None:
+    if network.read_buffers is None:
         return None
     if description is None:
         raise UserError(
-            f'{source} has no description {json_beside(source).name} beside it, and {found.name} may have windows of '
+            f'{source} has no description {json_beside(source).name} beside it, and {network.name} may have windows of '
             f'many forms',
             expected='the attention window, model.window in the description',
             fix='copy the JSON as well',

@@ -59,6 +59,22 @@ def register_images(
 
     Raises:
         UserError: Something is wrong with the images, labels, masks or weights.
+
+    Example:
+        >>> import numpy as np
+        >>> from autofuse_jax import AlignmentSettings, InstanceSettings, PipelineSettings, register_images
+        >>> fixed = np.zeros((16, 16, 16), np.float32)
+        >>> fixed[4:12, 5:12, 4:11] = 1.0
+        >>> moving = np.roll(fixed, 1, axis=0)
+        >>> settings = PipelineSettings(
+        ...     AlignmentSettings(kind='translation', start='header', spacings=(1.0,), steps=(20,)),
+        ...     InstanceSettings(shrink=(1,), steps=(5,)),
+        ... )
+        >>> result = register_images(fixed, moving, settings)
+        >>> result.moved.shape, result.transform.displacement.shape
+        ((16, 16, 16), (16, 16, 16, 3))
+        >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
+        True
     """
     target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
     source = with_labels(as_volume(moving, 'moving'), moving_labels)

@@ -35,11 +35,11 @@ class NiftyRegSettings:
     Attributes:
         correlation_sigma: Standard deviation of the Gaussian window of the local correlation, in voxels; default 5.
         bending_energy: Its weight, default 0.001.
-        levels: Of the pyramid, default 3; the finest is full resolution.
+        levels: Number of levels of the pyramid, default 3; the finest is full resolution.
         iterations: Largest number at the finest level, default 150.
         threads: Default 2.
         timeout_seconds: How long each of its programs may run, default 7200.
-        folder: Of the programs; default None takes the environment variable NIFTYREG_BIN, and without it PATH.
+        folder: Folder of the programs; default None takes the environment variable NIFTYREG_BIN, and without it PATH.
 
     Raises:
         UserError: A value is impossible.
@@ -81,15 +81,15 @@ def find_tools(settings: NiftyRegSettings) -> dict[str, str]:
         folder, where = variable, f'in {variable}, the folder that {FOLDER_VARIABLE} names'
     else:
         folder, where = None, f'on PATH ({FOLDER_VARIABLE} is not set)'
-    found = {tool: shutil.which(tool, path=folder) for tool in TOOLS}
-    missing = [tool for tool in TOOLS if found[tool] is None]
+    programs = {tool: shutil.which(tool, path=folder) for tool in TOOLS}
+    missing = [tool for tool in TOOLS if programs[tool] is None]
     if missing:
         raise UserError(
             f'NiftyReg cannot run: looked for {", ".join(missing)} {where}',
             expected=f'the programs {", ".join(TOOLS)}, with the right to run them',
             fix=INSTALL,
         )
-    return found
+    return programs
 
 
 def registration_arguments(

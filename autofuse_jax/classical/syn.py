@@ -27,8 +27,8 @@ class SynSettings:
         iterations: Largest number at each level, coarse to fine; the finest level is full resolution. Default
             (100, 70, 50); large volumes usually get a fourth level, (100, 70, 50, 20).
         affine: Whether ANTs' own affine stage (Mattes mutual information) comes first, default False.
-        threads: Of ITK, default 2; with 1 the result is the same every time.
-        radius: Of the window of the cross-correlation, in voxels; default 4, the window of 9 voxels of the
+        threads: Number of threads of ITK, default 2; with 1 the result is the same every time.
+        radius: Radius of the window of the cross-correlation, in voxels; default 4, the window of 9 voxels of the
             correlation that the networks are trained with.
         gradient_step: Length of a step, in voxels; default 0.25.
         flow_sigma: Smoothness of the update, ANTs' variance in voxels; default 3.
@@ -123,7 +123,7 @@ def register_with_syn(
                 images['fixed'], images['moving'], type_of_transform='Affine', outprefix=f'{folder}/linear_'
             )
             first = linear['fwdtransforms'][0]
-        found = ants.registration(
+        registration = ants.registration(
             images['fixed'],
             images['moving'],
             type_of_transform='SyNOnly',
@@ -142,11 +142,11 @@ def register_with_syn(
             moved = ants.apply_transforms(
                 images['fixed'],
                 _as_ants(ants, Path(folder) / 'labels.nii.gz', moving.labels, moving.affine),
-                transformlist=found['fwdtransforms'],
+                transformlist=registration['fwdtransforms'],
                 interpolator='nearestNeighbor',
             )
             labels = np.rint(moved.numpy()).astype(np.int32)
-        warp = next(name for name in found['fwdtransforms'] if name.endswith('Warp.nii.gz'))
+        warp = next(name for name in registration['fwdtransforms'] if name.endswith('Warp.nii.gz'))
         millimetres = np.asarray(nib.load(warp).dataobj, np.float64)[:, :, :, 0] * RAS_FROM_LPS
     return labels, millimetres @ np.linalg.inv(fixed.affine[:3, :3]).T, seconds
 

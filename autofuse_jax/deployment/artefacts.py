@@ -104,11 +104,11 @@ class ExportedModel:
     """An exported network, read back.
 
     Args:
-        run: From images (1, D, H, W, 1) in [0, 1] to results by name.
+        run: Function from images (1, D, H, W, 1) in [0, 1] to results by name.
         record: What its JSON says.
 
     Attributes:
-        record: See above.
+        record: What its JSON says.
         size: (D, H, W) of its images.
     """
 
@@ -122,7 +122,7 @@ class ExportedModel:
 
         Args:
             fixed: (1, D, H, W, 1), in [0, 1], of exactly the network's size.
-            moving: Likewise.
+            moving: The same for the moving image.
 
         Returns:
             Results by name, see the record's `outputs`.

@@ -49,7 +49,7 @@ def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray]
     """Make a program ready to run on what JAX computes on.
 
     Args:
-        program: From `to_stablehlo`.
+        program: Program from `to_stablehlo`.
         name: What to call it in messages.
 
     Returns:

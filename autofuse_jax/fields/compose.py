@@ -18,6 +18,12 @@ def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
 
     Returns:
         (D, H, W, 3), in voxels. `outer` counts as zero outside its grid.
+
+    Example:
+        >>> step = jnp.zeros((4, 4, 4, 3)).at[..., 0].set(1.0)
+        >>> twice = compose(step, step)
+        >>> twice[1, 1, 1].tolist()
+        [2.0, 0.0, 0.0]
     """
     return inner + warp_linear(outer, inner)
 

@@ -20,6 +20,12 @@ def jacobian_determinant(displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> displacement = jnp.zeros((3, 3, 3, 3)).at[..., 0].set(-0.5 * jnp.arange(3.0)[:, None, None])
+        >>> jacobian_determinant(displacement)[0, 0, 0].item()  # Half the volume.
+        0.5
     """
     return correct_determinant(*_forward_differences(displacement))
 
@@ -40,6 +46,12 @@ def jacobian_determinant_official(displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> displacement = jnp.zeros((3, 3, 3, 3)).at[..., 0].set(-2.0 * jnp.arange(3.0)[:, None, None])
+        >>> jacobian_determinant_official(displacement)[0, 0, 0].item()  # A fold that it does not see.
+        1.0
     """
     return official_determinant(*_forward_differences(displacement))
 

@@ -23,11 +23,11 @@ class ACDMiRWeights:
     """Weights and options of `ac_dmir_objective`; none of them is published.
 
     Attributes:
-        smoothness: Of the mean squared gradient of each displacement; default 1.
+        smoothness: Weight of the mean squared gradient of each displacement; default 1.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        dice: Of the overlap of fixed and warped moving labels; default 1.
-        constraint: Of the overlap of fixed labels and the segmentation of the initial warped image; default 1.
-        segmentation: Of the overlap of the segmentations of both images with their labels; default 1.
+        dice: Weight of the overlap of fixed and warped moving labels; default 1.
+        constraint: Weight of the overlap of fixed labels and the segmentation of the initial warped image; default 1.
+        segmentation: Weight of the overlap of the segmentations of both images with their labels; default 1.
 
     Raises:
         UserError: A weight is negative or not finite, or the window is even.

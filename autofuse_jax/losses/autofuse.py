@@ -88,7 +88,7 @@ def autofuse_objective(
         Jacobian determinant is the correct one; classes that are not there do not count in Dice. Each is an option.
 
     Args:
-        output: Of the network, for this batch.
+        output: Output of the network, for this batch.
         batch: 'fixed' (B, D, H, W, 1), and with segmentations 'fixed_labels', 'moving_labels' (B, D, H, W) and
             'fixed_has_labels', 'moving_has_labels' (B,).
         weights: Weights and options.

@@ -24,11 +24,11 @@ class GLNetWeights:
     """Weights and options of GL-Net's objectives; none of them is published.
 
     Attributes:
-        smoothness: Of the mean squared gradients of both displacements; default 1.
+        smoothness: Weight of the mean squared gradients of both displacements; default 1.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        regions: Of the mean correlation of the regions; default 1.
-        dice: Of the overlap of fixed and warped moving labels; default 1.
-        segmentation: Of the overlap of the perception network's segmentations with labels; default 1.
+        regions: Weight of the mean correlation of the regions; default 1.
+        dice: Weight of the overlap of fixed and warped moving labels; default 1.
+        segmentation: Weight of the overlap of the perception network's segmentations with labels; default 1.
         roi_from_label: Cut regions out by labels where an image has them; default False, so that training does as
             prediction.
         loss_fusion_to_seg: Whether the overlap trains the perception network where its segmentation stands in for a
@@ -72,8 +72,8 @@ def gl_net_objective(
     Args:
         displacement: (B, D, H, W, 3), voxels.
         parts: u_g and u_l that it is made of, (B, D, H, W, 3) each.
-        regions: Of the fixed and the moving image, (B, D, H, W, C - 1) each, without gradient.
-        segmentations: Of the fixed and the moving image, (B, D, H, W, C) each, probabilities.
+        regions: Region images of the fixed and the moving image, (B, D, H, W, C - 1) each, without gradient.
+        segmentations: Segmentations of the fixed and the moving image, (B, D, H, W, C) each, probabilities.
         batch: 'fixed', 'moving' (B, D, H, W, 1), 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels',
             'moving_has_labels' (B,).
         weights: Weights and options.

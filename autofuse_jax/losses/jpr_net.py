@@ -18,12 +18,12 @@ class JPRNetWeights:
     """Weights and options of `jpr_net_objective`; none of the weights is published.
 
     Attributes:
-        smoothness: Of the mean squared gradient of the displacement, or of the velocity where that is integrated;
-            default 1.
+        smoothness: Weight of the mean squared gradient of the displacement, or of the velocity where that is
+            integrated; default 1.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        parcellation: Of the cross-entropy of the parcellation; default 1.
-        map_similarity: Of the overlap of fixed and warped moving parcellation; default 1.
-        augmentation: Of the cross-entropy with labels that the map carries over; default 1.
+        parcellation: Weight of the cross-entropy of the parcellation; default 1.
+        map_similarity: Weight of the overlap of fixed and warped moving parcellation; default 1.
+        augmentation: Weight of the cross-entropy with labels that the map carries over; default 1.
         unlabelled_similarity: Compare predicted parcellations of pairs without any labels too; default False.
 
     Raises:
@@ -61,7 +61,7 @@ def jpr_net_objective(
     the parcellation where it takes part.
 
     Args:
-        output: Of `JPRNet`, for this batch.
+        output: Output of `JPRNet`, for this batch.
         batch: 'fixed' (B, D, H, W, 1), 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels',
             'moving_has_labels' (B,).
         weights: Weights and options.

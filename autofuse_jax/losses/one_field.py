@@ -24,19 +24,19 @@ class RegistrationWeights:
     """Weights and options of `registration_objective`.
 
     Attributes:
-        smoothness: Of the mean squared gradient of the predicted field: the velocity where there is one, else the
-            displacement; default 1.
+        smoothness: Weight of the mean squared gradient of the predicted field: the velocity where there is one, else
+            the displacement; default 1.
         smoothness_unit: 'voxels' (default), or 'extent': components and axes in fractions of the volume's size, so that
             an axis with fewer voxels is not stiffer (LKU-Net).
-        kl: Of the divergence of a predicted velocity distribution from its prior; default 0.01. Without effect on
-            networks that predict no variance.
+        kl: Weight of the divergence of a predicted velocity distribution from its prior; default 0.01. Without effect
+            on networks that predict no variance.
         prior_lambda: lambda of the prior; default 50.
-        jacobian: Of the sum of negative Jacobian determinants; default 0.
+        jacobian: Weight of the sum of negative Jacobian determinants; default 0.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        inverse: Of the same terms for the inverse map, where the network predicts one; default 0. They are added, not
-            averaged.
-        dice: Of the overlap of warped moving and fixed labels, for pairs that have both; default 0: labels are not
-            looked at.
+        inverse: Weight of the same terms for the inverse map, where the network predicts one; default 0. They are
+            added, not averaged.
+        dice: Weight of the overlap of warped moving and fixed labels, for pairs that have both; default 0: labels are
+            not looked at.
         num_classes: C, background included; needed with `dice`.
 
     Raises:
@@ -102,7 +102,7 @@ def registration_objective(
     indicators of the foreground classes, so that Dice trains the field.
 
     Args:
-        output: Of the network, for this batch.
+        output: Output of the network, for this batch.
         batch: 'fixed' and 'moving' (B, D, H, W, 1), and for `dice` 'fixed_labels', 'moving_labels' (B, D, H, W) and
             'fixed_has_labels', 'moving_has_labels' (B,).
         weights: Weights and options.
@@ -157,9 +157,9 @@ def label_term(batch: dict[str, jax.Array], displacement: jax.Array, weight: flo
     """Return the Dice loss of warped moving and fixed labels, foreground classes only, where a pair has both.
 
     Args:
-        batch: See `registration_objective`.
+        batch: Batch, see `registration_objective`.
         displacement: (B, D, H, W, 3).
-        weight: Of the term.
+        weight: Weight of the term.
         num_classes: C, background included.
     """
     fixed = jax.nn.one_hot(batch['fixed_labels'], num_classes, dtype=displacement.dtype)

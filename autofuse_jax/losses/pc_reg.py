@@ -24,11 +24,11 @@ class PCRegWeights:
     """Weights and options of PC-Reg's objectives.
 
     Attributes:
-        smoothness: Of the mean squared gradient of the displacement; default 1.
+        smoothness: Weight of the mean squared gradient of the displacement; default 1.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        cross_entropy: Of the cross-entropy with an image's own labels; default 1. The cross-entropy is a mean over
-            classes, so that many classes make it small: 10 fits 20 classes.
-        teaching: Of the cross-entropy with labels of the other image, relative to `cross_entropy`; default 0.5.
+        cross_entropy: Weight of the cross-entropy with an image's own labels; default 1. The cross-entropy is a mean
+            over classes, so that many classes make it small: 10 fits 20 classes.
+        teaching: Weight of the cross-entropy with labels of the other image, relative to `cross_entropy`; default 0.5.
         teach_labelled_pairs: Whether the second stage trains perception on pairs with both label maps; default True.
             The official PyTorch code leaves them out, its TensorFlow version does not.
         first_stage: Names of the phases that are the first stage; default phase_1. Half of the steps, as published.
@@ -113,7 +113,7 @@ def teaching_objective(
         displacement: (B, D, H, W, 3), voxels; no gradient reaches it.
         fixed_segmentation: S_f, (B, D, H, W, C), probabilities of the fixed image.
         warped_segmentation: S_w, (B, D, H, W, C), probabilities of the warped moving image.
-        batch: See `perception_objective`.
+        batch: Batch, see `perception_objective`.
         weights: Weights and options.
 
     Returns:

@@ -27,12 +27,12 @@ class RSegNetWeights:
     tuned for squared differences as similarity. The defaults weigh each term like the correlation, which is in [0, 1].
 
     Attributes:
-        kl: Of the divergence of the velocity from its prior; default 0.01.
+        kl: Weight of the divergence of the velocity from its prior; default 0.01.
         prior_lambda: lambda of the prior; default 400. There is no folding term, so that the prior is stiff.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
-        alpha: Of the segmentation's overlap with labels; default 1.
-        beta_forward: Of the overlap of fixed labels and the moving segmentation warped; default 1.
-        beta_inverse: Of the overlap of moving labels and the fixed labels warped back; default 1.
+        alpha: Weight of the segmentation's overlap with labels; default 1.
+        beta_forward: Weight of the overlap of fixed labels and the moving segmentation warped; default 1.
+        beta_inverse: Weight of the overlap of moving labels and the fixed labels warped back; default 1.
         dice_factor: 2 (default) for the usual Dice, 1 as printed in the paper, with which a perfect match gives -1/2.
         first_stage: Names of the phases in which both betas are 0, so that each subnet is trained for itself; default
             phase_1. 40 % of the steps fit.
@@ -66,7 +66,7 @@ def rsegnet_objective(
     subnet, the forward term both. A term of weight 0 is not computed.
 
     Args:
-        output: Of `RSegNet`, for this batch.
+        output: Output of `RSegNet`, for this batch.
         batch: 'fixed' (B, D, H, W, 1), 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels',
             'moving_has_labels' (B,).
         weights: Weights and options; `first_stage` is not looked at.

@@ -20,9 +20,9 @@ def segmentation_terms(
     """Return how far the segmentations of both images are from their labels: `v_f M(L_f, S_f)` and `v_m M(L_m, S_m)`.
 
     Args:
-        segmentations: Of the fixed and of the moving image, (B, D, H, W, C) each, probabilities.
+        segmentations: Segmentations of the fixed and of the moving image, (B, D, H, W, C) each, probabilities.
         batch: 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels', 'moving_has_labels' (B,).
-        weight: Of both terms.
+        weight: Weight of both terms.
         measure: M, (target, prediction) -> scalar of one sample; default FocalDice.
 
     Returns:

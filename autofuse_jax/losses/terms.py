@@ -29,7 +29,7 @@ def total(terms: dict[str, Term]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Sum terms: `sum_t w_t mean_b(value_tb flag_tb)`.
 
     Args:
-        terms: By name.
+        terms: Terms by name.
 
     Returns:
         The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the

@@ -1,4 +1,4 @@
-"""What all methods do that are one network and one objective: make parameters, sample, predict."""
+"""Methods that consist of one network and one objective: how they make parameters, sample and predict."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.outputs import RegistrationOutput
 
 DROPOUT_STREAM = 'dropout'
-# What the grid of a velocity is coarser by than the images', unless the network says otherwise.
+# Factor by which the grid of a velocity is coarser than that of the images, unless the network has another.
 NOISE_FACTOR = 2
 
 
@@ -27,7 +27,7 @@ def registration_method(name: str, network: Any, weights: RegistrationWeights, i
     Args:
         name: Name of the method in the config.
         network: Maps (fixed, moving, noise) to a `RegistrationOutput`; see `pair_method`.
-        weights: Of the objective.
+        weights: Weights of the objective.
         inference: Nothing.
 
     Returns:

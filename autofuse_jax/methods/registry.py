@@ -165,9 +165,9 @@ def predicting_method(name: str, model: Options, inference: Options | None = Non
     """Build a method of which parameters and predictions are wanted only, such as one from a file of weights.
 
     Args:
-        name: See `make_method`.
-        model: See `make_method`.
-        inference: See `make_method`.
+        name: Name of the method, see `make_method`.
+        model: Options of the network, see `make_method`.
+        inference: Options of the prediction, see `make_method`.
 
     Returns:
         The method; no prediction depends on the options of its objective.

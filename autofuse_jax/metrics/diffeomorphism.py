@@ -34,6 +34,10 @@ def ndv_percent(displacement: np.ndarray) -> float:
 
     Reference:
         Liu et al., On finite difference Jacobian computation in deformable image registration, IJCV 132, 2024.
+
+    Example:
+        >>> ndv_percent(np.zeros((4, 4, 4, 3)))
+        0.0
     """
     field = np.asarray(displacement, np.float64)
     if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < 3:

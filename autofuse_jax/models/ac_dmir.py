@@ -124,7 +124,7 @@ class RegistrationNet(nn.Module):
     """The registration network: one encoder for both images, attention between them at 1/8, a decoder.
 
     Attributes:
-        widths: Of the levels from full resolution down, three.
+        widths: Channels of the levels from full resolution down, three.
     """
 
     widths: tuple[int, int, int]
@@ -157,7 +157,7 @@ class SegmentationNet(nn.Module):
     """The segmentation network, a residual U-Net.
 
     Attributes:
-        widths: Of the levels from full resolution down, three.
+        widths: Channels of the levels from full resolution down, three.
         num_classes: C, background included.
     """
 

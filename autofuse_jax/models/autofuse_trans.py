@@ -39,7 +39,7 @@ class SwinBranch(nn.Module):
         num_heads: Attention heads of the first stage.
         depth: Swin blocks of a stage.
         window: (d, h, w) of a window.
-        relative_bias: See `SwinBlock`.
+        relative_bias: Relative bias of cut windows, see `SwinBlock`.
         remat: Which stages are recomputed in the reverse pass, see `check_remat`; 'full_resolution' are the two stages
             on the finest grid and the convolutional blocks.
     """
@@ -111,9 +111,9 @@ class SwinFusionBranch(SwinBranch):
     """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
-        fusion: See `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
-        random_gate_bias: See `FusionGate.random_bias`.
+        random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
     """
 
@@ -168,8 +168,8 @@ class AutoFuseTrans(PairNetwork):
         window: (d, h, w) of an attention window; default 5 x 5 x 5.
         relative_bias: What windows cut to a small volume read of the table of relative biases: 'geometric' (default)
             reads the row of each offset, 'truncated' the first rows of the whole window's index, as the official code.
-        remat: As in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the finest grid, and
-            'activations' concerns convolutional blocks and gates only.
+        remat: Stages that are recomputed, as in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the
+            finest grid, and 'activations' concerns convolutional blocks and gates only.
 
     Raises:
         ValueError: Options or sizes do not fit, as in `PairNetwork`, or `base_channels` is no multiple of 8.

@@ -27,8 +27,8 @@ class FusionBaseline(nn.Module):
 
     Attributes:
         base_channels: Width c of block 1; default 32, as published.
-        remat: As in `PairNetwork`; default 'none'.
-        compute_dtype: As in `PairNetwork`; default that of the images.
+        remat: Stages that are recomputed, as in `PairNetwork`; default 'none'.
+        compute_dtype: Type of the activations, as in `PairNetwork`; default that of the images.
 
     Raises:
         ValueError: `remat` is unknown, or the images' sizes are not multiples of 16.

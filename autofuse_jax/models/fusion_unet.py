@@ -68,7 +68,7 @@ def encode(
     Args:
         volume: (B, D, H, W, I).
         width: Channels by block.
-        remat: See `conv_block`.
+        remat: Stages that are recomputed, see `conv_block`.
         after: Applied to the outputs of blocks 2 .. 5; default: nothing is.
         thin: See `conv_block`.
 
@@ -92,9 +92,9 @@ def decode(
     """Run blocks 6 .. 8, from a sixteenth to half resolution; to be called within a compact method.
 
     Args:
-        outputs: Of blocks 2 .. 5.
+        outputs: Outputs of blocks 2 .. 5.
         width: Channels by block.
-        remat: See `conv_block`.
+        remat: Stages that are recomputed, see `conv_block`.
         after: Applied to the outputs of blocks 6 .. 8; default: nothing is.
         thin: See `conv_block`.
 

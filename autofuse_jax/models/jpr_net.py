@@ -95,7 +95,7 @@ class Encoder(nn.Module):
     """Blocks of two convolutions, between them average pooling.
 
     Attributes:
-        widths: Of the blocks, from full resolution down.
+        widths: Channels of the blocks, from full resolution down.
     """
 
     widths: tuple[int, ...]
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
     """Up-sampling by transposed convolutions with skips, and a 1 x 1 x 1 convolution at full resolution.
 
     Attributes:
-        widths: Of the levels on the way up, the last at full resolution.
+        widths: Channels of the levels on the way up, the last at full resolution.
         outputs: Number of output channels.
         kernel_init: Initialiser of the last convolution's kernel; default PyTorch's.
         bias_init: Initialiser of its bias; default None is PyTorch's.

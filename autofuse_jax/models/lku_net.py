@@ -32,7 +32,7 @@ class ConvPReLU(nn.Module):
 
     Attributes:
         features: Number of output channels.
-        stride: Of the convolution; default 1.
+        stride: Stride of the convolution; default 1.
     """
 
     features: int

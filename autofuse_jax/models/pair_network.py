@@ -76,7 +76,7 @@ class PairNetwork(nn.Module):
             half-resolution displacement (AutoFuse-disp).
         segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
             feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
-        random_gate_bias: See `FusionGate.random_bias`; default False.
+        random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`; default False.
         remat: Which stages are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
             `check_remat`; default 'none'.
         compute_dtype: Type of activations, such as bfloat16; default None: that of the images. Fields, their

@@ -77,8 +77,8 @@ class PCReg(nn.Module):
         """Map region images (B, D, H, W, C - 1) to a displacement with the correspondence network alone.
 
         Args:
-            fixed_regions: See `region_images`.
-            moving_regions: See `region_images`.
+            fixed_regions: Region images of the fixed image, see `region_images`.
+            moving_regions: Region images of the moving image, see `region_images`.
 
         Returns:
             (B, D, H, W, 3), voxels, pull direction, float32 at least.

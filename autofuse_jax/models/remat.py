@@ -10,7 +10,7 @@ NONE, ALL, FULL_RESOLUTION, ACTIVATIONS, GATES = 'none', 'all', 'full_resolution
 # Most stages that a network has: blocks 1 .. 9 of AutoFuse.
 STAGES = tuple(str(number) for number in range(1, 10))
 REMAT_NAMES = (NONE, ALL, FULL_RESOLUTION, ACTIVATIONS, GATES, *STAGES)
-# Name of what a convolution gives, which 'activations' keeps.
+# Name under which the output of a convolution is kept when remat is 'activations'.
 CONVOLVED = 'convolved'
 
 
@@ -41,7 +41,7 @@ def is_recomputed(remat: str, stage: str, *, full_resolution: bool = False) -> b
     """Tell whether a stage is recomputed as a whole.
 
     Args:
-        remat: See `check_remat`.
+        remat: Stages that are recomputed, see `check_remat`.
         stage: Its name, one of `STAGES` or `GATES`.
         full_resolution: Whether it works on the finest grid; default False.
     """
@@ -54,9 +54,9 @@ def recomputing(module: Any, remat: str, stage: str, *, full_resolution: bool = 
 
     Args:
         module: Class of a Flax module.
-        remat: See `check_remat`.
-        stage: See `is_recomputed`.
-        full_resolution: See `is_recomputed`.
+        remat: Stages that are recomputed, see `check_remat`.
+        stage: Name of the stage, see `is_recomputed`.
+        full_resolution: Whether the stage is on the finest grid, see `is_recomputed`.
 
     Returns:
         The class itself where everything is kept.

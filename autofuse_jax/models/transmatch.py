@@ -47,8 +47,8 @@ class CrossAttention(nn.Module):
     Attributes:
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
-        drop_paths: Of each block, see `DropPath`.
-        join_windows: See `WindowAttention`.
+        drop_paths: Rates of each block, see `DropPath`.
+        join_windows: How tokens become a volume again, see `WindowAttention`.
     """
 
     num_heads: int

@@ -180,8 +180,8 @@ class SwinEncoder(nn.Module):
         depths: Blocks of each stage.
         num_heads: Attention heads of each stage.
         window: (d, h, w) of a window, the same in all stages; maps are padded to whole windows.
-        drop_paths: Of each block, from `drop_path_rates`.
-        join_windows: See `WindowAttention`.
+        drop_paths: Rates of each block, from `drop_path_rates`.
+        join_windows: How tokens become a volume again, see `WindowAttention`.
     """
 
     width: int

@@ -129,18 +129,18 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
 
     given = set(names)
 
-    def found_for(architecture: Architecture) -> set[str]:
+    def read_names(architecture: Architecture) -> set[str]:
         return {name for name in given if not (official and architecture.is_unused(name))}
 
-    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == found_for(a)), None)
+    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == read_names(a)), None)
     if exact is not None and wanted in (None, exact.name):
         return exact
     if wanted is not None:
         target = ARCHITECTURES[wanted]
     else:
-        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ found_for(a)))
-    wanted_names, found = names_of(target), found_for(target)
-    differences = describe_differences(missing=wanted_names - found, extra=found - wanted_names)
+        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ read_names(a)))
+    wanted_names, given_names = names_of(target), read_names(target)
+    differences = describe_differences(missing=wanted_names - given_names, extra=given_names - wanted_names)
     if exact is not None:
         raise UserError(
             f'the weights are those of {exact.name}, not of {wanted}: {differences}',

@@ -50,6 +50,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
     Raises:
         UserError: Config, data or checkpoint are wrong, or the loss is not finite any more.
         OSError: Something could not be written; the last complete checkpoint is kept.
+
+    Example:
+        >>> from configs import quickstart
+        >>> config = quickstart.get_config()
+        >>> config.model.base_channels = 2
+        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})
+        >>> config.phases.phase_1.steps, config.phases.phase_2.steps, config.optimizer.warmup_steps = 1, 1, 0
+        >>> means = train_and_evaluate(config, 'runs/quickstart')  # doctest: +ELLIPSIS
+        DSC %...
+        >>> 0 < means['dsc_after'] <= 1
+        True
     """
     experiment = Experiment(config, Path(workdir))
     with experiment.computing():

@@ -74,7 +74,7 @@ class Chain:
     second, the chain shows A on C. A point of C therefore goes through the second first.
 
     Attributes:
-        transforms: In the order in which an image passes through them.
+        transforms: Transforms in the order in which an image passes through them.
     """
 
     transforms: tuple[Transform, ...]
@@ -110,7 +110,7 @@ def to_dense(transforms: Sequence[Transform], grid: ImageGrid) -> DenseTransform
     """Sample a chain of transforms on a grid: one displacement field for all of them.
 
     Args:
-        transforms: In the order in which an image passes through them.
+        transforms: Transforms in the order in which an image passes through them.
         grid: Grid of the last one's fixed image.
 
     Returns:

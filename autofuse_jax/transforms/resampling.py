@@ -14,7 +14,7 @@ def moving_positions(transform: Transform | None, grid: ImageGrid, moving_affine
     """Return where each voxel of a grid reads the moving image.
 
     Args:
-        transform: From the world of `grid` to that of the moving image; None is the identity.
+        transform: Map from the world of `grid` to that of the moving image; None is the identity.
         grid: The grid of the result.
         moving_affine: (4, 4) of the moving image.
 
