@@ -17,10 +17,12 @@ import numpy as np
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest, read_manifest
 from autofuse_jax.data.pairs import ALL_LABELLED, Pair, ed_es_pairs, labelled_subject_ids
-from autofuse_jax.data.teacher_fields import write_field, write_record
+from autofuse_jax.data.teacher_fields import data_hash, write_field, write_record
 from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.files import json_types
 from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.metrics.warping import warp_labels
+from autofuse_jax.preparation.output_folder import claim_folder
 from autofuse_jax.registration.guide import GridGuide
 from autofuse_jax.registration.instance import InstanceResult, InstanceSettings, optimise_instance
 from autofuse_jax.runtime import keep_compiled_programs
@@ -67,7 +69,7 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
         seed: Of their choice.
 
     Raises:
-        UserError: The data is wrong, or has no such pairs.
+        UserError: The data is wrong, or has no such pairs, or the folder holds fields of other settings.
         OSError: The folder cannot be written.
     """
     manifest = read_manifest(data)
@@ -77,9 +79,15 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
     pairs = ed_es_pairs(subjects, labelled_ids)[::2]
     if not pairs:
         raise UserError(f'no training subject in {data} has an ED and an ES frame', fix='prepare data that has them')
-    out.mkdir(parents=True, exist_ok=True)
+    about = {
+        'labelled_subjects': sorted(labelled_ids),
+        # As they are read back.
+        'settings': json_types(dataclasses.asdict(SETTINGS)),
+        'pairs': [pair.name for pair in pairs],
+    }
+    # Fields of other settings must not be taken for these.
+    claim_folder(out, data, about | {'data': data_hash(manifest)}, overwrite=False)
     store = FrameStore(manifest, manifest.shape, cache_gib=0.0)
-    shape = None
     for number, pair in enumerate(pairs, 1):
         path = out / f'{pair.name}.npz'
         if path.is_file():
@@ -89,16 +97,7 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
         print(f'{number}/{len(pairs)} {pair.name}: DSC {100 * before:.1f} -> {100 * after:.1f} %', flush=True)
     with np.load(out / f'{pairs[0].name}.npz') as arrays:
         shape = arrays['velocity'].shape[:3]
-    write_record(
-        out,
-        manifest,
-        {
-            'velocity_shape': list(shape),
-            'labelled_subjects': sorted(labelled_ids),
-            'settings': dataclasses.asdict(SETTINGS),
-            'pairs': [pair.name for pair in pairs],
-        },
-    )
+    write_record(out, manifest, about | {'velocity_shape': list(shape)})
 
 
 def teach_pair(manifest: Manifest, store: FrameStore, pair: Pair) -> tuple[InstanceResult, float, float]:
