@@ -36,7 +36,7 @@ def test_a_teacher_of_labels(data, tmp_path, few_steps, capsys):
     teacher = open_teacher(out, manifest)
     subjects = manifest.subjects_of('train')
     assert teacher.labelled_subjects == {subject.id for subject in subjects}
-    assert teacher.velocity_shape == (8, 8, 4)
+    assert teacher.velocity_shape == (8, 8, 8)
     pairs = ed_es_pairs(subjects, teacher.labelled_subjects)
     for forward, backward in zip(pairs[::2], pairs[1::2], strict=True):
         velocity = teacher.load(forward)
