@@ -94,8 +94,8 @@ def help_text() -> str:
 
 def _run(name: str, rest: Sequence[str]) -> int:
     if name not in COMMANDS:
-        begun = [known for known in COMMANDS if known.startswith(name)]
-        nearest = (begun or difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.0))[0]
+        longer = [known for known in COMMANDS if known.startswith(name)]
+        nearest = (longer or difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.0))[0]
         raise UserError(
             f'there is no command {name}',
             expected=f'one of {", ".join(COMMANDS)}',

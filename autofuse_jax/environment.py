@@ -91,8 +91,8 @@ def _ask_for_devices() -> dict[str, Any]:
         return {'problem': f'jax did not name its devices within {DEVICE_SECONDS} s'}
     if answer.returncode == 0:
         return json.loads(answer.stdout.splitlines()[-1])
-    said = [line.strip() for line in answer.stderr.splitlines() if line.strip()] or ['it said nothing']
-    return {'problem': f'jax does not start (status {answer.returncode}): {without_folders(said[-1])}'}
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()] or ['it said nothing']
+    return {'problem': f'jax does not start (status {answer.returncode}): {without_folders(lines[-1])}'}
 
 
 def facts() -> dict[str, Any]:

@@ -96,9 +96,9 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
             _ = config.method
     except Exception as error:
         # A config file is a program: whatever goes wrong in it or in setting its fields ends up here.
-        said = _user_error_behind(error)
-        if said is not None:
-            raise said from error
+        user_error = _user_error_behind(error)
+        if user_error is not None:
+            raise user_error from error
         built = '' if isinstance(error, flags.Error) else 'the config cannot be built: '
         raise UserError(f'{built}{_one_line(error)}', fix=advice) from error
     if values.help:
@@ -192,11 +192,11 @@ def _config_file(arguments: list[str]) -> tuple[ConfigFile | None, list[str]]:
 
 def _user_error_behind(error: BaseException) -> UserError | None:
     """Return what a config file raised for the user, which ml_collections and absl wrap in the text of a traceback."""
-    said, cause = None, error
+    user_error, cause = None, error
     while cause is not None:
-        said = cause if isinstance(cause, UserError) else said
+        user_error = cause if isinstance(cause, UserError) else user_error
         cause = cause.__cause__ or cause.__context__
-    return said
+    return user_error
 
 
 def _one_line(error: Exception) -> str:

@@ -76,33 +76,33 @@ def test_scaling_is_that_of_the_file(folder):
     image = nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
     image.header.set_slope_inter(0.5, -1024)
     nib.save(image, path)
-    found = describe_file(path)
-    assert (found['scl_slope'], found['scl_inter']) == (0.5, -1024)
+    fields = describe_file(path)
+    assert (fields['scl_slope'], fields['scl_inter']) == (0.5, -1024)
 
 
 def test_what_is_suspicious_or_refused_is_said(folder):
     thick = write_scan(folder / 'thick.nii.gz', np.zeros((4, 4, 4), np.float32), np.diag([1, 1, 8, 1]))
     assert 'slices of 8 mm' in describe_file(thick)['remarks'][0]
     colours = write_scan(folder / 'colours.nii.gz', np.zeros((4, 4, 4), np.complex64))
-    found = describe_file(colours)
-    assert found['refused'].startswith('colours.nii.gz holds colours') and found['shape'] == [4, 4, 4]
+    fields = describe_file(colours)
+    assert fields['refused'].startswith('colours.nii.gz holds colours') and fields['shape'] == [4, 4, 4]
 
 
 def test_images_of_other_formats(folder):
     nib.save(nib.MGHImage(np.zeros((2, 3, 4), np.float32), AFFINE), folder / 'brain.mgz')
-    found = describe_file(folder / 'brain.mgz')
-    assert (found['format'], found['shape'], found['orientation']) == ('MGH', [2, 3, 4], 'LAS')
+    fields = describe_file(folder / 'brain.mgz')
+    assert (fields['format'], fields['shape'], fields['orientation']) == ('MGH', [2, 3, 4], 'LAS')
     np.savez(folder / 'frame.npz', vol=np.zeros((2, 3, 4)), seg=np.zeros((2, 3, 4), np.uint8), affine=AFFINE)
-    found = describe_file(folder / 'frame.npz')
-    assert (found['shape'], found['spacing_mm']) == ([2, 3, 4], [1.5, 1.5, 3.0])
-    assert found['arrays']['seg'] == 'uint8 [2, 3, 4]' and 'transform' not in found
+    fields = describe_file(folder / 'frame.npz')
+    assert (fields['shape'], fields['spacing_mm']) == ([2, 3, 4], [1.5, 1.5, 3.0])
+    assert fields['arrays']['seg'] == 'uint8 [2, 3, 4]' and 'transform' not in fields
 
 
 def test_transforms(folder):
     info = TransformInfo(fixed=ImageRecord('fixed.nii.gz', (2, 3, 4), AFFINE))
     write_transform(folder / 'field.nii.gz', DenseTransform(np.ones((2, 3, 4, 3), np.float32), AFFINE), ITK, info)
-    found = describe_file(folder / 'field.nii.gz')
-    assert found['shape'] == [2, 3, 4, 1, 3] and 'a dense displacement field in ITK convention' in found['transform']
+    fields = describe_file(folder / 'field.nii.gz')
+    assert fields['shape'] == [2, 3, 4, 1, 3] and 'a dense displacement field in ITK convention' in fields['transform']
     write_transform(folder / 'affine.txt', AffineTransform(np.eye(4)), ITK, info)
     assert 'an affine transform in ITK convention' in describe_file(folder / 'affine.txt')['transform']
     np.savez(folder / 'disp_0001_0002.npz', np.zeros((3, 2, 3, 4)))
@@ -125,9 +125,9 @@ def test_transforms(folder):
 def test_files_that_cannot_be_read_are_described_by_the_reason(folder, name, content, words):
     if content is not None:
         (folder / name).write_bytes(content)
-    found = describe_file(folder / name)
-    assert words in found.get('problem', found.get('transform'))
-    assert PERSON not in str(found)
+    fields = describe_file(folder / name)
+    assert words in fields.get('problem', fields.get('transform'))
+    assert PERSON not in str(fields)
 
 
 def test_a_folder_is_no_file(folder):
@@ -210,5 +210,5 @@ def test_a_jax_that_hangs_is_described(monkeypatch):
 
 
 def test_the_devices_are_those_of_jax():
-    found = environment.jax_devices()
-    assert found['backend'] == 'cpu' and found['devices'][0]['kind'] == 'cpu'
+    fields = environment.jax_devices()
+    assert fields['backend'] == 'cpu' and fields['devices'][0]['kind'] == 'cpu'

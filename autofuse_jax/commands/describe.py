@@ -38,17 +38,17 @@ def describe_file(path: Path) -> dict[str, Any]:
     from autofuse_jax.data.formats import KNOWN_SUFFIXES
     from autofuse_jax.data.header_fields import header_fields
 
-    described: dict[str, Any] = {'file': path.name}
+    fields: dict[str, Any] = {'file': path.name}
     try:
         if not path.is_file():
             raise UserError(f'{path.name} is a folder' if path.is_dir() else f'there is no file {path.name}')
         if path.name.lower().endswith(KNOWN_SUFFIXES):
-            described |= header_fields(path)
-        if _may_be_transform(described):
-            described['transform'] = _transform(path)
+            fields |= header_fields(path)
+        if _may_be_transform(fields):
+            fields['transform'] = _transform(path)
     except UserError as error:
-        described['problem'] = error.found
-    return _anonymous(described, path)
+        fields['problem'] = error.found
+    return _anonymous(fields, path)
 
 
 def as_text(record: Mapping[str, Any]) -> str:
@@ -62,15 +62,15 @@ def as_text(record: Mapping[str, Any]) -> str:
     memory = f'{machine["memory"] / GIB:.1f} GiB' if machine['memory'] else 'memory unknown'
     lines.append(f'{machine["system"]}, {machine["processor"]}, {machine["cores"]} cores, {memory}')
     lines += _jax_lines(record['jax'])
-    for described in record['files']:
-        lines += ['', described['file']]
-        lines += [f'  {name}: {_words(value)}' for name, value in described.items() if name != 'file']
+    for fields in record['files']:
+        lines += ['', fields['file']]
+        lines += [f'  {name}: {_words(value)}' for name, value in fields.items() if name != 'file']
     return '\n'.join(lines)
 
 
-def _may_be_transform(described: Mapping[str, Any]) -> bool:
+def _may_be_transform(fields: Mapping[str, Any]) -> bool:
     # Without a shape it is no image: an affine as text, or an npz of another program.
-    shape = described.get('shape')
+    shape = fields.get('shape')
     return shape is None or len(shape) > 3 and COMPONENTS in (shape[0], shape[-1])
 
 

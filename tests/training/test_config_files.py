@@ -74,8 +74,8 @@ def test_a_name_of_before_is_told_and_understood(capsys, task, form):
     assert invocation.config.method == 'ws_voxelmorph'
     # A run that was begun under the old name continues where it lies.
     assert invocation.workdir == Path(f'runs/{task}_ws_voxelmorph')
-    told = capsys.readouterr().err
-    assert told == f'configs/comparison/{task}_ws_voxelmorph.py is now configs/comparison/{task}.py:ws_voxelmorph\n'
+    remark = capsys.readouterr().err
+    assert remark == f'configs/comparison/{task}_ws_voxelmorph.py is now configs/comparison/{task}.py:ws_voxelmorph\n'
 
 
 def test_an_unknown_row_is_one_line_that_lists_the_rows(capsys):
