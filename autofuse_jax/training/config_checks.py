@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from autofuse_jax.data.manifests import SPLITS, Manifest
+from autofuse_jax.choices import SPLITS
+from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
 from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
 from autofuse_jax.determinants import DETERMINANTS
