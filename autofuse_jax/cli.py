@@ -55,7 +55,7 @@ GROUPS = {
     },
     'Problems': {
         'describe': Command(
-            'autofuse_jax.describe', 'say what a report of a problem needs: versions, devices, headers'
+            'autofuse_jax.commands.describe', 'say what a report of a problem needs: versions, devices, headers'
         ),
     },
 }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.choices import PROTOCOLS, SPLITS
-from autofuse_jax.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 DEFAULT_OUT = 'evaluation'
 PROGRAM = 'python -m autofuse_jax.evaluate'

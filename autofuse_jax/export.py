@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.choices import PLATFORMS
-from autofuse_jax.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.export'
 

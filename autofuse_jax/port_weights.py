@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.choices import ARCHITECTURES, NAMINGS
-from autofuse_jax.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.port_weights'
 

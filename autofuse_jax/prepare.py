@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DATA_SETS, EXTRACTIONS, JOINED, LABEL_MEANINGS, SIMILARITIES, TEMPLATE_ALIGNMENTS
-from autofuse_jax.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.prepare'
 

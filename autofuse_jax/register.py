@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autofuse_jax.choices import AUTO, DEVICES, LINEAR_MAPS, SIMILARITIES, STARTS
-from autofuse_jax.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 if TYPE_CHECKING:
     from autofuse_jax.registration.images import register_images

@@ -86,10 +86,12 @@ def test_an_option_without_command(capsys):
 @pytest.mark.parametrize('name', COMMANDS)
 def test_help_of_a_command_imports_nothing_heavy_and_has_the_options_of_its_module(name):
     command = COMMANDS[name]
-    ours = python('-c', REPORTING, 'autofuse_jax', name, '--help')
+    ours = python('-c', REPORTING, 'autofuse_jax.cli', name, '--help')
     assert ours.returncode == 0, ours.stderr
     assert ours.stderr == 'IMPORTED\n'
     assert f'autofuse-jax {name}' in ours.stdout and f'python -m {command.module}' not in ours.stdout
+    if command.module.startswith('autofuse_jax.commands.'):
+        return  # It has no other door.
     theirs = python('-c', REPORTING, command.module, '--help')
     assert theirs.returncode == 0 and theirs.stderr == 'IMPORTED\n'
     assert f'python -m {command.module}' in theirs.stdout and 'autofuse-jax' not in theirs.stdout
@@ -102,7 +104,7 @@ def test_the_search_for_imports_sees_them():
 
 @pytest.mark.parametrize('arguments', [[], ['train', '--help'], ['register', '--help']])
 def test_help_is_quick(arguments):
-    command = [sys.executable, '-m', 'autofuse_jax', *arguments]
+    command = [sys.executable, '-m', 'autofuse_jax.cli', *arguments]
     assert min(processor_seconds(command) for _ in range(3)) < HELP_SECONDS
 
 
@@ -142,7 +144,7 @@ def test_the_status_of_a_command_is_that_of_the_program(tmp_path, capsys):
 
 
 def test_the_package_is_a_program():
-    answer = python('-m', 'autofuse_jax', '--version')
+    answer = python('-m', 'autofuse_jax.cli', '--version')
     assert (answer.returncode, answer.stdout) == (0, f'autofuse-jax {__version__}\n')
 
 

@@ -1,4 +1,11 @@
-"""What `describe` does: print what this package runs in, and what the headers of files hold."""
+"""Say what a report of a problem needs: versions, devices, and what the headers of images and transforms hold.
+
+    autofuse-jax describe
+    autofuse-jax describe fixed.nii.gz moving.nii.gz forward_itk.nii.gz
+
+The text is made to be pasted into an issue. It holds no voxel values, no free text of headers and no folders; names of
+files it does hold, so rename files that are called after patients.
+"""
 
 import argparse
 import json
@@ -6,20 +13,37 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.environment import facts, without_folders
+from autofuse_jax.commands.command_line import command_parser, run_parsed
+from autofuse_jax.commands.environment import facts, without_folders
 from autofuse_jax.errors import UserError
 
+PROGRAM = 'autofuse-jax describe'
 GIB = 2**30
 # A field of displacements has three numbers a voxel, in front or behind.
 COMPONENTS = 3
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print the description.
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line.
 
     Args:
-        options: Options of `autofuse_jax.describe`.
+        argv: Arguments without the program's name; None takes those of the process.
+        program: What the help calls the program.
+
+    Returns:
+        The exit status: 0, also where something cannot be described, which is then said.
     """
+    return run_parsed(_parser(program), _describe, argv)
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = command_parser(__doc__, PROGRAM, program)
+    parser.add_argument('files', nargs='*', type=Path, metavar='FILE', help='images, label maps or transforms')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of text')
+    return parser
+
+
+def _describe(options: argparse.Namespace) -> None:
     record = facts() | {'files': [describe_file(path) for path in options.files]}
     print(json.dumps(record, indent=2, allow_nan=False) if options.json else as_text(record))
 

@@ -9,17 +9,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autofuse_jax import environment
-from autofuse_jax.commands.describe import as_text, describe_file
-from autofuse_jax.describe import main
-from autofuse_jax.environment import without_folders
+from autofuse_jax.commands import environment
+from autofuse_jax.commands.describe import as_text, describe_file, main
+from autofuse_jax.commands.environment import without_folders
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 from autofuse_jax.version import __version__
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 PERSON = 'Erika Mustermann'
 AFFINE = np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -126], [0, 0, 3, -72], [0, 0, 0, 1]])
 
