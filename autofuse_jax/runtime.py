@@ -17,13 +17,19 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def machine_bytes() -> int:
+    """Return the memory of the machine in bytes; 0 where the system does not say it (Windows)."""
+    if not hasattr(os, 'sysconf'):
+        return 0
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+
+
 def device_bytes() -> int:
     """Return the memory of a device or, on CPU, of the machine shared by its simulated devices."""
     import jax
 
     limit = (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
-    whole = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    return limit or whole // jax.local_device_count()
+    return limit or machine_bytes() // jax.local_device_count()
 
 
 def keep_compiled_programs(folder: str) -> None:

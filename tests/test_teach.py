@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from autofuse_jax import teach
+from autofuse_jax import teach as command
+from autofuse_jax.commands import teach
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pairs import ed_es_pairs
 from autofuse_jax.data.phantom import make_phantom_dataset
@@ -31,7 +32,7 @@ def few_steps(monkeypatch):
 
 def test_a_teacher_of_labels(data, tmp_path, few_steps, capsys):
     out = tmp_path / 'teacher'
-    assert teach.main([f'--data={data}', f'--out={out}', '--labels']) == 0
+    assert command.main([f'--data={data}', f'--out={out}', '--labels']) == 0
     manifest = read_manifest(data)
     teacher = open_teacher(out, manifest)
     subjects = manifest.subjects_of('train')
@@ -52,7 +53,7 @@ def test_a_teacher_of_labels(data, tmp_path, few_steps, capsys):
 
 def test_without_labels_none_take_part(data, tmp_path, few_steps):
     out = tmp_path / 'teacher'
-    assert teach.main([f'--data={data}', f'--out={out}']) == 0
+    assert command.main([f'--data={data}', f'--out={out}']) == 0
     assert open_teacher(out, read_manifest(data)).labelled_subjects == frozenset()
 
 
@@ -69,12 +70,12 @@ def test_a_repetition_keeps_what_is_there(data, tmp_path, few_steps, capsys):
 
 
 def test_wrong_data_is_one_line(tmp_path, capsys):
-    assert teach.main([f'--data={tmp_path}', f'--out={tmp_path / "out"}']) == 2
+    assert command.main([f'--data={tmp_path}', f'--out={tmp_path / "out"}']) == 2
     assert capsys.readouterr().err.startswith('error: ')
 
 
 def test_fields_of_other_settings_are_not_taken_for_these(data, tmp_path, few_steps, capsys):
     out = tmp_path / 'teacher'
     teach.teach(data, out)
-    assert teach.main([f'--data={data}', f'--out={out}', '--labels']) == 2
+    assert command.main([f'--data={data}', f'--out={out}', '--labels']) == 2
     assert 'was prepared with other settings (labelled_subjects: []' in capsys.readouterr().err

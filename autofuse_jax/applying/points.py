@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import to_voxels, to_world
 from autofuse_jax.transforms.inversion import FAILED_MM
@@ -15,7 +16,7 @@ from autofuse_jax.transforms_io.points import INSIDE_COLUMN, PointTable, read_po
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # What the coordinates of points may be counted in.
-POINT_FRAMES = {'mm': 'mm, RAS', 'mm-lps': 'mm, LPS', 'voxel': 'voxels'}
+POINT_FRAMES = {MILLIMETRES: 'mm, RAS', MILLIMETRES_LPS: 'mm, LPS', VOXELS: 'voxels'}
 LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 # Line numbers in a warning.
 SHOWN_LINES = 8

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import PLATFORMS
 from autofuse_jax.deployment.prediction import check_size, images_of_size, meaning_of, of_named
 from autofuse_jax.deployment.runtime import compiled, network_graph, read_graph, runtime_name, write_graph
-from autofuse_jax.deployment.stablehlo import PLATFORMS, of_stablehlo, to_stablehlo
+from autofuse_jax.deployment.stablehlo import of_stablehlo, to_stablehlo
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, write_json
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.choices import DEFAULT_PROTOCOL, LABEL_INTERPOLATIONS, LEARN2REG_PROTOCOL, LINEAR_PROTOCOL
 from autofuse_jax.errors import UserError
 from autofuse_jax.metrics.landmarks import SPLINE_ORDERS
 from autofuse_jax.metrics.surface import COMBINATIONS, ELEMENTS
 
 CHOICES = {
-    'label_interpolation': ('nearest', 'linear'),
+    'label_interpolation': LABEL_INTERPOLATIONS,
     'outside': ('voxel_edges', 'voxel_centres'),
     'missing_structures': ('zero', 'skip', 'nan'),
     'folding.differences': ('forward', 'central'),
@@ -124,11 +125,11 @@ class Protocol:
 
 
 PROTOCOLS = {
-    'default': Protocol(
-        'default', 'The definitions of this package: millimetres, every voxel, structures in either map count.'
+    DEFAULT_PROTOCOL: Protocol(
+        DEFAULT_PROTOCOL, 'The definitions of this package: millimetres, every voxel, structures in either map count.'
     ),
-    'learn2reg': Protocol(
-        'learn2reg',
+    LEARN2REG_PROTOCOL: Protocol(
+        LEARN2REG_PROTOCOL,
         'The numbers of the Learn2Reg challenge; NJD, which its code always reports as 0, is of the same determinants.',
         outside='voxel_centres',
         missing_structures='skip',
@@ -136,8 +137,8 @@ PROTOCOLS = {
         surface=Surface(elements='surfels', spacing='unit'),
         tre=Tre(interpolation='cubic', spacing='moving'),
     ),
-    'linear': Protocol(
-        'linear', 'As default, but labels are warped by linear interpolation.', label_interpolation='linear'
+    LINEAR_PROTOCOL: Protocol(
+        LINEAR_PROTOCOL, 'As default, but labels are warped by linear interpolation.', label_interpolation='linear'
     ),
 }
 

@@ -2,8 +2,8 @@
 
 import jax
 
-from autofuse_jax.determinants import correct_determinant, official_determinant
 from autofuse_jax.fields.grids import check_field
+from autofuse_jax.metrics.determinants import correct_determinant, official_determinant
 
 
 def jacobian_determinant(displacement: jax.Array) -> jax.Array:

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.fields import jacobian_determinant, jacobian_determinant_official
+from autofuse_jax.metrics.determinants import DETERMINANTS
 
 PRIOR_LAMBDA = 50.0
 JACOBIAN_REDUCTIONS = ('sum', 'mean')

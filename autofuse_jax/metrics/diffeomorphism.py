@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.metrics.determinants import DETERMINANTS
 
 # Edges from a voxel to the other corners of the two large tetrahedra; their determinant is 2 where nothing moves.
 LARGE_TETRAHEDRA = (((-1, -1, 0), (-1, 0, -1), (0, -1, -1)), ((1, 1, 0), (0, 1, 1), (1, 0, 1)))

@@ -7,7 +7,7 @@ ask for central differences instead.
 
 import numpy as np
 
-from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.metrics.determinants import DETERMINANTS
 
 # Determinants below this count as this in the logarithm; about the volume change of a voxel squeezed to nothing.
 SMALLEST_DETERMINANT = 1e-9

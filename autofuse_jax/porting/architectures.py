@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import (
+    AUTOFUSE_SEMI,
+    AUTOFUSE_TRANS_SEMI,
+    AUTOFUSE_TRANS_SEMI_SWIN,
+    AUTOFUSE_TRANS_UNSUP,
+    AUTOFUSE_UNSUP,
+)
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.models.windows import Size, relative_index
 from autofuse_jax.porting.architecture import Architecture, Shapes
@@ -67,32 +74,32 @@ ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         Architecture(
-            'autofuse_unsup',
+            AUTOFUSE_UNSUP,
             'autofuse',
             (*convolutional_single_branch(segmentation=False), *convolutional_fusion_branch()),
             _autofuse_options,
         ),
         Architecture(
-            'autofuse_semi',
+            AUTOFUSE_SEMI,
             'autofuse',
             (*convolutional_single_branch(segmentation=True), *convolutional_fusion_branch()),
             _autofuse_semi_options,
         ),
         Architecture(
-            'autofuse_trans_unsup',
+            AUTOFUSE_TRANS_UNSUP,
             'autofuse_trans',
             (*swin_single_branch(segmentation=False), *swin_fusion_branch()),
             _autofuse_trans_options,
         ),
         Architecture(
-            'autofuse_trans_semi',
+            AUTOFUSE_TRANS_SEMI,
             'autofuse_trans',
             (*convolutional_single_branch(segmentation=True), *swin_fusion_branch()),
             _autofuse_trans_semi_options,
         ),
         # As the paper describes it, and as an early release of its code has it.
         Architecture(
-            'autofuse_trans_semi_swin',
+            AUTOFUSE_TRANS_SEMI_SWIN,
             'autofuse_trans',
             (*swin_single_branch(segmentation=True), *swin_fusion_branch()),
             lambda shapes: _autofuse_trans_semi_options(shapes) | {'single_branch': 'swin'},

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import NONE
 from autofuse_jax.data.manifests import Frame, Subject
 from autofuse_jax.data.prepared import ORIGINAL_LABELS_KEY, Grid, read_finished, write_frame
 from autofuse_jax.data.volumes import Volume, read_image, read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.preparation.brain_extraction import NONE as NO_EXTRACTION
 from autofuse_jax.preparation.brain_extraction import extract_brain
 from autofuse_jax.preparation.brain_fit import LARGEST_CUT, fit_into
 from autofuse_jax.preparation.brain_labels import LabelTable
@@ -26,8 +26,6 @@ from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 
-NO_ALIGNMENT = 'none'
-ALIGNMENTS = ('affine', 'rigid', NO_ALIGNMENT)
 # From the world of the prepared grid to that of the source image.
 MATRIX_KEY = 'to_source'
 # What is measured on a subject, as JSON text, so that a later run need not measure it again.
@@ -194,11 +192,11 @@ def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:
     volume = read_brain(job.brain)
     if volume.labels is not None:
         job.table.check(volume.labels, volume.name)
-    if job.extraction != NO_EXTRACTION:
+    if job.extraction != NONE:
         volume = extract_brain(volume, job.extraction)
     brain = brain_mask(volume)
     report: dict[str, Any] = {}
-    if job.alignment == NO_ALIGNMENT:
+    if job.alignment == NONE:
         grid, matrix = centred_grid(volume, job.grid.shape, job.grid.spacing), np.eye(4)
     else:
         template, grid = _template(job.template, job.grid)
@@ -213,7 +211,7 @@ def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:
                 'fit_shift_mm': [round(shift, 3) for shift in fit.shift_mm],
             }
     prepared = prepare_brain(volume, grid, matrix, keep_values=job.keep_values)
-    if job.alignment != NO_ALIGNMENT:
+    if job.alignment != NONE:
         report['template_overlap'] = round(_overlap(prepared.image > 0, _template_brain(job.template, job.grid)), 4)
     report['cut_percent'] = round(100 * prepared.cut_fraction, 5)
     report['brain_ml'] = round(prepared.brain_ml, 1)

@@ -8,29 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from autofuse_jax.choices import (
+    AFFINE,
+    CORRELATION,
+    LINEAR_MAPS,
+    MUTUAL_INFORMATION,
+    NONE,
+    RIGID,
+    SIMILARITIES,
+    STARTS,
+    TRANSLATION,
+)
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import voxel_grid, warp_linear
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
-from autofuse_jax.registration.linear_maps import (
-    AFFINE,
-    PARAMETER_COUNT,
-    RIGID,
-    TRANSLATION,
-    free_parameters,
-    linear_map,
-    world_matrix,
-)
+from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise
 from autofuse_jax.registration.pyramid import Level, make_level, shape_at
 from autofuse_jax.transforms.grids import ImageGrid, to_world
 
-CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
-STARTS = ('auto', 'header', 'centres', 'masses')
-NONE = 'none'
-KINDS = (NONE, *PARAMETER_COUNT)
 # A start must beat the one by the headers by this share of its similarity, because scanners usually know best.
 START_MARGIN = 0.02
 
@@ -61,7 +60,7 @@ class AlignmentSettings:
 
     def __post_init__(self):
         for name, value, known in (
-            ('kind', self.kind, KINDS),
+            ('kind', self.kind, LINEAR_MAPS),
             ('similarity', self.similarity, SIMILARITIES),
             ('start', self.start, STARTS),
         ):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import NONE
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.registration.alignment import NONE, Alignment, AlignmentSettings, align
+from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, velocity_on
 from autofuse_jax.registration.pyramid import resized_grid

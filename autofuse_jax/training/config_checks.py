@@ -5,15 +5,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from autofuse_jax.choices import SPLITS
 from autofuse_jax.data.augment import WHOLE, Size
-from autofuse_jax.data.manifests import SPLITS, Manifest
+from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
 from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
-from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.losses.autofuse import CONSISTENCY_GRADIENTS, LABEL_WARPS, MISSING_LABELS
 from autofuse_jax.losses.regularity import JACOBIAN_REDUCTIONS
 from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, section_options
+from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.models.autofuse_trans import CHANNELS_PER_HEAD, SINGLE_BRANCHES
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.models.fusion_gate import FUSIONS

@@ -52,7 +52,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         OSError: Something could not be written; the last complete checkpoint is kept.
 
     Example:
-        >>> from configs import quickstart
+        >>> from autofuse_jax.configs import quickstart
         >>> config = quickstart.get_config()
         >>> config.model.base_channels = 2
         >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})

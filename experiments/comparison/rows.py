@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.configs.comparison.rows import ROWS
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
@@ -13,7 +14,6 @@ from autofuse_jax.evaluation.comparison import compare
 from autofuse_jax.training.config_checks import differing_fields
 from autofuse_jax.training.final_report import RESULT_NAME
 from autofuse_jax.training.loop import CONFIG_NAME
-from configs.comparison.rows import ROWS
 
 PAIRS_NAME = 'pairs.json'
 # What each row is compared with.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import jax
 import pytest
+from autofuse_jax.configs.comparison.presets import CARDIAC, comparison_config
 from ml_collections import ConfigDict
 
+from autofuse_jax.configs import default
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.training.config_checks import (
@@ -19,8 +21,6 @@ from autofuse_jax.training.config_checks import (
     validate,
     with_absent_options,
 )
-from configs import default
-from configs.comparison.presets import CARDIAC, comparison_config
 from tests.data.hand_made import manifest_of, subject
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / 'configs').glob('[!_]*.py'))
@@ -210,7 +210,7 @@ def parameter_count(name, model, shape):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_config_of_the_package_is_valid_and_its_model_can_be_built(name):
-    config = importlib.import_module(f'configs.{name}').get_config()
+    config = importlib.import_module(f'autofuse_jax.configs.{name}').get_config()
     validate(config)
     assert phases_of(config)
     shape = tuple(config.data.grid) if any(config.data.grid) else (32, 32, 16)
