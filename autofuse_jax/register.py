@@ -81,7 +81,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     linear.add_argument('--similarity', choices=SIMILARITIES, default='ncc', help='mi for different modalities')
     linear.add_argument('--start', choices=STARTS, help='what the alignment starts from')
     deform = parser.add_argument_group('deformation')
-    deform.add_argument('--weights', type=Path, metavar='FILE', help='npz of a trained network (port_weights)')
+    deform.add_argument(
+        '--weights', type=Path, metavar='WEIGHTS', help='npz of a trained network, or the name of one that ships'
+    )
     deform.add_argument(
         '--device', choices=DEVICES, default=AUTO, help='on cpu the network runs in OpenVINO where that is installed'
     )

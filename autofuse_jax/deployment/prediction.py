@@ -8,7 +8,6 @@ import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params, Prediction
-from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.weights.pretrained import predict_labels
 
 # Name of a result: the field of a prediction that it is.
@@ -88,12 +87,13 @@ def check_size(method: Method, params: Params, size: tuple[int, int, int]) -> Na
             expected=f'{tuple(method.size)}, the only size of these weights',
             fix='correct --size',
         )
-    fitting = tuple(-(-length // SIZE_MULTIPLE) * SIZE_MULTIPLE for length in size)
+    fitting = tuple(-(-length // step) * step for length, step in zip(size, method.multiple, strict=True))
+    known = method.multiple[0] if len({*method.multiple}) == 1 else method.multiple
     if min(size) < 1 or fitting != tuple(size):
         raise UserError(
             f'the size is {size}',
-            expected=f'multiples of {SIZE_MULTIPLE}; smaller images are padded',
-            fix=f'--size={",".join(str(max(length, SIZE_MULTIPLE)) for length in fitting)}',
+            expected=f'multiples of {known}; smaller images are padded',
+            fix=f'--size={",".join(map(str, map(max, fitting, method.multiple)))}',
         )
     try:
         return jax.eval_shape(named_prediction(method, params), *images_of_size(size).values())

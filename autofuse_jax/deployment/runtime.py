@@ -139,7 +139,7 @@ class RuntimeModel:
         if self.runtime == self._model.runtime:
             return self._model.register(fixed, moving, seed=seed)
         try:
-            return register_pair(self._predict, fixed, moving)
+            return register_pair(self._predict, fixed, moving, self._model.method.multiple)
         except _NotConverted as error:
             print(f'JAX runs the network: {error}', file=sys.stderr)
             self.runtime = self._model.runtime

@@ -7,6 +7,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation import earlier_scores as earlier
 from autofuse_jax.evaluation import learn2reg_fields, register_results
 from autofuse_jax.evaluation.runs import KINDS, Run, Sources
+from autofuse_jax.weights.shipped import known_weights, weights_file
 
 CHECKPOINTS_NAME, CONFIG_NAME = 'checkpoints', 'config.json'
 WEIGHTS_SUFFIX = '.npz'
@@ -50,7 +51,7 @@ def open_run(path: Path, name: str, sources: Sources) -> Run:
     """Open one run.
 
     Args:
-        path: A folder, or the npz of released weights.
+        path: A folder, the npz of released weights, or the name of weights that come with the package.
         name: What tables call it.
         sources: Where else to look.
 
@@ -60,6 +61,8 @@ def open_run(path: Path, name: str, sources: Sources) -> Run:
     Raises:
         UserError: The path is nothing that can be evaluated, or has no pairs.
     """
+    if not path.exists() and str(path) in known_weights():
+        path = weights_file(path)
     if path.is_file():
         if path.suffix != WEIGHTS_SUFFIX:
             raise UserError(f'{path} is a file', expected=KINDS, fix='name its folder')
