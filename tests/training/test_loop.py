@@ -337,6 +337,7 @@ def test_memory_is_estimated_as_the_compiler_for_the_devices_keeps_it(phantom, t
         assert (experiment.method_in_memory() is not experiment.method) == another
 
 
+@pytest.mark.slow
 def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path):
     """Stopped inside the first kind of phase and between the kinds; the average of the parameters goes on as well."""
     fields = {
