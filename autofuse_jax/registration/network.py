@@ -7,6 +7,7 @@ import numpy as np
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
+from autofuse_jax.registration.guide import ClassMap, Guide
 from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
@@ -20,11 +21,16 @@ class NetworkField(NamedTuple):
         transform: Its displacement, from the fixed world to that of the aligned moving image.
         velocity: float32 (d, h, w, 3), the velocity behind it, in voxels of its own grid.
         velocity_affine: float64 (4, 4) of the velocity's grid.
+        fixed_probabilities: float32 (D, H, W, C) on the transform's grid, of the classes of the fixed image, background
+            first; None where it segments nothing.
+        moving_probabilities: float32 (D, H, W, C), likewise of the aligned moving image.
     """
 
     transform: DenseTransform
     velocity: np.ndarray
     velocity_affine: np.ndarray
+    fixed_probabilities: np.ndarray | None = None
+    moving_probabilities: np.ndarray | None = None
 
 
 def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, alignment: Transform) -> NetworkField:
@@ -59,7 +65,33 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
     ratio = np.asarray(padded) / found.velocity.shape[:3]
     scale = np.diag([*ratio, 1.0])
     scale[:3, 3] = (ratio - 1) / 2
-    return NetworkField(DenseTransform(found.displacement, grid.affine), found.velocity, grid.affine @ scale)
+    return NetworkField(
+        DenseTransform(found.displacement, grid.affine),
+        found.velocity,
+        grid.affine @ scale,
+        found.fixed_probabilities,
+        found.moving_probabilities,
+    )
+
+
+def network_guide(field: NetworkField, method: str) -> Guide | None:
+    """Return what a network segments as a guide.
+
+    Args:
+        field: From `network_field`.
+        method: Name of the network, for reports.
+
+    Returns:
+        Its classes on both images, which lie in the fixed world; None where it segments nothing.
+    """
+    if field.fixed_probabilities is None or field.moving_probabilities is None:
+        return None
+    labels = tuple(range(1, field.fixed_probabilities.shape[-1]))
+    fixed, moving = (
+        ClassMap(probabilities[..., 1:], field.transform.affine, labels, f'the {role} segmentation of {method}')
+        for role, probabilities in (('fixed', field.fixed_probabilities), ('moving', field.moving_probabilities))
+    )
+    return Guide(fixed, moving, source=f'segmentation by {method}', aligned=True)
 
 
 def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:

@@ -12,8 +12,9 @@ from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import NONE, Alignment, AlignmentSettings, align
+from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
-from autofuse_jax.registration.network import network_field, velocity_on
+from autofuse_jax.registration.network import network_field, network_guide, velocity_on
 from autofuse_jax.registration.pyramid import resized_grid
 from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
@@ -21,6 +22,8 @@ from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transf
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
 
+# What guides where nothing is given: the network's segmentation where there is one; or that, or an error.
+AUTO, NETWORK = 'auto', 'network'
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
 FEWEST_VOXELS = 4
 
@@ -58,6 +61,7 @@ class RegistrationResult:
         moved_labels: Moving labels on the fixed grid, nearest; None without labels.
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
+        guide: What guided the deformation besides the images; None: nothing.
     """
 
     fixed: Volume
@@ -69,6 +73,7 @@ class RegistrationResult:
     moved_labels: np.ndarray | None
     stages: tuple[dict[str, Any], ...]
     seconds: float
+    guide: Guide | None = None
 
 
 OnProgress = Callable[[str, int, int, float], None]
@@ -82,6 +87,7 @@ def register_volumes(
     model: RegistrationModel | None = None,
     fixed_mask: np.ndarray | None = None,
     moving_mask: np.ndarray | None = None,
+    guide: Guide | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register a moving to a fixed volume of any size, spacing and orientation.
@@ -97,6 +103,9 @@ def register_volumes(
         model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
         fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts for the similarity.
         moving_mask: (D, H, W) of the moving image, likewise.
+        guide: Classes and points that guide instance optimisation besides the images; 'auto': what the network
+            segments, where there is a network that does; 'network': the same, and an error where it does not; None:
+            nothing.
         on_progress: Called with the step's name, steps done, steps at most and the loss.
 
     Returns:
@@ -108,6 +117,13 @@ def register_volumes(
     settings = settings or PipelineSettings()
     started = time.perf_counter()
     _check(fixed, moving)
+    grids = [ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving)]
+    if isinstance(guide, Guide):
+        check_guide(guide, *grids)
+    elif guide == NETWORK and model is None:
+        raise UserError(
+            'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
+        )
     found = align(
         fixed,
         moving,
@@ -121,14 +137,15 @@ def register_volumes(
     stages = list(_alignment_stages(settings.alignment, found))
     forward: list[Transform] = [linear]
     backward: list[Transform] = [AffineTransform(np.linalg.inv(found.matrix))]
+    used = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, done = _deform(
-            fixed, moving, linear, settings, model, (fixed_mask, moving_mask), on_progress
+        deformation, inverse, done, used = _deform(
+            fixed, moving, linear, settings, model, (fixed_mask, moving_mask), guide, on_progress
         )
         forward.append(deformation)
         backward.insert(0, inverse)
         stages += done
-    fixed_grid, moving_grid = (ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving))
+    fixed_grid, moving_grid = grids
     transform = to_dense(forward, fixed_grid)
     positions = moving_positions(transform, fixed_grid, moving.affine)
     return RegistrationResult(
@@ -141,6 +158,7 @@ def register_volumes(
         moved_labels=None if moving.labels is None else sample_labels(moving.labels, positions),
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
+        guide=used,
     )
 
 
@@ -151,9 +169,10 @@ def _deform(
     settings: PipelineSettings,
     model: RegistrationModel | None,
     masks: tuple[np.ndarray | None, np.ndarray | None],
+    guide: Guide | str | None,
     on_progress: OnProgress | None,
-) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]]]:
-    """Return the deformation of the fixed world, its inverse, and what was done."""
+) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None]:
+    """Return the deformation of the fixed world, its inverse, what was done, and what guided it."""
     grid = working_grid(ImageGrid(fixed.image.shape, fixed.affine), spacing=settings.spacing_mm)
     stages: list[dict[str, Any]] = []
     velocity = None
@@ -164,8 +183,18 @@ def _deform(
         # where a displacement would lose its inverse.
         half = resized_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
         velocity = velocity_on(half, field)
+        if guide in (AUTO, NETWORK):
+            segmented = network_guide(field, model.description.method)
+            if segmented is None and guide == NETWORK:
+                raise UserError(
+                    f'the weights of {model.description.method} segment nothing, so they cannot guide',
+                    expected='weights of a network with a segmentation branch',
+                    fix='leave --guide at its default',
+                )
+            guide = segmented
         seconds = round(time.perf_counter() - started, 3)
         stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
+    guide = guide if isinstance(guide, Guide) and settings.instance is not None else None
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
@@ -184,11 +213,12 @@ def _deform(
             weights=weights,
             velocity=velocity,
             spacing=grid.spacing,
+            guide=None if guide is None else guide_on_grid(guide, grid, linear),
             on_progress=on_progress,
         )
         displacement, inverse = found.displacement, found.inverse_displacement
         stages += found.stages
-    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages
+    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide
 
 
 def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
