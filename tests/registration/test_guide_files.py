@@ -42,7 +42,7 @@ def test_what_guides_is_not_scored(volume):
         check_not_scored(guide, volume, volume)
     renamed = dataclasses.replace(volume, labels=np.where(volume.labels == 3, 30, 0))
     with pytest.raises(UserError, match='structure 3 .* is structure 30'):
-        check_not_scored(guide, volume, renamed)
+        check_not_scored(guide, renamed, renamed)
     check_not_scored(guide, dataclasses.replace(volume, labels=None), dataclasses.replace(volume, labels=None))
     others = dataclasses.replace(volume, labels=np.roll(volume.labels, 1, axis=0))
     check_not_scored(guide, others, others)
