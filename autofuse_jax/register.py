@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.data.headers import HeaderFacts, read_header
+from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume, read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import KINDS, SIMILARITIES, STARTS, AlignmentSettings, OnProgress
 from autofuse_jax.registration.device import AUTO, DEVICES, open_network, use_device
-from autofuse_jax.registration.inputs import ImageLike, as_volume, read_classes, read_mask, with_labels
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
@@ -34,10 +34,10 @@ def register_images(
     moving: ImageLike,
     settings: PipelineSettings | None = None,
     *,
-    fixed_labels: Any = None,
-    moving_labels: Any = None,
-    fixed_mask: Any = None,
-    moving_mask: Any = None,
+    fixed_labels: LabelsLike | None = None,
+    moving_labels: LabelsLike | None = None,
+    fixed_mask: LabelsLike | None = None,
+    moving_mask: LabelsLike | None = None,
     model: RegistrationModel | str | os.PathLike | None = None,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
@@ -76,17 +76,13 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
-    target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
-    source = with_labels(as_volume(moving, 'moving'), moving_labels)
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
     return register_volumes(
-        target,
-        source,
+        open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
+        open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
         settings,
         model=model,
-        fixed_mask=read_mask(target, fixed_mask),
-        moving_mask=read_mask(source, moving_mask),
         on_progress=on_progress,
     )
 
@@ -116,14 +112,14 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
-    fixed = with_labels(read_image(options.fixed), options.fixed_labels)
-    moving = with_labels(read_image(options.moving), options.moving_labels)
     companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
     _check_names(companions)
     result = register_images(
-        fixed,
-        moving,
+        options.fixed,
+        options.moving,
         settings,
+        fixed_labels=options.fixed_labels,
+        moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         model=None if options.weights is None else open_network(options.weights, options.device),

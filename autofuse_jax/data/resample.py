@@ -1,6 +1,7 @@
-"""Changing the grid of a volume: to another voxel size, to another shape by cropping and padding, or by resizing.
+"""Changing the grid of an array: to another voxel size, to another shape by cropping and padding, or by resizing.
 
-Two geometries are used, and the difference matters:
+`transforms.grids` has the grids that result: `respace_grid`, `cut_grid` and `resize_grid`. Two geometries are used, and
+the difference matters:
 
 * `resample_*` changes the voxel size and keeps the centre of the first voxel where it is, as ITK and SimpleITK do:
   voxel j of the result lies at j * target_spacing. The grid ends with the last voxel centre inside the source's field
@@ -13,10 +14,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autofuse_jax.transforms.resampling import vote
+
 # Headers hold voxel sizes as float32, so the place of a voxel a thousand voxels away is uncertain by about this much.
 VOXEL_TOLERANCE = 1e-4
-# Votes closer than this are ties: they differ by rounding only.
-VOTE_TOLERANCE = 1e-5
 
 
 def resample_image(image: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
@@ -61,21 +62,6 @@ def resample_labels(labels: np.ndarray, spacing: Sequence[float], target_spacing
     return labels[np.ix_(*indices)]
 
 
-def resampled_affine(affine: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
-    """Return the affine of a resampled grid: the same first voxel centre and directions, other voxel size.
-
-    Args:
-        affine: (4, 4) of the source grid.
-        spacing: Voxel size of the source grid in millimetres.
-        target_spacing: Voxel size of the resampled grid in millimetres.
-
-    Returns:
-        float64 (4, 4).
-    """
-    ratio = np.asarray(target_spacing, np.float64) / np.asarray(spacing, np.float64)
-    return np.asarray(affine, np.float64) @ np.diag([*ratio, 1.0])
-
-
 def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Bring an array to a shape by cropping and zero-padding around its centre.
 
@@ -114,21 +100,6 @@ def crop_or_pad(array: np.ndarray, shape: Sequence[int], start: Sequence[int]) -
     return result
 
 
-def shifted_affine(affine: np.ndarray, start: Sequence[int]) -> np.ndarray:
-    """Return the affine of a box that begins at voxel `start` of a grid.
-
-    Args:
-        affine: (4, 4) of the grid.
-        start: Voxel index (D, H, W) at which the box begins; may be negative.
-
-    Returns:
-        float64 (4, 4).
-    """
-    result = np.array(affine, np.float64)
-    result[:3, 3] += result[:3, :3] @ np.asarray(start, np.float64)
-    return result
-
-
 def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Resize an image to another shape over the same field of view.
 
@@ -160,15 +131,8 @@ def resize_labels(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if tuple(labels.shape) == tuple(shape):
         return labels.copy()
     weights = [resize_weights(size, wanted) for size, wanted in zip(labels.shape, shape, strict=True)]
-    present = np.unique(labels)
-    result = np.full(tuple(shape), present[0], labels.dtype)
-    best = _apply_weights((labels == present[0]).astype(np.float32), weights)
-    for label in present[1:]:
-        votes = _apply_weights((labels == label).astype(np.float32), weights)
-        wins = votes > best + VOTE_TOLERANCE
-        result[wins] = label
-        np.copyto(best, votes, where=wins)
-    return result
+    shares = ((label, _apply_weights((labels == label).astype(np.float32), weights)) for label in np.unique(labels))
+    return vote(shares, labels.dtype)
 
 
 def resize_weights(size: int, wanted: int) -> np.ndarray:

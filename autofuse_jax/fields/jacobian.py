@@ -3,7 +3,7 @@
 import jax
 
 from autofuse_jax.determinants import correct_determinant, official_determinant
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 
 
 def jacobian_determinant(displacement: jax.Array) -> jax.Array:

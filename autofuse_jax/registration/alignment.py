@@ -25,7 +25,7 @@ from autofuse_jax.registration.linear_maps import (
 )
 from autofuse_jax.registration.minimise import Schedule, minimise
 from autofuse_jax.registration.pyramid import Level, make_level, shape_at
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.grids import to_world
 
 CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
 STARTS = ('auto', 'header', 'centres', 'masses')
@@ -110,8 +110,6 @@ def align(
     moving: Volume,
     settings: AlignmentSettings | None = None,
     *,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
 ) -> Alignment:
     """Find the linear map that makes a moving image most similar to a fixed one.
@@ -121,11 +119,9 @@ def align(
     mutual information leaves such voxels out.
 
     Args:
-        fixed: The fixed image, any grid.
-        moving: The moving image, any grid.
+        fixed: The fixed image, any grid, with a mask or without.
+        moving: The moving image, likewise.
         settings: How; default `AlignmentSettings()`.
-        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts. None: all alike.
-        moving_mask: (D, H, W) of the moving image, likewise.
         on_progress: Called with the stage, steps done, steps at most and the loss.
 
     Returns:
@@ -140,17 +136,11 @@ def align(
     """
     settings = settings or AlignmentSettings()
     say = on_progress or (lambda *_: None)
-    images = [window_normalise(volume.image, volume.name) for volume in (fixed, moving)]
-    masks = (fixed_mask, moving_mask)
-    grids = [ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving)]
+    volumes = [window_normalise(volume) for volume in (fixed, moving)]
     levels = [
-        [
-            make_level(image, grid, shape_at(grid, spacing), mask)
-            for image, grid, mask in zip(images, grids, masks, strict=True)
-        ]
-        for spacing in settings.spacings
+        [make_level(volume, shape_at(volume.grid, spacing)) for volume in volumes] for spacing in settings.spacings
     ]
-    radius = float(np.linalg.norm(np.asarray(grids[0].shape) * grids[0].spacing) / 4)
+    radius = float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
     centre = _centre_of_mass(levels[0][0])
     start, matrix = _choose_start(settings, levels[0], centre, radius)
     stages = []

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from autofuse_jax.data.resample import resize_image
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 
 # Padding to multiples of this makes images of nearly equal size share what is compiled for them.
 SHAPE_MULTIPLE = 16
@@ -29,22 +30,6 @@ class Level:
     grid: ImageGrid
 
 
-def resized_grid(grid: ImageGrid, shape: Sequence[int]) -> ImageGrid:
-    """Return the grid of other voxels over the same field of view, as `data.resample.resize_image` places them.
-
-    Args:
-        grid: The source grid.
-        shape: The wanted shape.
-
-    Returns:
-        The grid; voxel faces at the border coincide.
-    """
-    ratio = np.asarray(grid.shape, np.float64) / np.asarray(shape, np.float64)
-    scale = np.diag([*ratio, 1.0])
-    scale[:3, 3] = (ratio - 1) / 2
-    return ImageGrid(tuple(int(size) for size in shape), grid.affine @ scale)
-
-
 def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
     """Return the shape at which the voxels of a grid are about `spacing` millimetres large, never finer than they are.
 
@@ -59,21 +44,21 @@ def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
     return tuple(shape)
 
 
-def make_level(image: np.ndarray, grid: ImageGrid, shape: Sequence[int], mask: np.ndarray | None = None) -> Level:
-    """Bring an image to a resolution.
+def make_level(volume: Volume, shape: Sequence[int]) -> Level:
+    """Bring an image, with its mask where it has one, to a resolution.
 
     Args:
-        image: (D, H, W) on `grid`.
-        grid: Its voxels.
+        volume: The image, 3-D.
         shape: The wanted shape.
-        mask: (D, H, W), weights of the voxels, or None.
 
     Returns:
         The level.
     """
+    shape = tuple(shape)
     padding = [(0, -size % SHAPE_MULTIPLE) for size in shape]
-    resized = image if tuple(shape) == tuple(image.shape) else resize_image(image, shape)
-    inside = np.ones(tuple(shape), np.float32)
-    if mask is not None:
-        inside *= np.asarray(mask if tuple(shape) == tuple(mask.shape) else resize_image(mask, shape), np.float32)
-    return Level(np.pad(np.asarray(resized, np.float32), padding), np.pad(inside, padding), resized_grid(grid, shape))
+    inside = np.ones(shape) if volume.mask is None else volume.mask
+    image, inside = (
+        np.pad(np.asarray(array if array.shape == shape else resize_image(array, shape), np.float32), padding)
+        for array in (volume.image, inside)
+    )
+    return Level(image, inside, resize_grid(volume.grid, shape))

@@ -184,9 +184,7 @@ def _both_fit_itk(result: RegistrationResult) -> bool:
 
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
     """Both directions in ITK and voxel convention, and the linear part alone."""
-    fixed, moving = (
-        ImageRecord(volume.name, volume.image.shape, volume.affine) for volume in (result.fixed, result.moving)
-    )
+    fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in (result.fixed, result.moving))
     common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
     for convention in CONVENTIONS_WRITTEN:
         if convention == 'itk' and not _both_fit_itk(result):

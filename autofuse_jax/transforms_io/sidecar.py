@@ -27,18 +27,11 @@ class ImageRecord:
 
     Attributes:
         file: Its file name.
-        shape: (D, H, W), in voxels.
-        affine: float64 (4, 4), from voxel indices to RAS millimetres.
+        grid: The voxels of the image.
     """
 
     file: str
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-
-    @property
-    def grid(self) -> ImageGrid:
-        """The voxels of the image."""
-        return ImageGrid(tuple(self.shape), self.affine)
+    grid: ImageGrid
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -186,8 +179,8 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
 def _record(image: ImageRecord | None) -> dict[str, Any] | None:
     if image is None:
         return None
-    affine = np.asarray(image.affine, np.float64).tolist()
-    return {'file': image.file, 'shape': [int(size) for size in image.shape], 'affine': affine}
+    affine = np.asarray(image.grid.affine, np.float64).tolist()
+    return {'file': image.file, 'shape': [int(size) for size in image.grid.shape], 'affine': affine}
 
 
 def _content(beside: Path, *, strict: bool) -> dict[str, Any] | None:
@@ -223,7 +216,7 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     good_affine = affine.shape == (4, 4) and np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
     if not isinstance(file, str) or not good_shape or not good_affine:
         raise _wrong(beside, name, record, expected)
-    return ImageRecord(file, shape, affine)
+    return ImageRecord(file, ImageGrid(shape, affine))
 
 
 def _wrong(beside: Path, name: str, found: Any, expected: str) -> UserError:

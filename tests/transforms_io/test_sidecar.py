@@ -34,8 +34,8 @@ def test_what_is_written_is_read(tmp_path):
     assert found.inverse == 'inverse_itk.nii.gz'
     assert found.settings == {'loss': {'ncc': 1.0}} and found.versions == {'autofuse_jax': '9.9'}
     for image, expected in ((found.fixed, FIXED), (found.moving, MOVING)):
-        assert image.file == expected.file and image.shape == expected.shape
-        np.testing.assert_array_equal(image.affine, expected.affine)
+        assert image.file == expected.file and image.grid.shape == expected.grid.shape
+        np.testing.assert_array_equal(image.grid.affine, expected.grid.affine)
 
 
 def test_a_person_can_read_it(tmp_path):
