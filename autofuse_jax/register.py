@@ -76,15 +76,13 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
-    if isinstance(model, str | os.PathLike):
-        model = load_model(model)
-    return register_volumes(
+    volumes = (
         open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
         open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
-        settings,
-        model=model,
-        on_progress=on_progress,
     )
+    if isinstance(model, str | os.PathLike):
+        model = load_model(model)
+    return register_volumes(*volumes, settings, model=model, on_progress=on_progress)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

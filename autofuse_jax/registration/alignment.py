@@ -24,8 +24,7 @@ from autofuse_jax.registration.linear_maps import (
     world_matrix,
 )
 from autofuse_jax.registration.minimise import Schedule, minimise
-from autofuse_jax.registration.pyramid import Level, make_level, shape_at
-from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.registration.pyramid import Level, make_level
 
 CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
 STARTS = ('auto', 'header', 'centres', 'masses')
@@ -137,11 +136,9 @@ def align(
     settings = settings or AlignmentSettings()
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
-    levels = [
-        [make_level(volume, shape_at(volume.grid, spacing)) for volume in volumes] for spacing in settings.spacings
-    ]
+    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
     radius = float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
-    centre = _centre_of_mass(levels[0][0])
+    centre = levels[0][0].centre_of_mass_mm()
     start, matrix = _choose_start(settings, levels[0], centre, radius)
     stages = []
     if settings.kind != NONE:
@@ -220,7 +217,7 @@ def _choose_start(
     candidates = {
         'header': np.zeros(3),
         'centres': moving.grid.centre_mm - fixed.grid.centre_mm,
-        'masses': _centre_of_mass(moving) - centre,
+        'masses': moving.centre_of_mass_mm() - centre,
     }
     matrices = {name: _translation(shift) for name, shift in candidates.items()}
     if settings.start != 'auto':
@@ -245,19 +242,3 @@ def _translation(shift: np.ndarray) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, 3] = shift
     return matrix
-
-
-def _centre_of_mass(level: Level) -> np.ndarray:
-    """World position of the mean of all voxels, weighted by intensity, (3,)."""
-    weights = level.image * level.inside
-    total = weights.sum(dtype=np.float64)
-    if total <= 0:
-        return level.grid.centre_mm
-    voxels = [
-        (
-            weights.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64) * np.arange(size)
-        ).sum()
-        / total
-        for axis, size in enumerate(weights.shape)
-    ]
-    return to_world(level.grid.affine, np.array(voxels))

@@ -1,13 +1,12 @@
 """Images at several resolutions: smoothed and resampled over the same field of view, padded to few different shapes."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from autofuse_jax.data.resample import resize_image
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.transforms.grids import ImageGrid, resize_grid
+from autofuse_jax.transforms.grids import ImageGrid, resize_grid, to_world
 
 # Padding to multiples of this makes images of nearly equal size share what is compiled for them.
 SHAPE_MULTIPLE = 16
@@ -29,6 +28,19 @@ class Level:
     inside: np.ndarray
     grid: ImageGrid
 
+    def centre_of_mass_mm(self) -> np.ndarray:
+        """Return the world position of the mean of all voxels, weighted by intensity, (3,)."""
+        weights = self.image * self.inside
+        total = weights.sum(dtype=np.float64)
+        if total <= 0:
+            return self.grid.centre_mm
+        others = [tuple(other for other in range(3) if other != axis) for axis in range(3)]
+        voxels = [
+            (weights.sum(axis=rest, dtype=np.float64) * np.arange(size)).sum() / total
+            for rest, size in zip(others, weights.shape, strict=True)
+        ]
+        return to_world(self.grid.affine, np.array(voxels))
+
 
 def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
     """Return the shape at which the voxels of a grid are about `spacing` millimetres large, never finer than they are.
@@ -44,17 +56,17 @@ def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
     return tuple(shape)
 
 
-def make_level(volume: Volume, shape: Sequence[int]) -> Level:
+def make_level(volume: Volume, spacing: float) -> Level:
     """Bring an image, with its mask where it has one, to a resolution.
 
     Args:
         volume: The image, 3-D.
-        shape: The wanted shape.
+        spacing: About how large its voxels become, millimetres; see `shape_at`.
 
     Returns:
         The level.
     """
-    shape = tuple(shape)
+    shape = shape_at(volume.grid, spacing)
     padding = [(0, -size % SHAPE_MULTIPLE) for size in shape]
     inside = np.ones(shape) if volume.mask is None else volume.mask
     image, inside = (
