@@ -16,10 +16,11 @@ from typing import Any
 from autofuse_jax.data.manifests import SPLITS
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.evaluation.open_run import open_run, run_names
-from autofuse_jax.evaluation.output import claim_folder, write_evaluation
+from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS, Protocol, read_protocol
 from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
+from autofuse_jax.files import claim_folder
 from autofuse_jax.version import __version__
 
 DEFAULT_OUT = 'evaluation'
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    claim_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME)
     protocols = _protocols(options.protocol or ['default'])
     names = run_names(options.runs, options.names)
     reference = options.reference or names[0]

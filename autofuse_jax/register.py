@@ -16,12 +16,13 @@ from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume, read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.files import claim_folder
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import KINDS, SIMILARITIES, STARTS, AlignmentSettings, OnProgress
 from autofuse_jax.registration.device import AUTO, DEVICES, open_network, use_device
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
-from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
+from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.runtime import enable_compilation_cache
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     settings = settings_of(options)
-    claim_results_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
     enable_compilation_cache()
     if options.reference_frame is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
 
 
 class Staging:
@@ -46,7 +47,7 @@ class Staging:
         """Return where a claimed file is written before it moves to its place: the same name in a hidden folder."""
         folder = path.parent.resolve()
         if folder not in self._folders:
-            _check_folder(folder)
+            claim_folder(folder, continues=True)
             if not folder.exists():
                 folder.mkdir(parents=True)
                 self._made.append(folder)
@@ -81,9 +82,3 @@ def staging(overwrite: bool) -> Iterator[Staging]:
         stage.publish()
     finally:
         stage.discard()
-
-
-def _check_folder(folder: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise UserError(f'{place} is a file', expected='a folder, or a path where one can be made')
