@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume, read_classes
 from autofuse_jax.data.volumes import read_image
@@ -26,7 +27,6 @@ from autofuse_jax.registration.results import REPORT_NAME, Companion, write_resu
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.transforms_io.sidecar import stem_of
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
 

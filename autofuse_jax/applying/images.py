@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.applying.points import move_points
-from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.formats import IMAGE_KEY, load_array, stem_of
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import claim_folder
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import AffineTransform, Transform, to_dense
@@ -26,7 +25,6 @@ from autofuse_jax.transforms_io.sidecar import (
     check_replaceable,
     describe_grid,
     sidecar_path,
-    stem_of,
 )
 from autofuse_jax.transforms_io.staging import Staging, staging
 
@@ -95,8 +93,6 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
         raise UserError('there is nothing to apply', fix='add --image, --labels, --points or --save-transform')
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
-    if sources:
-        claim_folder(request.out, continues=True)
     with staging(request.overwrite) as stage:
         targets = {}
         for path in sources:

@@ -1,4 +1,4 @@
-"""Changing the grid of an array: to another voxel size, to another shape by cropping and padding, or by resizing.
+"""Changing the grid of a volume through a transform, and of an array to another voxel size or shape.
 
 `transforms.grids` has the grids that result: `respace_grid`, `cut_grid` and `resize_grid`. Two geometries are used, and
 the difference matters:
@@ -14,10 +14,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autofuse_jax.transforms.resampling import vote
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.maps import Transform
+from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, vote
 
 # Headers hold voxel sizes as float32, so the place of a voxel a thousand voxels away is uncertain by about this much.
 VOXEL_TOLERANCE = 1e-4
+
+
+def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = None) -> Volume:
+    """Return a volume on another grid, interpolated once: the image linearly, labels at the nearest voxel, 0 outside.
+
+    Args:
+        volume: The volume, 3-D.
+        grid: The wanted grid.
+        transform: From the world of the grid to that of the volume; None leaves every point where it is.
+
+    Returns:
+        Image and labels on that grid, without a mask.
+    """
+    positions = moving_positions(transform, grid, volume.affine)
+    labels = None if volume.labels is None else sample_labels(volume.labels, positions)
+    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
 
 
 def resample_image(image: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:

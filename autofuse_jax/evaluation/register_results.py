@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_scores import PairData, through_the_world
@@ -19,7 +20,6 @@ REPORT_NAME = 'report.json'
 TRANSFORMS = {'forward_voxel.nii.gz': VOXEL, 'forward_itk.nii.gz': ITK}
 # A run is the folder of a pair, a folder of those, or one level more (subject/pair).
 PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
-IMAGE_SUFFIXES = ('.nii.gz', '.nii', '.mgz', '.npz')
 
 
 def find_reports(folder: Path) -> list[Path]:
@@ -147,18 +147,11 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
 
 
 def _pair_name(report: dict[str, Any]) -> str:
-    moving, fixed = (_stem(Path(report[role]['file']).name) for role in ('moving', 'fixed'))
+    moving, fixed = (stem_of(report[role]['file']) for role in ('moving', 'fixed'))
     return f'{moving}_to_{fixed}'
-
-
-def _stem(name: str) -> str:
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def _groups(files: Sequence[str]) -> list[str]:
     """One name a fixed image: its folder where folders differ (a folder a subject), else its file."""
     folders = [Path(file).parent.name for file in files]
-    return folders if len(set(folders)) > 1 else [_stem(Path(file).name) for file in files]
+    return folders if len(set(folders)) > 1 else [stem_of(file) for file in files]

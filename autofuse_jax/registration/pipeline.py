@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import NONE, Alignment, AlignmentSettings, align
@@ -17,7 +18,6 @@ from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
 
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
@@ -115,15 +115,15 @@ def register_volumes(
         backward.insert(0, inverse)
         stages += done
     transform = to_dense(forward, fixed.grid)
-    positions = moving_positions(transform, fixed.grid, moving.affine)
+    moved = move_volume(moving, fixed.grid, transform)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
         transform=transform,
         inverse=to_dense(backward, moving.grid),
         alignment=linear,
-        moved=sample_image(moving.image, positions),
-        moved_labels=None if moving.labels is None else sample_labels(moving.labels, positions),
+        moved=moved.image,
+        moved_labels=moved.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
@@ -64,17 +64,15 @@ def write_results(
         OSError: Something cannot be written; nothing is left that looks complete.
     """
     fixed, moving = result.fixed, result.moving
-    header_only = moving_positions(None, result.transform.grid, moving.affine)
-    before = sample_image(moving.image, header_only)
-    labels_before = None if moving.labels is None else sample_labels(moving.labels, header_only)
+    before = move_volume(moving, fixed.grid)
     determinant = jacobian_determinant(result.transform.displacement)
     scores = score_registration(
         fixed,
         result.transform,
         result.inverse,
-        moving_before=before,
+        moving_before=before.image,
         moved=result.moved,
-        labels_before=labels_before,
+        labels_before=before.labels,
         moved_labels=result.moved_labels,
     )
     checks = list(about.get('checks', ()))
@@ -102,14 +100,14 @@ def write_results(
             registration_page(
                 temporary / PAGE_NAME,
                 fixed=fixed.image,
-                moving_before=before,
+                moving_before=before.image,
                 moved=result.moved,
                 displacement=result.transform.displacement,
                 jacobian=determinant,
                 affine=fixed.affine,
                 report=report,
                 fixed_labels=fixed.labels,
-                moving_labels_before=labels_before,
+                moving_labels_before=before.labels,
                 moved_labels=result.moved_labels,
             )
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
@@ -126,8 +124,8 @@ def _write_images(folder: Path, result: RegistrationResult, companions: Sequence
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
     for companion in companions:
-        positions = moving_positions(result.transform, result.transform.grid, companion.volume.affine)
-        write_image(folder / f'moved_{companion.name}{SUFFIX}', sample_image(companion.volume.image, positions), affine)
+        moved = move_volume(companion.volume, result.fixed.grid, result.transform)
+        write_image(folder / f'moved_{companion.name}{SUFFIX}', moved.image, affine)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:

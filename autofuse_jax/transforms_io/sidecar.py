@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.transforms.grids import ImageGrid
@@ -17,8 +18,6 @@ from autofuse_jax.version import __version__
 SIDECAR_FORMAT = 'autofuse_jax transform'
 SIDECAR_VERSION = 1
 FORWARD, INVERSE = 'forward', 'inverse'
-# Compared whole words at the end of file names, longest first.
-SUFFIXES = ('.nii.gz', '.nii', '.mgz', '.npz', '.txt', '.tfm')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,13 +65,6 @@ def describe_grid(grid: ImageGrid) -> str:
     """Return shape and voxel size in words, such as '128x128x32, 1.5x1.5x3.15 mm'."""
     shape = 'x'.join(str(size) for size in grid.shape)
     return f'{shape}, {"x".join(f"{length:.4g}" for length in grid.spacing)} mm'
-
-
-def stem_of(path: str | os.PathLike) -> str:
-    """Return a file's name without its suffix, '.nii.gz' counting as one."""
-    name = Path(path).name
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), Path(name).suffix)
-    return name[: len(name) - len(suffix)]
 
 
 def sidecar_path(path: str | os.PathLike) -> Path:

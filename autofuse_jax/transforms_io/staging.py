@@ -37,6 +37,7 @@ class Staging:
                 f'{self._claimed[key]} and {source} would both be written to {path}',
                 fix='rename one of them, or use two --out folders',
             )
+        claim_folder(path.parent, continues=True)
         if path.is_dir():
             raise UserError(f'{path} is a folder', expected='a file name for a result', fix='correct the name')
         if path.exists() and not self._overwrite:
@@ -47,7 +48,6 @@ class Staging:
         """Return where a claimed file is written before it moves to its place: the same name in a hidden folder."""
         folder = path.parent.resolve()
         if folder not in self._folders:
-            claim_folder(folder, continues=True)
             if not folder.exists():
                 folder.mkdir(parents=True)
                 self._made.append(folder)

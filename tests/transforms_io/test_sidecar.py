@@ -10,7 +10,6 @@ from autofuse_jax.transforms_io.sidecar import (
     describe_grid,
     read_sidecar,
     sidecar_path,
-    stem_of,
     write_sidecar,
 )
 from autofuse_jax.version import __version__
@@ -58,7 +57,6 @@ def test_unknown_images_are_null(tmp_path):
 
 
 def test_names():
-    assert stem_of('x/forward_itk.nii.gz') == 'forward_itk' and stem_of('a.b.npz') == 'a.b' and stem_of('p.csv') == 'p'
     assert sidecar_path('x/affine_itk.txt').as_posix() == 'x/affine_itk.json'
     assert describe_grid(grid((128, 128, 32), (1.5, 1.5, 3.15))) == '128x128x32, 1.5x1.5x3.15 mm'
 
