@@ -96,7 +96,7 @@ def _on_grid_of(volume: Volume, labels: LabelsLike, kind: str) -> np.ndarray:
         name = f'{kind} {labels}'
         array, grid = read_labels(labels)
     else:
-        name = f'{kind} in the array'
+        name = f'{kind} given as an array'
         array = np.asarray(labels)
         if array.dtype.kind not in 'biu':
             raise UserError(f'the {kind} of {volume.name} has type {array.dtype}', expected='whole numbers')
