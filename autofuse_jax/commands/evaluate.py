@@ -10,10 +10,11 @@ from typing import Any
 from autofuse_jax.choices import DEFAULT_PROTOCOL
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.open_run import open_run, run_names
-from autofuse_jax.evaluation.output import claim_folder, write_evaluation
+from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import Protocol, read_protocol
 from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
+from autofuse_jax.files import claim_folder
 from autofuse_jax.version import __version__
 
 Records = list[dict[str, Any]]
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: A run, a protocol or an option is wrong.
     """
-    claim_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME)
     protocols = _protocols(options.protocol or [DEFAULT_PROTOCOL])
     names = run_names(options.runs, options.names)
     reference = options.reference or names[0]

@@ -15,7 +15,7 @@ from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
 from autofuse_jax.preparation.brains import prepare_brains
 from autofuse_jax.preparation.joining import join_data_sets
 from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
-from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.output_folder import Progress, claim_prepared_folder, report_problems
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Source
 from autofuse_jax.runtime import available_cores
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _join(options: argparse.Namespace) -> int:
     manifest = join_data_sets(options.source, options.out)
-    claim_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
+    claim_prepared_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
     write_manifest(manifest)
     counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
     print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
@@ -94,7 +94,7 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         'labels': source.label_convention,
         'frames_version': FRAMES_VERSION,
     }
-    claim_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
+    claim_prepared_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
     outcomes = []
     progress = Progress(len(jobs))

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
+from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.device import open_network, use_device
 from autofuse_jax.registration.images import register_images
-from autofuse_jax.registration.inputs import read_classes, with_labels
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
-from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
+from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.transforms_io.sidecar import stem_of
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         UserError: Something is wrong with the files, or options do not fit together.
     """
     settings = settings_of(options)
-    claim_results_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
     enable_compilation_cache()
     if options.reference_frame is not None:
@@ -46,14 +47,14 @@ def run(options: argparse.Namespace) -> int:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
-    fixed = with_labels(read_image(options.fixed), options.fixed_labels)
-    moving = with_labels(read_image(options.moving), options.moving_labels)
     companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
     _check_names(companions)
     result = register_images(
-        fixed,
-        moving,
+        options.fixed,
+        options.moving,
         settings,
+        fixed_labels=options.fixed_labels,
+        moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         model=None if options.weights is None else open_network(options.weights, options.device),

@@ -17,23 +17,26 @@ from autofuse_jax.data.formats import (
     store_npz,
 )
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """An image, optionally with a label map on the same grid.
+    """An image, optionally with a label map and a mask on the same grid.
 
     Attributes:
         image: float32 (D, H, W), or (D, H, W, T) for a series of T frames.
         labels: Integer (D, H, W), 0 for background, or None where unlabelled.
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         name: What messages call this volume, usually its file name.
+        mask: (D, H, W), at least 0: how much each voxel counts for the similarity of a registration; None: all alike.
     """
 
     image: np.ndarray
     labels: np.ndarray | None
     affine: np.ndarray
     name: str
+    mask: np.ndarray | None = None
 
     def __post_init__(self):
         if self.image.ndim not in (3, 4):
@@ -47,23 +50,21 @@ class Volume:
             )
         if self.affine.shape != (4, 4):
             raise UserError(f'the affine of {self.name} has shape {self.affine.shape}', expected='(4, 4)')
+        if self.mask is not None and self.mask.shape != self.image.shape[:3]:
+            raise UserError(
+                f'the mask of {self.name} has shape {self.mask.shape}, its image {self.image.shape[:3]}',
+                expected='one weight per voxel of the image',
+            )
+
+    @property
+    def grid(self) -> ImageGrid:
+        """The voxels of the image and where they are; of a series, those of each frame."""
+        return ImageGrid(self.image.shape[:3], self.affine)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along (D, H, W) in millimetres: the lengths of the affine's columns."""
-        return spacing_of(self.affine)
-
-
-def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the voxel size along each array axis.
-
-    Args:
-        affine: (4, 4), voxel indices to millimetres.
-
-    Returns:
-        Three lengths in millimetres.
-    """
-    return tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+        """Voxel size along (D, H, W) in millimetres."""
+        return self.grid.spacing
 
 
 def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume:
@@ -84,20 +85,21 @@ def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume
     return Volume(_checked_image(array, path, allow_series), None, affine, Path(path).name)
 
 
-def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     """Read a label map.
 
     Args:
         path: A .nii, .nii.gz, .mgz or .npz (`seg`, optional `affine`) file.
 
     Returns:
-        int32 labels (D, H, W) and the (4, 4) affine in millimetres.
+        int32 labels (D, H, W) and their grid.
 
     Raises:
         UserError: Missing, damaged or unknown file, not 3-D, or values that are not whole numbers.
     """
     array, affine = load_array(path, LABELS_KEY)
-    return _checked_labels(array, path), affine
+    labels = _checked_labels(array, path)
+    return labels, ImageGrid(labels.shape, affine)
 
 
 def read_volume(image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> Volume:

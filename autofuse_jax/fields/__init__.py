@@ -5,7 +5,7 @@ in pull direction: `warped(x) = moving(x + u(x))`.
 """
 
 from autofuse_jax.fields.compose import compose, inverse_consistency_error
-from autofuse_jax.fields.grids import voxel_grid
+from autofuse_jax.fields.coordinates import voxel_grid
 from autofuse_jax.fields.integrate import integrate_velocity, invert_velocity
 from autofuse_jax.fields.jacobian import jacobian_determinant, jacobian_determinant_official
 from autofuse_jax.fields.resize import resample_displacement, resize_align_corners, upsample_displacement

@@ -9,7 +9,7 @@ from typing import Any
 
 from autofuse_jax.data.manifests import MANIFEST_NAME
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
-from autofuse_jax.files import write_json
+from autofuse_jax.files import claim_folder, write_json
 from autofuse_jax.preparation.sources import Problem
 
 SETTINGS_NAME = 'settings.json'
@@ -17,7 +17,7 @@ SETTINGS_NAME = 'settings.json'
 LEFTOVERS = '*/.writing-*'
 
 
-def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
     """Record the settings in the output folder, or refuse a folder that was prepared with other ones.
 
     Args:
@@ -31,9 +31,8 @@ def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: b
     """
     if out.resolve() == source.resolve():
         raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
+    claim_folder(out, continues=True)
     path = out / SETTINGS_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
     if path.is_file() and not overwrite:
         try:
             found = json.loads(path.read_text(encoding='utf-8'))

@@ -27,8 +27,7 @@ from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise
-from autofuse_jax.registration.pyramid import Level, make_level, shape_at
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.registration.pyramid import Level, make_level
 
 # A start must beat the one by the headers by this share of its similarity, because scanners usually know best.
 START_MARGIN = 0.02
@@ -109,8 +108,6 @@ def align(
     moving: Volume,
     settings: AlignmentSettings | None = None,
     *,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
 ) -> Alignment:
     """Find the linear map that makes a moving image most similar to a fixed one.
@@ -120,11 +117,9 @@ def align(
     mutual information leaves such voxels out.
 
     Args:
-        fixed: The fixed image, any grid.
-        moving: The moving image, any grid.
+        fixed: The fixed image, any grid, with a mask or without.
+        moving: The moving image, likewise.
         settings: How; default `AlignmentSettings()`.
-        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts. None: all alike.
-        moving_mask: (D, H, W) of the moving image, likewise.
         on_progress: Called with the stage, steps done, steps at most and the loss.
 
     Returns:
@@ -139,18 +134,10 @@ def align(
     """
     settings = settings or AlignmentSettings()
     say = on_progress or (lambda *_: None)
-    images = [window_normalise(volume.image, volume.name) for volume in (fixed, moving)]
-    masks = (fixed_mask, moving_mask)
-    grids = [ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving)]
-    levels = [
-        [
-            make_level(image, grid, shape_at(grid, spacing), mask)
-            for image, grid, mask in zip(images, grids, masks, strict=True)
-        ]
-        for spacing in settings.spacings
-    ]
-    radius = float(np.linalg.norm(np.asarray(grids[0].shape) * grids[0].spacing) / 4)
-    centre = _centre_of_mass(levels[0][0])
+    volumes = [window_normalise(volume) for volume in (fixed, moving)]
+    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
+    radius = float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
+    centre = levels[0][0].centre_of_mass_mm()
     start, matrix = _choose_start(settings, levels[0], centre, radius)
     stages = []
     if settings.kind != NONE:
@@ -229,7 +216,7 @@ def _choose_start(
     candidates = {
         'header': np.zeros(3),
         'centres': moving.grid.centre_mm - fixed.grid.centre_mm,
-        'masses': _centre_of_mass(moving) - centre,
+        'masses': moving.centre_of_mass_mm() - centre,
     }
     matrices = {name: _translation(shift) for name, shift in candidates.items()}
     if settings.start != 'auto':
@@ -254,19 +241,3 @@ def _translation(shift: np.ndarray) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, 3] = shift
     return matrix
-
-
-def _centre_of_mass(level: Level) -> np.ndarray:
-    """World position of the mean of all voxels, weighted by intensity, (3,)."""
-    weights = level.image * level.inside
-    total = weights.sum(dtype=np.float64)
-    if total <= 0:
-        return level.grid.centre_mm
-    voxels = [
-        (
-            weights.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64) * np.arange(size)
-        ).sum()
-        / total
-        for axis, size in enumerate(weights.shape)
-    ]
-    return to_world(level.grid.affine, np.array(voxels))

@@ -1,10 +1,9 @@
 """Registering two images from Python: files, arrays or volumes in, a result out."""
 
 import os
-from typing import Any
 
+from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
 from autofuse_jax.registration.alignment import OnProgress
-from autofuse_jax.registration.inputs import ImageLike, as_volume, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
@@ -14,10 +13,10 @@ def register_images(
     moving: ImageLike,
     settings: PipelineSettings | None = None,
     *,
-    fixed_labels: Any = None,
-    moving_labels: Any = None,
-    fixed_mask: Any = None,
-    moving_mask: Any = None,
+    fixed_labels: LabelsLike | None = None,
+    moving_labels: LabelsLike | None = None,
+    fixed_mask: LabelsLike | None = None,
+    moving_mask: LabelsLike | None = None,
     model: RegistrationModel | str | os.PathLike | None = None,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
@@ -56,16 +55,10 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
-    target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
-    source = with_labels(as_volume(moving, 'moving'), moving_labels)
+    volumes = (
+        open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
+        open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
+    )
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
-    return register_volumes(
-        target,
-        source,
-        settings,
-        model=model,
-        fixed_mask=read_mask(target, fixed_mask),
-        moving_mask=read_mask(source, moving_mask),
-        on_progress=on_progress,
-    )
+    return register_volumes(*volumes, settings, model=model, on_progress=on_progress)

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.choices import NONE
-from autofuse_jax.data.intensity import window_normalise
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, velocity_on
-from autofuse_jax.registration.pyramid import resized_grid
-from autofuse_jax.registration.working_grid import on_grid, working_grid
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
+from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
+from autofuse_jax.transforms.grids import resize_grid, to_world
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
 
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
@@ -81,8 +80,6 @@ def register_volumes(
     settings: PipelineSettings | None = None,
     *,
     model: RegistrationModel | None = None,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register a moving to a fixed volume of any size, spacing and orientation.
@@ -92,12 +89,10 @@ def register_volumes(
     files as one field each, so that every image is interpolated once.
 
     Args:
-        fixed: The fixed volume, 3-D.
-        moving: The moving volume, 3-D.
+        fixed: The fixed volume, 3-D, with labels and mask or without.
+        moving: The moving volume, likewise.
         settings: Which steps; default alignment by an affine map and instance optimisation.
         model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
-        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts for the similarity.
-        moving_mask: (D, H, W) of the moving image, likewise.
         on_progress: Called with the step's name, steps done, steps at most and the loss.
 
     Returns:
@@ -109,37 +104,27 @@ def register_volumes(
     settings = settings or PipelineSettings()
     started = time.perf_counter()
     _check(fixed, moving)
-    found = align(
-        fixed,
-        moving,
-        settings.alignment,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        on_progress=on_progress,
-    )
+    found = align(fixed, moving, settings.alignment, on_progress=on_progress)
     linear = AffineTransform(found.matrix)
     check_overlap(fixed, moving, linear)
     stages = list(_alignment_stages(settings.alignment, found))
     forward: list[Transform] = [linear]
-    backward: list[Transform] = [AffineTransform(np.linalg.inv(found.matrix))]
+    backward: list[Transform] = [inverse_affine(linear)]
     if model is not None or settings.instance is not None:
-        deformation, inverse, done = _deform(
-            fixed, moving, linear, settings, model, (fixed_mask, moving_mask), on_progress
-        )
+        deformation, inverse, done = _deform(fixed, moving, linear, settings, model, on_progress)
         forward.append(deformation)
         backward.insert(0, inverse)
         stages += done
-    fixed_grid, moving_grid = (ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving))
-    transform = to_dense(forward, fixed_grid)
-    positions = moving_positions(transform, fixed_grid, moving.affine)
+    transform = to_dense(forward, fixed.grid)
+    moved = move_volume(moving, fixed.grid, transform)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
         transform=transform,
-        inverse=to_dense(backward, moving_grid),
+        inverse=to_dense(backward, moving.grid),
         alignment=linear,
-        moved=sample_image(moving.image, positions),
-        moved_labels=None if moving.labels is None else sample_labels(moving.labels, positions),
+        moved=moved.image,
+        moved_labels=moved.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
     )
@@ -151,11 +136,10 @@ def _deform(
     linear: AffineTransform,
     settings: PipelineSettings,
     model: RegistrationModel | None,
-    masks: tuple[np.ndarray | None, np.ndarray | None],
     on_progress: OnProgress | None,
 ) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]]]:
     """Return the deformation of the fixed world, its inverse, and what was done."""
-    grid = working_grid(ImageGrid(fixed.image.shape, fixed.affine), spacing=settings.spacing_mm)
+    grid = working_grid(fixed.grid, spacing=settings.spacing_mm)
     stages: list[dict[str, Any]] = []
     velocity = None
     if model is not None:
@@ -163,22 +147,14 @@ def _deform(
         field = network_field(model, fixed, moving, linear)
         # The working grid may be coarser or finer than the network's; a velocity can be carried over exactly enough,
         # where a displacement would lose its inverse.
-        half = resized_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
+        half = resize_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
         velocity = velocity_on(half, field)
         seconds = round(time.perf_counter() - started, 3)
         stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
-        images = [
-            on_grid(window_normalise(volume.image, volume.name), volume.affine, grid, transform)
-            for volume, transform in ((fixed, None), (moving, linear))
-        ]
-        weights = None
-        for mask, volume, transform in zip(masks, (fixed, moving), (None, linear), strict=True):
-            if mask is not None:
-                sampled = on_grid(mask, volume.affine, grid, transform)
-                weights = sampled if weights is None else weights * sampled
+        *images, weights = pair_on_grid(fixed, moving, linear, grid)
         found = optimise_instance(
             *images,
             settings.instance,
@@ -205,13 +181,8 @@ def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
     """
     # A coarse lattice of points is enough to find an overlap that is worth anything.
     lattice = np.stack(np.meshgrid(*[np.linspace(0, size - 1, 24) for size in fixed.image.shape], indexing='ij'), -1)
-    there = to_voxels(moving.affine, transform.map_points(to_world(fixed.affine, lattice)))
-    inside = ((there >= -0.5) & (there <= np.asarray(moving.image.shape) - 0.5)).all(axis=-1)
-    if not inside.any():
-        gap = np.linalg.norm(
-            ImageGrid(fixed.image.shape, fixed.affine).centre_mm
-            - ImageGrid(moving.image.shape, moving.affine).centre_mm
-        )
+    if not moving.grid.contains(transform.map_points(to_world(fixed.affine, lattice))).any():
+        gap = np.linalg.norm(fixed.grid.centre_mm - moving.grid.centre_mm)
         raise UserError(
             f'{fixed.name} and {moving.name} do not overlap: their centres are {gap:.0f} mm apart',
             expected='images that show the same place, or an alignment that brings them there',

@@ -15,6 +15,7 @@ from autofuse_jax.reports.registration_pictures import checkerboard_section, dif
 from autofuse_jax.reports.registration_view import prepare
 from autofuse_jax.reports.structure_table import structure_names, structures_section
 from autofuse_jax.reports.verdict import judge, score_tiles
+from autofuse_jax.transforms.grids import ImageGrid
 
 # Letters show the nearest side; a grid turned further than this from the body axes deserves a word.
 TILT_DEGREES = 5.0
@@ -68,14 +69,14 @@ def registration_page(
         affine=affine,
         labels=labels,
     )
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    grid = ImageGrid(fixed.shape, affine)
     verdict = judge(
         scores,
         moving_before=moving_before,
         moved=moved,
         displacement=displacement,
         jacobian=jacobian,
-        smallest_spacing=float(spacing.min()),
+        smallest_spacing=min(grid.spacing),
     )
     title = f'{_name(moving_file, "moving image")} registered to {_name(fixed_file, "fixed image")}'
     finite = np.isfinite(displacement).all()
@@ -89,7 +90,7 @@ def registration_page(
         checkerboard_section(shown),
         difference_section(shown),
         deformation_section(shown, folding_sentence(jacobian)) if finite else None,
-        structures_section(names, scores, labels, float(abs(np.linalg.det(affine[:3, :3])))),
+        structures_section(names, scores, labels, grid.voxel_mm3),
         list(extra_sections),
         _stages(report.get('stages')),
         _checks(report.get('checks'), shown.display.tilt),

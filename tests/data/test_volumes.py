@@ -5,6 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import (
     Volume,
     read_image,
@@ -223,3 +224,8 @@ def test_volume_checks_its_parts():
         Volume(np.zeros((3, 3), np.float32), None, np.eye(4), 'x')
     with pytest.raises(UserError, match='affine of x'):
         Volume(np.zeros((3, 3, 3), np.float32), None, np.eye(3), 'x')
+
+
+def test_stems_of_file_names():
+    assert stem_of('x/forward_itk.nii.gz') == 'forward_itk' and stem_of('SCAN.NII.GZ') == 'SCAN'
+    assert stem_of('a.b.npz') == 'a.b' and stem_of('points.csv') == 'points' and stem_of('x/name') == 'name'
