@@ -7,11 +7,12 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, one_hot_labels, per_voxel
-from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.one_field import RegistrationWeights, map_terms
 from autofuse_jax.losses.overlap import focal_dice_loss
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, total
+from autofuse_jax.losses.weights import check_weights
 
 Batch = dict[str, jax.Array]
 # Each map counts for half of what is said of both.
@@ -40,7 +41,7 @@ class ACDMiRWeights:
     segmentation: float = 1.0
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'dice', 'constraint', 'segmentation'))
+        check_weights(self)
 
 
 def ac_dmir_objective(

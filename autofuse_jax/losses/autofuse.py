@@ -5,11 +5,19 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
-from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.regularity import (
+    JACOBIAN_REDUCTIONS,
+    PRIOR_LAMBDA,
+    gradient_penalty,
+    negative_jacobian_loss,
+    velocity_kl,
+)
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
 from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
@@ -43,6 +51,9 @@ class ObjectiveWeights:
             network, and a velocity that explains the pair in both directions.
         smoothness: Weight of the mean squared gradient of the field that the network predicts; default 0, as in the
             paper. Made for AutoFuse-disp, which has no KL divergence.
+
+    Raises:
+        UserError: A weight is negative or not finite, the window is even, or an option is unknown.
     """
 
     kl: float = 0.01
@@ -59,6 +70,16 @@ class ObjectiveWeights:
     ignore_absent: bool = True
     inverse: float = 0.0
     smoothness: float = 0.0
+
+    def __post_init__(self):
+        check_weights(
+            self,
+            jacobian_reduction=JACOBIAN_REDUCTIONS,
+            jacobian_determinant=DETERMINANTS,
+            consistency_grad=CONSISTENCY_GRADIENTS,
+            label_warp=LABEL_WARPS,
+            missing_labels=MISSING_LABELS,
+        )
 
 
 def autofuse_objective(
@@ -86,19 +107,9 @@ def autofuse_objective(
         The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the
         term, `weighted/<name>` what it adds to the loss.
 
-    Raises:
-        ValueError: An option is unknown.
-
     Reference:
         Meng et al., AutoFuse, Eq. 1-4.
     """
-    for name, known in (
-        ('consistency_grad', CONSISTENCY_GRADIENTS),
-        ('label_warp', LABEL_WARPS),
-        ('missing_labels', MISSING_LABELS),
-    ):
-        if getattr(weights, name) not in known:
-            raise ValueError(f'{name} is {getattr(weights, name)!r}, expected one of {known}.')
     if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
         batch = _with_labels_told_by_zeros(batch)
     terms = _terms_of_map(output, batch, weights)

@@ -7,9 +7,10 @@ import jax
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
 from autofuse_jax.losses.label_maps import labels_or_predicted, one_hot_labels, structure_overlap
-from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.one_field import RegistrationWeights, map_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, total
+from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
 
@@ -24,10 +25,11 @@ class JPRNetWeights:
         parcellation: Weight of the cross-entropy of the parcellation; default 1.
         map_similarity: Weight of the overlap of fixed and warped moving parcellation; default 1.
         augmentation: Weight of the cross-entropy with labels that the map carries over; default 1.
-        unlabelled_similarity: Compare predicted parcellations of pairs without any labels too; default False.
+        unlabelled_similarity: Whether to compare predicted parcellations of pairs without any labels too; default
+            False.
 
     Raises:
-        UserError: A weight is negative or not finite, or the window is even.
+        UserError: A weight is negative or not finite, the window is even, or an option is no flag.
     """
 
     smoothness: float = 1.0
@@ -38,7 +40,7 @@ class JPRNetWeights:
     unlabelled_similarity: bool = False
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'parcellation', 'map_similarity', 'augmentation'))
+        check_weights(self)
 
 
 def jpr_net_objective(

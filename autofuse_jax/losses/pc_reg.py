@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
 from autofuse_jax.losses.label_maps import one_hot_labels
-from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 
 Batch = dict[str, jax.Array]
 Value = tuple[jax.Array, dict[str, jax.Array]]
@@ -34,7 +34,7 @@ class PCRegWeights:
         first_stage: Names of the phases that are the first stage; default phase_1. Half of the steps, as published.
 
     Raises:
-        UserError: A weight is negative or not finite, or the window is even.
+        UserError: A weight is negative or not finite, the window is even, or an option is no flag.
     """
 
     smoothness: float = 1.0
@@ -45,7 +45,7 @@ class PCRegWeights:
     first_stage: tuple[str, ...] = ('phase_1',)
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'cross_entropy', 'teaching'))
+        check_weights(self)
 
 
 def correspondence_objective(

@@ -82,6 +82,13 @@ class Method:
     size: tuple[int, int, int] | None = None
 
 
+def without_draws(
+    loss: Callable[[Params, Batch], tuple[jax.Array, Diagnostics]],
+) -> Callable[[Params, Batch, jax.Array], tuple[jax.Array, Diagnostics]]:
+    """Return the loss of an `Objective` from one that draws no random numbers: (params, batch) -> (scalar, terms)."""
+    return lambda params, batch, _: loss(params, batch)
+
+
 def any_labels(batch: Batch) -> jax.Array:
     """Return whether any image of a batch has labels, a boolean scalar."""
     return jnp.any(batch['fixed_has_labels'] + batch['moving_has_labels'] > 0)
