@@ -16,7 +16,7 @@ from autofuse_jax.losses.regularity import (
     velocity_kl,
 )
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -83,8 +83,8 @@ class ObjectiveWeights:
 
 
 def autofuse_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms.
 
     `L = -NCC + sigma KL + mu JD + alpha [v_m FD(L_m, S_m) + v_f FD(L_f, S_f)]
@@ -124,9 +124,7 @@ def autofuse_objective(
     return total(terms)
 
 
-def _terms_of_map(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms that depend on the displacement."""
     terms = {
         'negative_ncc': everywhere(-_similarity(batch['fixed'], output.warped, weights), 1.0),
@@ -137,9 +135,7 @@ def _terms_of_map(
     return terms
 
 
-def _exchanged(
-    output: RegistrationOutput, batch: dict[str, jax.Array]
-) -> tuple[RegistrationOutput, dict[str, jax.Array]]:
+def _exchanged(output: RegistrationOutput, batch: Batch) -> tuple[RegistrationOutput, Batch]:
     """Exchange the roles of fixed and moving and take the inverse map."""
     exchanged = output.replace(
         displacement=output.inverse_displacement,
@@ -182,9 +178,7 @@ def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
     )
 
 
-def _segmentation_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _segmentation_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 3."""
     terms = {}
     for role, segmentation in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
@@ -194,9 +188,7 @@ def _segmentation_terms(
     return terms
 
 
-def _fusion_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _fusion_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 4."""
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
@@ -230,7 +222,7 @@ def _warped_labels(
     return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
 
 
-def _with_labels_told_by_zeros(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _with_labels_told_by_zeros(batch: Batch) -> Batch:
     """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
     told = dict(batch)
     for role in ('fixed', 'moving'):

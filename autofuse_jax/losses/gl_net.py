@@ -11,10 +11,9 @@ from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
 
-Batch = dict[str, jax.Array]
 # What belongs to the fixed and to the moving image.
 Both = tuple[jax.Array, jax.Array]
 
@@ -62,7 +61,7 @@ def gl_net_objective(
     segmentations: Both,
     batch: Batch,
     weights: GLNetWeights,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of the joint stage and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) - rho mean_k NCC(R_f^k, R_m^k o phi) + lambda (|grad u_g|^2 + |grad u_l|^2)

@@ -10,7 +10,7 @@ from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses.overlap import dice_loss
 from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -66,8 +66,8 @@ class RegistrationWeights:
 
 
 def registration_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: RegistrationWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: RegistrationWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) + lambda |grad u|^2 + sigma KL + mu JD + gamma v_f v_m Dice(L_f, L_m o phi)`, all but the
@@ -126,7 +126,7 @@ def map_terms(
     return terms
 
 
-def label_term(batch: dict[str, jax.Array], displacement: jax.Array, weight: float, num_classes: int) -> Term:
+def label_term(batch: Batch, displacement: jax.Array, weight: float, num_classes: int) -> Term:
     """Return the Dice loss of warped moving and fixed labels, foreground classes only, where a pair has both.
 
     Args:

@@ -12,11 +12,8 @@ from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
-
-Batch = dict[str, jax.Array]
-Value = tuple[jax.Array, dict[str, jax.Array]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +47,7 @@ class PCRegWeights:
 
 def correspondence_objective(
     displacement: jax.Array, fixed_regions: jax.Array, moving_regions: jax.Array, weights: PCRegWeights
-) -> Value:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of the correspondence network: `sum_k (1 - NCC(R_f^k, R_m^k o phi)) + lambda |grad u|^2`.
 
     Args:
@@ -75,7 +72,9 @@ def correspondence_objective(
     )
 
 
-def perception_objective(segmentations: tuple[jax.Array, jax.Array], batch: Batch, weights: PCRegWeights) -> Value:
+def perception_objective(
+    segmentations: tuple[jax.Array, jax.Array], batch: Batch, weights: PCRegWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the first stage's loss of the perception network: `w [v_f CE(L_f, S_f) + v_m CE(L_m, S_m)]`.
 
     Args:
@@ -95,7 +94,7 @@ def teaching_objective(
     warped_segmentation: jax.Array,
     batch: Batch,
     weights: PCRegWeights,
-) -> Value:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the second stage's loss of the perception network: the map gives it images and labels to learn from.
 
     With S_w the segmentation of the warped moving image, both label maps teach both segmentations:

@@ -8,7 +8,7 @@ from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted, one_hot_labels
 from autofuse_jax.losses.regularity import velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -53,8 +53,8 @@ class RSegNetWeights:
 
 
 def rsegnet_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: RSegNetWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: RSegNetWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) + sigma KL + alpha [v_m D(L_m, S_m) + v_f D(L_f, S_f)]

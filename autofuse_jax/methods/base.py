@@ -16,9 +16,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.losses.terms import Batch, Diagnostics
+
 Params = dict[str, Any]
-Batch = dict[str, jax.Array]
-Diagnostics = dict[str, jax.Array]
 
 
 @flax.struct.dataclass

@@ -1,7 +1,7 @@
 """Linear alignment of two images in world space: centres of mass, then rigid, then affine, from coarse to fine."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +25,7 @@ from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers
 from autofuse_jax.fields import voxel_grid, warp_linear
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise
 from autofuse_jax.registration.pyramid import Level, make_level, shape_at
@@ -103,9 +104,6 @@ class _Data(NamedTuple):
     free: jax.Array  # (12,)
     radius: jax.Array
     fixed_moments: LocalMoments | None  # for correlation: the same in every step
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def align(

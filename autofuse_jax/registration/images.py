@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from autofuse_jax.registration.alignment import OnProgress
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.inputs import ImageLike, as_volume, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model

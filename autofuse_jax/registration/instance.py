@@ -1,7 +1,7 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from autofuse_jax.errors import (
 from autofuse_jax.fields import integrate_velocity, resample_displacement, warp_linear
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
 from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.minimise import Schedule, minimise
 
 # Axes with fewer voxels than this are not halved any further.
@@ -114,9 +115,6 @@ class _Options(NamedTuple):
     jacobian: float
     inverse: float
     ncc_window: int
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def optimise_instance(

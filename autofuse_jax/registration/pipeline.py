@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from autofuse_jax.choices import NONE
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import POSITIVE, UserError, check_option
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, velocity_on
@@ -72,9 +72,6 @@ class RegistrationResult:
     moved_labels: np.ndarray | None
     stages: tuple[dict[str, Any], ...]
     seconds: float
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def register_volumes(

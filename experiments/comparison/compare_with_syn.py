@@ -209,7 +209,6 @@ def _run(options: argparse.Namespace) -> int:
     names = [pair.name for pair in pairs]
     beside = names[: options.syn_pairs]
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.comparison.compare_with_syn', *sys.argv[1:]]),
         'data': {'task': options.task, 'split': options.split, 'pairs': names},
         'settings': dataclasses.asdict(whole) | {'syn': dataclasses.asdict(syn)},
         'weights': options.weights and options.weights.name,

@@ -236,9 +236,7 @@ def _run(options: argparse.Namespace, arguments: list[str] | None) -> int:
         raise UserError(f'--repeats is {options.repeats}', expected='1 or more', fix='use --no-time to run nothing')
     if options.jobs < 1:
         raise UserError(f'--jobs is {options.jobs}', expected='1 or more')
-    given = sys.argv[1:] if arguments is None else arguments
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.speed.complexity', *given]),
         'backend': jax.default_backend(),
     }
     known = earlier_results(options.out, record)

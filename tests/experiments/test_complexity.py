@@ -51,7 +51,6 @@ def test_counts_without_running(tmp_path, monkeypatch):
     assert main(arguments(path, '--no-time')) == 0
     record = json.loads(path.read_text())
     assert {'command', 'commit', 'machine', 'date', 'versions'} <= set(record)
-    assert record['command'].startswith('python -m experiments.speed.complexity --out=')
     (found,) = record['results']
     assert (found['method'], found['size'], found['parameters']) == ('tiny', [SIDE] * 3, PARAMETERS)
     # Two operations for each weight and one for each bias, at every voxel.
