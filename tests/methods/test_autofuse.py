@@ -7,12 +7,12 @@ import optax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.fields import inverse_consistency_error
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
+from tests.fields.inverse_consistency import inverse_consistency_error
 from tests.quick import quick_jit, quick_key
 
 SHAPE = (16, 16, 16)

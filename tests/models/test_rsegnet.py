@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.fields import integrate_velocity, inverse_consistency_error, invert_velocity, upsample_displacement
+from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.rsegnet import RSegNet
+from tests.fields.inverse_consistency import inverse_consistency_error
 from tests.models.joint_networks import RSEGNET
 from tests.models.shapes import image_of, shapes_of
 from tests.quick import quick_jit, quick_key
