@@ -7,14 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.data.formats import (
-    AFFINE_KEY,
     IMAGE_KEY,
     LABELS_KEY,
-    is_npz,
     load_array,
-    npz_names,
     store_array,
-    store_npz,
 )
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
@@ -102,26 +98,6 @@ def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     return labels, ImageGrid(labels.shape, affine)
 
 
-def read_volume(image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> Volume:
-    """Read a 3-D image and, where there is one, its label map.
-
-    Args:
-        image_path: A .nii, .nii.gz, .mgz or .npz file. An npz file brings its own labels where it holds `seg`.
-        labels_path: File of the label map, or None. Labels are matched by voxel; its affine is not used.
-
-    Returns:
-        The volume, image float32, labels int32 or None.
-
-    Raises:
-        UserError: Whatever `read_image` and `read_labels` refuse, or labels of another shape than the image.
-    """
-    if labels_path is None and is_npz(image_path) and LABELS_KEY in npz_names(image_path):
-        labels_path = image_path
-    volume = read_image(image_path)
-    labels = None if labels_path is None else read_labels(labels_path)[0]
-    return Volume(volume.image, labels, volume.affine, volume.name)
-
-
 def write_image(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray) -> None:
     """Write an image as float32.
 
@@ -150,30 +126,6 @@ def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray
         OSError: The file cannot be written.
     """
     store_array(path, _smallest_type(_checked_labels(labels, path, allow_series=True)), affine, LABELS_KEY)
-
-
-def write_volume(volume: Volume, image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> None:
-    """Write a volume: one npz file, or an image file and a label file.
-
-    Args:
-        volume: What to write.
-        image_path: Ends in .nii, .nii.gz, .mgz or .npz; an npz file takes the labels too unless `labels_path` is given.
-        labels_path: Where the labels go; needed where the volume has labels and `image_path` is no npz file.
-
-    Raises:
-        UserError: Unknown extension, or labels without a place to go.
-        OSError: A file cannot be written.
-    """
-    if volume.labels is not None and labels_path is None:
-        if not is_npz(image_path):
-            raise UserError(f'{image_path} cannot hold an image and labels', fix='name a second file for the labels')
-        labels = _smallest_type(_checked_labels(volume.labels, image_path))
-        image = np.asarray(volume.image, np.float32)
-        store_npz(image_path, {IMAGE_KEY: image, LABELS_KEY: labels, AFFINE_KEY: np.asarray(volume.affine, np.float64)})
-        return
-    write_image(image_path, volume.image, volume.affine)
-    if volume.labels is not None:
-        write_labels(labels_path, volume.labels, volume.affine)
 
 
 def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool) -> np.ndarray:

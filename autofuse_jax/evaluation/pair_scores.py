@@ -14,12 +14,11 @@ from autofuse_jax.metrics.diffeomorphism import ndv_percent
 from autofuse_jax.metrics.folding import central_determinant, jacobian_determinant, sdlogj
 from autofuse_jax.metrics.landmarks import robust_summary, target_registration_errors
 from autofuse_jax.metrics.learn2reg import labels_in_both, sample_labels_between_centres, sdlogj_of_shifted
-from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.overlap import BACKGROUND, dice_per_label
 from autofuse_jax.metrics.surface import SurfaceDefinition, hausdorff_per_label
 from autofuse_jax.transforms.grids import spacing_of, to_voxels, to_world, voxel_indices
 from autofuse_jax.transforms.resampling import sample_labels, sample_labels_linear
 
-BACKGROUND = 0
 # Voxels left out at each side for the voxels 'interior', as in Learn2Reg.
 INTERIOR_MARGIN = 2
 WHEN = ('before', 'after')

@@ -1,7 +1,7 @@
 """Linear alignment of two images in world space: centres of mass, then rigid, then affine, from coarse to fine."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,10 +21,11 @@ from autofuse_jax.choices import (
 )
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
 from autofuse_jax.fields import voxel_grid, warp_linear
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise
 from autofuse_jax.registration.pyramid import Level, make_level
@@ -44,9 +45,12 @@ class AlignmentSettings:
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
             intensities), or 'auto' (default): the most similar of the three.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
-        steps: Largest number of steps of each level.
+        steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
         tolerance: See `Schedule`.
+
+    Raises:
+        UserError: An option is unknown or out of its range, or spacings and steps differ in length.
     """
 
     kind: str = AFFINE
@@ -58,18 +62,19 @@ class AlignmentSettings:
     tolerance: float = 0.002
 
     def __post_init__(self):
-        for name, value, known in (
-            ('kind', self.kind, LINEAR_MAPS),
-            ('similarity', self.similarity, SIMILARITIES),
-            ('start', self.start, STARTS),
-        ):
-            if value not in known:
-                raise UserError(f'the {name} of the alignment is {value!r}', expected=f'one of {", ".join(known)}')
-        if len(self.spacings) != len(self.steps) or not self.spacings:
+        check_option('the kind of the alignment', self.kind, LINEAR_MAPS)
+        check_option('the similarity of the alignment', self.similarity, SIMILARITIES)
+        check_option('the start of the alignment', self.start, STARTS)
+        check_numbers('the spacings of the alignment', self.spacings, POSITIVE)
+        check_numbers('the steps of the alignment', self.steps, COUNT)
+        if len(self.spacings) != len(self.steps):
             raise UserError(
                 f'the alignment has {len(self.spacings)} spacings and {len(self.steps)} numbers of steps',
                 expected='one number of steps for each spacing',
+                fix='add or remove steps',
             )
+        check_option('the learning rate of the alignment', self.learning_rate, POSITIVE)
+        check_option('the tolerance of the alignment', self.tolerance, SHARE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,9 +103,6 @@ class _Data(NamedTuple):
     free: jax.Array  # (12,)
     radius: jax.Array
     fixed_moments: LocalMoments | None  # for correlation: the same in every step
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def align(

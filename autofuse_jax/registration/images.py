@@ -3,7 +3,7 @@
 import os
 
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
-from autofuse_jax.registration.alignment import OnProgress
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 

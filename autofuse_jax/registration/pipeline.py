@@ -1,9 +1,7 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,8 @@ import numpy as np
 from autofuse_jax.choices import NONE
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import POSITIVE, UserError, check_option
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, velocity_on
@@ -32,7 +31,10 @@ class PipelineSettings:
     Attributes:
         alignment: Linear alignment; its kind 'none' with start 'header' takes world positions as the files say.
         instance: Instance optimisation, or None to leave it out.
-        spacing_mm: Voxel size of the working grid, one number; None chooses, see `working_grid`.
+        spacing_mm: Voxel size of the working grid, one number above 0; None chooses, see `working_grid`.
+
+    Raises:
+        UserError: The voxel size is no such number.
     """
 
     alignment: AlignmentSettings = AlignmentSettings()
@@ -40,8 +42,8 @@ class PipelineSettings:
     spacing_mm: float | None = None
 
     def __post_init__(self):
-        if self.spacing_mm is not None and not 0 < self.spacing_mm < math.inf:
-            raise UserError(f'the spacing of the working grid is {self.spacing_mm} mm', expected='a number above 0')
+        if self.spacing_mm is not None:
+            check_option('the spacing of the working grid in mm', self.spacing_mm, POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,9 +71,6 @@ class RegistrationResult:
     moved_labels: np.ndarray | None
     stages: tuple[dict[str, Any], ...]
     seconds: float
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def register_volumes(

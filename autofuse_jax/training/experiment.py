@@ -125,7 +125,7 @@ class Experiment:
         flat, description = read_released(Path(config.weights))
         check_shapes(flat, config.method, config.model.to_dict())
         for difference in differing_fields({'model': description.model}, {'model': self.resolved['model']}):
-            if not difference.endswith('absent') and ': absent' not in difference:
+            if difference.in_both:
                 print(f'the weights were made with another option than the config: {difference}', file=sys.stderr)
         return jax.device_put(unflatten(flat), layout)
 

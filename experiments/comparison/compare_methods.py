@@ -88,7 +88,6 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
     record = provenance() | budget
     record |= {
-        'command': ' '.join(['python -m experiments.comparison.compare_methods', *(sys.argv[1:])]),
         'not_done': [name for name in names if name not in rows],
         'pairs': pairs,
         'rows': with_tests(rows, pairs),

@@ -34,7 +34,6 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlo
 from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
-from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.runtime import enable_compilation_cache
@@ -43,7 +42,6 @@ from autofuse_jax.weights.pretrained import load_model
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.
 PEAK = 'peak_memory_gib'
-LEFT_ALONE = AlignmentSettings(kind='none', start='header')
 BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, SYN = (
     'before',
     'affine',
@@ -207,7 +205,6 @@ def _run(options: argparse.Namespace) -> int:
     names = [pair.name for pair in pairs]
     beside = names[: options.syn_pairs]
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.comparison.compare_with_syn', *sys.argv[1:]]),
         'data': {'task': options.task, 'split': options.split, 'pairs': names},
         'settings': dataclasses.asdict(whole) | {'syn': dataclasses.asdict(syn)},
         'weights': options.weights and options.weights.name,

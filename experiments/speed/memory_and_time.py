@@ -138,7 +138,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     def command() -> int:
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.speed.memory_and_time', *sys.argv[1:]]),
             'backend': jax.default_backend(),
             'programs': [],
         }

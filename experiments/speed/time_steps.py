@@ -95,7 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     def command() -> int:
         with tempfile.TemporaryDirectory() as folder:
             record = provenance() | {
-                'command': ' '.join(['python -m experiments.speed.time_steps', *sys.argv[1:]]),
                 'seconds': {
                     'forward, unsupervised AutoFuse, 16 channels, 128 x 128 x 32': time_forward(options.repeats),
                     'training step, configs/quickstart.py': time_quickstart_step(Path(folder), options.repeats),

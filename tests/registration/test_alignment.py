@@ -112,7 +112,21 @@ def test_progress_is_reported():
     assert all(0 < done <= total and np.isfinite(loss) for _, done, total, loss in reports)
 
 
-@pytest.mark.parametrize('wrong', [{'kind': 'spline'}, {'similarity': 'ssd'}, {'start': 'luck'}, {'steps': (10,)}])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'kind': 'spline'},
+        {'similarity': 'ssd'},
+        {'start': 'luck'},
+        {'steps': (10,)},
+        {'steps': (10, 0)},
+        {'steps': (10, 2.5)},
+        {'spacings': (8.0, -1.0)},
+        {'spacings': (), 'steps': ()},
+        {'learning_rate': 0.0},
+        {'tolerance': 2.0},
+    ],
+)
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(UserError, match='alignment'):
         AlignmentSettings(**{'spacings': (8.0, 4.0), 'steps': (10, 10)} | wrong)
