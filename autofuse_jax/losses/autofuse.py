@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.determinants import DETERMINANTS
 from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
 from autofuse_jax.losses.regularity import (
@@ -18,6 +17,7 @@ from autofuse_jax.losses.regularity import (
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
 from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
 from autofuse_jax.losses.weights import check_weights
+from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
