@@ -96,7 +96,8 @@ def make_phantom_dataset(
 
 
 def _write_subject(root: Path, subject_id: str, split: str, phantom: Phantom) -> Subject:
-    affine = np.diag([*phantom.spacing, 1.0])
+    # The first axis runs from the right ventricle to the left one, so towards the patient's left.
+    affine = np.diag([-phantom.spacing[0], *phantom.spacing[1:], 1.0])
     phases = {1: 'ED', phantom.systole: 'ES'}
     frames = []
     for index in range(1, phantom.frames + 1):

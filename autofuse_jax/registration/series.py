@@ -15,13 +15,14 @@ from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, json_types, replacing, write_json
+from autofuse_jax.metrics.cine import cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency, scored_labels
 from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.reports.cine import cine_curves, cine_plot, cine_section
+from autofuse_jax.reports.cine import cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels

@@ -47,8 +47,18 @@ class View:
 
     @property
     def name(self) -> str:
-        """Words for a caption, with the voxel index of the file along the axes i, j, k."""
-        return f'{PLANES[self.axis]}, voxel {"ijk"[self.file_axis]} = {self.file_index} of 0–{self.file_size - 1}'
+        """Words for a caption: plane and place."""
+        return f'{self.plane}, voxel {self.place}'
+
+    @property
+    def plane(self) -> str:
+        """Anatomical name of the plane."""
+        return PLANES[self.axis]
+
+    @property
+    def place(self) -> str:
+        """Voxel index of the file along i, j or k, and its range."""
+        return f'{"ijk"[self.file_axis]} = {self.file_index} of 0–{self.file_size - 1}'
 
     @property
     def sides(self) -> tuple[str, str, str, str]:

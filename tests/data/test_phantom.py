@@ -167,7 +167,7 @@ def test_data_set_manifest_and_files(dataset):
             with np.load(dataset.root / frame.file, allow_pickle=False) as arrays:
                 assert arrays['vol'].dtype == np.float32 and arrays['vol'].shape == dataset.shape
                 assert ('seg' in arrays) == frame.has_labels == bool(frame.phase)
-                np.testing.assert_array_equal(arrays['affine'], np.diag([9.0, 9.0, 12.0, 1.0]))
+                np.testing.assert_array_equal(arrays['affine'], np.diag([-9.0, 9.0, 12.0, 1.0]))
 
 
 def test_subjects_differ_and_can_be_drawn_again(dataset):
