@@ -1,16 +1,18 @@
 # make demo   environment, then a small training on synthetic hearts, with a table and pictures at its end
 # make test   environment with PyTorch, then all tests but the long ones
 # make slow   the long tests
+# make lint   style, format and types
+# make smoke  the wheel, installed and used in an empty folder
 
 # The first of these that runs and has a supported version; a command that merely exists may belong to a version manager.
-SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
-PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for name in python3.12 python3.13 python3.11 python3.14 python3 python; do \
 	if $$name -c '$(SUPPORTED)' > /dev/null 2>&1; then echo $$name; break; fi; done)
 ENVIRONMENT ?= .venv
 RUN = $(ENVIRONMENT)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow clean
+.PHONY: demo test slow lint types smoke clean
 
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
@@ -22,8 +24,19 @@ test: $(ENVIRONMENT)/tools
 slow: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest -m slow
 
-$(ENVIRONMENT)/installed: requirements.txt pyproject.toml
-	@'$(PYTHON)' -c '$(SUPPORTED)' || { echo 'error: Python 3.11 or 3.12 is needed; run make PYTHON=/path/to/python3.12' >&2; exit 2; }
+lint: $(ENVIRONMENT)/linters
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(MAKE) types
+
+types: $(ENVIRONMENT)/linters
+	$(RUN) -m mypy
+
+smoke: $(ENVIRONMENT)/installed
+	.ci/smoke $(RUN)
+
+$(ENVIRONMENT)/installed: requirements.txt pyproject.toml setup.py
+	@'$(PYTHON)' -c '$(SUPPORTED)' || { echo 'error: Python 3.11 to 3.14 is needed; run make PYTHON=/path/to/python3.12' >&2; exit 2; }
 	$(PYTHON) -m venv $(ENVIRONMENT)
 	$(INSTALL) --editable .
 	touch $@
@@ -33,6 +46,10 @@ $(ENVIRONMENT)/tools: $(ENVIRONMENT)/installed
 	$(INSTALL) --editable '.[test]'
 	$(INSTALL) --editable '.[torch]' || echo 'PyTorch cannot be installed here; the tests that need it are skipped'
 	$(INSTALL) --editable '.[deploy]' || echo 'OpenVINO cannot be installed here; the tests that need it are skipped'
+	touch $@
+
+$(ENVIRONMENT)/linters: $(ENVIRONMENT)/installed
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 clean:

@@ -13,7 +13,7 @@ _HOMES = {
     'InstanceSettings': 'autofuse_jax.registration.instance',
     'PipelineSettings': 'autofuse_jax.registration.pipeline',
     'load_model': 'autofuse_jax.weights.pretrained',
-    'register_images': 'autofuse_jax.register',
+    'register_images': 'autofuse_jax.registration.images',
 }
 
 

@@ -6,72 +6,39 @@ per frame and manifest.json. An interrupted run continues where it stopped.
 """
 
 import argparse
-import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.data.manifests import SPLITS, Manifest, write_manifest
-from autofuse_jax.data.prepared import Grid
-from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.preparation.acdc import find_acdc
-from autofuse_jax.preparation.brain_extraction import CHOICES as EXTRACTIONS
-from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
-from autofuse_jax.preparation.brains import LABEL_CHOICES, prepare_brains
-from autofuse_jax.preparation.joining import JOINED, join_data_sets
-from autofuse_jax.preparation.one_brain import ALIGNMENTS
-from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
-from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
-from autofuse_jax.preparation.processes import run_in_processes
-from autofuse_jax.preparation.sources import Source
-from autofuse_jax.runtime import available_cores
-from autofuse_jax.version import __version__
+from autofuse_jax.choices import DATA_SETS, EXTRACTIONS, JOINED, LABEL_MEANINGS, SIMILARITIES, TEMPLATE_ALIGNMENTS
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
-# Raised whenever the same settings would give other frames, so that old frames are not mixed with new ones.
-FRAMES_VERSION = 1
-# Options that only brains have.
-BRAIN_OPTIONS = ('template', 'labels', 'label_table', 'brain_extraction', 'align', 'no_fit')
+PROGRAM = 'python -m autofuse_jax.prepare'
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """How one data set is found, and the grid it is prepared for unless the user names another.
-
-    Attributes:
-        find: Lists the subjects of a source folder, given the folder and a splits file or None.
-        grid: The default grid.
-    """
-
-    find: Callable[[Path, Path | None], Source]
-    grid: Grid
-
-
-DATASETS = {
-    # The voxel size and shape at which cardiac results are published.
-    'acdc': Dataset(find_acdc, Grid((128, 128, 32), (1.5, 1.5, 3.15))),
-}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line tool.
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line.
 
     Args:
-        argv: Arguments without the program name; None takes those of the process.
+        argv: Arguments without the program's name; None takes those of the process.
+        program: What help and records call the program.
 
     Returns:
         The exit status: 0, 2 after bad input (the good subjects are prepared nevertheless), 130 after an interrupt.
     """
-    options = _parser().parse_args(argv)
-    return run_command(lambda: _prepare(options))
+    return run_parsed(_parser(program), _run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    program = 'python -m autofuse_jax.prepare'
-    parser = argparse.ArgumentParser(prog=program, description='Prepare a data set for training.')
-    known = sorted([*DATASETS, *BRAIN_FINDERS, JOINED])
-    parser.add_argument('--dataset', required=True, choices=known, help='which data set the source is')
+def _run(options: argparse.Namespace) -> int | None:
+    from autofuse_jax.commands.prepare import run
+
+    return run(options)
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = command_parser(__doc__, PROGRAM, program)
+    parser.add_argument('--dataset', required=True, choices=sorted(DATA_SETS), help='which data set the source is')
     parser.add_argument(
         '--source',
         required=True,
@@ -91,96 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     brains = parser.add_argument_group('brains')
     brains.add_argument('--template', type=Path, metavar='FILE', help='skull-stripped template; default: MNI-152')
     brains.add_argument(
-        '--align', choices=ALIGNMENTS, help="to the template; default: affine, none for the authors' npz"
+        '--align', choices=TEMPLATE_ALIGNMENTS, help="to the template; default: affine, none for the authors' npz"
     )
-    brains.add_argument('--similarity', choices=('ncc', 'mi'), default='ncc', help='what the alignment maximises')
-    brains.add_argument('--labels', choices=LABEL_CHOICES, help='what the label ids mean; default: by data set, or ids')
+    brains.add_argument('--similarity', choices=SIMILARITIES, default='ncc', help='what the alignment maximises')
+    brains.add_argument(
+        '--labels', choices=LABEL_MEANINGS, help='what the label ids mean; default: by data set, or ids'
+    )
     brains.add_argument('--label-table', type=Path, metavar='FILE', help='JSON: original id to name and training class')
     brains.add_argument('--brain-extraction', choices=EXTRACTIONS, help='default: auto for images with skull, or none')
     brains.add_argument(
         '--no-fit', action='store_true', help='leave brains alone of which the grid cuts off more than 0.1 %%'
     )
     return parser
-
-
-def _prepare(options: argparse.Namespace) -> int:
-    if options.dataset == JOINED:
-        return _join(options)
-    if len(options.source) > 1:
-        raise UserError(f'--source is given {len(options.source)} times', expected='once', fix='prepare one by one')
-    options.source = options.source[0]
-    return prepare_brains(options) if options.dataset in BRAIN_FINDERS else _prepare_cine(options)
-
-
-def _join(options: argparse.Namespace) -> int:
-    manifest = join_data_sets(options.source, options.out)
-    claim_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
-    write_manifest(manifest)
-    counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
-    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
-    return 0
-
-
-def _prepare_cine(options: argparse.Namespace) -> int:
-    given = [name for name in BRAIN_OPTIONS if getattr(options, name)]
-    if given:
-        named = ', '.join('--' + name.replace('_', '-') for name in given)
-        raise UserError(f'{named} is for brains, not for {options.dataset}', fix='leave it out')
-    dataset = DATASETS[options.dataset]
-    grid = Grid(options.shape or dataset.grid.shape, options.spacing or dataset.grid.spacing)
-    source = dataset.find(options.source, options.splits)
-    settings = {
-        'spacing_mm': list(grid.spacing),
-        'shape': list(grid.shape),
-        'image_interpolation': 'trilinear, first voxel centre kept, clamped at the edge',
-        'label_interpolation': 'nearest neighbour on the same grid',
-        'fit': 'centred crop or zero padding',
-        'normalisation': 'min-max to [0, 1] per volume over the cropped image; padding is 0 and does not count',
-        'source_layout': source.layout,
-        'labels': source.label_convention,
-        'frames_version': FRAMES_VERSION,
-    }
-    claim_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
-    jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
-    outcomes = []
-    progress = Progress(len(jobs))
-    with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
-        for outcome in finished:
-            outcomes.append(outcome)
-            progress.step(sum(len(done.problems) for done in outcomes))
-    problems = [*source.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
-    good = sorted((done.subject for done in outcomes if done.subject is not None), key=lambda subject: subject.id)
-    if good:
-        left_out = sorted({problem.subject for problem in problems})
-        recorded = settings | {'split_rule': source.split_rule, 'left_out': left_out, 'package_version': __version__}
-        manifest = Manifest(
-            options.out, source.dataset, grid.shape, grid.spacing, source.classes, tuple(good), recorded
-        )
-        write_manifest(manifest)
-        _print_summary(manifest, outcomes, source.unused)
-    return report_problems(problems, bool(good))
-
-
-def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
-    dice_of = {done.subject.id: done.dice_before for done in outcomes if done.subject is not None}
-    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
-    for split in SPLITS:
-        subjects = manifest.subjects_of(split)
-        if not subjects:
-            continue
-        frames = [frame for subject in subjects for frame in subject.frames]
-        labelled = sum(frame.has_labels for frame in frames)
-        scores = [dice_of[subject.id] for subject in subjects if dice_of[subject.id] is not None]
-        dice = f'{100 * sum(scores) / len(scores):.1f} %' if scores else 'no labelled ED and ES pair'
-        print(
-            f'  {split}: {len(subjects)} subjects, {len(frames)} frames ({labelled} labelled), '
-            f'mean Dice between ED and ES before registration: {dice}'
-        )
-    if unused:
-        print(f'  {unused} subjects of the source are in no split and were left out')
-    reused = sum(done.reused for done in outcomes)
-    if reused:
-        print(f'  {reused} frames were there already from an earlier run')
 
 
 def _positive(kind: type) -> Callable[[str], Any]:

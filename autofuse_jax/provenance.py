@@ -4,14 +4,10 @@ import datetime
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-import jaxlib
-
-from autofuse_jax.runtime import available_cores
+from autofuse_jax.runtime import available_cores, command_line
 from autofuse_jax.version import __version__
 
 # What processors call their vector instructions, the widest first: ratios to other software depend on them.
@@ -23,23 +19,26 @@ def provenance() -> dict[str, Any]:
     """Describe this process and machine.
 
     Returns:
-        JSON-compatible: command line, package versions, commit of the source tree (None outside a git checkout, with
-        '-dirty' where tracked files differ from it; a copy without git is told by the variable AUTOFUSE_JAX_COMMIT),
-        processor and its widest vector instructions (None where it does not say), devices, date in UTC.
+        JSON-compatible: command line, package versions, commit (see `commit`), processor and its widest vector
+        instructions (None where it does not say), devices, date in UTC.
     """
+    # Weights can be described and runs evaluated without jax, until something is recorded.
+    import jax
+    import jaxlib
+
     devices = jax.devices()
     flags = f'{_processor_says("flags")} {_processor_says("Features")}'.split()
     return {
-        'command': ' '.join(['python -m autofuse_jax.main', *sys.argv[1:]]),
+        'command': command_line(),
         'versions': {
             'autofuse_jax': __version__,
             'jax': jax.__version__,
             'jaxlib': jaxlib.__version__,
             'python': platform.python_version(),
         },
-        'commit': os.environ.get(COMMIT_VARIABLE) or _commit(),
+        'commit': commit(),
         'machine': {
-            'processor': _processor_says('model name') or platform.processor() or platform.machine(),
+            'processor': processor(),
             'vectors': next((flag for flag in VECTOR_FLAGS if flag in flags), None),
             'cores': available_cores(),
             'devices': f'{len(devices)} x {devices[0].device_kind}',
@@ -48,18 +47,39 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """Return the commit of this package, see `commit_of`; a copy without git is told by AUTOFUSE_JAX_COMMIT."""
+    return os.environ.get(COMMIT_VARIABLE) or commit_of(Path(__file__).parent)
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a package that lies in the top folder of its own git checkout.
+
+    Args:
+        folder: Folder of the package.
+
+    Returns:
+        Twelve digits, with '-dirty' where tracked files differ; None for a package that was installed, even into an
+        environment inside some other checkout, whose commit says nothing of it.
+    """
+    inside = _git(folder, 'rev-parse', '--show-prefix')
+    if inside != f'{folder.name}/' or _git(folder, 'ls-files', '__init__.py') != '__init__.py':
+        return None
+    return _git(folder, 'describe', '--always', '--abbrev=12', '--exclude=*', '--dirty')
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints; None where it cannot, because it is not there or the folder is in no checkout."""
     try:
-        found = subprocess.run(
-            ['git', 'describe', '--always', '--abbrev=12', '--exclude=*', '--dirty'],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run(['git', *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    """Return the name of the processor, or of its kind where it has none."""
+    return _processor_says('model name') or platform.processor() or platform.machine()
 
 
 def _processor_says(what: str) -> str | None:

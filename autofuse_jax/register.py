@@ -5,226 +5,52 @@ optimisation of a velocity field for this pair. With --weights the field of a tr
 """
 
 import argparse
-import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autofuse_jax.data.headers import HeaderFacts, read_header
-from autofuse_jax.data.volumes import read_image
-from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.provenance import provenance
-from autofuse_jax.registration.alignment import KINDS, SIMILARITIES, STARTS, AlignmentSettings, OnProgress
-from autofuse_jax.registration.device import AUTO, DEVICES, open_network, use_device
-from autofuse_jax.registration.inputs import ImageLike, as_volume, read_classes, read_mask, with_labels
-from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
-from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
-from autofuse_jax.registration.series import register_series_files
-from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.transforms_io.sidecar import stem_of
-from autofuse_jax.weights.pretrained import RegistrationModel, load_model
+from autofuse_jax.choices import AUTO, DEVICES, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.commands.command_line import command_parser, run_parsed
+
+if TYPE_CHECKING:
+    from autofuse_jax.registration.images import register_images
+
+__all__ = ['main', 'register_images']
+
+PROGRAM = 'python -m autofuse_jax.register'
 
 
-def register_images(
-    fixed: ImageLike,
-    moving: ImageLike,
-    settings: PipelineSettings | None = None,
-    *,
-    fixed_labels: Any = None,
-    moving_labels: Any = None,
-    fixed_mask: Any = None,
-    moving_mask: Any = None,
-    model: RegistrationModel | str | os.PathLike | None = None,
-    on_progress: OnProgress | None = None,
-) -> RegistrationResult:
-    """Register two images from Python.
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line.
 
     Args:
-        fixed: A file, an array (D, H, W) of 1 mm voxels, or a `Volume`.
-        moving: Likewise; the two may differ in size, spacing and orientation.
-        settings: Which steps; default affine alignment and instance optimisation.
-        fixed_labels: File or integer array on the grid of the fixed image, or None.
-        moving_labels: Likewise of the moving image; they are moved too.
-        fixed_mask: File or array, not zero where the fixed image counts, or None.
-        moving_mask: Likewise of the moving image.
-        model: A network with weights, or the npz of one; None: no network.
-        on_progress: Called with the step's name, steps done, steps at most and the loss.
-
-    Returns:
-        The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.
-
-    Raises:
-        UserError: Something is wrong with the images, labels, masks or weights.
-    """
-    target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
-    source = with_labels(as_volume(moving, 'moving'), moving_labels)
-    if isinstance(model, str | os.PathLike):
-        model = load_model(model)
-    return register_volumes(
-        target,
-        source,
-        settings,
-        model=model,
-        fixed_mask=read_mask(target, fixed_mask),
-        moving_mask=read_mask(source, moving_mask),
-        on_progress=on_progress,
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line tool.
-
-    Args:
-        argv: Arguments without the program name; None takes those of the process.
+        argv: Arguments without the program's name; None takes those of the process.
+        program: What help and records call the program.
 
     Returns:
         The exit status: 0, 2 after bad input, 130 after an interrupt.
     """
-    options = _parser().parse_args(argv)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return run_command(lambda: _run(options, arguments))
+    return run_parsed(_parser(program), _run, argv)
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    settings = settings_of(options)
-    claim_results_folder(options.out, options.overwrite)
-    use_device(options.device)
-    enable_compilation_cache()
-    if options.reference_frame is not None:
-        return register_series_files(options, settings, about_run(settings, arguments, 'register'))
-    if options.fixed is None:
-        raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
-    headers = [read_header(path) for path in (options.fixed, options.moving)]
-    checks = say_headers(headers)
-    fixed = with_labels(read_image(options.fixed), options.fixed_labels)
-    moving = with_labels(read_image(options.moving), options.moving_labels)
-    companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
-    _check_names(companions)
-    result = register_images(
-        fixed,
-        moving,
-        settings,
-        fixed_mask=options.fixed_mask,
-        moving_mask=options.moving_mask,
-        model=None if options.weights is None else open_network(options.weights, options.device),
-        on_progress=StepProgress(),
-    )
-    about = {
-        'fixed': _file_record(headers[0], options.fixed, options.fixed_labels),
-        'moving': _file_record(headers[1], options.moving, options.moving_labels),
-        'checks': checks,
-    } | about_run(settings, arguments, 'register', options.weights)
-    report = write_results(
-        options.out,
-        result,
-        about=about,
-        classes=read_classes(options.classes),
-        companions=companions,
-        page=options.page,
-    )
-    print(summary_line(report))
-    print(f'results: {options.out}')
-    return 0
+def _run(options: argparse.Namespace) -> int | None:
+    from autofuse_jax.commands.register import run
+
+    return run(options)
 
 
-def settings_of(options: argparse.Namespace) -> PipelineSettings:
-    """Turn command line options into settings.
+def __getattr__(name: str) -> Any:
+    # The help of the command needs no jax; the function does.
+    if name == 'register_images':
+        from autofuse_jax.registration.images import register_images
 
-    Args:
-        options: From the parser.
-
-    Raises:
-        UserError: A value is out of its range or two do not fit together.
-    """
-    # The frames of a series come from one scanner and one position.
-    kind = options.align or ('affine' if options.reference_frame is None else 'none')
-    start = options.start or ('header' if kind == 'none' else 'auto')
-    alignment = AlignmentSettings(kind=kind, similarity=options.similarity, start=start)
-    instance = None
-    if options.deform:
-        given = {
-            'shrink': options.shrink,
-            'steps': options.steps,
-            'smoothness': options.smoothness,
-            'trust': options.trust,
-            'jacobian': options.jacobian,
-            'inverse': options.inverse_weight,
-            'ncc_window': options.ncc_window,
-            'learning_rate': options.learning_rate,
-        }
-        instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
-    return PipelineSettings(alignment, instance, options.spacing)
+        return register_images
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
-def about_run(
-    settings: PipelineSettings, arguments: Sequence[str], command: str, weights: Path | None = None
-) -> dict[str, Any]:
-    """Return what a report says of the run itself: settings, command, versions, commit, machine, date.
-
-    Args:
-        settings: Of the registration.
-        arguments: Of the command line.
-        command: Name of the module.
-        weights: File of the network's weights, or None.
-    """
-    described = dataclasses.asdict(settings) | {'weights': str(weights) if weights else None}
-    return (
-        {'settings': described} | provenance() | {'command': f'python -m autofuse_jax.{command} {" ".join(arguments)}'}
-    )
-
-
-def say_headers(headers: Sequence[HeaderFacts]) -> list[str]:
-    """Print what the header check found, and return it."""
-    checks = [text for facts in headers for text in (facts.sentence(), *facts.remarks)]
-    for text in checks:
-        print(text, file=sys.stderr)
-    return checks
-
-
-def summary_line(report: dict[str, Any]) -> str:
-    """Return the outcome of a registration in one line."""
-    scores = report['scores']
-    parts = [f'correlation {scores["ncc_before"]:.3f} -> {scores["ncc_after"]:.3f}'] if scores['ncc_before'] else []
-    if 'dsc_after' in scores and scores['dsc_after'] is not None:
-        parts.append(f'DSC {100 * scores["dsc_before"]:.1f} -> {100 * scores["dsc_after"]:.1f} %')
-    parts.append(f'NJD {scores["njd_percent"]:.3f} %')
-    error = scores['inverse_consistency_mm']['mean']
-    if error is not None:
-        parts.append(f'inverse consistency {error:.3f} mm')
-    return ', '.join(parts) + f', {report["seconds"]:.1f} s'
-
-
-def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:
-    return {
-        'file': str(path.resolve()),
-        'shape': list(facts.shape),
-        'spacing_mm': list(facts.spacing),
-        'orientation': facts.orientation,
-        'labels_file': str(labels.resolve()) if labels else None,
-    }
-
-
-def _check_names(companions: Sequence[Companion]) -> None:
-    names = [companion.name for companion in companions]
-    twice = sorted({name for name in names if names.count(name) > 1} | ({'labels'} & set(names)))
-    if twice:
-        raise UserError(
-            f'--moving-images would write moved_{twice[0]}.nii.gz twice',
-            expected='images with different file names, none of them called labels',
-            fix='rename one of them',
-        )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='python -m autofuse_jax.register',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = command_parser(__doc__, PROGRAM, program)
     files = parser.add_argument_group('files')
     files.add_argument(
         '--fixed', type=Path, metavar='FILE', help='the image that stays; its grid is that of the result'
@@ -249,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         help='register every frame of the 4-D --moving to its frame N, from 0',
     )
     linear = parser.add_argument_group('alignment')
-    linear.add_argument('--align', choices=KINDS, help='linear map that is sought; default affine, none for a series')
+    linear.add_argument(
+        '--align', choices=LINEAR_MAPS, help='linear map that is sought; default affine, none for a series'
+    )
     linear.add_argument('--similarity', choices=SIMILARITIES, default='ncc', help='mi for different modalities')
     linear.add_argument('--start', choices=STARTS, help='what the alignment starts from')
     deform = parser.add_argument_group('deformation')

@@ -10,7 +10,7 @@ reports 84.5 % DSC and 0.026 % NJD on OASIS.
 
 import ml_collections
 
-from configs import brain_unsup
+from autofuse_jax.configs import brain_unsup
 
 
 def get_config() -> ml_collections.ConfigDict:

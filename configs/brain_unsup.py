@@ -8,7 +8,7 @@ autofuse_jax.prepare --dataset=joined`) and reports 80.8 % DSC and 0.025 % NJD o
 
 import ml_collections
 
-from configs import default
+from autofuse_jax.configs import default
 
 
 def get_config() -> ml_collections.ConfigDict:

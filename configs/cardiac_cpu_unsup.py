@@ -8,7 +8,7 @@ ended early; its best parameters are those of step 1,600 of 2,800, after 27 minu
 
 import ml_collections
 
-from configs import cardiac_unsup
+from autofuse_jax.configs import cardiac_unsup
 
 
 def get_config() -> ml_collections.ConfigDict:

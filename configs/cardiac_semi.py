@@ -7,7 +7,7 @@ Made for an accelerator. The paper reports 85.7 % DSC and 0.062 % NJD on its tes
 
 import ml_collections
 
-from configs import cardiac_unsup
+from autofuse_jax.configs import cardiac_unsup
 
 
 def get_config() -> ml_collections.ConfigDict:

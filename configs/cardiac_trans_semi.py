@@ -9,7 +9,7 @@ branch; the released network, and this config, have convolutional single branche
 
 import ml_collections
 
-from configs import cardiac_semi, default
+from autofuse_jax.configs import cardiac_semi, default
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -7,7 +7,7 @@ Made for an accelerator. The paper reports 80.2 % DSC and 0.045 % NJD on its tes
 
 import ml_collections
 
-from configs import cardiac_unsup, default
+from autofuse_jax.configs import cardiac_unsup, default
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -7,7 +7,7 @@ Made for an accelerator. The paper reports 79.6 % DSC and 0.036 % NJD on its tes
 
 import ml_collections
 
-from configs import default
+from autofuse_jax.configs import default
 
 
 def get_config() -> ml_collections.ConfigDict:

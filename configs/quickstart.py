@@ -7,7 +7,7 @@ No data needed. Mean DSC of unseen phantoms rises by more than 15 points with ha
 
 import ml_collections
 
-from configs import default
+from autofuse_jax.configs import default
 
 
 def get_config() -> ml_collections.ConfigDict:

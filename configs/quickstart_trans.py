@@ -7,7 +7,7 @@ No data needed; Swin stages in every branch, a quarter of the paper's width.
 
 import ml_collections
 
-from configs import default, quickstart
+from autofuse_jax.configs import default, quickstart
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from autofuse_jax.configs import default
 from autofuse_jax.methods.registry import section_options
-from configs import default
 from tests.tiny import TINY, arguments_of, updated
 
 METHOD = 'voxelmorph_diff'

@@ -24,8 +24,8 @@ def test_outdated_table_is_noticed(tmp_path, monkeypatch):
 
 def test_named_configs_exist():
     texts = [document.read_text(encoding='utf-8') for document in readme_tables.DOCUMENTS]
-    named = set(re.findall(r'configs/(\w+\.py)', ''.join(texts)))
-    assert {'quickstart.py', 'default.py', 'cardiac_semi.py'} <= named
+    named = set(re.findall(r'configs/((?:\w+/)?\w+\.py)', ''.join(texts)))
+    assert {'quickstart.py', 'default.py', 'cardiac_semi.py', 'comparison/cardiac.py'} <= named
     assert all((REPOSITORY / 'configs' / name).is_file() for name in named)
 
 
@@ -36,3 +36,15 @@ def test_results_say_where_they_come_from():
         record = readme_tables.read_record(path.name)
         assert {'command', 'commit', 'machine', 'date', 'versions'} <= set(record), path
         assert not record['commit'].endswith('-dirty'), f'{path} was made from changed sources'
+
+
+def test_links_inside_the_documentation_lead_somewhere():
+    for document in [readme_tables.README, *sorted((REPOSITORY / 'docs').glob('*.md'))]:
+        links = re.findall(r'\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)', document.read_text(encoding='utf-8'))
+        for target, anchor in links:
+            path = (document.parent / target).resolve() if target else document
+            assert path.exists(), f'{document.name} links to {target}'
+            if anchor:
+                heads = re.findall(r'^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
+                slugs = {re.sub(r'[^\w\- ]', '', head.lower()).replace(' ', '-') for head in heads}
+                assert anchor in slugs, f'{document.name} links to {target}#{anchor}'

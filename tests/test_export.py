@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from autofuse_jax import export
+from autofuse_jax.commands import export
 from autofuse_jax.deployment.artefacts import load_exported, record_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.export import main

@@ -129,7 +129,7 @@ def test_saved_transforms_are_read_back_with_both_roles(out):
 def test_results_are_not_replaced_unless_asked(files, out, capsys):
     before = (out / 'report.json').read_bytes()
     assert main(command(files, out)) == 2
-    assert 'holds files already' in capsys.readouterr().err
+    assert 'exists and is not empty. To fix: name another --out folder' in capsys.readouterr().err
     assert (out / 'report.json').read_bytes() == before
 
 
@@ -145,7 +145,7 @@ def test_overwriting_keeps_files_of_others_and_refuses_folders_of_others(files, 
     assert not (tmp_path / 'a' / 'moved_labels.nii.gz').exists()
     (tmp_path / 'a' / 'report.json').write_text('[]')
     assert main(command(files, tmp_path / 'a', *cheap, '--overwrite')) == 2
-    assert 'no report of this program' in capsys.readouterr().err
+    assert 'report.json is no record of results of this program' in capsys.readouterr().err
     (tmp_path / 'b').mkdir()
     (tmp_path / 'b' / 'thesis.tex').write_text('mine')
     assert main(command(files, tmp_path / 'b', *cheap, '--overwrite')) == 2

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import default
+from autofuse_jax.configs import default
 
 # The same numbers as command line arguments, for tests that start the program.
 TINY = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import to_voxels, to_world
 from autofuse_jax.transforms.inversion import FAILED_MM
@@ -15,7 +16,7 @@ from autofuse_jax.transforms_io.points import INSIDE_COLUMN, PointTable, read_po
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # What the coordinates of points may be counted in.
-POINT_FRAMES = {'mm': 'mm, RAS', 'mm-lps': 'mm, LPS', 'voxel': 'voxels'}
+POINT_FRAMES = {MILLIMETRES: 'mm, RAS', MILLIMETRES_LPS: 'mm, LPS', VOXELS: 'voxels'}
 LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 # Line numbers in a warning.
 SHOWN_LINES = 8
@@ -79,13 +80,13 @@ def _there_and_back(back: Transform, moved: np.ndarray, world: np.ndarray) -> st
 
 def _to_ras(table: PointTable, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_world(_known(image, name).affine, table.points)
+        return to_world(_known(image, name).grid.affine, table.points)
     return table.points * LPS_FROM_RAS if units == 'mm-lps' else table.points
 
 
 def _from_ras(points: np.ndarray, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_voxels(_known(image, name).affine, points)
+        return to_voxels(_known(image, name).grid.affine, points)
     return points * LPS_FROM_RAS if units == 'mm-lps' else points
 
 

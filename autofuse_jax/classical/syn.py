@@ -11,9 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from autofuse_jax.classical.interface import check_images, check_number
+from autofuse_jax.classical.interface import check_images
 from autofuse_jax.data.volumes import Volume, write_image
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, WEIGHT, Range, UserError, check_numbers, check_option, check_types
 
 # ITK counts millimetres along LPS.
 RAS_FROM_LPS = (-1, -1, 1)
@@ -27,8 +27,8 @@ class SynSettings:
         iterations: Largest number at each level, coarse to fine; the finest level is full resolution. Default
             (100, 70, 50); large volumes usually get a fourth level, (100, 70, 50, 20).
         affine: Whether ANTs' own affine stage (Mattes mutual information) comes first, default False.
-        threads: Of ITK, default 2; with 1 the result is the same every time.
-        radius: Of the window of the cross-correlation, in voxels; default 4, the window of 9 voxels of the
+        threads: Number of threads of ITK, default 2; with 1 the result is the same every time.
+        radius: Radius of the window of the cross-correlation, in voxels; default 4, the window of 9 voxels of the
             correlation that the networks are trained with.
         gradient_step: Length of a step, in voxels; default 0.25.
         flow_sigma: Smoothness of the update, ANTs' variance in voxels; default 3.
@@ -47,26 +47,21 @@ class SynSettings:
     total_sigma: float = 0
 
     def __post_init__(self):
-        if not isinstance(self.iterations, tuple | list) or not self.iterations:
-            raise UserError(
-                f'iterations is {self.iterations!r}', expected='a number for each level', fix='correct iterations'
-            )
-        for number in self.iterations:
-            check_number('a number of iterations', number, least=0, whole=True)
-        check_number('threads', self.threads, least=1, whole=True)
-        check_number('radius', self.radius, least=1, whole=True)
-        check_number('gradient_step', self.gradient_step, least=0, above=True)
-        check_number('flow_sigma', self.flow_sigma, least=0)
-        check_number('total_sigma', self.total_sigma, least=0)
+        check_types(self)
+        check_numbers('iterations', self.iterations, Range(least=0, whole=True))
+        check_option('threads', self.threads, COUNT)
+        check_option('radius', self.radius, COUNT)
+        check_option('gradient_step', self.gradient_step, POSITIVE)
+        check_option('flow_sigma', self.flow_sigma, WEIGHT)
+        check_option('total_sigma', self.total_sigma, WEIGHT)
 
 
-def check_ants(settings: SynSettings) -> None:
+def check_ants() -> None:
     """Check that antspyx is installed, without importing it: the import fixes the number of threads.
 
     Raises:
         UserError: It is not.
     """
-    del settings
     if importlib.util.find_spec('ants') is None:
         raise _no_ants()
 
@@ -75,7 +70,7 @@ def load_ants(threads: int) -> Any:
     """Import antspyx.
 
     Args:
-        threads: That ITK may use; read once, at the first import.
+        threads: Number of threads that ITK may use; read once, at the first import.
 
     Raises:
         UserError: It is not installed.
@@ -123,7 +118,7 @@ def register_with_syn(
                 images['fixed'], images['moving'], type_of_transform='Affine', outprefix=f'{folder}/linear_'
             )
             first = linear['fwdtransforms'][0]
-        found = ants.registration(
+        registration = ants.registration(
             images['fixed'],
             images['moving'],
             type_of_transform='SyNOnly',
@@ -142,11 +137,11 @@ def register_with_syn(
             moved = ants.apply_transforms(
                 images['fixed'],
                 _as_ants(ants, Path(folder) / 'labels.nii.gz', moving.labels, moving.affine),
-                transformlist=found['fwdtransforms'],
+                transformlist=registration['fwdtransforms'],
                 interpolator='nearestNeighbor',
             )
             labels = np.rint(moved.numpy()).astype(np.int32)
-        warp = next(name for name in found['fwdtransforms'] if name.endswith('Warp.nii.gz'))
+        warp = next(name for name in registration['fwdtransforms'] if name.endswith('Warp.nii.gz'))
         millimetres = np.asarray(nib.load(warp).dataobj, np.float64)[:, :, :, 0] * RAS_FROM_LPS
     return labels, millimetres @ np.linalg.inv(fixed.affine[:3, :3]).T, seconds
 

@@ -3,16 +3,14 @@
 import grain
 import numpy as np
 
-from autofuse_jax.data.augment import Augmentation, augment_pair
+from autofuse_jax.data.augment import Arrays, Augmentation, augment_pair
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import Pair, PairSource
-
-Batch = dict[str, np.ndarray]
 
 IMAGES = ('fixed', 'moving')
 
 
-def pair_to_arrays(store: FrameStore, pair: Pair) -> Batch:
+def pair_to_arrays(store: FrameStore, pair: Pair) -> Arrays:
     """Load one pair.
 
     Args:
@@ -36,7 +34,7 @@ def pair_to_arrays(store: FrameStore, pair: Pair) -> Batch:
     return arrays
 
 
-def stack(examples: list[Batch]) -> Batch:
+def stack(examples: list[Arrays]) -> Arrays:
     """Stack examples along a new first axis B."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
@@ -67,7 +65,7 @@ def training_batches(
         process_index: Which share of the global order this process takes.
         process_count: Number of processes.
         threads: Reading threads.
-        prefetch: Batches prepared ahead.
+        prefetch: Arrayses prepared ahead.
 
     Returns:
         An iterator whose `get_state()` is a small JSON-compatible dictionary; `set_state()` continues exactly there.

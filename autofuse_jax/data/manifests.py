@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.choices import SPLITS
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 
 MANIFEST_NAME = 'manifest.json'
 MANIFEST_FORMAT = 'autofuse_jax manifest'
 MANIFEST_VERSION = 1
-SPLITS = ('train', 'validation', 'test')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ def entrywise(build: Callable[..., Tensor | openvino.Node]) -> Callable[..., lis
     """Return the handler of an operation that works on each entry for itself.
 
     Args:
-        build: From tensors that broadcast against each other to a node or a tensor.
+        build: Function from tensors that broadcast against each other to a node or a tensor.
     """
 
     def handler(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import PLATFORMS
 from autofuse_jax.deployment.prediction import check_size, images_of_size, meaning_of, of_named
 from autofuse_jax.deployment.runtime import compiled, network_graph, read_graph, runtime_name, write_graph
-from autofuse_jax.deployment.stablehlo import PLATFORMS, of_stablehlo, to_stablehlo
+from autofuse_jax.deployment.stablehlo import of_stablehlo, to_stablehlo
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, write_json
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
@@ -104,11 +105,11 @@ class ExportedModel:
     """An exported network, read back.
 
     Args:
-        run: From images (1, D, H, W, 1) in [0, 1] to results by name.
+        run: Function from images (1, D, H, W, 1) in [0, 1] to results by name.
         record: What its JSON says.
 
     Attributes:
-        record: See above.
+        record: What its JSON says.
         size: (D, H, W) of its images.
     """
 
@@ -122,7 +123,7 @@ class ExportedModel:
 
         Args:
             fixed: (1, D, H, W, 1), in [0, 1], of exactly the network's size.
-            moving: Likewise.
+            moving: The same for the moving image.
 
         Returns:
             Results by name, see the record's `outputs`.

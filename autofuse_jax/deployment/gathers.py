@@ -28,7 +28,7 @@ def _gather(operands: list[Value], parameters: dict[str, Any], results: list) ->
     wanted, last = in_order(index), value.shape[axis] - 1
     if mode != GatherScatterMode.PROMISE_IN_BOUNDS:
         wanted = ops.clamp(wanted, 0, last).output(0)
-    found = _read(tensor, wanted, len(batch), len(batch) + others.index(axis))
+    gathered = _read(tensor, wanted, len(batch), len(batch) + others.index(axis))
     # Axes of the result: those of the slices are where JAX says, those of the indices fill the rest.
     offsets = [int(offset) for offset in parameters['dimension_numbers'].offset_dims]
     of_index = [place for place in range(len(shape)) if place not in offsets]
@@ -36,7 +36,7 @@ def _gather(operands: list[Value], parameters: dict[str, Any], results: list) ->
     order = of_index[: len(batch)]
     for other in others:
         order += of_index[len(batch) :] if other == axis else [of_slice[other]]
-    result = Value(found, tuple(order), shape)
+    result = Value(gathered, tuple(order), shape)
     if mode in ALWAYS_INSIDE or _all_inside(index, last):
         return [result]
     return [_filled_outside(result, index, of_index, last, parameters['fill_value'])]
@@ -63,13 +63,15 @@ def _read(tensor: openvino.Output, index: openvino.Output, num_batch: int, place
     # Along a batch of one the runtime reads outside of its memory.
     longer = [size for size in sizes[:num_batch] if size != 1]
     short = num_batch - len(longer)
-    found = ops.gather(
+    values = ops.gather(
         reshaped(tensor, [*longer, *sizes[num_batch:]]),
         reshaped(index, [*longer, *index_sizes[num_batch:]]),
         np.int64(place - short),
         len(longer),
     ).output(0)
-    return reshaped(found, [*sizes[:num_batch], *sizes[num_batch:place], *index_sizes[num_batch:], *sizes[place + 1 :]])
+    return reshaped(
+        values, [*sizes[:num_batch], *sizes[num_batch:place], *index_sizes[num_batch:], *sizes[place + 1 :]]
+    )
 
 
 def _all_inside(index: Value, last: int) -> bool:

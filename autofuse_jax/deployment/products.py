@@ -37,19 +37,19 @@ def _convolution(operands: list[Value], parameters: dict[str, Any], results: lis
         dilated = any(step != 1 for step in parameters['rhs_dilation'])
         if dilated or groups != 1 or any(step != 1 for step in strides):
             raise unsupported(CONVOLUTION, 'with gaps between voxels and a stride, gaps in the kernel or groups')
-        found = _transposed_convolution(volume, kernel, spec.rhs_spec, enlarged, padding)
+        output = _transposed_convolution(volume, kernel, spec.rhs_spec, enlarged, padding)
     else:
         weights = in_order(kernel, tuple(spec.rhs_spec))
         arguments = [list(strides), *_sides(padding), list(parameters['rhs_dilation'])]
         if groups == 1 and (algorithm := _algorithm(volume, weights, arguments)):
-            found = winograd.convolve(volume, numbers(weights), algorithm)
+            output = winograd.convolve(volume, numbers(weights), algorithm)
         elif groups == 1:
-            found = ops.convolution(volume, weights, *arguments).output(0)
+            output = ops.convolution(volume, weights, *arguments).output(0)
         else:
             features, *rest = weights.shape
             grouped = reshaped(weights, [groups, features // groups, *rest])
-            found = ops.group_convolution(volume, grouped, *arguments).output(0)
-    return [Value(found, order, results[0].shape)]
+            output = ops.group_convolution(volume, grouped, *arguments).output(0)
+    return [Value(output, order, results[0].shape)]
 
 
 def _algorithm(volume: openvino.Output, weights: openvino.Output, arguments: list) -> Algorithm | None:
@@ -93,25 +93,25 @@ def _product(operands: list[Value], parameters: dict[str, Any], results: list) -
         return [_along_axis(whole(first), contracted[0], matrix)]
     if not batch and len(contracted) == 1 and len(first.shape) == 2 and numbers(first.tensor) is not None:
         matrix = first if contracted[0] == 1 else transpose(first, (1, 0))
-        found = _along_axis(whole(second), others[0], matrix)
+        output = _along_axis(whole(second), others[0], matrix)
         # The new axis comes first here.
-        last = found.rank - 1
-        places = tuple(None if axis is None else (axis + 1) % (last + 1) for axis in found.order)
-        return [dataclasses.replace(found, order=places, shape=(found.shape[-1], *found.shape[:-1]))]
-    left, left_free = _as_matrices(first, batch, contracted, contracted_last=True)
-    right, right_free = _as_matrices(second, other_batch, others, contracted_last=False)
-    found = ops.matmul(left, right, False, False).output(0)
+        last = output.rank - 1
+        places = tuple(None if axis is None else (axis + 1) % (last + 1) for axis in output.order)
+        return [dataclasses.replace(output, order=places, shape=(output.shape[-1], *output.shape[:-1]))]
+    left = _as_matrices(first, batch, contracted, contracted_last=True)
+    right = _as_matrices(second, other_batch, others, contracted_last=False)
+    output = ops.matmul(left, right, False, False).output(0)
     shape = results[0].shape
-    return [Value(reshaped(found, shape), tuple(range(len(shape))), shape)]
+    return [Value(reshaped(output, shape), tuple(range(len(shape))), shape)]
 
 
 def _as_matrices(
     value: Value, batch: Sequence[int], contracted: Sequence[int], *, contracted_last: bool
-) -> tuple[openvino.Output, list[int]]:
+) -> openvino.Output:
     free = [axis for axis in range(value.rank) if axis not in (*batch, *contracted)]
     groups = [batch, free, contracted] if contracted_last else [batch, contracted, free]
     tensor = in_order(value, tuple(axis for group in groups for axis in group))
-    return reshaped(tensor, [math.prod(value.shape[axis] for axis in group) for group in groups]), free
+    return reshaped(tensor, [math.prod(value.shape[axis] for axis in group) for group in groups])
 
 
 def _along_axis(value: Value, axis: int, matrix: Value) -> Value:
@@ -122,22 +122,22 @@ def _along_axis(value: Value, axis: int, matrix: Value) -> Value:
     if len(sizes) == VOLUME_AXES and place == CHANNELS:
         kernel = constant(weights.reshape(*weights.shape, 1, 1, 1))
         none = [0] * 3
-        found = ops.convolution(tensor, kernel, [1] * 3, none, none, [1] * 3).output(0)
+        output = ops.convolution(tensor, kernel, [1] * 3, none, none, [1] * 3).output(0)
     elif len(sizes) == VOLUME_AXES and _interpolates(weights):
-        found = _interpolated(tensor, place, length)
+        output = _interpolated(tensor, place, length)
     elif place == len(sizes) - 1:
-        found = ops.matmul(tensor, constant(weights), False, True).output(0)
+        output = ops.matmul(tensor, constant(weights), False, True).output(0)
     else:
         ahead, behind = math.prod(sizes[:place]), math.prod(sizes[place + 1 :])
         lines = reshaped(tensor, [ahead, sizes[place], behind])
         product = ops.matmul(constant(weights), lines, False, False).output(0)
-        found = reshaped(product, [*sizes[:place], length, *sizes[place + 1 :]])
+        output = reshaped(product, [*sizes[:place], length, *sizes[place + 1 :]])
     order = tuple(
         value.rank - 1 if other == axis else other - (other > axis) if other is not None else None
         for other in value.order
     )
     shape = [size for other, size in enumerate(value.shape) if other != axis]
-    return Value(found, order, (*shape, length))
+    return Value(output, order, (*shape, length))
 
 
 def _interpolates(weights: np.ndarray) -> bool:

@@ -135,13 +135,13 @@ def _window(is_sum: bool) -> Callable[..., list[Value]]:
         sizes, strides = [window[axis] for axis in pooled], [steps[axis] for axis in pooled]
         if is_sum:
             mean = ops.avg_pool(tensor, strides, lows, highs, sizes, exclude_pad=False)
-            found = ops.multiply(mean, like(tensor, math.prod(sizes))).output(0)
+            output = ops.multiply(mean, like(tensor, math.prod(sizes))).output(0)
         else:
             ones = [1] * len(pooled)
-            found = ops.max_pool(tensor, strides, ones, lows, highs, sizes).output(0)
+            output = ops.max_pool(tensor, strides, ones, lows, highs, sizes).output(0)
         shape = results[0].shape
         order = (*ahead, *pooled)
-        return [Value(reshaped(found, [shape[axis] for axis in order]), order, shape)]
+        return [Value(reshaped(output, [shape[axis] for axis in order]), order, shape)]
 
     return handler
 

@@ -95,7 +95,7 @@ def compiled(graph: Graph) -> Callable[..., dict[str, np.ndarray]]:
     """Prepare a graph for this processor.
 
     Args:
-        graph: From `network_graph` or `read_graph`.
+        graph: Graph from `network_graph` or `read_graph`.
 
     Returns:
         From the graph's inputs, in their order, to its results by name.

@@ -6,11 +6,11 @@ import jax
 import jax.export
 import numpy as np
 
+from autofuse_jax.choices import PLATFORMS
 from autofuse_jax.deployment.prediction import images_of_size, named_prediction
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params
 
-PLATFORMS = ('cpu', 'cuda', 'tpu')
 # JAX's name of a backend: the platform that it runs programs for.
 PLATFORM_OF = {'gpu': 'cuda'}
 
@@ -49,7 +49,7 @@ def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray]
     """Make a program ready to run on what JAX computes on.
 
     Args:
-        program: From `to_stablehlo`.
+        program: Program from `to_stablehlo`.
         name: What to call it in messages.
 
     Returns:

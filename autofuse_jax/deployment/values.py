@@ -25,7 +25,7 @@ class Value:
     Attributes:
         tensor: Where it is computed; of static size.
         order: Which axis of the array each axis of the tensor is; every axis of the array occurs once.
-        shape: Of the array. Where the tensor has size 1, all entries along that axis are equal.
+        shape: Shape of the array. Where the tensor has size 1, all entries along that axis are equal.
     """
 
     tensor: openvino.Output
@@ -64,8 +64,8 @@ def numbers(tensor: openvino.Output) -> np.ndarray | None:
 
 def single_number(tensor: openvino.Output) -> float | None:
     """Return the entry of a constant with one entry, None for anything else."""
-    found = numbers(tensor)
-    return found.item() if found is not None and found.size == 1 else None
+    array = numbers(tensor)
+    return array.item() if array is not None and array.size == 1 else None
 
 
 def constant(array: np.ndarray) -> openvino.Output:
@@ -84,9 +84,9 @@ def reshaped(tensor: openvino.Output, sizes: Sequence[int]) -> openvino.Output:
     """Return a tensor with other sizes, its entries in the same order."""
     if tuple(tensor.shape) == tuple(sizes):
         return tensor
-    found = numbers(tensor)
-    if found is not None:
-        return constant(found.reshape(tuple(sizes)))
+    array = numbers(tensor)
+    if array is not None:
+        return constant(array.reshape(tuple(sizes)))
     return ops.reshape(tensor, np.asarray(sizes, np.int64), special_zero=False).output(0)
 
 
@@ -97,9 +97,9 @@ def transposed(tensor: openvino.Output, axes: Sequence[int]) -> openvino.Output:
     longer = [axis for axis in axes if sizes[axis] != 1]
     if longer == sorted(longer):
         return reshaped(tensor, moved)
-    found = numbers(tensor)
-    if found is not None:
-        return constant(found.transpose(tuple(axes)))
+    array = numbers(tensor)
+    if array is not None:
+        return constant(array.transpose(tuple(axes)))
     return ops.transpose(tensor, np.asarray(axes, np.int64)).output(0)
 
 
@@ -124,9 +124,9 @@ def whole(value: Value) -> Value:
     if not value.stretched:
         return value
     sizes = [1 if axis is None else value.shape[axis] for axis in value.order]
-    found = numbers(value.tensor)
-    if found is not None:
-        tensor = constant(np.broadcast_to(found, sizes))
+    array = numbers(value.tensor)
+    if array is not None:
+        tensor = constant(np.broadcast_to(array, sizes))
     else:
         tensor = ops.broadcast(value.tensor, np.asarray(sizes, np.int64)).output(0)
     return dataclasses.replace(value, tensor=tensor)

@@ -37,16 +37,16 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
     Args:
         volume: (B, C, D, H, W).
         weights: (O, C, 3, 3, 3).
-        algorithm: Of `models.winograd`.
+        algorithm: Algorithm of `models.winograd`.
 
     Returns:
         (B, O, D, H, W).
     """
     depth = volume.get_shape()[DEPTH]
-    made, needed = len(algorithm.outputs), len(algorithm.inputs)
-    tiles = -(-depth // made)
+    per_tile, needed = len(algorithm.outputs), len(algorithm.inputs)
+    tiles = -(-depth // per_tile)
     # Input n of every tile: slices n - 1, n - 1 + m, n - 1 + 2 m, ... of the volume, with zeros beyond its ends.
-    inputs = [_every(volume, n - 1, made, tiles) for n in range(needed)]
+    inputs = [_every(volume, n - 1, per_tile, tiles) for n in range(needed)]
     products = []
     for row, taps in zip(algorithm.inputs, algorithm.taps, strict=True):
         kernel = sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps))[:, :, None]

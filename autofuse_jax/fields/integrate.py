@@ -2,7 +2,7 @@
 
 import jax
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 from autofuse_jax.fields.warp import warp_linear
 from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 
@@ -26,6 +26,12 @@ def integrate_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> j
 
     Reference:
         Arsigny et al., A log-Euclidean framework for statistics on diffeomorphisms, MICCAI 2006.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> velocity = jnp.full((4, 4, 4, 3), 0.5)
+        >>> integrate_velocity(velocity)[1, 1, 1].tolist()
+        [0.4990137219429016, 0.4990137219429016, 0.4990137219429016]
     """
     check_field(velocity, 'velocity')
     if steps < 0:
@@ -66,5 +72,11 @@ def invert_velocity(velocity: jax.Array, *, steps: int = SQUARING_STEPS) -> jax.
 
     Returns:
         The displacement of the inverse, (D, H, W, 3), in voxels.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> velocity = jnp.full((4, 4, 4, 3), 0.5)
+        >>> invert_velocity(velocity)[1, 1, 1].tolist()
+        [-0.4742528796195984, -0.4742528796195984, -0.4742528796195984]
     """
     return integrate_velocity(-velocity, steps=steps)

@@ -2,8 +2,8 @@
 
 import jax
 
-from autofuse_jax.determinants import correct_determinant, official_determinant
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
+from autofuse_jax.metrics.determinants import correct_determinant, official_determinant
 
 
 def jacobian_determinant(displacement: jax.Array) -> jax.Array:
@@ -20,6 +20,12 @@ def jacobian_determinant(displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> displacement = jnp.zeros((3, 3, 3, 3)).at[..., 0].set(-0.5 * jnp.arange(3.0)[:, None, None])
+        >>> jacobian_determinant(displacement)[0, 0, 0].item()  # Half the volume.
+        0.5
     """
     return correct_determinant(*_forward_differences(displacement))
 
@@ -40,6 +46,12 @@ def jacobian_determinant_official(displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> displacement = jnp.zeros((3, 3, 3, 3)).at[..., 0].set(-2.0 * jnp.arange(3.0)[:, None, None])
+        >>> jacobian_determinant_official(displacement)[0, 0, 0].item()  # A fold that it does not see.
+        1.0
     """
     return official_determinant(*_forward_differences(displacement))
 

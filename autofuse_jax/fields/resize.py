@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 
 
 def align_corners_matrix(size_in: int, size_out: int) -> np.ndarray:
@@ -41,6 +41,11 @@ def resize_align_corners(volume: jax.Array, shape: tuple[int, int, int]) -> jax.
 
     Returns:
         (..., D', H', W', C) in the volume's type.
+
+    Example:
+        >>> line = jnp.arange(2.0).reshape(2, 1, 1, 1)
+        >>> resize_align_corners(line, (3, 1, 1)).ravel().tolist()
+        [0.0, 0.5, 1.0]
     """
     for axis, size in enumerate(shape):
         axis -= 4
@@ -66,6 +71,10 @@ def upsample_displacement(displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> upsample_displacement(jnp.ones((2, 2, 2, 3))).shape
+        (4, 4, 4, 3)
     """
     check_field(displacement, 'displacement')
     return resize_align_corners(2.0 * displacement, tuple(2 * size for size in displacement.shape[:3]))
@@ -86,6 +95,11 @@ def resample_displacement(displacement: jax.Array, shape: tuple[int, int, int]) 
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).
+
+    Example:
+        >>> half = jnp.ones((2, 2, 2, 3))
+        >>> resample_displacement(half, (4, 4, 4))[0, 0, 0].tolist()
+        [2.0, 2.0, 2.0]
     """
     check_field(displacement, 'displacement')
     factor = jnp.asarray([new / old for new, old in zip(shape, displacement.shape[:3], strict=True)])

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 from autofuse_jax.fields.neighbours import INSIDE, corners, flat, neighbour, positions
 from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 
@@ -29,6 +29,12 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     Reference:
         Jaderberg et al., Spatial transformer networks, NeurIPS 2015; equal to PyTorch's `grid_sample` with
         `align_corners=True, padding_mode='zeros'`.
+
+    Example:
+        >>> line = jnp.arange(4.0).reshape(4, 1, 1, 1)
+        >>> half_a_voxel = jnp.zeros((4, 1, 1, 3)).at[..., 0].set(0.5)
+        >>> warp_linear(line, half_a_voxel).ravel().tolist()
+        [0.5, 1.5, 2.5, 1.5]
     """
     _check_volume(volume, displacement)
     # Under vmap, NumPy arrays of a compiled function are no arrays that a hand-written derivative takes; in a program
@@ -72,6 +78,12 @@ def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
 
     Raises:
         ValueError: A shape is not as above.
+
+    Example:
+        >>> line = jnp.arange(4.0).reshape(4, 1, 1, 1)
+        >>> one_voxel = jnp.zeros((4, 1, 1, 3)).at[..., 0].set(1.0)
+        >>> warp_nearest(line, one_voxel).ravel().tolist()
+        [1.0, 2.0, 3.0, 0.0]
     """
     _check_volume(volume, displacement)
     index = [jnp.round(coordinate).astype(jnp.int32) for coordinate in positions(displacement)]
@@ -93,6 +105,12 @@ def warp_labels(labels: jax.Array, displacement: jax.Array, *, num_classes: int)
 
     Returns:
         (D, H, W, C) in [0, 1]; sums to 1 over C except where neighbours lie outside the grid.
+
+    Example:
+        >>> labels = jnp.asarray([0, 1, 1, 0]).reshape(4, 1, 1)
+        >>> half_a_voxel = jnp.zeros((4, 1, 1, 3)).at[..., 0].set(0.5)
+        >>> warp_labels(labels, half_a_voxel, num_classes=2)[..., 1].ravel().tolist()
+        [0.5, 1.0, 0.5, 0.0]
     """
     return warp_linear(jax.nn.one_hot(labels, num_classes, dtype=displacement.dtype), displacement)
 

@@ -7,9 +7,17 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
-from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.regularity import (
+    JACOBIAN_REDUCTIONS,
+    PRIOR_LAMBDA,
+    gradient_penalty,
+    negative_jacobian_loss,
+    velocity_kl,
+)
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
+from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
@@ -43,6 +51,9 @@ class ObjectiveWeights:
             network, and a velocity that explains the pair in both directions.
         smoothness: Weight of the mean squared gradient of the field that the network predicts; default 0, as in the
             paper. Made for AutoFuse-disp, which has no KL divergence.
+
+    Raises:
+        UserError: A weight is negative or not finite, the window is even, or an option is unknown.
     """
 
     kl: float = 0.01
@@ -60,10 +71,20 @@ class ObjectiveWeights:
     inverse: float = 0.0
     smoothness: float = 0.0
 
+    def __post_init__(self):
+        check_weights(
+            self,
+            jacobian_reduction=JACOBIAN_REDUCTIONS,
+            jacobian_determinant=DETERMINANTS,
+            consistency_grad=CONSISTENCY_GRADIENTS,
+            label_warp=LABEL_WARPS,
+            missing_labels=MISSING_LABELS,
+        )
+
 
 def autofuse_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms.
 
     `L = -NCC + sigma KL + mu JD + alpha [v_m FD(L_m, S_m) + v_f FD(L_f, S_f)]
@@ -77,7 +98,7 @@ def autofuse_objective(
         Jacobian determinant is the correct one; classes that are not there do not count in Dice. Each is an option.
 
     Args:
-        output: Of the network, for this batch.
+        output: Output of the network, for this batch.
         batch: 'fixed' (B, D, H, W, 1), and with segmentations 'fixed_labels', 'moving_labels' (B, D, H, W) and
             'fixed_has_labels', 'moving_has_labels' (B,).
         weights: Weights and options.
@@ -86,19 +107,9 @@ def autofuse_objective(
         The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the
         term, `weighted/<name>` what it adds to the loss.
 
-    Raises:
-        ValueError: An option is unknown.
-
     Reference:
         Meng et al., AutoFuse, Eq. 1-4.
     """
-    for name, known in (
-        ('consistency_grad', CONSISTENCY_GRADIENTS),
-        ('label_warp', LABEL_WARPS),
-        ('missing_labels', MISSING_LABELS),
-    ):
-        if getattr(weights, name) not in known:
-            raise ValueError(f'{name} is {getattr(weights, name)!r}, expected one of {known}.')
     if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
         batch = _with_labels_told_by_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
@@ -113,9 +124,7 @@ def autofuse_objective(
     return total(terms)
 
 
-def _terms_of_map(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms that depend on the displacement."""
     terms = {
         'negative_ncc': everywhere(-_similarity(batch['fixed'], output.warped, weights), 1.0),
@@ -126,9 +135,7 @@ def _terms_of_map(
     return terms
 
 
-def _exchanged(
-    output: RegistrationOutput, batch: dict[str, jax.Array]
-) -> tuple[RegistrationOutput, dict[str, jax.Array]]:
+def _exchanged(output: RegistrationOutput, batch: Batch) -> tuple[RegistrationOutput, Batch]:
     """Exchange the roles of fixed and moving and take the inverse map."""
     exchanged = output.replace(
         displacement=output.inverse_displacement,
@@ -171,9 +178,7 @@ def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
     )
 
 
-def _segmentation_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _segmentation_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 3."""
     terms = {}
     for role, segmentation in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
@@ -183,9 +188,7 @@ def _segmentation_terms(
     return terms
 
 
-def _fusion_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _fusion_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 4."""
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
@@ -219,7 +222,7 @@ def _warped_labels(
     return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
 
 
-def _with_labels_told_by_zeros(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _with_labels_told_by_zeros(batch: Batch) -> Batch:
     """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
     told = dict(batch)
     for role in ('fixed', 'moving'):

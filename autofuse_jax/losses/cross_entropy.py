@@ -23,6 +23,12 @@ def cross_entropy(target_probabilities: jax.Array, probabilities: jax.Array) -> 
 
     Reference:
         He et al., PC-Reg-RT, IEEE JBHI 26, 2022, whose official code has this form.
+
+    Example:
+        >>> target = jnp.asarray([0.0, 1.0]).reshape(1, 1, 1, 2)
+        >>> prediction = jnp.asarray([0.5, 0.5]).reshape(1, 1, 1, 2)
+        >>> round(float(cross_entropy(target, prediction)), 3)
+        0.347
     """
     if target_probabilities.shape != probabilities.shape:
         raise ValueError(f'target {target_probabilities.shape} and prediction {probabilities.shape} differ in shape.')

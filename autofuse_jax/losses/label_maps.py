@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.losses.overlap import dice_loss
-
-Batch = dict[str, jax.Array]
+from autofuse_jax.losses.terms import Batch
 
 
 def one_hot_labels(batch: Batch, role: str, like: jax.Array) -> jax.Array:
     """Return the indicators of an image's labels.
 
     Args:
-        batch: With '<role>_labels', (B, D, H, W) integers.
+        batch: Batch with '<role>_labels', (B, D, H, W) integers.
         role: 'fixed' or 'moving'.
         like: (B, D, H, W, C), of which the number of classes and, in float32 at least, the type are taken.
 
@@ -26,7 +25,7 @@ def labels_or_predicted(batch: Batch, role: str, segmentation: jax.Array) -> jax
     """Return the indicators of an image's labels for samples that have them, and its predicted segmentation for others.
 
     Args:
-        batch: With '<role>_labels', (B, D, H, W), and '<role>_has_labels', (B,).
+        batch: Batch with '<role>_labels', (B, D, H, W), and '<role>_has_labels', (B,).
         role: 'fixed' or 'moving'.
         segmentation: (B, D, H, W, C) in [0, 1].
 
@@ -56,8 +55,8 @@ def structure_overlap(
 
     Args:
         fixed: (B, D, H, W, C), see `labels_or_predicted`.
-        warped: Likewise of the moving image, warped, (B, D, H, W, C).
-        batch: With 'fixed_has_labels' and 'moving_has_labels', (B,).
+        warped: Warped labels of the moving image, warped, (B, D, H, W, C).
+        batch: Batch with 'fixed_has_labels' and 'moving_has_labels', (B,).
         unlabelled: Whether pairs without any labels count, whose predictions are compared.
 
     Returns:

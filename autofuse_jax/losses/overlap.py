@@ -29,6 +29,11 @@ def dice_loss(target: jax.Array, prediction: jax.Array, *, ignore_absent: bool =
 
     Reference:
         Milletari et al., V-Net, 3DV 2016.
+
+    Example:
+        >>> target = jnp.asarray([[0.0, 1.0], [1.0, 0.0]]).reshape(2, 1, 1, 2)
+        >>> round(float(dice_loss(target, target)), 3)
+        -1.0
     """
     target, prediction = target[..., 1:], prediction[..., 1:]
     overlap = jnp.sum(target * prediction, axis=(0, 1, 2))
@@ -54,6 +59,11 @@ def focal_loss(target: jax.Array, prediction: jax.Array) -> jax.Array:
 
     Reference:
         Lin et al., Focal loss for dense object detection, ICCV 2017.
+
+    Example:
+        >>> target = jnp.asarray([[0.0, 1.0], [1.0, 0.0]]).reshape(2, 1, 1, 2)
+        >>> round(float(focal_loss(target, jnp.full((2, 1, 1, 2), 0.5))), 4)
+        0.0866
     """
     y, p = target[..., 1:], jnp.clip(prediction[..., 1:], *FOCAL_RANGE)
     hit = FOCAL_ALPHA * (1.0 - p) ** FOCAL_GAMMA * y * jnp.log(p)
@@ -67,12 +77,17 @@ def focal_dice_loss(target: jax.Array, prediction: jax.Array, *, ignore_absent: 
     Args:
         target: (D, H, W, C) in [0, 1], background first.
         prediction: (D, H, W, C) in [0, 1].
-        ignore_absent: See `dice_loss`.
+        ignore_absent: Which classes are averaged, see `dice_loss`.
 
     Returns:
         A scalar, at least -1.
 
     Reference:
         Meng et al., AutoFuse, Eq. 3 and 4.
+
+    Example:
+        >>> target = jnp.asarray([[0.0, 1.0], [1.0, 0.0]]).reshape(2, 1, 1, 2)
+        >>> round(float(focal_dice_loss(target, target)), 3)
+        -1.0
     """
     return dice_loss(target, prediction, ignore_absent=ignore_absent) + focal_loss(target, prediction)

@@ -6,23 +6,23 @@ import jax
 
 from autofuse_jax.losses.label_maps import one_hot_labels
 from autofuse_jax.losses.overlap import focal_dice_loss
-from autofuse_jax.losses.terms import Term
+from autofuse_jax.losses.terms import Batch, Term
 
 Measure = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def segmentation_terms(
     segmentations: tuple[jax.Array, jax.Array],
-    batch: dict[str, jax.Array],
+    batch: Batch,
     weight: float,
     measure: Measure = focal_dice_loss,
 ) -> dict[str, Term]:
     """Return how far the segmentations of both images are from their labels: `v_f M(L_f, S_f)` and `v_m M(L_m, S_m)`.
 
     Args:
-        segmentations: Of the fixed and of the moving image, (B, D, H, W, C) each, probabilities.
+        segmentations: Segmentations of the fixed and of the moving image, (B, D, H, W, C) each, probabilities.
         batch: 'fixed_labels', 'moving_labels' (B, D, H, W), 'fixed_has_labels', 'moving_has_labels' (B,).
-        weight: Of both terms.
+        weight: Weight of both terms.
         measure: M, (target, prediction) -> scalar of one sample; default FocalDice.
 
     Returns:

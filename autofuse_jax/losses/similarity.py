@@ -34,6 +34,10 @@ def local_moments(image: jax.Array, *, window: int = NCC_WINDOW) -> LocalMoments
 
     Raises:
         ValueError: The window is even.
+
+    Example:
+        >>> local_moments(jnp.ones((3, 3, 3, 1)), window=3).sums[1, 1, 1].item()
+        27.0
     """
     if window % 2 == 0:
         raise ValueError(f'window is {window}, expected an odd number.')
@@ -76,6 +80,11 @@ def local_ncc(
 
     Reference:
         Avants et al., Medical Image Analysis 12, 2008; Meng et al., AutoFuse, Eq. 1.
+
+    Example:
+        >>> image = jax.random.uniform(jax.random.key(0), (8, 8, 8, 1))
+        >>> round(float(local_ncc(image, image, window=3)), 2)
+        1.0
     """
     if fixed.shape != warped.shape or fixed.ndim != 4 or fixed.shape[-1] != 1:
         raise ValueError(f'fixed {fixed.shape} and warped {warped.shape} must both be (D, H, W, 1).')

@@ -4,10 +4,11 @@ import dataclasses
 
 import jax
 
+from autofuse_jax.errors import UserError, check_types
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
-from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
+from autofuse_jax.methods.pair_method import lazy_init, prediction_of, velocity_noise
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork
 
@@ -22,14 +23,29 @@ class AutoFuseInference:
             paper. Needs a network that predicts a velocity.
         sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
             random key. Default False.
+
+    Raises:
+        UserError: Both are on, or one is no flag.
     """
 
     symmetric: bool = False
     sample_velocity: bool = False
 
+    def __post_init__(self):
+        check_types(self, 'inference.')
+        if self.symmetric and self.sample_velocity:
+            raise UserError(
+                'inference.symmetric and inference.sample_velocity are both on',
+                expected='one of them, because the average is one of mean velocities',
+                fix='set inference.sample_velocity=False',
+            )
+
 
 def autofuse_method(
-    name: str, model: PairNetwork | FusionBaseline, weights: ObjectiveWeights, inference: AutoFuseInference
+    name: str,
+    model: PairNetwork | FusionBaseline,
+    weights: ObjectiveWeights,
+    inference: AutoFuseInference = AutoFuseInference(),
 ) -> Method:
     """Join the network and its objective.
 
@@ -40,33 +56,33 @@ def autofuse_method(
         name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
-        inference: How it predicts.
+        inference: How it predicts; default the mean velocity of one order of the images.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
 
     Raises:
-        ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
+        UserError: `symmetric` with a network that predicts a displacement.
 
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
-    symmetric, sample_velocity = inference.symmetric, inference.sample_velocity
-    if symmetric and model.output != 'velocity':
-        raise ValueError(f"symmetric prediction needs output 'velocity', not {model.output!r}.")
-    if symmetric and sample_velocity:
-        raise ValueError('symmetric prediction averages mean velocities, so it cannot sample them.')
+    if inference.symmetric and model.output != 'velocity':
+        raise UserError(
+            f'inference.symmetric is on with model.output {model.output!r}',
+            expected="model.output='velocity', because the average is one of velocities",
+            fix='set inference.symmetric=False',
+        )
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        output = model.apply(
-            {'params': params}, batch['fixed'], batch['moving'], half_resolution_noise(key, batch['fixed'].shape)
-        )
+        noise = velocity_noise(key, model, batch['fixed'].shape)
+        output = model.apply({'params': params}, batch['fixed'], batch['moving'], noise)
         return autofuse_objective(output, batch, weights)
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        noise = half_resolution_noise(key, fixed.shape) if sample_velocity else None
+        noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
         output = model.apply({'params': params}, fixed, moving, noise)
-        if symmetric:
+        if inference.symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.metrics.determinants import DETERMINANTS
 
 # Edges from a voxel to the other corners of the two large tetrahedra; their determinant is 2 where nothing moves.
 LARGE_TETRAHEDRA = (((-1, -1, 0), (-1, 0, -1), (0, -1, -1)), ((1, 1, 0), (0, 1, 1), (1, 0, 1)))
@@ -34,6 +34,10 @@ def ndv_percent(displacement: np.ndarray) -> float:
 
     Reference:
         Liu et al., On finite difference Jacobian computation in deformable image registration, IJCV 132, 2024.
+
+    Example:
+        >>> ndv_percent(np.zeros((4, 4, 4, 3)))
+        0.0
     """
     field = np.asarray(displacement, np.float64)
     if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < 3:

@@ -7,7 +7,7 @@ ask for central differences instead.
 
 import numpy as np
 
-from autofuse_jax.determinants import DETERMINANTS
+from autofuse_jax.metrics.determinants import DETERMINANTS
 
 # Determinants below this count as this in the logarithm; about the volume change of a voxel squeezed to nothing.
 SMALLEST_DETERMINANT = 1e-9
@@ -29,6 +29,12 @@ def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.
 
     Raises:
         ValueError: The shape is another one, or the field holds NaN or infinities.
+
+    Example:
+        >>> displacement = np.zeros((3, 3, 3, 3))
+        >>> displacement[..., 0] = -0.5 * np.arange(3)[:, None, None]
+        >>> float(jacobian_determinant(displacement)[0, 0, 0])
+        0.5
     """
     field = _checked_field(displacement, 2)
     origin = field[:-1, :-1, :-1]
@@ -67,10 +73,14 @@ def njd_percent(determinant: np.ndarray) -> float:
     """Percentage of voxels whose Jacobian determinant is zero or negative (NJD).
 
     Args:
-        determinant: As returned by `jacobian_determinant`.
+        determinant: Jacobian determinant as returned by `jacobian_determinant`.
 
     Returns:
         A value in [0, 100].
+
+    Example:
+        >>> float(njd_percent(np.array([1.0, 0.5, 0.0, -1.0]).reshape(4, 1, 1)))
+        50.0
     """
     return 100.0 * np.count_nonzero(determinant <= 0) / determinant.size
 
@@ -99,7 +109,7 @@ def sdlogj(determinant: np.ndarray) -> float:
     changed or left out.
 
     Args:
-        determinant: As returned by `jacobian_determinant`.
+        determinant: Jacobian determinant as returned by `jacobian_determinant`.
 
     Returns:
         The population standard deviation over all voxels, without unit; 0 for a rigid shift.
@@ -107,6 +117,10 @@ def sdlogj(determinant: np.ndarray) -> float:
     Reference:
         Leow et al., Statistical properties of Jacobian maps, IEEE TMI 26(6), 2007. The Learn2Reg challenge adds 3 to
         the determinant before the logarithm, so its values are smaller than these.
+
+    Example:
+        >>> sdlogj(np.ones((2, 2, 2)))
+        0.0
     """
     return float(np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT))))
 

@@ -57,6 +57,10 @@ def robust_summary(errors: np.ndarray) -> dict[str, float]:
 
     Returns:
         'mean', 'median' and 'p30', in millimetres.
+
+    Example:
+        >>> robust_summary(np.array([1.0, 2.0, 3.0]))
+        {'mean': 2.0, 'median': 2.0, 'p30': 1.6}
     """
     return {
         'mean': float(np.mean(errors)),

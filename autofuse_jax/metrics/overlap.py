@@ -28,6 +28,12 @@ def dice_per_label(fixed_labels: np.ndarray, warped_labels: np.ndarray, labels: 
 
     Reference:
         Dice, Measures of the amount of ecologic association between species, Ecology 26(3), 1945.
+
+    Example:
+        >>> fixed = np.array([0, 1, 1, 2]).reshape(4, 1, 1)
+        >>> warped = np.array([0, 1, 2, 2]).reshape(4, 1, 1)
+        >>> {label: round(float(score), 2) for label, score in dice_per_label(fixed, warped, [1, 2, 3]).items()}
+        {1: 0.67, 2: 0.67, 3: nan}
     """
     fixed_labels, warped_labels = np.asarray(fixed_labels), np.asarray(warped_labels)
     if fixed_labels.shape != warped_labels.shape:
@@ -50,10 +56,14 @@ def mean_dice(scores: Mapping[int, float]) -> float:
     """Mean of the scores of one pair over its structures; structures that are in neither map (nan) are skipped.
 
     Args:
-        scores: As returned by `dice_per_label`.
+        scores: DSC by label as returned by `dice_per_label`.
 
     Returns:
         The mean, in [0, 1]; nan where every score is nan or there is none.
+
+    Example:
+        >>> mean_dice({1: 0.8, 2: 0.6, 3: float('nan')})
+        0.7
     """
     present = [score for score in scores.values() if not math.isnan(score)]
     return sum(present) / len(present) if present else math.nan

@@ -35,6 +35,11 @@ def bootstrap_interval(
 
     Reference:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+
+    Example:
+        >>> low, high = bootstrap_interval([1.0, 2.0, 3.0])
+        >>> bool(low <= 2.0 <= high)
+        True
     """
     groups = range(len(values)) if groups is None else groups
     if len(groups) != len(values):
@@ -71,6 +76,10 @@ def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float:
 
     Reference:
         Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1(6), 1945.
+
+    Example:
+        >>> round(wilcoxon_p([1.0, 2.0, 3.0, 4.0, 5.0], [1.1, 2.2, 3.3, 4.4, 5.5]), 4)
+        0.0625
     """
     if len(first) != len(second):
         raise ValueError(f'{len(first)} and {len(second)} scores: the test needs the same pairs for both methods')
@@ -88,13 +97,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     above 1. The chance of any false finding among them is then at most the level they are held against.
 
     Args:
-        p_values: Of one family of tests; nan stands for a test that was not made and does not count.
+        p_values: P values of one family of tests; nan stands for a test that was not made and does not count.
 
     Returns:
         The corrected values in the same order, nan where there was nan.
 
     Reference:
         Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6(2), 1979.
+
+    Example:
+        >>> holm([0.01, 0.04])
+        [0.02, 0.04]
     """
     values = np.asarray(p_values, np.float64)
     made = np.flatnonzero(~np.isnan(values))
@@ -123,6 +136,10 @@ def rank_biserial(first: Sequence[float], second: Sequence[float]) -> float:
 
     Reference:
         Kerby, The simple difference formula, Comprehensive Psychology 3, 2014.
+
+    Example:
+        >>> rank_biserial([2.0, 3.0], [1.0, 1.0])
+        1.0
     """
     difference = paired_differences(first, second)
     difference = difference[~np.isnan(difference)]
@@ -168,6 +185,10 @@ def difference_interval(
 
     Raises:
         ValueError: The lengths differ, or `confidence` is not between 0 and 1.
+
+    Example:
+        >>> difference_interval([2.0, 3.0], [1.0, 2.0])
+        (1.0, 1.0)
     """
     difference = paired_differences(first, second)
     return bootstrap_interval(difference.tolist(), groups=groups, confidence=confidence, seed=seed)

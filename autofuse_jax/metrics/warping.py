@@ -22,6 +22,13 @@ def warp_labels(labels: np.ndarray, displacement: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: The arrays do not have these shapes.
+
+    Example:
+        >>> labels = np.array([0, 1, 2, 3]).reshape(4, 1, 1)
+        >>> one_voxel = np.zeros((4, 1, 1, 3))
+        >>> one_voxel[..., 0] = 1
+        >>> warp_labels(labels, one_voxel).ravel().tolist()
+        [1, 2, 3, 0]
     """
     labels = np.asarray(labels)
     return sample_labels(labels, _positions(labels, displacement))
@@ -39,6 +46,13 @@ def warp_image(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: The arrays do not have these shapes.
+
+    Example:
+        >>> image = np.array([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
+        >>> half_a_voxel = np.zeros((4, 1, 1, 3))
+        >>> half_a_voxel[..., 0] = 0.5
+        >>> warp_image(image, half_a_voxel).ravel().tolist()
+        [0.5, 1.5, 2.5, 1.5]
     """
     image = np.asarray(image)
     positions = _positions(image, displacement)

@@ -61,7 +61,7 @@ class Decoder(nn.Module):
     """Three times: up by a transposed convolution, join the skip, convolve; the last convolution gives the output.
 
     Attributes:
-        widths: Of the up-sampled features from full resolution down, three.
+        widths: Channels of the up-sampled features from full resolution down, three.
         outputs: Number of output channels.
         kernel_init: Initialiser of the last convolution's kernel; default PyTorch's.
         bias_init: Initialiser of its bias; default None is PyTorch's.

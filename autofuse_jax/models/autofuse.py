@@ -49,11 +49,11 @@ class FusionBranch(nn.Module):
 
     Attributes:
         widths: Channels of blocks 1 .. 8; twice those of the single branch at the fused blocks.
-        fusion: See `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
-        random_gate_bias: See `FusionGate.random_bias`.
+        random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
-        remat: As in `SingleBranch`.
+        remat: Stages that are recomputed, as in `SingleBranch`.
     """
 
     widths: tuple[int, ...]

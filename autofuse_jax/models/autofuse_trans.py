@@ -6,16 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import check_option
 from autofuse_jax.models.autofuse import SingleBranch
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import ConvBlock
 from autofuse_jax.models.fusion_gate import fuse_level
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import Features, PairNetwork
 from autofuse_jax.models.patches import PatchExpanding, PatchMerging
 from autofuse_jax.models.remat import FULL_RESOLUTION, is_recomputed, recomputing
 from autofuse_jax.models.swin import SwinStage
-from autofuse_jax.models.windows import Size
+from autofuse_jax.models.windows import RELATIVE_BIASES, Size
 
 # Widths and heads of stages 1 .. 7 in multiples of those of the first (paper, Table A2).
 STAGE_FACTORS = (1, 2, 4, 8, 4, 2, 1)
@@ -39,7 +41,7 @@ class SwinBranch(nn.Module):
         num_heads: Attention heads of the first stage.
         depth: Swin blocks of a stage.
         window: (d, h, w) of a window.
-        relative_bias: See `SwinBlock`.
+        relative_bias: Relative bias of cut windows, see `SwinBlock`.
         remat: Which stages are recomputed in the reverse pass, see `check_remat`; 'full_resolution' are the two stages
             on the finest grid and the convolutional blocks.
     """
@@ -111,9 +113,9 @@ class SwinFusionBranch(SwinBranch):
     """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
-        fusion: See `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
-        random_gate_bias: See `FusionGate.random_bias`.
+        random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
     """
 
@@ -168,11 +170,12 @@ class AutoFuseTrans(PairNetwork):
         window: (d, h, w) of an attention window; default 5 x 5 x 5.
         relative_bias: What windows cut to a small volume read of the table of relative biases: 'geometric' (default)
             reads the row of each offset, 'truncated' the first rows of the whole window's index, as the official code.
-        remat: As in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the finest grid, and
-            'activations' concerns convolutional blocks and gates only.
+        remat: Stages that are recomputed, as in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the
+            finest grid, and 'activations' concerns convolutional blocks and gates only.
 
     Raises:
-        ValueError: Options or sizes do not fit, as in `PairNetwork`, or `base_channels` is no multiple of 8.
+        UserError: An option is unknown or out of its range, or `base_channels` is no multiple of 8.
+        ValueError: The images' sizes are not multiples of 16.
 
     Reference:
         Meng et al., AutoFuse, section 3.4 and Table A2.
@@ -184,12 +187,14 @@ class AutoFuseTrans(PairNetwork):
     window: Size = (5, 5, 5)
     relative_bias: str = 'geometric'
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_option('model.single_branch', self.single_branch, SINGLE_BRANCHES)
+        check_option('model.relative_bias', self.relative_bias, RELATIVE_BIASES)
+        check_multiple('base_channels', self.base_channels, CHANNELS_PER_HEAD, 'heads have that many channels')
+
     def branches(self) -> tuple[SwinSingleBranch | SingleBranch, SwinFusionBranch]:
         """Return the single branch, Swin or convolutional, and the Swin fusion branch."""
-        if self.single_branch not in SINGLE_BRANCHES:
-            raise ValueError(f'single_branch is {self.single_branch!r}, expected one of {SINGLE_BRANCHES}.')
-        if self.base_channels % CHANNELS_PER_HEAD:
-            raise ValueError(f'base_channels is {self.base_channels}, expected a multiple of {CHANNELS_PER_HEAD}.')
         common = {
             'num_heads': self.base_channels // CHANNELS_PER_HEAD,
             'depth': self.depth,

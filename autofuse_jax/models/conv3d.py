@@ -99,10 +99,13 @@ def _derivatives_by_slices(volume: jax.Array, kernel: jax.Array, cotangent: jax.
 
 
 def _conv3d_shared(volume: jax.Array, kernel: jax.Array, *, stride: int, devices: int) -> jax.Array:
-    """Convolve volumes that devices share: of whole convolutions the compiler exchanges borders, slices it gathers.
+    """Convolve volumes that several devices share along their depth.
 
-    Each device has a copy of volumes whose depth it cannot divide equally, which are small. Otherwise jax 0.10 loses
-    the derivative of their kernels without a word.
+    The convolution is left whole. The compiler then lets neighbouring devices exchange the slices at their border;
+    of a convolution that is written slice by slice it would gather the volume on every device.
+
+    Volumes whose depth the devices cannot divide equally are copied to each of them. They are small, and divided
+    unequally, jax 0.10 silently loses the derivative of their kernels.
     """
     depths = volume.shape[1], -(-volume.shape[1] // stride)
     if any(depth % devices for depth in depths):
@@ -201,7 +204,7 @@ class Conv3d(nn.Module):
         kernel_size: (kD, kH, kW), odd; default 3 x 3 x 3.
         kernel_init: Initialiser of the kernel; default U(+-1 / sqrt(fan_in)).
         bias_init: Initialiser of the bias; None means U(+-1 / sqrt(fan_in)) of the kernel.
-        stride: Of all axes; default 1, which keeps the size.
+        stride: Stride of all axes; default 1, which keeps the size.
         use_bias: Whether there is a bias; default True.
     """
 

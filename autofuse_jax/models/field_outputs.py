@@ -55,8 +55,8 @@ def of_velocity(
     Args:
         mean: (B, D / 2, H / 2, W / 2, 3), voxels of its own grid.
         moving: (B, D, H, W, 1).
-        log_variance: As `mean`; None: nothing is sampled.
-        noise: As `mean`, standard normal; None: the velocity is the mean.
+        log_variance: Logarithm of the variance, of the shape of `mean`; None: nothing is sampled.
+        noise: Draws of the shape of `mean`, standard normal; None: the velocity is the mean.
         **others: Further fields of `RegistrationOutput`.
     """
     # Fields are integrated in float32 or better whatever the network computes in: a half-precision voxel index is

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.field_outputs import check_pair, of_velocity
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import narrowed
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
@@ -27,11 +28,12 @@ class FusionBaseline(nn.Module):
 
     Attributes:
         base_channels: Width c of block 1; default 32, as published.
-        remat: As in `PairNetwork`; default 'none'.
-        compute_dtype: As in `PairNetwork`; default that of the images.
+        remat: Stages that are recomputed, as in `PairNetwork`; default 'none'.
+        compute_dtype: Type of the activations, as in `PairNetwork`; default that of the images.
 
     Raises:
-        ValueError: `remat` is unknown, or the images' sizes are not multiples of 16.
+        UserError: `remat` is unknown or `base_channels` no whole number of 1 or more.
+        ValueError: The images' sizes are not multiples of 16.
 
     Reference:
         Meng et al., AutoFuse, Pattern Recognition 161, 2025, Table 3.
@@ -46,6 +48,13 @@ class FusionBaseline(nn.Module):
     # What the method of AutoFuse asks its network: the map is a velocity's integral, and nothing is segmented.
     output: ClassVar[str] = 'velocity'
     num_classes: ClassVar[int] = 0
+    # As in `PairNetwork`.
+    noise_factor: ClassVar[int] = 2
+
+    def __post_init__(self):
+        check_network(self)
+        check_remat(self.remat)
+        super().__post_init__()
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -69,7 +78,6 @@ class FusionBaseline(nn.Module):
         Returns:
             The named output, without segmentations and gate weights.
         """
-        check_remat(self.remat)
         check_pair(fixed, moving)
         mean, log_variance = self.velocity(*(narrowed(image, self.compute_dtype) for image in (fixed, moving)))
         return of_velocity(mean, moving, log_variance, noise)

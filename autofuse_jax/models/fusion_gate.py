@@ -121,11 +121,11 @@ def fuse_level(
     """Join the features of one level; to be called within a compact method.
 
     Args:
-        number: Of the level; its parameters are named 'gate_<number>', 'sum_<number>' or 'concat_<number>'.
-        features: Of the fusion branch, the fixed and the moving image, of shapes as in `FusionGate`.
+        number: Number of the level; its parameters are named 'gate_<number>', 'sum_<number>' or 'concat_<number>'.
+        features: Features of the fusion branch, the fixed and the moving image, of shapes as in `FusionGate`.
         fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
-        large_kernel: See `FusionGate`; only gates have such a block.
-        random_bias: See `FusionGate`.
+        large_kernel: Whether the gate has a large kernel block, see `FusionGate`; only gates have such a block.
+        random_bias: Whether the gate starts at a random bias, see `FusionGate`.
         remat: What is recomputed in the reverse pass, see `check_remat`.
 
     Returns:

@@ -43,7 +43,7 @@ def encode(volume: jax.Array, width: Mapping[int, int], remat: str, after: After
     Args:
         volume: (B, D, H, W, I).
         width: Channels by block.
-        remat: See `conv_block`.
+        remat: Stages that are recomputed, see `conv_block`.
         after: Applied to the outputs of blocks 2 .. 5; default: nothing is.
 
     Returns:
@@ -60,9 +60,9 @@ def decode(outputs: Volumes, width: Mapping[int, int], remat: str, after: AfterB
     """Run blocks 6 .. 8, from a sixteenth to half resolution; to be called within a compact method.
 
     Args:
-        outputs: Of blocks 2 .. 5.
+        outputs: Outputs of blocks 2 .. 5.
         width: Channels by block.
-        remat: See `conv_block`.
+        remat: Stages that are recomputed, see `conv_block`.
         after: Applied to the outputs of blocks 6 .. 8; default: nothing is.
 
     Returns:

@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import compose
 from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.pc_reg_unet import PCRegUNet, check_base_channels
 from autofuse_jax.models.regions import SOFT, region_images
@@ -67,13 +67,8 @@ class GLNet(nn.Module):
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
+        check_network(self, combination=COMBINATIONS)
         check_base_channels(self.base_channels)
-        if self.combination not in COMBINATIONS:
-            raise UserError(
-                f'model.combination is {self.combination!r}',
-                expected=f'one of {", ".join(COMBINATIONS)}',
-                fix='set model.combination',
-            )
         super().__post_init__()
 
     def setup(self):
@@ -106,18 +101,16 @@ class GLNet(nn.Module):
             return GlobalLocalMaps(of_images, of_regions, jax.vmap(compose)(of_regions, of_images))
         return GlobalLocalMaps(of_images, of_regions, of_images + of_regions)
 
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register and segment pairs of images.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             Displacement, warped image and the class probabilities of both images.
         """
-        del noise
         check_pair(fixed, moving)
         of_fixed, of_moving = of_both(self.perceive, fixed, moving)
         regions = region_images(fixed, of_fixed, SOFT), region_images(moving, of_moving, SOFT)

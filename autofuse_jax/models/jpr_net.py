@@ -11,6 +11,7 @@ from autofuse_jax.models.conv_blocks import downsample
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
 from autofuse_jax.models.norm_block import NormBlock
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
@@ -40,7 +41,7 @@ class JPRNet(nn.Module):
         integrate: Predict a stationary velocity at full resolution and integrate it; default False: a displacement.
 
     Raises:
-        UserError: `num_classes` is less than 2.
+        UserError: `num_classes` is less than 2, or another option out of its range.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -53,22 +54,21 @@ class JPRNet(nn.Module):
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
+        check_network(self)
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register and parcellate pairs of images.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             Displacement, warped image and the class probabilities of both images; with `integrate` also the inverse
             and the velocity at full resolution.
         """
-        del noise
         check_pair(fixed, moving)
         widths = tuple(self.base_channels * 2**level for level in range(LEVELS))
         encoder = Encoder(widths, name='encoder')
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
     """Blocks of two convolutions, between them average pooling.
 
     Attributes:
-        widths: Of the blocks, from full resolution down.
+        widths: Channels of the blocks, from full resolution down.
     """
 
     widths: tuple[int, ...]
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
     """Up-sampling by transposed convolutions with skips, and a 1 x 1 x 1 convolution at full resolution.
 
     Attributes:
-        widths: Of the levels on the way up, the last at full resolution.
+        widths: Channels of the levels on the way up, the last at full resolution.
         outputs: Number of output channels.
         kernel_init: Initialiser of the last convolution's kernel; default PyTorch's.
         bias_init: Initialiser of its bias; default None is PyTorch's.

@@ -37,7 +37,7 @@ def kernel_derivative(volume: jax.Array, cotangent: jax.Array, size: tuple[int, 
 
     Args:
         volume: (B, D, H, W, I).
-        cotangent: Of the output, (B, D, H, W, O).
+        cotangent: Cotangent of the output, (B, D, H, W, O).
         size: (kD, kH, kW), odd.
 
     Returns:

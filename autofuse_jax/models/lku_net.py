@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -32,7 +33,7 @@ class ConvPReLU(nn.Module):
 
     Attributes:
         features: Number of output channels.
-        stride: Of the convolution; default 1.
+        stride: Stride of the convolution; default 1.
     """
 
     features: int
@@ -80,6 +81,7 @@ class LKUNet(nn.Module):
             (8,339,702).
 
     Raises:
+        UserError: `channels` is no whole number of 1 or more.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -88,19 +90,21 @@ class LKUNet(nn.Module):
 
     channels: int = 8
 
+    def __post_init__(self):
+        check_network(self)
+        super().__post_init__()
+
     @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register pairs of images.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             Displacement and warped image.
         """
-        del noise
         check_pair(fixed, moving)
         width = [factor * self.channels for factor in ENCODER_WIDTHS]
         volume = ConvPReLU(width[0], name='encoder_0_1')(jnp.concatenate([moving, fixed], axis=-1))

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
 
     Attributes:
         widths: Channels of the blocks, from the first on.
-        remat: As in `PairNetwork`.
+        remat: Stages that are recomputed, as in `PairNetwork`.
     """
 
     widths: tuple[int, ...]
@@ -36,7 +36,7 @@ class Decoder(nn.Module):
 
     Attributes:
         widths: Channels of blocks 1 .. 8.
-        remat: As in `PairNetwork`.
+        remat: Stages that are recomputed, as in `PairNetwork`.
     """
 
     widths: tuple[int, ...]

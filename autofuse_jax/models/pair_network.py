@@ -1,15 +1,18 @@
 """What every AutoFuse-like network does around its branches: feed a pair through them and turn a velocity into maps."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import Range
 from autofuse_jax.fields import upsample_displacement
+from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.models.fusion_gate import FUSIONS
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -66,14 +69,15 @@ class PairNetwork(nn.Module):
             half-resolution displacement (AutoFuse-disp).
         segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
             feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
-        random_gate_bias: See `FusionGate.random_bias`; default False.
+        random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`; default False.
         remat: Which stages are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
             `check_remat`; default 'none'.
         compute_dtype: Type of activations, such as bfloat16; default None: that of the images. Fields, their
             log-variance and segmentations are float32 at least.
 
     Raises:
-        ValueError: An option is unknown, or the images' sizes are not multiples of 16.
+        UserError: An option is unknown or out of its range.
+        ValueError: The images' sizes are not multiples of 16.
     """
 
     base_channels: int = 16
@@ -86,6 +90,17 @@ class PairNetwork(nn.Module):
     random_gate_bias: bool = False
     remat: str = 'none'
     compute_dtype: jnp.dtype | None = None
+
+    # What the grid of the noise, which is that of the velocity, is coarser by than the images'.
+    noise_factor: ClassVar[int] = 2
+
+    def __post_init__(self):
+        known = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
+        check_network(self, num_classes=Range(least=0, whole=True), **known)
+        if self.num_classes:
+            check_num_classes(self.num_classes)
+        check_remat(self.remat)
+        super().__post_init__()
 
     def branches(self) -> tuple[nn.Module, nn.Module]:
         """Return the modules named 'single_branch' and 'fusion_branch'.
@@ -108,7 +123,7 @@ class PairNetwork(nn.Module):
         Returns:
             The named output.
         """
-        self._check(fixed, moving)
+        check_pair(fixed, moving)
         single, fusion = self.branches()
         narrow_fixed, narrow_moving = (narrowed(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
@@ -133,14 +148,3 @@ class PairNetwork(nn.Module):
             return segmentation
         index = jnp.argmax(segmentation, axis=-1, keepdims=True)
         return index.astype(segmentation.dtype) / self.num_classes
-
-    def _check(self, fixed: jax.Array, moving: jax.Array) -> None:
-        for name, value, known in (
-            ('fusion', self.fusion, FUSIONS),
-            ('output', self.output, OUTPUTS),
-            ('segmentation_feedback', self.segmentation_feedback, FEEDBACKS),
-        ):
-            if value not in known:
-                raise ValueError(f'{name} is {value!r}, expected one of {known}.')
-        check_remat(self.remat)
-        check_pair(fixed, moving)

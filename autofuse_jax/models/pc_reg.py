@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.pc_reg_unet import PCRegUNet, check_base_channels
 from autofuse_jax.models.regions import HARD, MASKS, region_images
@@ -51,13 +51,8 @@ class PCReg(nn.Module):
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
+        check_network(self, test_masks=MASKS)
         check_base_channels(self.base_channels)
-        if self.test_masks not in MASKS:
-            raise UserError(
-                f'model.test_masks is {self.test_masks!r}',
-                expected=f'one of {", ".join(MASKS)}',
-                fix='set model.test_masks',
-            )
         super().__post_init__()
 
     def setup(self):
@@ -77,26 +72,24 @@ class PCReg(nn.Module):
         """Map region images (B, D, H, W, C - 1) to a displacement with the correspondence network alone.
 
         Args:
-            fixed_regions: See `region_images`.
-            moving_regions: See `region_images`.
+            fixed_regions: Region images of the fixed image, see `region_images`.
+            moving_regions: Region images of the moving image, see `region_images`.
 
         Returns:
             (B, D, H, W, 3), voxels, pull direction, float32 at least.
         """
         return widened(self.correspondence(jnp.concatenate([fixed_regions, moving_regions], axis=-1)))
 
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register and segment pairs of images, with the masks of prediction.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             Displacement, warped image and the class probabilities of both images.
         """
-        del noise
         check_pair(fixed, moving)
         of_fixed, of_moving = of_both(self.perceive, fixed, moving)
         regions = (

@@ -6,11 +6,13 @@ import flax.linen as nn
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
+from autofuse_jax.errors import UserError
+
 NONE, ALL, FULL_RESOLUTION, ACTIVATIONS, GATES = 'none', 'all', 'full_resolution', 'activations', 'gates'
 # Most stages that a network has: blocks 1 .. 9 of AutoFuse.
 STAGES = tuple(str(number) for number in range(1, 10))
 REMAT_NAMES = (NONE, ALL, FULL_RESOLUTION, ACTIVATIONS, GATES, *STAGES)
-# Name of what a convolution gives, which 'activations' keeps.
+# Name under which the output of a convolution is kept when remat is 'activations'.
 CONVOLVED = 'convolved'
 
 
@@ -27,13 +29,15 @@ def check_remat(remat: str) -> None:
         remat: Such as 'full_resolution,gates'.
 
     Raises:
-        ValueError: A name is unknown, or 'none' stands beside others.
+        UserError: A name is unknown, or 'none' stands beside others.
     """
     names = remat.split(',')
     unknown = [name for name in names if name not in REMAT_NAMES]
     if unknown or (NONE in names and len(names) > 1):
-        raise ValueError(
-            f'remat is {remat!r}, expected {NONE!r} or names among {", ".join(REMAT_NAMES[1:])}, apart by commas.'
+        raise UserError(
+            f'model.remat is {remat!r}',
+            expected=f'{NONE!r} or names among {", ".join(REMAT_NAMES[1:])}, apart by commas',
+            fix='correct model.remat',
         )
 
 
@@ -41,7 +45,7 @@ def is_recomputed(remat: str, stage: str, *, full_resolution: bool = False) -> b
     """Tell whether a stage is recomputed as a whole.
 
     Args:
-        remat: See `check_remat`.
+        remat: Stages that are recomputed, see `check_remat`.
         stage: Its name, one of `STAGES` or `GATES`.
         full_resolution: Whether it works on the finest grid; default False.
     """
@@ -54,9 +58,9 @@ def recomputing(module: Any, remat: str, stage: str, *, full_resolution: bool = 
 
     Args:
         module: Class of a Flax module.
-        remat: See `check_remat`.
-        stage: See `is_recomputed`.
-        full_resolution: See `is_recomputed`.
+        remat: Stages that are recomputed, see `check_remat`.
+        stage: Name of the stage, see `is_recomputed`.
+        full_resolution: Whether the stage is on the finest grid, see `is_recomputed`.
 
     Returns:
         The class itself where everything is kept.

@@ -61,7 +61,7 @@ class TransposedConv(nn.Module):
 
     Attributes:
         features: Number of output channels.
-        factor: Of the size along each axis; default 2.
+        factor: Factor of the size along each axis; default 2.
     """
 
     features: int

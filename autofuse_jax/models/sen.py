@@ -4,9 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import POSITIVE
 from autofuse_jax.fields import compose
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -38,6 +40,7 @@ class SEN(nn.Module):
         displacement_range: r, bound of a and b in voxels; default 100.
 
     Raises:
+        UserError: `base_channels` is no whole number of 1 or more, or the range not above 0.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -48,19 +51,21 @@ class SEN(nn.Module):
     base_channels: int = 4
     displacement_range: float = 100.0
 
+    def __post_init__(self):
+        check_network(self, displacement_range=POSITIVE)
+        super().__post_init__()
+
     @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register pairs of images.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             Displacement, warped image, and the displacement of the inverse map.
         """
-        del noise
         check_pair(fixed, moving)
         skips = self._encode(fixed, moving)
         volume = skips.pop()

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.attention import check_heads, softmax_attention
 from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
 from autofuse_jax.models.windows import (
@@ -57,16 +56,9 @@ def drop_path_rates(highest: float, depths: Sequence[int]) -> tuple[tuple[float,
     """Return the probabilities of stochastic depth of each block, stage by stage: linear from 0 to the highest.
 
     Args:
-        highest: Of the last block, in [0, 1).
+        highest: Rate of the last block, in [0, 1).
         depths: Blocks of each stage.
-
-    Raises:
-        UserError: The highest is not in [0, 1).
     """
-    if not 0 <= highest < 1:
-        raise UserError(
-            f'model.drop_path is {highest}', expected='a probability of 0 or more, less than 1', fix='set it to 0.3'
-        )
     rates = np.linspace(0, highest, sum(depths)).tolist()
     ends = np.cumsum(depths)
     return tuple(tuple(rates[end - depth : end]) for end, depth in zip(ends, depths, strict=True))
@@ -120,7 +112,7 @@ class WindowAttention(nn.Module):
         Args:
             volume: (B, D, H, W, C).
             windows: How it is cut.
-            asking: Of the same shape, the source of the queries; default `volume`.
+            asking: Volume of the same shape, the source of the queries; default `volume`.
 
         Returns:
             The same shape.
@@ -182,7 +174,7 @@ class SwinBlock(nn.Module):
         shrink_window: Whether windows are cut to a volume that is not larger, see `fit_windows`; default True.
         relative_bias: What cut windows read of the bias table, see `relative_index_in_part`; default 'geometric'.
         drop_path: Probability that a branch is left out of a sample in training, see `DropPath`; default 0.
-        join_windows: See `WindowAttention`.
+        join_windows: How tokens become a volume again, see `WindowAttention`.
     """
 
     num_heads: int
@@ -216,14 +208,14 @@ class SwinStage(nn.Module):
         depth: Number of blocks.
         num_heads: Number of attention heads.
         window: (d, h, w) of a window; shifted blocks shift by half of it, rounded down.
-        relative_bias: See `SwinBlock`.
+        relative_bias: Relative bias of cut windows, see `SwinBlock`.
         remat: Whether blocks are recomputed in the reverse pass.
-        qkv_bias: See `SwinBlock`.
-        shrink_window: See `SwinBlock`.
+        qkv_bias: Whether queries, keys and values have a bias, see `SwinBlock`.
+        shrink_window: Whether windows shrink to small volumes, see `SwinBlock`.
         shift_all_or_none: Whether nothing is shifted where half of the window is 0 along some axis; default False:
             the other axes are.
-        drop_paths: Of each block, see `DropPath`; default none.
-        join_windows: See `WindowAttention`.
+        drop_paths: Rates of each block, see `DropPath`; default none.
+        join_windows: How tokens become a volume again, see `WindowAttention`.
     """
 
     depth: int

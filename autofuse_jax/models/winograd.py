@@ -94,17 +94,20 @@ def filter_depth(
     if kernel.shape[0] != TAPS:
         raise ValueError(f'kernel has {kernel.shape[0]} taps along depth, expected {TAPS}.')
     depth = volume.shape[1]
-    made, needed = len(algorithm.outputs), len(algorithm.inputs)
-    tiles = -(-depth // made)
-    padded = jnp.pad(volume, ((0, 0), (1, 1 + tiles * made - depth), (0, 0), (0, 0), (0, 0)))
-    # Input n of every tile: slices n, n + m, n + 2 m, ...
-    inputs = [padded[:, n : n + (tiles - 1) * made + 1 : made] for n in range(needed)]
+    # A tile makes m slices of output from m + 2 slices of input, so that neighbours share two slices. The depth is
+    # filled up to whole tiles with zeros behind the one voxel of padding; what they give is cut off at the end.
+    per_tile, needed = len(algorithm.outputs), len(algorithm.inputs)
+    tiles = -(-depth // per_tile)
+    padded = jnp.pad(volume, ((0, 0), (1, 1 + tiles * per_tile - depth), (0, 0), (0, 0), (0, 0)))
+    # All tiles at once: their first inputs are the slices 0, m, 2 m, ..., their second 1, m + 1, 2 m + 1, ...
+    inputs = [padded[:, n : n + (tiles - 1) * per_tile + 1 : per_tile] for n in range(needed)]
     products = [
         convolve_slices(_combine(row, inputs), _combine(weights, kernel))
         for row, weights in zip(algorithm.inputs, algorithm.taps, strict=True)
     ]
+    # (B, tiles, m, H, W, O): the slices of a tile lie beside each other again, and one tile behind the other.
     outputs = jnp.stack([_combine(row, products) for row in algorithm.outputs], axis=2)
-    outputs = outputs.reshape(outputs.shape[0], tiles * made, *outputs.shape[3:])
+    outputs = outputs.reshape(outputs.shape[0], tiles * per_tile, *outputs.shape[3:])
     return outputs[:, :depth]
 
 

@@ -9,6 +9,7 @@ from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
+from autofuse_jax.models.options import DROP_RATE, check_network, check_stage_heads
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.patches import FACTOR, PatchExpanding, PatchMerging
 from autofuse_jax.models.remat import check_remat, is_recomputed
@@ -51,8 +52,9 @@ class XMorpher(nn.Module):
             (the finest) or 'all', see `check_remat`; default 'none'.
 
     Raises:
-        ValueError: Sizes are no multiples of 4, heads do not divide the channels, or `remat` is unknown.
-        UserError: `depths` and `num_heads` differ in length, or `drop_path` is no probability.
+        UserError: `depths` and `num_heads` differ in length, heads do not divide the channels, or another option is
+            unknown or out of its range.
+        ValueError: Sizes are no multiples of 4.
 
     Reference:
         Shi et al., XMorpher: full transformer for deformable medical image registration via cross attention, MICCAI
@@ -67,27 +69,30 @@ class XMorpher(nn.Module):
     legacy: bool = False
     remat: str = 'none'
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 4.
-            moving: (B, D, H, W, 1).
-            noise: Not used; this network does not sample.
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        del noise
-        check_pair(fixed, moving, PATCH)
+    def __post_init__(self):
+        check_network(self, drop_path=DROP_RATE)
+        check_remat(self.remat)
         if len(self.depths) != len(self.num_heads):
             raise UserError(
                 f'model.depths is {self.depths} and model.num_heads is {self.num_heads}',
                 expected='one number for each scale in both',
                 fix='make them equally long',
             )
-        check_remat(self.remat)
+        check_stage_heads(self.embed_dim, self.num_heads)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Register pairs of images.
+
+        Args:
+            fixed: (B, D, H, W, 1); D, H, W multiples of 4.
+            moving: (B, D, H, W, 1).
+
+        Returns:
+            Displacement in voxels and warped image.
+        """
+        check_pair(fixed, moving, PATCH)
         joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
         joined = layer_norm(joined.dtype, 'joined_norm')(joined)
         expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)

@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import (
+    AUTOFUSE_SEMI,
+    AUTOFUSE_TRANS_SEMI,
+    AUTOFUSE_TRANS_SEMI_SWIN,
+    AUTOFUSE_TRANS_UNSUP,
+    AUTOFUSE_UNSUP,
+)
 from autofuse_jax.errors import UserError, describe_differences
 from autofuse_jax.models.windows import Size, relative_index
 from autofuse_jax.porting.architecture import Architecture, Shapes
@@ -67,32 +74,32 @@ ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         Architecture(
-            'autofuse_unsup',
+            AUTOFUSE_UNSUP,
             'autofuse',
             (*convolutional_single_branch(segmentation=False), *convolutional_fusion_branch()),
             _autofuse_options,
         ),
         Architecture(
-            'autofuse_semi',
+            AUTOFUSE_SEMI,
             'autofuse',
             (*convolutional_single_branch(segmentation=True), *convolutional_fusion_branch()),
             _autofuse_semi_options,
         ),
         Architecture(
-            'autofuse_trans_unsup',
+            AUTOFUSE_TRANS_UNSUP,
             'autofuse_trans',
             (*swin_single_branch(segmentation=False), *swin_fusion_branch()),
             _autofuse_trans_options,
         ),
         Architecture(
-            'autofuse_trans_semi',
+            AUTOFUSE_TRANS_SEMI,
             'autofuse_trans',
             (*convolutional_single_branch(segmentation=True), *swin_fusion_branch()),
             _autofuse_trans_semi_options,
         ),
         # As the paper describes it, and as an early release of its code has it.
         Architecture(
-            'autofuse_trans_semi_swin',
+            AUTOFUSE_TRANS_SEMI_SWIN,
             'autofuse_trans',
             (*swin_single_branch(segmentation=True), *swin_fusion_branch()),
             lambda shapes: _autofuse_trans_semi_options(shapes) | {'single_branch': 'swin'},
@@ -129,18 +136,18 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
 
     given = set(names)
 
-    def found_for(architecture: Architecture) -> set[str]:
+    def read_names(architecture: Architecture) -> set[str]:
         return {name for name in given if not (official and architecture.is_unused(name))}
 
-    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == found_for(a)), None)
+    exact = next((a for a in ARCHITECTURES.values() if names_of(a) == read_names(a)), None)
     if exact is not None and wanted in (None, exact.name):
         return exact
     if wanted is not None:
         target = ARCHITECTURES[wanted]
     else:
-        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ found_for(a)))
-    wanted_names, found = names_of(target), found_for(target)
-    differences = describe_differences(missing=wanted_names - found, extra=found - wanted_names)
+        target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ read_names(a)))
+    wanted_names, given_names = names_of(target), read_names(target)
+    differences = describe_differences(missing=wanted_names - given_names, extra=given_names - wanted_names)
     if exact is not None:
         raise UserError(
             f'the weights are those of {exact.name}, not of {wanted}: {differences}',

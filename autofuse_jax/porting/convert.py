@@ -45,9 +45,9 @@ def from_official(
         state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
     buffers = {name: np.asarray(tensor) for name, tensor in state.items() if is_buffer(name)}
     state = {name: np.asarray(tensor) for name, tensor in state.items() if name not in buffers}
-    found = recognise(state, official=True, wanted=architecture)
+    network = recognise(state, official=True, wanted=architecture)
     params = {}
-    for tensor in found.tensors:
+    for tensor in network.tensors:
         value = state[tensor.official]
         axes = TO_OURS.get(tensor.layout)
         if axes is not None and value.ndim != len(axes):
@@ -57,10 +57,10 @@ def from_official(
             )
         value = value if axes is None else value.transpose(axes)
         params[tensor.ours] = _real(_outputs(value, tensor.layout), tensor.official, dtype)
-    options = found.options_of({name: tensor.shape for name, tensor in state.items()}, buffers)
-    official_names = {tensor.ours: tensor.official for tensor in found.tensors}
-    check_shapes(params, found.method, options, official_names)
-    return params, found, options
+    options = network.options_of({name: tensor.shape for name, tensor in state.items()}, buffers)
+    official_names = {tensor.ours: tensor.official for tensor in network.tensors}
+    check_shapes(params, network.method, options, official_names)
+    return params, network, options
 
 
 def to_official(params: Mapping[str, np.ndarray], architecture: str | None = None) -> tuple[FlatParams, Architecture]:
@@ -77,12 +77,12 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
     Raises:
         UserError: Parameters are missing or extra, or hold NaN or infinities.
     """
-    found = recognise(params, official=False, wanted=architecture)
+    network = recognise(params, official=False, wanted=architecture)
     state = {}
-    for tensor in found.tensors:
+    for tensor in network.tensors:
         value, axes = _outputs(np.asarray(params[tensor.ours]), tensor.layout), TO_OFFICIAL.get(tensor.layout)
         state[tensor.official] = _real(value if axes is None else value.transpose(axes), tensor.ours, np.float32)
-    return state, found
+    return state, network
 
 
 def check_shapes(

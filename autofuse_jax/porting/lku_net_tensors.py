@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from autofuse_jax.choices import LKU_NET
 from autofuse_jax.models.lku_net import DECODER_WIDTHS, ENCODER_WIDTHS
 from autofuse_jax.porting.architecture import Architecture, Shapes
 from autofuse_jax.porting.names import CONVOLUTION, SAME, TRANSPOSED, Tensor, layer
@@ -40,4 +41,4 @@ def _options(shapes: Shapes) -> dict[str, Any]:
 
 
 # One release builds a second last convolution.
-ARCHITECTURES = (Architecture('lku_net', 'lku_net', tuple(_tensors()), _options, unused=('dc10.',)),)
+ARCHITECTURES = (Architecture(LKU_NET, 'lku_net', tuple(_tensors()), _options, unused=('dc10.',)),)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import PC_REG
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.regions import SOFT
 from autofuse_jax.porting.architecture import Architecture, Shapes
@@ -84,4 +85,4 @@ def _options(shapes: Shapes) -> dict[str, Any]:
 
 
 TENSORS = tuple(tensor for prefix, network in NETWORKS.items() for tensor in _tensors(prefix, network))
-ARCHITECTURES = (Architecture('pc_reg', 'pc_reg', TENSORS, _options),)
+ARCHITECTURES = (Architecture(PC_REG, 'pc_reg', TENSORS, _options),)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from autofuse_jax.choices import SEN
 from autofuse_jax.models.sen import DECODER_WIDTHS, PAIR_WIDTHS
 from autofuse_jax.porting.architecture import Architecture, Shapes
 from autofuse_jax.porting.names import CONVOLUTION, REVERSED, TRANSPOSED, Tensor, layer
@@ -30,4 +31,4 @@ def _options(shapes: Shapes) -> dict[str, Any]:
     return {'base_channels': shapes['unet_model.l11.main.weight'][0]}
 
 
-ARCHITECTURES = (Architecture('sen', 'sen', tuple(_tensors()), _options),)
+ARCHITECTURES = (Architecture(SEN, 'sen', tuple(_tensors()), _options),)

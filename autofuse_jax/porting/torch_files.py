@@ -92,9 +92,9 @@ def _find_state_dict(content: Any, torch: Any) -> Mapping[str, Any] | None:
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):
         return content
     for key in NESTED_KEYS:
-        found = _find_state_dict(content.get(key), torch)
-        if found is not None:
-            return found
+        state = _find_state_dict(content.get(key), torch)
+        if state is not None:
+            return state
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from autofuse_jax.choices import TRANSMATCH, TRANSMORPH
 from autofuse_jax.models.transmatch import CROSS_DEPTH, TransMatch
 from autofuse_jax.models.transmorph import TransMorph
 from autofuse_jax.porting.architecture import Architecture, Buffers, Shapes
@@ -119,14 +120,14 @@ def _window(shapes: Shapes, buffers: Buffers, encoder: str) -> dict[str, Any]:
 
 ARCHITECTURES = (
     Architecture(
-        'transmorph',
+        TRANSMORPH,
         'transmorph',
         tuple(_transmorph()),
         _transmorph_options,
         lambda shapes, buffers: _window(shapes, buffers, ENCODER),
     ),
     Architecture(
-        'transmatch',
+        TRANSMATCH,
         'transmatch',
         tuple(_transmatch()),
         _transmatch_options,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from autofuse_jax.choices import VOXELMORPH
 from autofuse_jax.porting.architecture import Architecture, Shapes
 from autofuse_jax.porting.names import CONVOLUTION, layer
 
@@ -27,4 +28,4 @@ def _options(shapes: Shapes) -> dict[str, Any]:
 
 
 TENSORS = tuple(tensor for official, ours in _names().items() for tensor in layer(official, ours, CONVOLUTION))
-ARCHITECTURES = (Architecture('voxelmorph', 'voxelmorph', TENSORS, _options),)
+ARCHITECTURES = (Architecture(VOXELMORPH, 'voxelmorph', TENSORS, _options),)

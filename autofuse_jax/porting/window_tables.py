@@ -28,7 +28,7 @@ def window_of_table(rows: int, index: np.ndarray | None) -> Size:
     unless the window is one token long along an axis: 3 x 3 x 1 and 1 x 3 x 3 have the same.
 
     Args:
-        rows: Of the table.
+        rows: Number of rows of the table.
         index: The integer buffer beside it, (tokens, tokens); None where there is none.
 
     Returns:

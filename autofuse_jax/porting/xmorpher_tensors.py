@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from autofuse_jax.choices import XMORPHER
 from autofuse_jax.porting.architecture import Architecture, Shapes
 from autofuse_jax.porting.names import CONVOLUTION, LINEAR, TRANSPOSED, Tensor, layer, norm
 
@@ -57,4 +58,4 @@ def _options(shapes: Shapes) -> dict[str, Any]:
     return {'embed_dim': shapes[f'{PREFIX}.patch_embed.proj.weight'][0], 'legacy': True}
 
 
-ARCHITECTURES = (Architecture('xmorpher', 'xmorpher', tuple(_tensors()), _options, unused=UNUSED),)
+ARCHITECTURES = (Architecture(XMORPHER, 'xmorpher', tuple(_tensors()), _options, unused=UNUSED),)

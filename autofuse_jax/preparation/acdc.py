@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from autofuse_jax.choices import ACDC
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.sources import Problem, Source, SourceFrame, SourceSubject
 from autofuse_jax.preparation.splits import SPLITS_EXAMPLE, SPLITS_NAME, draw_validation, read_splits
@@ -85,7 +86,7 @@ def _find_official(base: Path, splits_file: str | os.PathLike | None) -> Source:
     if not folders['training'] and not folders['testing']:
         raise UserError(f'{base} holds no patient folders', expected=LAYOUTS, fix='correct --source')
     found = folders['training'] + folders['testing']
-    split_of = None if splits_file is None else read_splits(splits_file, 'acdc')
+    split_of = None if splits_file is None else read_splits(splits_file, ACDC)
     infos, problems = {}, []
     for folder in found:
         if split_of is None or folder.name in split_of:
@@ -136,7 +137,7 @@ def _find_flat(root: Path, splits_file: str | os.PathLike | None) -> Source:
             expected=f'JSON such as {SPLITS_EXAMPLE}',
             fix='name it with --splits FILE',
         )
-    split_of = read_splits(splits_file, 'acdc')
+    split_of = read_splits(splits_file, ACDC)
     rows = _read_cases(root / CASES_NAME)
     subjects, problems = [], []
     for name, phases in rows.items():
@@ -186,7 +187,7 @@ def _source(layout: str, rule: str, subjects: list, problems: list, found: list[
     missing = sorted(set(split_of) - set(found))
     problems = problems + [Problem(name, 'it is listed in the splits but not in the source') for name in missing]
     return Source(
-        dataset='acdc',
+        dataset=ACDC,
         layout=layout,
         split_rule=rule,
         label_convention=LABEL_CONVENTION,

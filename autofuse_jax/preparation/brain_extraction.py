@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autofuse_jax.choices import AUTO, BET, HD_BET, NONE, SYNTHSTRIP
 from autofuse_jax.data.volumes import Volume, read_image, write_image
 from autofuse_jax.errors import UserError
 
-AUTO, NONE = 'auto', 'none'
 # Lines of a failed program that the message shows.
 SHOWN_LINES = 3
 
@@ -35,11 +35,10 @@ class Tool:
 
 # In the order in which 'auto' takes them.
 TOOLS = {
-    'synthstrip': Tool('mri_synthstrip', ('-i', '{input}', '-o', '{output}'), 'FreeSurfer 7.3 or later'),
-    'hd-bet': Tool('hd-bet', ('-i', '{input}', '-o', '{output}'), 'the Python package hd-bet'),
-    'bet': Tool('bet', ('{input}', '{output}', '-R'), 'FSL'),
+    SYNTHSTRIP: Tool('mri_synthstrip', ('-i', '{input}', '-o', '{output}'), 'FreeSurfer 7.3 or later'),
+    HD_BET: Tool('hd-bet', ('-i', '{input}', '-o', '{output}'), 'the Python package hd-bet'),
+    BET: Tool('bet', ('{input}', '{output}', '-R'), 'FSL'),
 }
-CHOICES = (AUTO, NONE, *TOOLS)
 
 
 def choose_tool(wanted: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import DKT62, FREESURFER, NEUROMORPHOMETRICS, OASIS35
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.brain_label_names import (
     DESIKAN_REGIONS,
@@ -130,10 +131,10 @@ def neuromorphometrics_table() -> LabelTable:
 
 # Name on the command line: the table.
 LABEL_TABLES = {
-    'oasis35': oasis_table,
-    'freesurfer': freesurfer_table,
-    'dkt62': lambda: freesurfer_table('dkt'),
-    'neuromorphometrics': neuromorphometrics_table,
+    OASIS35: oasis_table,
+    FREESURFER: freesurfer_table,
+    DKT62: lambda: freesurfer_table('dkt'),
+    NEUROMORPHOMETRICS: neuromorphometrics_table,
 }
 
 

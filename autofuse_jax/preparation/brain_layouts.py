@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from autofuse_jax.choices import ABIDE, ADHD, ADNI, BUCKNER, FOLDER, IXI, MINDBOGGLE, OASIS
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.authors_pairs import find_npz_with_pairs
 from autofuse_jax.preparation.found_brains import (
@@ -24,7 +26,6 @@ from autofuse_jax.preparation.found_brains import (
     first_file,
     image_files_below,
     in_order,
-    stem_of,
 )
 from autofuse_jax.preparation.image_folders import find_folder
 from autofuse_jax.preparation.learn2reg_dataset import find_learn2reg
@@ -147,14 +148,14 @@ def _words(path: Path, root: Path) -> str:
 T1W_TREE = (find_t1w_tree, 'T1w images (.nii.gz, .nii, .mgz) anywhere below it')
 # Name on the command line: the finder, and what it looks for.
 BRAIN_FINDERS: dict[str, tuple[Callable[[Path], FoundBrains], str]] = {
-    'oasis': (find_oasis, 'folders OASIS_OAS1_0001_MR1/ with aligned_norm.nii.gz and aligned_seg35.nii.gz'),
-    'mindboggle': (find_mindboggle, 'folders with t1weighted_brain.nii.gz and labels.DKT31.manual+aseg.nii.gz'),
-    'buckner': (find_freesurfer, 'FreeSurfer folders SUBJECT/mri/ with norm.mgz and aparc+aseg.mgz'),
-    'ixi': (find_ixi, 'files such as IXI002-Guys-0828-T1.nii.gz'),
-    'adni': T1W_TREE,
-    'abide': T1W_TREE,
-    'adhd': T1W_TREE,
-    'folder': (
+    OASIS: (find_oasis, 'folders OASIS_OAS1_0001_MR1/ with aligned_norm.nii.gz and aligned_seg35.nii.gz'),
+    MINDBOGGLE: (find_mindboggle, 'folders with t1weighted_brain.nii.gz and labels.DKT31.manual+aseg.nii.gz'),
+    BUCKNER: (find_freesurfer, 'FreeSurfer folders SUBJECT/mri/ with norm.mgz and aparc+aseg.mgz'),
+    IXI: (find_ixi, 'files such as IXI002-Guys-0828-T1.nii.gz'),
+    ADNI: T1W_TREE,
+    ABIDE: T1W_TREE,
+    ADHD: T1W_TREE,
+    FOLDER: (
         find_folder,
         'SUBJECT/{t1,image}.nii.gz with {seg,labels}.nii.gz, images/ and labels/ with equal names, or files with *_seg',
     ),

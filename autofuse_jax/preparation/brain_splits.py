@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autofuse_jax.data.manifests import SPLITS
+from autofuse_jax.choices import SPLITS
 from autofuse_jax.preparation.found_brains import FoundBrains
 from autofuse_jax.preparation.splits import SPLITS_NAME, draw_validation, read_splits
 

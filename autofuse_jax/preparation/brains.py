@@ -10,19 +10,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.data.manifests import MANIFEST_NAME, SPLITS, Manifest, write_manifest
+from autofuse_jax.choices import (
+    ABIDE,
+    ADHD,
+    ADNI,
+    AFFINE,
+    AUTO,
+    BUCKNER,
+    DKT62,
+    FOLDER,
+    FREESURFER,
+    IDS,
+    IXI,
+    MINDBOGGLE,
+    NONE,
+    OASIS,
+    OASIS35,
+    SPLITS,
+)
+from autofuse_jax.data.manifests import MANIFEST_NAME, Manifest, write_manifest
 from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.preparation.brain_extraction import AUTO, NONE, choose_tool
+from autofuse_jax.preparation.brain_extraction import choose_tool
 from autofuse_jax.preparation.brain_fit import LARGEST_CUT
 from autofuse_jax.preparation.brain_labels import LABEL_TABLES, LabelTable, oasis_table, read_label_table, table_of_ids
 from autofuse_jax.preparation.brain_layouts import find_brains
 from autofuse_jax.preparation.brain_splits import split_brains
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains
 from autofuse_jax.preparation.mni import fingerprint, load_template
-from autofuse_jax.preparation.one_brain import NO_ALIGNMENT, BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
-from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.one_brain import BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
+from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.version import __version__
@@ -33,12 +51,10 @@ BRAIN_GRID = Grid((144, 192, 160), (1.0, 1.0, 1.0))
 BRAINS_VERSION = 1
 # An alignment keeps two cores busy and takes about a GiB, so more processes are the user's choice.
 DEFAULT_WORKERS = 1
-IDS = 'ids'
-LABEL_CHOICES = (IDS, *LABEL_TABLES)
 # Data sets of which every label map follows one convention; others hold what their owner put there.
-LABELS_OF = {'oasis': 'oasis35', 'mindboggle': 'dkt62', 'buckner': 'freesurfer'}
+LABELS_OF = {OASIS: OASIS35, MINDBOGGLE: DKT62, BUCKNER: FREESURFER}
 # Data sets that are handed out with the skull.
-WITH_SKULL = ('ixi', 'adni', 'abide', 'adhd')
+WITH_SKULL = (IXI, ADNI, ABIDE, ADHD)
 # More subjects than this are listed in the manifest only.
 LISTED_SUBJECTS = 100
 # More warnings than these are counted.
@@ -59,18 +75,18 @@ def prepare_brains(options: argparse.Namespace) -> int:
     """
     root = options.source
     found = find_brains(options.dataset, root)
-    name = root.resolve().name if options.dataset == 'folder' else options.dataset
+    name = root.resolve().name if options.dataset == FOLDER else options.dataset
     split_of, rule = split_brains(found, options.dataset, name, root, options.splits)
     brains = [brain for brain in found.brains if brain.id in split_of]
     labelled = sum(brain.labels_file() is not None for brain in brains)
     print(f'{root}: {found.layout}; {len(found.brains)} images, {len(brains)} of them in a split, {labelled} labelled')
-    alignment = options.align or (NO_ALIGNMENT if found.prepared else 'affine')
+    alignment = options.align or (NONE if found.prepared else AFFINE)
     table = _label_table(options, brains, labelled)
     skull = options.dataset in WITH_SKULL and not found.prepared
     tool = choose_tool(options.brain_extraction or (AUTO if skull else NONE))
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
     settings = _settings(options, grid, found, table, alignment, tool)
-    claim_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
+    claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
     jobs = [
         BrainJob(
             brain=brain,
@@ -106,13 +122,8 @@ def prepare_brains(options: argparse.Namespace) -> int:
 
 
 def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:
-    outcomes: list[BrainOutcome] = []
-    progress = Progress(len(jobs))
     with contextlib.closing(run_in_processes(prepare_brain_subject, jobs, workers)) as finished:
-        for outcome in finished:
-            outcomes.append(outcome)
-            progress.step(sum(len(done.problems) for done in outcomes))
-    return outcomes
+        return count_subjects(finished, len(jobs), restored=lambda outcome: outcome.reused)
 
 
 def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labelled: int) -> LabelTable:
@@ -145,7 +156,7 @@ def _settings(
     options: argparse.Namespace, grid: Grid, found: FoundBrains, table: LabelTable, alignment: str, tool: str
 ) -> dict[str, Any]:
     """Return everything that determines the frames, in readable form."""
-    aligned = alignment != NO_ALIGNMENT
+    aligned = alignment != NONE
     described = json.dumps([sorted(table.class_of.items()), sorted(table.classes.items()), table.complete])
     return {
         'spacing_mm': list(grid.spacing),

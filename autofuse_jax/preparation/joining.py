@@ -8,8 +8,6 @@ from pathlib import Path
 from autofuse_jax.data.manifests import Manifest, Subject, read_manifest
 from autofuse_jax.errors import UserError
 
-JOINED = 'joined'
-
 
 def join_data_sets(roots: Sequence[Path], out: Path) -> Manifest:
     """Make one manifest of several prepared data sets.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from autofuse_jax.data.manifests import SPLITS
+from autofuse_jax.choices import SPLITS
 from autofuse_jax.errors import UserError
 
 SPLITS_NAME = 'splits.json'

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import jax
 
+from autofuse_jax.choices import CPU, GPU
 from autofuse_jax.deployment.runtime import RuntimeModel, has_runtime
 from autofuse_jax.errors import UserError
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
-
-AUTO, CPU, GPU = 'auto', 'cpu', 'gpu'
-DEVICES = (AUTO, CPU, GPU)
 
 
 def use_device(name: str) -> None:

@@ -9,6 +9,7 @@ from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.working_grid import on_grid
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 
 BACKGROUND = 0
@@ -169,9 +170,8 @@ def guide_on_grid(guide: Guide, grid: ImageGrid, linear: AffineTransform) -> Gri
         fixed = _stacked(guide.fixed, guide.labels, grid, None)
         moving = _stacked(guide.moving, guide.labels, grid, to_moving)
     if guide.fixed_points is not None:
-        back = AffineTransform(np.linalg.inv(linear.matrix))
         fixed_points = _shares(grid, guide.fixed_points)
-        moving_points = _shares(grid, back.map_points(guide.moving_points))
+        moving_points = _shares(grid, inverse_affine(linear).map_points(guide.moving_points))
     return GridGuide(fixed, moving, fixed_points, moving_points)
 
 

@@ -1,8 +1,7 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.data.resample import resize_image
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import (
+    COUNT,
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    UserError,
+    check_numbers,
+    check_odd,
+    check_option,
+)
 from autofuse_jax.fields import integrate_velocity, resample_displacement, warp_linear
 from autofuse_jax.losses.guide import class_guide_loss, point_guide_loss
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
 from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import GridGuide, maps_at
 from autofuse_jax.registration.minimise import Schedule, minimise
 
@@ -31,7 +40,7 @@ class InstanceSettings:
     Attributes:
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
-        learning_rate: Of the velocity, in its voxels, at the first step of a level.
+        learning_rate: Learning rate of the velocity, in its voxels, at the first step of a level.
         smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
             from, of the gradient of the departure from it.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
@@ -46,6 +55,9 @@ class InstanceSettings:
             network that has not seen such images can mislead.
         guide: Weight of the classes of a guide, see `losses.guide.class_guide_loss`; without effect without a guide.
         points: Weight of the points of a guide per millimetre, see `losses.guide.point_guide_loss`; likewise.
+
+    Raises:
+        UserError: A number is out of its range, the window even, or levels and steps differ in length.
     """
 
     shrink: tuple[int, ...] = (4, 2, 1)
@@ -62,24 +74,21 @@ class InstanceSettings:
     points: float = 0.1
 
     def __post_init__(self):
-        if len(self.shrink) != len(self.steps) or not self.shrink:
+        check_numbers('shrink', self.shrink, COUNT)
+        check_numbers('steps', self.steps, COUNT)
+        if len(self.shrink) != len(self.steps):
             raise UserError(
                 f'instance optimisation has {len(self.shrink)} levels and {len(self.steps)} numbers of steps',
                 expected='one number of steps for each level',
+                fix='add or remove steps',
             )
-        if min(self.steps) < 1 or min(self.shrink) < 1 or self.velocity_shrink < 1:
-            raise UserError(
-                f'levels {self.shrink}, steps {self.steps}, velocity {self.velocity_shrink}',
-                expected='whole numbers of at least 1',
-            )
-        if self.ncc_window < 1 or self.ncc_window % 2 == 0:
-            raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
-        if not 0 <= self.trust <= 1:
-            raise UserError(f'trust is {self.trust}', expected='a number in [0, 1]')
-        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate', 'guide', 'points'):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise UserError(f'{name} is {value}', expected='a number of at least 0')
+        for name in ('smoothness', 'jacobian', 'inverse', 'guide', 'points'):
+            check_option(name, getattr(self, name), WEIGHT)
+        check_option('learning_rate', self.learning_rate, POSITIVE)
+        check_option('tolerance', self.tolerance, SHARE)
+        check_option('trust', self.trust, SHARE)
+        check_option('velocity_shrink', self.velocity_shrink, COUNT)
+        check_odd('ncc_window', self.ncc_window)
 
 
 class InstanceResult(NamedTuple):
@@ -119,9 +128,6 @@ class _Options(NamedTuple):
     ncc_window: int
     guide: float
     points: float
-
-
-OnProgress = Callable[[str, int, int, float], None]
 
 
 def optimise_instance(

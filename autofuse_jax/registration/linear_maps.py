@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-TRANSLATION, RIGID, AFFINE = 'translation', 'rigid', 'affine'
+from autofuse_jax.choices import AFFINE, RIGID, TRANSLATION
+
 # Number of parameters: translation 3, rotation 3, logarithms of scale and shear 6.
 PARAMETER_COUNT = {TRANSLATION: 3, RIGID: 6, AFFINE: 12}
 

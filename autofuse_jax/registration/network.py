@@ -9,7 +9,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.registration.guide import ClassMap, Guide
 from autofuse_jax.registration.working_grid import on_grid, working_grid
-from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, resize_grid, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
 from autofuse_jax.weights.pretrained import RegistrationModel
 
@@ -20,7 +20,7 @@ class NetworkField(NamedTuple):
     Attributes:
         transform: Its displacement, from the fixed world to that of the aligned moving image.
         velocity: float32 (d, h, w, 3), the velocity behind it, in voxels of its own grid.
-        velocity_affine: float64 (4, 4) of the velocity's grid.
+        velocity_grid: Grid of the velocity.
         fixed_probabilities: float32 (D, H, W, C) on the transform's grid, of the classes of the fixed image, background
             first; None where it segments nothing.
         moving_probabilities: float32 (D, H, W, C), likewise of the aligned moving image.
@@ -28,7 +28,7 @@ class NetworkField(NamedTuple):
 
     transform: DenseTransform
     velocity: np.ndarray
-    velocity_affine: np.ndarray
+    velocity_grid: ImageGrid
     fixed_probabilities: np.ndarray | None = None
     moving_probabilities: np.ndarray | None = None
 
@@ -49,8 +49,7 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
         UserError: The network predicts a displacement without a velocity.
     """
     spacing = model.description.spacing_mm
-    fixed_grid = canonical_grid(ImageGrid(fixed.image.shape, fixed.affine))
-    grid = working_grid(fixed_grid, spacing=spacing)
+    grid = working_grid(canonical_grid(fixed.grid), spacing=spacing)
     found = model.register(
         on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment)
     )
@@ -61,14 +60,12 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
             fix='use weights whose config has model.output = velocity',
         )
     # The network pads at the far ends; its velocity has a voxel for every two of the padded grid.
-    padded = [size + -size % SIZE_MULTIPLE for size in grid.shape]
-    ratio = np.asarray(padded) / found.velocity.shape[:3]
-    scale = np.diag([*ratio, 1.0])
-    scale[:3, 3] = (ratio - 1) / 2
+    padded = ImageGrid(tuple(size + -size % SIZE_MULTIPLE for size in grid.shape), grid.affine)
+    velocity_grid = resize_grid(padded, found.velocity.shape[:3])
     return NetworkField(
         DenseTransform(found.displacement, grid.affine),
         found.velocity,
-        grid.affine @ scale,
+        velocity_grid,
         found.fixed_probabilities,
         found.moving_probabilities,
     )
@@ -78,7 +75,7 @@ def network_guide(field: NetworkField, method: str) -> Guide | None:
     """Return what a network segments as a guide.
 
     Args:
-        field: From `network_field`.
+        field: Result of `network_field`.
         method: Name of the network, for reports.
 
     Returns:
@@ -104,6 +101,6 @@ def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
     Returns:
         float32 (d, h, w, 3), in voxels of `grid`.
     """
-    sampled = sample_field(field.velocity, to_voxels(field.velocity_affine, grid_points(grid)))
-    change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_affine[:3, :3]
+    sampled = sample_field(field.velocity, to_voxels(field.velocity_grid.affine, grid_points(grid)))
+    change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_grid.affine[:3, :3]
     return (sampled @ change.T).astype(np.float32)

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from autofuse_jax.choices import JOIN_SECONDS
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
 
 Result = TypeVar('Result')
 
-DEFAULT_TIMEOUT = 300
 # JAX ends the process with a stack trace where it waits in vain; ours, with a message, must come first.
 JAX_WAITS_LONGER = 30
 
@@ -23,7 +23,7 @@ def join_processes(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
-    timeout: int = DEFAULT_TIMEOUT,
+    timeout: int = JOIN_SECONDS,
 ) -> None:
     """Join the processes of a run; before anything else asks for devices.
 

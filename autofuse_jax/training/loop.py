@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
+from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import Phase, differing_fields
@@ -18,7 +19,7 @@ from autofuse_jax.training.distributed import is_first, largest_of_all
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.final_report import write_report
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
-from autofuse_jax.training.metrics_log import MetricsWriter, Progress, format_duration
+from autofuse_jax.training.metrics_log import MetricsWriter, Progress
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
@@ -45,6 +46,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
     Raises:
         UserError: Config, data or checkpoint are wrong, or the loss is not finite any more.
         OSError: Something could not be written; the last complete checkpoint is kept.
+
+    Example:
+        >>> from autofuse_jax.configs import quickstart
+        >>> config = quickstart.get_config()
+        >>> config.model.base_channels = 2
+        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})
+        >>> config.phases.phase_1.steps, config.phases.phase_2.steps, config.optimizer.warmup_steps = 1, 1, 0
+        >>> means = train_and_evaluate(config, 'runs/quickstart')  # doctest: +ELLIPSIS
+        DSC %...
+        >>> 0 < means['dsc_after'] <= 1
+        True
     """
     experiment = Experiment(config, Path(workdir))
     with experiment.computing():
@@ -197,6 +209,8 @@ class Trainer:
                 self._state, metrics = step_function(self._state, batch)
             self._window.append(metrics)
             self._step += 1
+            if self._step == self._first_step + 1:
+                self._progress.measure_from(self._step)
             if len(self._window) > STEPS_AHEAD:
                 jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
             last = self._step == phase.end
@@ -239,7 +253,9 @@ class Trainer:
             if self._training.check_memory:
                 check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
             self._step_functions[objectives] = compiled
-            self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
+            seconds = time.monotonic() - started
+            self._progress.leave_out(seconds)
+            self._progress.say(f'compiled in {format_duration(seconds)}')
             # The speed of the first row should not suffer from the compiler.
             self._row_started = time.monotonic()
         return self._step_functions[objectives]

@@ -83,10 +83,10 @@ def compile_train_step(
 
 
 def options_for(mesh: Mesh) -> dict[str, int]:
-    """Return what the compiler is told beyond its defaults: nothing, but where GPUs share volumes.
+    """Return the compiler's options for a step: its defaults, except where GPUs share volumes.
 
-    They do that to save memory, and the compiler for GPUs sends sums between devices together: those of the kernels'
-    derivatives wait for one another then, and with them the large arrays of which they are computed.
+    Volumes are shared to save memory. By default the compiler for GPUs collects the sums over devices and sends them
+    together, so that each kernel's derivative, and the large arrays it is computed from, wait for the last one.
     """
     if mesh.devices.flat[0].platform == 'gpu' and mesh.shape[DEPTH_AXIS] > 1:
         return {'xla_gpu_all_reduce_combine_threshold_bytes': 0}

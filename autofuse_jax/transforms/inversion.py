@@ -1,13 +1,13 @@
 """The inverse of a transform, solved for each point: exact for affine transforms, by iteration for dense ones."""
 
 import dataclasses
-import math
 
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_world
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform
+from autofuse_jax.transforms.affine_fit import nearest_affine
+from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.transforms.maps import AffineTransform, Transform
 
 # Points are taken out of the iteration once they are this close, in millimetres.
 TARGET_MM = 1e-3
@@ -23,8 +23,6 @@ SMALLEST_STEP = 2.0**-6
 FIRST_DAMPING, LARGEST_DAMPING, DAMPING_FACTOR = 1e-3, 1e6, 4.0
 # Distance over which derivatives are taken, in millimetres: well within a voxel, well above rounding.
 DIFFERENCE_MM = 0.02
-# The affine part is fitted on about so many points per axis.
-FIT_POINTS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,7 @@ class NumericalInverse:
         transform: T, from the fixed to the moving world; this object goes from the moving to the fixed world.
         start: An approximate inverse that the iteration starts from, such as the field of the negative velocity;
             None starts from the inverse of the affine part of T.
-        inversions: What `map_points` found out, one entry per call.
+        inversions: What `map_points` learned, one entry per call.
     """
 
     transform: Transform
@@ -74,7 +72,7 @@ class NumericalInverse:
         Raises:
             UserError: More than one percent of the points cannot be inverted, as where the transform folds.
         """
-        found, inversion = invert_points(self.transform, points, self.start)
+        solution, inversion = invert_points(self.transform, points, self.start)
         self.inversions.append(inversion)
         if inversion.failed > TOLERATED_SHARE * inversion.points:
             raise UserError(
@@ -83,7 +81,7 @@ class NumericalInverse:
                 expected='a transform without folds, on a grid that covers the points',
                 fix='go the other way, which needs no inverse, or register again with more smoothness',
             )
-        return found
+        return solution
 
 
 def inverse_affine(transform: AffineTransform) -> AffineTransform:
@@ -112,73 +110,77 @@ def invert_points(
     Returns:
         float64 (..., 3) of the fixed world, and how good they are.
     """
-    wanted = np.asarray(points, np.float64).reshape(-1, 3)
-    inverse = np.linalg.inv(affine_part(transform))
-    first = to_world(inverse, wanted) if start is None else np.array(start.map_points(wanted), np.float64)
-    found, distance, iterations = _iterate(transform, wanted, first, inverse[:3, :3])
-    stubborn = np.flatnonzero(distance > TARGET_MM)
-    if stubborn.size:
-        found[stubborn], distance[stubborn], more = _newton(transform, wanted[stubborn], found[stubborn])
+    targets = np.asarray(points, np.float64).reshape(-1, 3)
+    inverse = np.linalg.inv(nearest_affine(transform))
+    first = to_world(inverse, targets) if start is None else np.array(start.map_points(targets), np.float64)
+    solution, distance, iterations = _iterate(transform, targets, first, inverse[:3, :3])
+    remaining = np.flatnonzero(distance > TARGET_MM)
+    if remaining.size:
+        solution[remaining], distance[remaining], more = _newton(transform, targets[remaining], solution[remaining])
         iterations += more
     inversion = Inversion(
-        points=len(wanted),
-        mean_mm=float(distance.mean()) if len(wanted) else 0.0,
-        max_mm=float(distance.max()) if len(wanted) else 0.0,
+        points=len(targets),
+        mean_mm=float(distance.mean()) if len(targets) else 0.0,
+        max_mm=float(distance.max()) if len(targets) else 0.0,
         failed=int(np.count_nonzero(distance > FAILED_MM)),
         iterations=iterations,
     )
-    return found.reshape(np.shape(points)), inversion
+    return solution.reshape(np.shape(points)), inversion
 
 
 def _iterate(
-    transform: Transform, wanted: np.ndarray, start: np.ndarray, linear: np.ndarray
+    transform: Transform, targets: np.ndarray, start: np.ndarray, linear: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Iterate from `start` (N, 3) with B^-1 = `linear`; return points, distances (N,) and the number of iterations."""
-    found = np.array(start)
-    residual = transform.map_points(found) - wanted
+    solution = np.array(start)
+    residual = transform.map_points(solution) - targets
     distance = np.linalg.norm(residual, axis=-1)
-    step = np.ones(len(wanted))
+    step = np.ones(len(targets))
     iterations = 0
     active = np.flatnonzero(distance > TARGET_MM)
     while active.size and iterations < ITERATIONS:
         iterations += 1
-        tried = found[active] - step[active, None] * (residual[active] @ linear.T)
-        tried_residual = transform.map_points(tried) - wanted[active]
-        tried_distance = np.linalg.norm(tried_residual, axis=-1)
-        better = tried_distance < distance[active]
-        taken = active[better]
-        found[taken], residual[taken] = tried[better], tried_residual[better]
-        distance[taken] = tried_distance[better]
-        step[taken] = np.minimum(1, 2 * step[taken])
+        proposal = solution[active] - step[active, None] * (residual[active] @ linear.T)
+        next_residual = transform.map_points(proposal) - targets[active]
+        next_distance = np.linalg.norm(next_residual, axis=-1)
+        # Each point goes its own way: where the residual would grow the point stays and tries half the step next time;
+        # where it falls the point moves and may lengthen its step again.
+        better = next_distance < distance[active]
+        improved = active[better]
+        solution[improved], residual[improved] = proposal[better], next_residual[better]
+        distance[improved] = next_distance[better]
+        step[improved] = np.minimum(1, 2 * step[improved])
         step[active[~better]] /= 2
+        # Points that arrived leave, and so do those whose steps have become useless: `_newton` takes them on.
         active = active[(distance[active] > TARGET_MM) & (step[active] >= SMALLEST_STEP)]
-    return found, distance, iterations
+    return solution, distance, iterations
 
 
-def _newton(transform: Transform, wanted: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _newton(transform: Transform, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Levenberg-Marquardt steps from `start` (N, 3); return points, distances (N,) and the number of iterations."""
-    found = np.array(start)
-    residual = transform.map_points(found) - wanted
+    solution = np.array(start)
+    residual = transform.map_points(solution) - targets
     distance = np.linalg.norm(residual, axis=-1)
-    damping = np.full(len(wanted), FIRST_DAMPING)
+    damping = np.full(len(targets), FIRST_DAMPING)
     iterations = 0
-    active = np.arange(len(wanted))
+    active = np.arange(len(targets))
     while active.size and iterations < ITERATIONS:
         iterations += 1
-        jacobian = _jacobian(transform, found[active])
+        jacobian = _jacobian(transform, solution[active])
         normal = np.einsum('nki,nkj->nij', jacobian, jacobian) + damping[active, None, None] * np.eye(3)
         gradient = np.einsum('nki,nk->ni', jacobian, residual[active])
-        tried = found[active] - np.linalg.solve(normal, gradient[..., None])[..., 0]
-        tried_residual = transform.map_points(tried) - wanted[active]
-        tried_distance = np.linalg.norm(tried_residual, axis=-1)
-        better = tried_distance < distance[active]
-        taken = active[better]
-        found[taken], residual[taken] = tried[better], tried_residual[better]
-        distance[taken] = tried_distance[better]
-        damping[taken] /= DAMPING_FACTOR
+        proposal = solution[active] - np.linalg.solve(normal, gradient[..., None])[..., 0]
+        next_residual = transform.map_points(proposal) - targets[active]
+        next_distance = np.linalg.norm(next_residual, axis=-1)
+        better = next_distance < distance[active]
+        improved = active[better]
+        solution[improved], residual[improved] = proposal[better], next_residual[better]
+        distance[improved] = next_distance[better]
+        # Little damping is a Newton step, much of it a short step downhill, which always gets closer in the end.
+        damping[improved] /= DAMPING_FACTOR
         damping[active[~better]] *= DAMPING_FACTOR
         active = active[(distance[active] > TARGET_MM) & (damping[active] <= LARGEST_DAMPING)]
-    return found, distance, iterations
+    return solution, distance, iterations
 
 
 def _jacobian(transform: Transform, points: np.ndarray) -> np.ndarray:
@@ -187,35 +189,3 @@ def _jacobian(transform: Transform, points: np.ndarray) -> np.ndarray:
     for shift in DIFFERENCE_MM * np.eye(3):
         columns.append(transform.map_points(points + shift) - transform.map_points(points - shift))
     return np.stack(columns, axis=-1) / (2 * DIFFERENCE_MM)
-
-
-def affine_part(transform: Transform) -> np.ndarray:
-    """Return the affine map that is nearest to a transform: exact for affine ones, least squares over a dense grid.
-
-    Args:
-        transform: An affine or dense transform; the identity stands for any other, and for a dense one whose fit is
-            singular (its grid has a single slice, or everything goes to one plane).
-
-    Returns:
-        float64 (4, 4), RAS millimetres.
-    """
-    if isinstance(transform, AffineTransform):
-        return np.asarray(transform.matrix, np.float64)
-    if not isinstance(transform, DenseTransform):
-        return np.eye(4)
-    strides = [math.ceil(size / FIT_POINTS) for size in transform.grid.shape]
-    every = tuple(slice(None, None, stride) for stride in strides)
-    coarse = ImageGrid(
-        tuple(len(range(0, size, stride)) for size, stride in zip(transform.grid.shape, strides, strict=True)),
-        transform.affine @ np.diag([*strides, 1.0]),
-    )
-    fixed = grid_points(coarse).reshape(-1, 3)
-    shift = transform.displacement[every].reshape(-1, 3).astype(np.float64) @ transform.affine[:3, :3].T
-    middle = fixed.mean(axis=0)
-    design = np.c_[fixed - middle, np.ones(len(fixed))]
-    if np.linalg.matrix_rank(design) < 4:
-        return np.eye(4)
-    fit = np.linalg.lstsq(design, fixed + shift, rcond=None)[0].T
-    result = np.eye(4)
-    result[:3, :3], result[:3, 3] = fit[:, :3], fit[:, 3] - fit[:, :3] @ middle
-    return result if np.linalg.matrix_rank(result[:3, :3]) == 3 else np.eye(4)

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-ITK, FSL, LEARN2REG, VOXEL = 'itk', 'fsl', 'learn2reg', 'voxel'
+from autofuse_jax.choices import FSL, ITK, LEARN2REG, VOXEL
+
 DISPLACEMENT, AFFINE = 'displacement', 'affine'
 
 PULL = 'pull'

@@ -98,7 +98,7 @@ class RegistrationModel:
         Args:
             fixed: (D, H, W), real numbers.
             moving: (D, H, W), real numbers, the same shape.
-            seed: Of the draws of a method that samples; without effect otherwise.
+            seed: Seed of the draws of a method that samples; without effect otherwise.
 
         Returns:
             The registration.
@@ -119,8 +119,8 @@ def register_pair(
     """Register two images with whatever runs the network.
 
     Args:
-        predict: From images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction, which may have
-            classes (1, D', H', W') in the place of class probabilities.
+        predict: Function from images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction, which may
+            have classes (1, D', H', W') in the place of class probabilities.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
 
@@ -171,6 +171,20 @@ def load_model(path: str | Path) -> RegistrationModel:
 
     Raises:
         UserError: A file is missing or damaged, or the weights are not those of the network it names.
+
+    Example:
+        >>> from autofuse_jax.methods.registry import predicting_method
+        >>> from autofuse_jax.porting.convert import flatten
+        >>> from autofuse_jax.weights.released import Description, write_released
+        >>> options = {'base_channels': 2}
+        >>> method = predicting_method('voxelmorph', options)
+        >>> params = method.init(jax.random.key(0), (16, 16, 16))
+        >>> arrays = {name: np.asarray(array) for name, array in flatten(params).items()}
+        >>> write_released(Path('params.npz'), arrays, Description('voxelmorph', options))
+        >>> model = load_model('params.npz')
+        >>> fixed, moving = np.random.default_rng(0).uniform(size=(2, 16, 16, 16))
+        >>> model.register(fixed, moving).displacement.shape
+        (16, 16, 16, 3)
     """
     path = Path(path)
     if path.is_dir():

@@ -6,8 +6,7 @@ The name behind the colon is one of configs/comparison/rows.py.
 """
 
 import ml_collections
-
-from configs.comparison.presets import BRAIN, comparison_config
+from autofuse_jax.configs.comparison.presets import BRAIN, comparison_config
 
 
 def get_config(row: str = 'autofuse') -> ml_collections.ConfigDict:

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
+from autofuse_jax.configs.comparison.rows import ROWS, Row
 from ml_collections import ConfigDict
 
+from autofuse_jax.configs import default
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import section_options
-from configs import default
-from configs.comparison.rows import ROWS, Row
 
 SECTIONS = ('model', 'loss', 'inference')
 
@@ -78,7 +78,7 @@ def comparison_config(task: Task, row_name: str) -> ConfigDict:
 
     Args:
         task: The data.
-        row_name: A key of `configs.comparison.rows.ROWS`.
+        row_name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
 
     Raises:
         UserError: There is no such row.

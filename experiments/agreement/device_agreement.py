@@ -86,13 +86,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     device = jax.devices()[0]
-    command = ' '.join(['python -m experiments.agreement.device_agreement', *arguments])
-    record = provenance() | {'command': command, 'size': list(SIZE)} | compare(device)
+    record = provenance() | {'size': list(SIZE)} | compare(device)
     write_json(options.out, record)
     print(record['precisions'])
     return 0

@@ -52,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
         fields = {name: linear_field(*field) for name, field in LINEAR_FIELDS.items()}
         random = smooth_random_field()
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.agreement.official_determinant', *sys.argv[1:]]),
             'linear': {
                 name: {kind: float(jacobian_determinant(field, kind).mean()) for kind in ('correct', 'official')}
                 for name, field in fields.items()

@@ -29,7 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
         measured = settings.pop('measured')
         cut = np.array([one['cut_percent'] for one in measured.values()])
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.comparison.brain_cut', *sys.argv[1:]]),
             'data': {'dataset': manifest.dataset, 'subjects': len(manifest.subjects), 'left_out': settings['left_out']},
             'settings': settings | {'shape': manifest.shape, 'spacing_mm': manifest.spacing},
             'cut_percent': {'mean': cut.mean(), 'largest': cut.max(), 'above_0.1': int((cut > 0.1).sum())},

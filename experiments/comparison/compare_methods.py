@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+from autofuse_jax.configs.comparison.presets import TASKS, comparison_config
+from autofuse_jax.configs.comparison.rows import ROWS
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError, run_command
@@ -26,8 +28,6 @@ from autofuse_jax.files import json_types, write_json, write_text
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.loop import train_and_evaluate
-from configs.comparison.presets import TASKS, comparison_config
-from configs.comparison.rows import ROWS
 from experiments.comparison.rows import earlier_rows, is_done, row_of, with_tests
 from experiments.comparison.table import table_of
 
@@ -88,7 +88,6 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
     record = provenance() | budget
     record |= {
-        'command': ' '.join(['python -m experiments.comparison.compare_methods', *(sys.argv[1:])]),
         'not_done': [name for name in names if name not in rows],
         'pairs': pairs,
         'rows': with_tests(rows, pairs),

@@ -173,8 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in options.methods:
         if name not in done:
             done[name] = run(name)
-            command = ' '.join(['python -m experiments.comparison.overfit', *sys.argv[1:]])
-            about = {'command': command, 'goal': GOAL, 'size': SIZE, 'learning_rate': LEARNING_RATE}
+            about = {'goal': GOAL, 'size': SIZE, 'learning_rate': LEARNING_RATE}
             write_json(options.out, json_types(provenance() | about | {'methods': done}))
             jax.clear_caches()
         print(f'{name}: DSC {done[name]["dsc_before"]:.3f} -> {done[name]["dsc"]:.3f}, {done[name]["steps"]} steps')

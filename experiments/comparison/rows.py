@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.configs.comparison.rows import ROWS
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
@@ -13,7 +14,6 @@ from autofuse_jax.evaluation.comparison import compare
 from autofuse_jax.training.config_checks import differing_fields
 from autofuse_jax.training.final_report import RESULT_NAME
 from autofuse_jax.training.loop import CONFIG_NAME
-from configs.comparison.rows import ROWS
 
 PAIRS_NAME = 'pairs.json'
 # What each row is compared with.
@@ -46,10 +46,10 @@ def is_done(folder: Path, config: ConfigDict) -> bool:
         return False
     before = json.loads((folder / CONFIG_NAME).read_text(encoding='utf-8'))
     now = json.loads(config.to_json_best_effort())
-    differences = [line for line in differing_fields(before, now) if not line.startswith(FREE_FIELDS)]
+    differences = [one for one in differing_fields(before, now) if one.field not in FREE_FIELDS]
     if differences:
         raise UserError(
-            f'{folder} holds a run with another config: {"; ".join(differences[:3])}',
+            f'{folder} holds a run with another config: {"; ".join(map(str, differences[:3]))}',
             fix='use another --workdir, or delete that folder',
         )
     return (_evaluation(folder, config) / RESULT_NAME).is_file()
@@ -58,7 +58,8 @@ def is_done(folder: Path, config: ConfigDict) -> bool:
 def fingerprint(config: ConfigDict) -> str:
     """Return what is the same for two configs of the same run, wherever its data lies."""
     fields = differing_fields({}, json.loads(config.to_json_best_effort()))
-    kept = [line for line in fields if not line.startswith((*FREE_FIELDS, *PLACES))]
+    # As lines, so that rows of earlier records are found again.
+    kept = [str(one) for one in fields if one.field not in (*FREE_FIELDS, *PLACES)]
     return hashlib.sha256('\n'.join(kept).encode()).hexdigest()[:16]
 
 

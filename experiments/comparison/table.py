@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
+from autofuse_jax.configs.comparison.rows import TABLES
+
 from autofuse_jax.reports.summary import MISSING, markdown_table
-from configs.comparison.rows import TABLES
 
 MILLION = 1e6
 # P values below this are given as such.

@@ -144,10 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
     parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     names = options.targets.split(',')
     if unknown := set(names) - set(TARGETS):
         raise UserError(f'--targets holds {", ".join(sorted(unknown))}', expected=f'some of {", ".join(TARGETS)}')
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     lists = {name: done.get(name, []) for name in ('programs', 'official')}
 
     def keep(name: str, found: dict[str, Any]) -> None:
-        about = provenance() | {'command': ' '.join(['python -m experiments.speed.accelerators', *arguments])}
+        about = provenance()
         # Programs that take long may be of an earlier commit than the others.
         lists[name].append(found | {'commit': about['commit']})
         write_json(options.out, about | lists)

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from autofuse_jax.configs import cardiac_unsup
 from autofuse_jax.fields import integrate_velocity, warp_linear
 from autofuse_jax.losses.similarity import local_ncc
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.training.precision import DEFAULT, compute_dtype, products_in
-from configs import cardiac_unsup
 from experiments.speed.benchmark_device import GIGA
 from experiments.speed.complexity import options_for
 from experiments.speed.memory_and_time import GIB, program

@@ -227,20 +227,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--jobs', type=int, default=1, help='programs compiled at a time, before they are timed')
     parser.add_argument('--no-time', action='store_true', help='count and compile only, run nothing')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str] | None) -> int:
+def _run(options: argparse.Namespace) -> int:
     names, sizes = parse_methods(options.methods), parse_sizes(options.sizes)
     if options.repeats < 1:
         raise UserError(f'--repeats is {options.repeats}', expected='1 or more', fix='use --no-time to run nothing')
     if options.jobs < 1:
         raise UserError(f'--jobs is {options.jobs}', expected='1 or more')
-    given = sys.argv[1:] if arguments is None else arguments
-    record = provenance() | {
-        'command': ' '.join(['python -m experiments.speed.complexity', *given]),
-        'backend': jax.default_backend(),
-    }
+    record = provenance() | {'backend': jax.default_backend()}
     known = earlier_results(options.out, record)
     repeats = 0 if options.no_time else options.repeats
     missing = [

@@ -135,8 +135,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def keep(name: str, found: dict[str, Any]) -> None:
         lists[name].append(found)
-        command = ' '.join(['python -m experiments.speed.devices', *sys.argv[1:]])
-        write_json(options.out, provenance() | {'command': command} | lists)
+        write_json(options.out, provenance() | lists)
         print(found, flush=True)
 
     if options.memory_size:

@@ -174,13 +174,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--batches', type=int, default=BATCHES, help='measured of each; default %(default)s')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     if options.batches < 1 or min(options.step_seconds) <= 0:
         raise UserError('--batches and --step-seconds must be above 0', fix='correct them')
-    record = provenance() | {'command': ' '.join(['python -m experiments.speed.input_rate', *arguments]), 'results': []}
+    record = provenance() | {'results': []}
     for named in options.configs:
         path, _, root = named.partition('=')
         config = load_config(path).copy_and_resolve_references()

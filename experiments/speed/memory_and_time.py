@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from autofuse_jax.configs import cardiac_trans_unsup, cardiac_unsup
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.base import Method
@@ -26,7 +27,6 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
-from configs import cardiac_trans_unsup, cardiac_unsup
 from experiments.speed.time_steps import measure
 
 SIZES = {'128 x 128 x 32': (128, 128, 32), '144 x 192 x 160': (144, 192, 160)}
@@ -138,7 +138,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     def command() -> int:
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.speed.memory_and_time', *sys.argv[1:]]),
             'backend': jax.default_backend(),
             'programs': [],
         }

@@ -237,16 +237,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--steps', type=int, default=3, help='profiled; default 3')
     parser.add_argument('--loop', help='a config to train for a while')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     (size,), (name,) = parse_sizes(options.size), parse_methods(options.method)
     check_precision(options.precision, jax.devices()[0])
     enable_compilation_cache()
     method = make_method(name, {}, {}, compute_dtype=compute_dtype(options.precision))
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.speed.profile_step', *arguments]),
         'backend': jax.default_backend(),
         'method': name,
         'size': list(size),

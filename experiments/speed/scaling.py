@@ -107,8 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     enable_compilation_cache()
     cases = [('volume', 2**n, size, 1) for n, size in enumerate(VOLUMES)]
     cases += [('batch', pairs, VOLUMES[0], pairs) for pairs in BATCHES]
-    command = ' '.join(['python -m experiments.speed.scaling', *sys.argv[1:]])
-    record = provenance() | {'command': command, 'results': []}
+    record = provenance() | {'results': []}
     for series, factor, size, pairs in cases:
         for name, (function, arguments, donates) in programs(size, pairs).items():
             run, about = compiled_program(function, arguments, donates)

@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    record = provenance() | {'command': ' '.join(['python -m experiments.speed.step_memory', *arguments])}
+def _run(options: argparse.Namespace) -> int:
+    record = provenance()
     record['estimates'] = [
         {'size': list(size), 'remat': remat, 'precision': precision, 'gib': estimate(size, remat, precision)}
         for size in parse_sizes(options.sizes)

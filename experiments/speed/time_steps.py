@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.configs import cardiac_unsup, quickstart
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.registry import make_method
@@ -24,7 +25,6 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.step import compile_train_step
-from configs import cardiac_unsup, quickstart
 
 CARDIAC_SHAPE = (128, 128, 32)
 
@@ -95,7 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     def command() -> int:
         with tempfile.TemporaryDirectory() as folder:
             record = provenance() | {
-                'command': ' '.join(['python -m experiments.speed.time_steps', *sys.argv[1:]]),
                 'seconds': {
                     'forward, unsupervised AutoFuse, 16 channels, 128 x 128 x 32': time_forward(options.repeats),
                     'training step, configs/quickstart.py': time_quickstart_step(Path(folder), options.repeats),

@@ -11,7 +11,7 @@ from tests.data.hand_made import manifest_of, subject
 
 
 def config_of(name):
-    config = importlib.import_module(f'configs.{name}').get_config()
+    config = importlib.import_module(f'autofuse_jax.configs.{name}').get_config()
     validate(config)
     return config
 

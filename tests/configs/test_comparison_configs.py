@@ -3,12 +3,12 @@
 import importlib
 
 import pytest
+from autofuse_jax.configs.comparison.presets import BRAIN, CARDIAC, HIPPOCAMPUS, comparison_config
+from autofuse_jax.configs.comparison.rows import ROWS, TABLES
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import METHODS
 from autofuse_jax.training.config_checks import phases_of, validate
-from configs.comparison.presets import BRAIN, CARDIAC, HIPPOCAMPUS, comparison_config
-from configs.comparison.rows import ROWS, TABLES
 
 TASKS = {'cardiac': CARDIAC, 'brain': BRAIN}
 
@@ -16,7 +16,7 @@ TASKS = {'cardiac': CARDIAC, 'brain': BRAIN}
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('row', ROWS)
 def test_every_row_has_a_valid_config_on_every_task(task, row):
-    found = importlib.import_module(f'configs.comparison.{task}').get_config(row)
+    found = importlib.import_module(f'autofuse_jax.configs.comparison.{task}').get_config(row)
     assert found == comparison_config(TASKS[task], row)
     validate(found)
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from autofuse_jax.configs.comparison.presets import TASKS
+from autofuse_jax.configs.comparison.rows import ROWS, Row
 
-from configs.comparison.presets import TASKS
-from configs.comparison.rows import ROWS, Row
 from experiments.comparison.compare_methods import main, scaled_phases
 from experiments.comparison.table import table_of
 from tests.quick import hurried

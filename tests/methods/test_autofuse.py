@@ -6,12 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from autofuse_jax.fields import inverse_consistency_error
+from autofuse_jax.errors import UserError
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
+from tests.fields.inverse_consistency import inverse_consistency_error
 from tests.quick import quick_jit, quick_key
 
 SHAPE = (16, 16, 16)
@@ -143,10 +144,12 @@ def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
 
 
 def test_symmetric_prediction_cannot_sample():
-    with pytest.raises(ValueError, match='cannot sample'):
-        autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference(symmetric=True, sample_velocity=True))
+    with pytest.raises(UserError, match='symmetric and inference.sample_velocity are both on'):
+        AutoFuseInference(symmetric=True, sample_velocity=True)
+    with pytest.raises(UserError, match='inference.symmetric is 1. Expected: True or False'):
+        AutoFuseInference(symmetric=1)
 
 
 def test_symmetric_prediction_needs_a_velocity():
-    with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
+    with pytest.raises(UserError, match="inference.symmetric is on with model.output 'displacement'"):
         autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, AutoFuseInference(symmetric=True))

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 import pytest
 
+from autofuse_jax.commands.port_weights import port
 from autofuse_jax.errors import UserError
-from autofuse_jax.port_weights import port
 from autofuse_jax.porting.convert import flatten
 from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints

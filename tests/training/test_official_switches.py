@@ -2,10 +2,17 @@
 
 import pytest
 
+from autofuse_jax.configs import (
+    cardiac_semi,
+    cardiac_trans_semi,
+    cardiac_trans_unsup,
+    cardiac_unsup,
+    default,
+    quickstart_trans,
+)
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.training.config_checks import validate
 from autofuse_jax.training.official_switches import OFFICIAL_SWITCHES, with_official_switches
-from configs import cardiac_semi, cardiac_trans_semi, cardiac_trans_unsup, cardiac_unsup, default, quickstart_trans
 
 CONFIGS = [cardiac_semi, cardiac_unsup, cardiac_trans_semi, cardiac_trans_unsup, quickstart_trans]
 # Our additions are off by default already, and the sum is ours, too.

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autofuse_jax.configs import quickstart
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method, section_options
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.precision import PRECISIONS, check_precision, compute_dtype, has_bfloat16, products_in
-from configs import quickstart
 from tests.quick import quick_jit
 
 SIZE = (16, 16, 16)

@@ -13,6 +13,10 @@ def voxel_grid(shape: tuple[int, int, int], dtype: jnp.dtype = jnp.float32) -> j
 
     Returns:
         (D, H, W, 3); entry [i, j, k] is (i, j, k). The centre of the first voxel is at 0, of the last at N - 1.
+
+    Example:
+        >>> voxel_grid((2, 2, 2), jnp.float32)[1, 0, 1].tolist()
+        [1.0, 0.0, 1.0]
     """
     axes = [jnp.arange(size, dtype=dtype) for size in shape]
     return jnp.stack(jnp.meshgrid(*axes, indexing='ij'), axis=-1)

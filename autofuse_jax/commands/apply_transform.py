@@ -1,0 +1,87 @@
+"""What `apply_transform` does: apply transforms to images, labels and points, or explain files."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autofuse_jax.applying.images import Request, apply
+from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.errors import USER_ERROR_STATUS, UserError
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms_io.explain import explain
+from autofuse_jax.transforms_io.sidecar import ImageRecord
+
+
+def run(options: argparse.Namespace) -> int:
+    """Apply transforms, or explain files.
+
+    Args:
+        options: Options of `autofuse_jax.apply_transform`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: Something is wrong with a file, or options do not fit together.
+    """
+    fixed, moving = (None if path is None else image_record(path) for path in (options.fixed, options.moving))
+    if options.explain:
+        if options.transform:
+            raise UserError('--explain together with --transform', fix='name the files behind --explain alone')
+        return _explain(options.explain, options.convention, fixed, moving)
+    if not options.transform:
+        raise UserError('no transform is named', fix='add --transform FILE, or --explain FILE')
+    request = Request(
+        transforms=tuple(options.transform),
+        inverse=options.inverse,
+        images=tuple(options.image),
+        labels=tuple(options.labels),
+        label_interpolation=options.label_interpolation,
+        points=tuple(options.points),
+        points_units=options.points_units,
+        points_in=options.points_in,
+        reference=None if options.reference is None else image_record(options.reference),
+        out=options.out,
+        overwrite=options.overwrite,
+        save_transform=options.save_transform,
+        format=options.format,
+        convention=options.convention,
+        fixed=fixed,
+        moving=moving,
+    )
+    apply(request)
+    return 0
+
+
+def _explain(
+    paths: Sequence[Path], convention: str | None, fixed: ImageRecord | None, moving: ImageRecord | None
+) -> int:
+    """Print a sentence about every file; the status tells whether all of them are transforms."""
+    status = 0
+    for path in paths:
+        try:
+            print(explain(path, convention, fixed=fixed, moving=moving))
+        except UserError as error:
+            # The message says what the file is instead; the others are still explained.
+            print(f'error: {error}', file=sys.stderr)
+            status = USER_ERROR_STATUS
+    return status
+
+
+def image_record(path: Path) -> ImageRecord:
+    """Read the grid of an image, of which the first frame counts where it is a series.
+
+    Args:
+        path: An image or a label map.
+
+    Returns:
+        Its name and grid.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    array, affine = load_array(path, IMAGE_KEY)
+    if array.ndim < 3 or 0 in array.shape:
+        raise UserError(f'{path} has shape {array.shape}', expected='an image of three axes (D, H, W)')
+    return ImageRecord(path.name, ImageGrid(array.shape[:3], affine))

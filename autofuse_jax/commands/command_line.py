@@ -1,0 +1,41 @@
+"""What all command lines share: a parser that knows its program, and the way from arguments to an exit status."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from autofuse_jax.errors import run_command
+
+# Does what the options of a command say, and returns the exit status or None.
+Worker = Callable[[argparse.Namespace], int | None]
+
+
+def command_parser(description: str, module_program: str, program: str) -> argparse.ArgumentParser:
+    """Return a parser whose help speaks of the program as it was started.
+
+    Args:
+        description: Text above the options, with examples that begin with `module_program`.
+        module_program: The program as the module starts it, such as 'python -m autofuse_jax.register'.
+        program: The program as it was started, which takes the place of `module_program` in the text.
+    """
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description.replace(module_program, program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run_parsed(parser: argparse.ArgumentParser, worker: Worker, argv: Sequence[str] | None) -> int:
+    """Parse arguments and let a worker do what they say.
+
+    Args:
+        parser: From `command_parser`.
+        worker: Called with the options, among them `command_line`, the whole command for records.
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0, 2 after an error that the user can act on, 130 after an interrupt.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(arguments, argparse.Namespace(command_line=' '.join([parser.prog, *arguments])))
+    return run_command(lambda: worker(options))

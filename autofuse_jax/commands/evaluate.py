@@ -1,0 +1,81 @@
+"""What `evaluate` does: score runs under protocols and compare them on the pairs that all have."""
+
+import argparse
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autofuse_jax.choices import DEFAULT_PROTOCOL
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.open_run import open_run, run_names
+from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
+from autofuse_jax.evaluation.pair_scores import score_pair
+from autofuse_jax.evaluation.protocol import Protocol, read_protocol
+from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
+from autofuse_jax.files import claim_folder
+from autofuse_jax.progress import CountProgress
+from autofuse_jax.version import __version__
+
+Records = list[dict[str, Any]]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score runs, compare them and write the evaluation.
+
+    Args:
+        options: Options of `autofuse_jax.evaluate`.
+
+    Raises:
+        UserError: A run, a protocol or an option is wrong.
+    """
+    claim_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME)
+    protocols = _protocols(options.protocol or [DEFAULT_PROTOCOL])
+    names = run_names(options.runs, options.names)
+    reference = options.reference or names[0]
+    if reference not in names:
+        raise UserError(f'--reference {reference} is no run', expected=f'one of {", ".join(names)}', fix='correct it')
+    for path in (options.data, options.dataset_json):
+        if path is not None and not path.exists():
+            raise UserError(f'there is no {path}', fix='correct --data or --dataset-json')
+    sources = Sources(options.data, options.dataset_json, options.split)
+    runs = [open_run(path, name, sources) for path, name in zip(options.runs, names, strict=True)]
+    if len(runs) > 1:
+        common_pairs({run.name: _pair_names(run) for run in runs})
+    scored = {protocol.name: {} for protocol in protocols}
+    for run in runs:
+        for protocol, records in _score(run, protocols).items():
+            scored[protocol][run.name] = records
+    facts = {
+        'command': options.command_line,
+        'autofuse_jax': __version__,
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+    }
+    print(write_evaluation(options.out, runs, protocols, scored, reference, facts))
+
+
+def _protocols(given: Sequence[str]) -> list[Protocol]:
+    protocols = [read_protocol(name) for name in given]
+    names = [protocol.name for protocol in protocols]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f'two protocols are called {twice[0]}', fix='change the name in one of the files')
+    return protocols
+
+
+def _pair_names(run: Run) -> list[Mapping[str, Any]]:
+    return list(run.records) if run.records is not None else [{'pair': case.name} for case in run.cases]
+
+
+def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, Records]:
+    """Score every pair of a run under every protocol; each pair is read once."""
+    if run.records is not None:
+        return {protocol.name: list(run.records) for protocol in protocols}
+    scored: dict[str, Records] = {protocol.name: [] for protocol in protocols}
+    progress = CountProgress(f'{run.name}: scored', len(run.cases), 'pairs')
+    for case in run.cases:
+        pair = case.load()
+        for protocol in protocols:
+            scores = score_pair(pair, protocol)
+            scored[protocol.name].append({'pair': case.name, 'subject': case.group, **case.facts, **scores})
+        progress.step()
+    return scored

@@ -1,0 +1,137 @@
+"""What `prepare` does: bring the subjects of a data set onto one grid, or join prepared data sets."""
+
+import argparse
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autofuse_jax.choices import ACDC, JOINED, SPLITS
+from autofuse_jax.data.manifests import Manifest, write_manifest
+from autofuse_jax.data.prepared import Grid
+from autofuse_jax.errors import UserError
+from autofuse_jax.preparation.acdc import find_acdc
+from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
+from autofuse_jax.preparation.brains import prepare_brains
+from autofuse_jax.preparation.joining import join_data_sets
+from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
+from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
+from autofuse_jax.preparation.processes import run_in_processes
+from autofuse_jax.preparation.sources import Source
+from autofuse_jax.runtime import available_cores
+from autofuse_jax.version import __version__
+
+# Raised whenever the same settings would give other frames, so that old frames are not mixed with new ones.
+FRAMES_VERSION = 1
+# Options that only brains have.
+BRAIN_OPTIONS = ('template', 'labels', 'label_table', 'brain_extraction', 'align', 'no_fit')
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """How one data set is found, and the grid it is prepared for unless the user names another.
+
+    Attributes:
+        find: Lists the subjects of a source folder, given the folder and a splits file or None.
+        grid: The default grid.
+    """
+
+    find: Callable[[Path, Path | None], Source]
+    grid: Grid
+
+
+DATASETS = {
+    # The voxel size and shape at which cardiac results are published.
+    ACDC: Dataset(find_acdc, Grid((128, 128, 32), (1.5, 1.5, 3.15))),
+}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prepare a data set, or join prepared ones.
+
+    Args:
+        options: Options of `autofuse_jax.prepare`.
+
+    Returns:
+        The exit status: 2 where subjects were left out.
+
+    Raises:
+        UserError: The source or an option is wrong.
+    """
+    if options.dataset == JOINED:
+        return _join(options)
+    if len(options.source) > 1:
+        raise UserError(f'--source is given {len(options.source)} times', expected='once', fix='prepare one by one')
+    options.source = options.source[0]
+    return prepare_brains(options) if options.dataset in BRAIN_FINDERS else _prepare_cine(options)
+
+
+def _join(options: argparse.Namespace) -> int:
+    manifest = join_data_sets(options.source, options.out)
+    claim_prepared_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
+    write_manifest(manifest)
+    counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
+    return 0
+
+
+def _prepare_cine(options: argparse.Namespace) -> int:
+    given = [name for name in BRAIN_OPTIONS if getattr(options, name)]
+    if given:
+        named = ', '.join('--' + name.replace('_', '-') for name in given)
+        raise UserError(f'{named} is for brains, not for {options.dataset}', fix='leave it out')
+    dataset = DATASETS[options.dataset]
+    grid = Grid(options.shape or dataset.grid.shape, options.spacing or dataset.grid.spacing)
+    source = dataset.find(options.source, options.splits)
+    settings = {
+        'spacing_mm': list(grid.spacing),
+        'shape': list(grid.shape),
+        'image_interpolation': 'trilinear, first voxel centre kept, clamped at the edge',
+        'label_interpolation': 'nearest neighbour on the same grid',
+        'fit': 'centred crop or zero padding',
+        'normalisation': 'min-max to [0, 1] per volume over the cropped image; padding is 0 and does not count',
+        'source_layout': source.layout,
+        'labels': source.label_convention,
+        'frames_version': FRAMES_VERSION,
+    }
+    claim_prepared_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
+    jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
+    with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
+        outcomes = count_subjects(finished, len(jobs), restored=_was_there)
+    problems = [*source.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
+    good = sorted((done.subject for done in outcomes if done.subject is not None), key=lambda subject: subject.id)
+    if good:
+        left_out = sorted({problem.subject for problem in problems})
+        recorded = settings | {'split_rule': source.split_rule, 'left_out': left_out, 'package_version': __version__}
+        manifest = Manifest(
+            options.out, source.dataset, grid.shape, grid.spacing, source.classes, tuple(good), recorded
+        )
+        write_manifest(manifest)
+        _print_summary(manifest, outcomes, source.unused)
+    return report_problems(problems, bool(good))
+
+
+def _was_there(outcome: Outcome) -> bool:
+    return outcome.subject is not None and outcome.reused == len(outcome.subject.frames)
+
+
+def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
+    dice_of = {done.subject.id: done.dice_before for done in outcomes if done.subject is not None}
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
+    for split in SPLITS:
+        subjects = manifest.subjects_of(split)
+        if not subjects:
+            continue
+        frames = [frame for subject in subjects for frame in subject.frames]
+        labelled = sum(frame.has_labels for frame in frames)
+        scores = [dice_of[subject.id] for subject in subjects if dice_of[subject.id] is not None]
+        dice = f'{100 * sum(scores) / len(scores):.1f} %' if scores else 'no labelled ED and ES pair'
+        print(
+            f'  {split}: {len(subjects)} subjects, {len(frames)} frames ({labelled} labelled), '
+            f'mean Dice between ED and ES before registration: {dice}'
+        )
+    if unused:
+        print(f'  {unused} subjects of the source are in no split and were left out')
+    reused = sum(done.reused for done in outcomes)
+    if reused:
+        print(f'  {reused} frames were there already from an earlier run')

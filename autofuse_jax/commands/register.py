@@ -1,0 +1,161 @@
+"""What `register` does: two images, or the frames of a series, with everything that rides along."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.data.formats import stem_of
+from autofuse_jax.data.headers import HeaderFacts, read_header
+from autofuse_jax.data.inputs import read_classes
+from autofuse_jax.data.volumes import read_image
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
+from autofuse_jax.provenance import provenance
+from autofuse_jax.registration.alignment import AlignmentSettings
+from autofuse_jax.registration.device import open_network, use_device
+from autofuse_jax.registration.images import register_images
+from autofuse_jax.registration.instance import InstanceSettings
+from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
+from autofuse_jax.registration.series import register_series_files
+from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.runtime import enable_compilation_cache
+
+
+def run(options: argparse.Namespace) -> int:
+    """Register two images, or the frames of a series, and write the results.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: Something is wrong with the files, or options do not fit together.
+    """
+    settings = settings_of(options)
+    claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
+    use_device(options.device)
+    enable_compilation_cache()
+    if options.reference_frame is not None:
+        return register_series_files(options, settings, about_run(settings, options.command_line))
+    if options.fixed is None:
+        raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
+    headers = [read_header(path) for path in (options.fixed, options.moving)]
+    checks = say_headers(headers)
+    companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
+    _check_names(companions)
+    result = register_images(
+        options.fixed,
+        options.moving,
+        settings,
+        fixed_labels=options.fixed_labels,
+        moving_labels=options.moving_labels,
+        fixed_mask=options.fixed_mask,
+        moving_mask=options.moving_mask,
+        model=None if options.weights is None else open_network(options.weights, options.device),
+        on_progress=StepProgress(),
+    )
+    about = {
+        'fixed': _file_record(headers[0], options.fixed, options.fixed_labels),
+        'moving': _file_record(headers[1], options.moving, options.moving_labels),
+        'checks': checks,
+    } | about_run(settings, options.command_line, options.weights)
+    report = write_results(
+        options.out,
+        result,
+        about=about,
+        classes=read_classes(options.classes),
+        companions=companions,
+        page=options.page,
+    )
+    print(summary_line(report))
+    print(f'results: {options.out}')
+    return 0
+
+
+def settings_of(options: argparse.Namespace) -> PipelineSettings:
+    """Turn command line options into settings.
+
+    Args:
+        options: From the parser.
+
+    Raises:
+        UserError: A value is out of its range or two do not fit together.
+    """
+    # The frames of a series come from one scanner and one position.
+    kind = options.align or ('affine' if options.reference_frame is None else 'none')
+    start = options.start or ('header' if kind == 'none' else 'auto')
+    alignment = AlignmentSettings(kind=kind, similarity=options.similarity, start=start)
+    instance = None
+    if options.deform:
+        given = {
+            'shrink': options.shrink,
+            'steps': options.steps,
+            'smoothness': options.smoothness,
+            'trust': options.trust,
+            'jacobian': options.jacobian,
+            'inverse': options.inverse_weight,
+            'ncc_window': options.ncc_window,
+            'learning_rate': options.learning_rate,
+        }
+        instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
+    return PipelineSettings(alignment, instance, options.spacing)
+
+
+def about_run(settings: PipelineSettings, command: str, weights: Path | None = None) -> dict[str, Any]:
+    """Return what a report says of the run itself: settings, command, versions, commit, machine, date.
+
+    Args:
+        settings: Of the registration.
+        command: The command line.
+        weights: File of the network's weights, or None.
+    """
+    described = dataclasses.asdict(settings) | {'weights': str(weights) if weights else None}
+    return {'settings': described} | provenance() | {'command': command}
+
+
+def say_headers(headers: Sequence[HeaderFacts]) -> list[str]:
+    """Print what the header check found, and return it."""
+    checks = [text for facts in headers for text in (facts.sentence(), *facts.remarks)]
+    for text in checks:
+        print(text, file=sys.stderr)
+    return checks
+
+
+def summary_line(report: dict[str, Any]) -> str:
+    """Return the outcome of a registration in one line."""
+    scores = report['scores']
+    parts = [f'correlation {scores["ncc_before"]:.3f} -> {scores["ncc_after"]:.3f}'] if scores['ncc_before'] else []
+    if 'dsc_after' in scores and scores['dsc_after'] is not None:
+        parts.append(f'DSC {100 * scores["dsc_before"]:.1f} -> {100 * scores["dsc_after"]:.1f} %')
+    parts.append(f'NJD {scores["njd_percent"]:.3f} %')
+    error = scores['inverse_consistency_mm']['mean']
+    if error is not None:
+        parts.append(f'inverse consistency {error:.3f} mm')
+    return ', '.join(parts) + f', {report["seconds"]:.1f} s'
+
+
+def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:
+    return {
+        'file': str(path.resolve()),
+        'shape': list(facts.shape),
+        'spacing_mm': list(facts.spacing),
+        'orientation': facts.orientation,
+        'labels_file': str(labels.resolve()) if labels else None,
+    }
+
+
+def _check_names(companions: Sequence[Companion]) -> None:
+    names = [companion.name for companion in companions]
+    twice = sorted({name for name in names if names.count(name) > 1} | ({'labels'} & set(names)))
+    if twice:
+        raise UserError(
+            f'--moving-images would write moved_{twice[0]}.nii.gz twice',
+            expected='images with different file names, none of them called labels',
+            fix='rename one of them',
+        )

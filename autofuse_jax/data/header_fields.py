@@ -1,0 +1,84 @@
+"""The fields of a header as they are stored, without anything that could name a patient."""
+
+import os
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, is_npz, load_npz, open_header
+from autofuse_jax.data.headers import read_header
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import json_types
+
+# Decimals of affines: a micrometre in the shift, and less than that over 1,000 voxels in the rest.
+AFFINE_DECIMALS = 6
+
+
+def header_fields(path: str | os.PathLike) -> dict[str, Any]:
+    """List what a header says of the grid and the values of an image, whether or not this package would read it.
+
+    Free text (NIfTI's descrip, aux_file, intent_name and extensions) is left out, because scanners write names there.
+
+    Args:
+        path: A .nii, .nii.gz, .mgz or .npz file.
+
+    Returns:
+        JSON types: format, shape, dtype, affine and, as far as the format has them, units, scaling, the codes of sform,
+        qform and intent; spacing, orientation and remarks where `read_header` accepts the file, otherwise 'refused'.
+
+    Raises:
+        UserError: Missing or damaged file.
+    """
+    if is_npz(path):
+        return _npz_fields(path)
+    image = open_header(path)
+    header = image.header
+    fields: dict[str, Any] = {
+        'format': type(image).__name__.removesuffix('Image'),
+        'shape': list(image.shape),
+        'dtype': str(image.get_data_dtype()),
+        'affine': _rows(image.affine),
+    }
+    if isinstance(header, nib.Nifti1Header):
+        fields |= {
+            'units': ' '.join(header.get_xyzt_units()),
+            'scl_slope': float(image.dataobj.slope),
+            'scl_inter': float(image.dataobj.inter),
+            'sform_code': int(header['sform_code']),
+            'qform_code': int(header['qform_code']),
+            'intent_code': int(header['intent_code']),
+        }
+    return fields | _checked(path)
+
+
+def _npz_fields(path: str | os.PathLike) -> dict[str, Any]:
+    arrays = load_npz(path)
+    fields: dict[str, Any] = {
+        'format': 'npz',
+        'arrays': {name: f'{array.dtype} {list(array.shape)}' for name, array in arrays.items()},
+    }
+    if AFFINE_KEY in arrays and arrays[AFFINE_KEY].shape == (4, 4):
+        fields['affine'] = _rows(arrays[AFFINE_KEY])
+    if IMAGE_KEY not in arrays:
+        return fields
+    image = arrays[IMAGE_KEY]
+    return fields | {'shape': list(image.shape), 'dtype': str(image.dtype)} | _checked(path)
+
+
+def _checked(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        facts = read_header(path)
+    except UserError as error:
+        return {'refused': error.found}
+    checked: dict[str, Any] = {
+        'spacing_mm': [round(length, AFFINE_DECIMALS) for length in facts.spacing],
+        'orientation': facts.orientation,
+        'oblique_degrees': round(facts.oblique_degrees, 2),
+    }
+    return checked | ({'remarks': list(facts.remarks)} if facts.remarks else {})
+
+
+def _rows(matrix: np.ndarray) -> list[list[float | None]]:
+    # Adding 0 makes -0 a 0.
+    return json_types(np.asarray(matrix, np.float64).round(AFFINE_DECIMALS) + 0.0)
