@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.choices import AUTO, NETWORK, NONE
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
@@ -16,6 +17,7 @@ from autofuse_jax.files import claim_folder
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.device import open_network, use_device
+from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
     claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
     enable_compilation_cache()
+    guide = guide_of(options)
     if options.reference_frame is not None:
         return register_series_files(options, settings, about_run(settings, options.command_line))
     if options.fixed is None:
@@ -53,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         options.fixed,
         options.moving,
         settings,
+        guide=guide,
         fixed_labels=options.fixed_labels,
         moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
@@ -73,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         companions=companions,
         page=options.page,
     )
+    if report['guide']:
+        print(guide_sentence(report['guide']))
     print(summary_line(report))
     print(f'results: {options.out}')
     return 0
@@ -102,9 +108,33 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'inverse': options.inverse_weight,
             'ncc_window': options.ncc_window,
             'learning_rate': options.learning_rate,
+            'guide': options.guide_weight,
+            'points': options.guide_points_weight,
         }
         instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
     return PipelineSettings(alignment, instance, options.spacing)
+
+
+def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:
+    """Turn command line options into a guide.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Returns:
+        Files where any are given, and otherwise a name of `choices.GUIDES`, None for 'none'.
+
+    Raises:
+        UserError: A guide is asked for without a deformation that it could guide, or twice.
+    """
+    files = GuideFiles(options.fixed_guide, options.moving_guide, *(options.guide_points or (None, None)))
+    if (files.any_given or options.guide == NETWORK) and not options.deform:
+        raise UserError('a guide together with --no-deform', fix='leave out one of the two')
+    if files.any_given and options.reference_frame is not None:
+        raise UserError('files that guide together with --reference-frame', expected='a guide for two images')
+    if files.any_given and options.guide != AUTO:
+        raise UserError(f'files that guide together with --guide={options.guide}', fix='leave out one of the two')
+    return files if files.any_given else None if options.guide == NONE else options.guide
 
 
 def about_run(settings: PipelineSettings, command: str, weights: Path | None = None) -> dict[str, Any]:

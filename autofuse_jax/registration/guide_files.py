@@ -1,57 +1,67 @@
 """A guide from label maps and points of the user, and the rule that what guides is never what is scored."""
 
+import dataclasses
 import os
 from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.inputs import LabelsLike
 from autofuse_jax.data.volumes import Volume, read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide, class_map
 from autofuse_jax.transforms_io.points import read_points
 
-LabelsLike = str | os.PathLike | np.ndarray
 PointsLike = str | os.PathLike | np.ndarray
 
 
-def read_guide(
-    fixed: Volume,
-    moving: Volume,
-    *,
-    fixed_labels: LabelsLike | None = None,
-    moving_labels: LabelsLike | None = None,
-    fixed_points: PointsLike | None = None,
-    moving_points: PointsLike | None = None,
-) -> Guide | None:
+@dataclasses.dataclass(frozen=True, eq=False)
+class GuideFiles:
+    """Where a guide of the user is to be read from; each part is given for both images or for neither.
+
+    Attributes:
+        fixed_labels: Label map of the fixed image, a file on any grid of the same world or an array on the image's
+            grid, 0 for the background; or None.
+        moving_labels: Label map of the moving image, with the same ids for the same structures, or None.
+        fixed_points: CSV file or array (N, 3) of points in RAS millimetres of the fixed world, or None.
+        moving_points: Their counterparts in the moving world, in the same order, or None.
+    """
+
+    fixed_labels: LabelsLike | None = None
+    moving_labels: LabelsLike | None = None
+    fixed_points: PointsLike | None = None
+    moving_points: PointsLike | None = None
+
+    @property
+    def any_given(self) -> bool:
+        """Whether there is anything to read."""
+        return any(getattr(self, field.name) is not None for field in dataclasses.fields(self))
+
+
+def read_guide(files: GuideFiles, fixed: Volume, moving: Volume) -> Guide:
     """Read a guide.
 
     Args:
+        files: Where it is.
         fixed: The fixed image; a guide that is an array lies on its grid.
         moving: The moving image, likewise.
-        fixed_labels: Label map of the fixed image, a file on any grid in the same world or an array, 0 for the
-            background; or None.
-        moving_labels: Likewise of the moving image, with the same ids for the same structures.
-        fixed_points: CSV file or array (N, 3) of points in RAS millimetres of the fixed world, or None.
-        moving_points: Their counterparts in the moving world, in the same order.
 
     Returns:
-        The guide, which `guide.check_guide` has still to accept; None where nothing is given.
+        The guide, which `guide.check_guide` has still to accept.
 
     Raises:
         UserError: A file cannot be read, or a label map is empty.
     """
-    given = {
-        'label map': _file_name(fixed_labels, moving_labels),
-        'points': _file_name(fixed_points, moving_points),
+    names = {
+        'label map': _file_name(files.fixed_labels, files.moving_labels),
+        'points': _file_name(files.fixed_points, files.moving_points),
     }
-    if not any(given.values()):
-        return None
     return Guide(
-        _classes(fixed_labels, fixed, 'fixed'),
-        _classes(moving_labels, moving, 'moving'),
-        _points(fixed_points),
-        _points(moving_points),
-        source=', '.join(f'{kind} {name}' for kind, name in given.items() if name),
+        _classes(files.fixed_labels, fixed, 'fixed'),
+        _classes(files.moving_labels, moving, 'moving'),
+        _points(files.fixed_points),
+        _points(files.moving_points),
+        source=', '.join(f'{kind} {name}' for kind, name in names.items() if name),
     )
 
 
@@ -116,8 +126,8 @@ def _classes(labels: LabelsLike | None, volume: Volume, role: str) -> ClassMap |
     if labels is None:
         return None
     if isinstance(labels, str | os.PathLike):
-        array, affine = read_labels(labels)
-        return class_map(array, affine, os.path.basename(labels))
+        array, grid = read_labels(labels)
+        return class_map(array, grid.affine, os.path.basename(labels))
     array = np.asarray(labels)
     if array.dtype.kind not in 'biu' or array.shape != volume.image.shape:
         raise UserError(

@@ -2,8 +2,11 @@
 
 import os
 
+from autofuse_jax.choices import AUTO
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
 from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.guide import Guide
+from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
@@ -18,6 +21,7 @@ def register_images(
     fixed_mask: LabelsLike | None = None,
     moving_mask: LabelsLike | None = None,
     model: RegistrationModel | str | os.PathLike | None = None,
+    guide: Guide | GuideFiles | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register two images from Python.
@@ -31,13 +35,17 @@ def register_images(
         fixed_mask: File or array, not zero where the fixed image counts, or None.
         moving_mask: Likewise of the moving image.
         model: A network with weights, or the npz of one; None: no network.
+        guide: What guides the deformation besides the images: `GuideFiles` with label maps or points of both images, a
+            `Guide`, 'auto' (the network's segmentation where it has one), 'network' (that or an error) or None. What
+            guides must not be what is scored.
         on_progress: Called with the step's name, steps done, steps at most and the loss.
 
     Returns:
         The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.
 
     Raises:
-        UserError: Something is wrong with the images, labels, masks or weights.
+        UserError: Something is wrong with the images, labels, masks, weights or the guide, or the guide is one of the
+            label maps that are scored.
 
     Example:
         >>> import numpy as np
@@ -61,4 +69,8 @@ def register_images(
     )
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
-    return register_volumes(*volumes, settings, model=model, on_progress=on_progress)
+    if isinstance(guide, GuideFiles):
+        guide = read_guide(guide, *volumes)
+    if isinstance(guide, Guide):
+        check_not_scored(guide, *volumes)
+    return register_volumes(*volumes, settings, model=model, guide=guide, on_progress=on_progress)

@@ -12,6 +12,7 @@ from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
@@ -80,11 +81,15 @@ def write_results(
         checks.append(
             'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
         )
+    guide = guide_record(result.guide, fixed, moving)
+    if guide is not None:
+        checks.append(guide_sentence(guide))
     report = json_types(
         {
             **about,
             'checks': checks,
             'stages': list(result.stages),
+            'guide': guide,
             'scores': scores,
             'classes': dict(classes or {}),
             'seconds': round(result.seconds, 3),

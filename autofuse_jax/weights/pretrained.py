@@ -119,8 +119,8 @@ def register_pair(
     """Register two images with whatever runs the network.
 
     Args:
-        predict: Function from images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction, which may
-            have classes (1, D', H', W') in the place of class probabilities.
+        predict: Function from images (1, D', H', W', 1) in [0, 1], padded to multiples of 16, to a prediction,
+            which may have classes (1, D', H', W') in the place of class probabilities.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
 
