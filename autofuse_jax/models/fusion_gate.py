@@ -1,5 +1,7 @@
 """How features of both images join the fusion branch: the gate with its large kernel block, and what it replaces."""
 
+from collections.abc import Callable, Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,6 @@ from autofuse_jax.models.remat import GATES, recomputing
 LARGE_KERNEL = 5
 # How the single branches' features are joined to a level of the fusion branch.
 FUSIONS = ('gate', 'sum', 'concat', 'none')
-
-Joined = tuple[jax.Array, dict[str, jax.Array]]
 
 
 def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
@@ -109,34 +109,40 @@ class UngatedFusion(nn.Module):
         return jnp.concatenate([fusion, single], axis=-1) if self.concatenate else fusion + single
 
 
-def fuse_level(
-    number: int,
-    features: tuple[jax.Array, jax.Array, jax.Array],
+def fuse_levels(
+    fixed: Mapping[int, jax.Array],
+    moving: Mapping[int, jax.Array],
     *,
     fusion: str,
     large_kernel: bool,
     random_bias: bool,
     remat: str,
-) -> Joined:
-    """Join the features of one level; to be called within a compact method.
+) -> tuple[Callable[[int, jax.Array], jax.Array], dict[str, jax.Array]]:
+    """Return what joins features of single branches to those of a fusion branch, level by level.
 
     Args:
-        number: Number of the level; its parameters are named 'gate_<number>', 'sum_<number>' or 'concat_<number>'.
-        features: Features of the fusion branch, the fixed and the moving image, of shapes as in `FusionGate`.
+        fixed: Features of the fixed image by level, of shapes as in `FusionGate`.
+        moving: Features of the moving image, likewise.
         fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
-        large_kernel: Whether the gate has a large kernel block, see `FusionGate`; only gates have such a block.
-        random_bias: Whether the gate starts at a random bias, see `FusionGate`.
+        large_kernel: Whether gates have a large kernel block, see `FusionGate`; nothing else has one.
+        random_bias: Whether gates start at a random bias, see `FusionGate`.
         remat: What is recomputed in the reverse pass, see `check_remat`.
 
     Returns:
-        What goes on, and w_fuse by the gate's name; empty without a gate.
+        A function (level, features of the fusion branch) -> what goes on, to be called within a compact method; the
+        parameters of a level are named 'gate_<level>', 'sum_<level>' or 'concat_<level>'. And w_fuse by the gate's
+        name, which fills as the function is called; empty without gates.
     """
-    if fusion == 'none':
-        return features[0], {}
-    name = f'{fusion}_{number}'
-    if fusion == 'gate':
-        gate = recomputing(FusionGate, remat, GATES)(large_kernel, random_bias, name=name)
-        fused, weight = gate(*features)
-        return fused, {name: weight}
-    ungated = recomputing(UngatedFusion, remat, GATES)
-    return ungated(fusion == 'concat', name=name)(*features), {}
+    weights: dict[str, jax.Array] = {}
+
+    def fuse(level: int, features: jax.Array) -> jax.Array:
+        if fusion == 'none':
+            return features
+        name, both = f'{fusion}_{level}', (fixed[level], moving[level])
+        if fusion == 'gate':
+            gate = recomputing(FusionGate, remat, GATES)(large_kernel, random_bias, name=name)
+            fused, weights[name] = gate(features, *both)
+            return fused
+        return recomputing(UngatedFusion, remat, GATES)(fusion == 'concat', name=name)(features, *both)
+
+    return fuse, weights
