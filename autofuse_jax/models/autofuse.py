@@ -79,14 +79,7 @@ class FusionBranch(nn.Module):
         """
         width = numbered(self.widths)
         fixed, moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
-        fuse, gate_weights = fuse_levels(
-            fixed,
-            moving,
-            fusion=self.fusion,
-            large_kernel=self.large_kernel,
-            random_bias=self.random_gate_bias,
-            remat=self.remat,
-        )
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
         features = decode(encode(images, width, self.remat, fuse), width, self.remat, fuse)
         head = RegistrationHead(self.variance, width[8], name='registration_head')
         mean, log_variance = head(features[8])

@@ -128,25 +128,9 @@ class SwinFusionBranch(SwinBranch):
     def __call__(
         self, images: jax.Array, fixed: Features, moving: Features
     ) -> tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]:
-        """Predict the field's mean and log-variance at half resolution.
-
-        Args:
-            images: (B, D, H, W, I), the images and, in the semi-supervised network, their segmentations.
-            fixed: Features of the fixed image at the seven stages.
-            moving: Features of the moving image at the seven stages.
-
-        Returns:
-            Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
-        """
+        """Predict the field as `FusionBranch` does, from features of the seven stages."""
         fixed, moving = (dict(enumerate(features, 1)) for features in (fixed, moving))
-        fuse, gate_weights = fuse_levels(
-            fixed,
-            moving,
-            fusion=self.fusion,
-            large_kernel=self.large_kernel,
-            random_bias=self.random_gate_bias,
-            remat=self.remat,
-        )
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
         features = self.run_stages(images, fuse)
         head = RegistrationHead(self.variance, STAGE_FACTORS[-1] * self.width, name='registration_head')
         mean, log_variance = head(features[-1])

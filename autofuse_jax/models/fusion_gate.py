@@ -1,6 +1,7 @@
 """How features of both images join the fusion branch: the gate with its large kernel block, and what it replaces."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -110,23 +111,16 @@ class UngatedFusion(nn.Module):
 
 
 def fuse_levels(
-    fixed: Mapping[int, jax.Array],
-    moving: Mapping[int, jax.Array],
-    *,
-    fusion: str,
-    large_kernel: bool,
-    random_bias: bool,
-    remat: str,
+    branch: Any, fixed: Mapping[int, jax.Array], moving: Mapping[int, jax.Array]
 ) -> tuple[Callable[[int, jax.Array], jax.Array], dict[str, jax.Array]]:
     """Return what joins features of single branches to those of a fusion branch, level by level.
 
     Args:
+        branch: The fusion branch, whose options say how: `fusion` is 'gate', 'sum' or 'concat' (`UngatedFusion`), or
+            'none', which leaves the branch as it is; `large_kernel` and `random_gate_bias` see `FusionGate`; `remat`
+            see `check_remat`.
         fixed: Features of the fixed image by level, of shapes as in `FusionGate`.
         moving: Features of the moving image, likewise.
-        fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
-        large_kernel: Whether gates have a large kernel block, see `FusionGate`; nothing else has one.
-        random_bias: Whether gates start at a random bias, see `FusionGate`.
-        remat: What is recomputed in the reverse pass, see `check_remat`.
 
     Returns:
         A function (level, features of the fusion branch) -> what goes on, to be called within a compact method; the
@@ -136,13 +130,14 @@ def fuse_levels(
     weights: dict[str, jax.Array] = {}
 
     def fuse(level: int, features: jax.Array) -> jax.Array:
-        if fusion == 'none':
+        if branch.fusion == 'none':
             return features
-        name, both = f'{fusion}_{level}', (fixed[level], moving[level])
-        if fusion == 'gate':
-            gate = recomputing(FusionGate, remat, GATES)(large_kernel, random_bias, name=name)
-            fused, weights[name] = gate(features, *both)
+        name, both = f'{branch.fusion}_{level}', (fixed[level], moving[level])
+        if branch.fusion == 'gate':
+            gate = recomputing(FusionGate, branch.remat, GATES)
+            fused, weights[name] = gate(branch.large_kernel, branch.random_gate_bias, name=name)(features, *both)
             return fused
-        return recomputing(UngatedFusion, remat, GATES)(fusion == 'concat', name=name)(features, *both)
+        ungated = recomputing(UngatedFusion, branch.remat, GATES)
+        return ungated(branch.fusion == 'concat', name=name)(features, *both)
 
     return fuse, weights

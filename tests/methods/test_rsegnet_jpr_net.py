@@ -35,7 +35,7 @@ def test_the_names_of_the_first_stage_are_an_option():
 def test_the_subnets_are_independent_in_the_first_stage(rsegnet):
     (objective,) = rsegnet.objectives('phase_1')
     gradient_of = quick_jit(jax.grad(lambda params, batch: objective.loss(params, batch, KEY)[0]))
-    params, others, batch = params_of(rsegnet, gentle=()), params_of(rsegnet, seed=1), batch_of()
+    params, others, batch = params_of(rsegnet, gentle=()), params_of(rsegnet, seed=1, gentle=()), batch_of()
     gradient = gradient_of(params, batch)
     for part, other in (('registration', 'segmentation'), ('segmentation', 'registration')):
         assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient[part]))
