@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.conv_blocks import upsample
-from autofuse_jax.models.fusion_gate import fuse_level
+from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, conv_block, decode, encode, numbered
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import Features, PairNetwork
@@ -49,7 +49,7 @@ class FusionBranch(nn.Module):
 
     Attributes:
         widths: Channels of blocks 1 .. 8; twice those of the single branch at the fused blocks.
-        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -79,21 +79,8 @@ class FusionBranch(nn.Module):
         """
         width = numbered(self.widths)
         fixed, moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
-        gate_weights = {}
-
-        def fused(number: int, output: jax.Array) -> jax.Array:
-            joined, weights = fuse_level(
-                number,
-                (output, fixed[number], moving[number]),
-                fusion=self.fusion,
-                large_kernel=self.large_kernel,
-                random_bias=self.random_gate_bias,
-                remat=self.remat,
-            )
-            gate_weights.update(weights)
-            return joined
-
-        features = decode(encode(images, width, self.remat, fused), width, self.remat, fused)
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        features = decode(encode(images, width, self.remat, fuse), width, self.remat, fuse)
         head = RegistrationHead(self.variance, width[8], name='registration_head')
         mean, log_variance = head(features[8])
         return mean, log_variance, gate_weights

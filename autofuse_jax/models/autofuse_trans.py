@@ -10,7 +10,7 @@ from autofuse_jax.errors import check_option
 from autofuse_jax.models.autofuse import SingleBranch
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import ConvBlock
-from autofuse_jax.models.fusion_gate import fuse_level
+from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import Features, PairNetwork
@@ -113,7 +113,7 @@ class SwinFusionBranch(SwinBranch):
     """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
-        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -128,31 +128,10 @@ class SwinFusionBranch(SwinBranch):
     def __call__(
         self, images: jax.Array, fixed: Features, moving: Features
     ) -> tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]:
-        """Predict the field's mean and log-variance at half resolution.
-
-        Args:
-            images: (B, D, H, W, I), the images and, in the semi-supervised network, their segmentations.
-            fixed: Features of the fixed image at the seven stages.
-            moving: Features of the moving image at the seven stages.
-
-        Returns:
-            Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
-        """
-        gate_weights = {}
-
-        def fused(number: int, output: jax.Array) -> jax.Array:
-            joined, weights = fuse_level(
-                number,
-                (output, fixed[number - 1], moving[number - 1]),
-                fusion=self.fusion,
-                large_kernel=self.large_kernel,
-                random_bias=self.random_gate_bias,
-                remat=self.remat,
-            )
-            gate_weights.update(weights)
-            return joined
-
-        features = self.run_stages(images, fused)
+        """Predict the field as `FusionBranch` does, from features of the seven stages."""
+        fixed, moving = (dict(enumerate(features, 1)) for features in (fixed, moving))
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        features = self.run_stages(images, fuse)
         head = RegistrationHead(self.variance, STAGE_FACTORS[-1] * self.width, name='registration_head')
         mean, log_variance = head(features[-1])
         return mean, log_variance, gate_weights

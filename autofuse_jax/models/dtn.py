@@ -10,9 +10,10 @@ from autofuse_jax.errors import COUNT, UserError, check_numbers
 from autofuse_jax.models.attention import attend
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import activate, upsample
-from autofuse_jax.models.field_outputs import check_pair, of_velocity
+from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.heads import mean_convolution
-from autofuse_jax.models.options import check_multiple, check_network
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import Features, of_both
 from autofuse_jax.models.swin import Mlp, layer_norm, linear
 from autofuse_jax.models.windows import Size
@@ -81,7 +82,7 @@ class Transformer(nn.Module):
         return layer_norm(tokens.dtype, 'norm')(tokens)
 
 
-class DTN(nn.Module):
+class DTN(OnePassNetwork):
     """DTN (re-implementation): embeddings of each image and of both, enhanced by transformers, give one velocity.
 
     Two convolutional encoders, one with the same weights for each image and one for the concatenated images, end at
@@ -121,7 +122,7 @@ class DTN(nn.Module):
     decoder_widths: tuple[tuple[int, ...], ...] = ((128,), (128,), (64,), (64, 32))
 
     def __post_init__(self):
-        check_network(self)
+        super().__post_init__()
         if len(self.decoder_widths) != len(self.widths) - 1:
             raise UserError(
                 f'model.widths is {self.widths} and model.decoder_widths {self.decoder_widths}',
@@ -137,25 +138,14 @@ class DTN(nn.Module):
                 fix='correct model.size',
             )
         check_multiple('token_width', self.token_width, self.num_heads, 'that many heads share it')
-        super().__post_init__()
 
     @property
     def multiple(self) -> int:
         """What the sizes of the images are multiples of."""
         return 2 ** (len(self.widths) - 1)
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1) of the network's size.
-            moving: (B, D, H, W, 1).
-
-        Returns:
-            The velocity, its integral both ways in voxels, and the warped image.
-        """
-        check_pair(fixed, moving, self.multiple)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return the velocity, its integral both ways in voxels, and the warped image."""
         if fixed.shape[1:4] != tuple(self.size):
             raise ValueError(f'images have size {fixed.shape[1:4]}, the network is made for size {tuple(self.size)}.')
         separate = ConvEncoder(tuple(self.widths), name='separate_encoder')

@@ -67,17 +67,7 @@ class FusionBaseline(nn.Module):
 
     @nn.compact
     def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: (B, D / 2, H / 2, W / 2, 3) standard normal; the velocity is then `mean + exp(log_variance / 2) *
-                noise`, as in training. None (default) takes the mean.
-
-        Returns:
-            The named output, without segmentations and gate weights.
-        """
+        """Register pairs of images as `PairNetwork`; the output is without segmentations and gate weights."""
         check_pair(fixed, moving)
         mean, log_variance = self.velocity(*(narrowed(image, self.compute_dtype) for image in (fixed, moving)))
         return of_velocity(mean, moving, log_variance, noise)

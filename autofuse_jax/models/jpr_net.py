@@ -8,10 +8,10 @@ from autofuse_jax.fields import integrate_velocity, invert_velocity
 from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.conv3d import Conv3d, Initializer, uniform_fan_in
 from autofuse_jax.models.conv_blocks import downsample
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
 from autofuse_jax.models.norm_block import NormBlock
-from autofuse_jax.models.options import check_network
+from autofuse_jax.models.one_pass import OnePassNetwork
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
@@ -19,7 +19,7 @@ from autofuse_jax.outputs import RegistrationOutput
 LEVELS = 5
 
 
-class JPRNet(nn.Module):
+class JPRNet(OnePassNetwork):
     """JPR-Net in 3-D: registration and parcellation by two decoders on a shared encoder.
 
     Both images go through the encoder and the parcellation decoder, which has the skips of its image. The registration
@@ -54,22 +54,13 @@ class JPRNet(nn.Module):
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
-        check_network(self)
         super().__post_init__()
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register and parcellate pairs of images.
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement, warped image and the class probabilities of both images.
 
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-
-        Returns:
-            Displacement, warped image and the class probabilities of both images; with `integrate` also the inverse
-            and the velocity at full resolution.
+        With `integrate` also the inverse displacement and the velocity at full resolution.
         """
-        check_pair(fixed, moving)
         widths = tuple(self.base_channels * 2**level for level in range(LEVELS))
         encoder = Encoder(widths, name='encoder')
         parcellation = Decoder(widths[-2::-1], self.num_classes, name='parcellation')

@@ -100,18 +100,9 @@ class TransMatch(SwinPairNetwork):
         super().__post_init__()
         check_multiple('embed_dim', self.embed_dim, self.cross_heads, 'that many heads share it in the cross-attention')
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 16.
-            moving: (B, D, H, W, 1).
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        self.check_images(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
+        self.check_window(fixed.shape[1:4])
         join = unpartition_scrambled if self.legacy_window_reverse else unpartition
         padded_fixed, padded_moving = pad_to_multiple(fixed), pad_to_multiple(moving)
         of_fixed, of_moving = of_both(self.make_encoder(join), padded_fixed, padded_moving)

@@ -1,6 +1,5 @@
 """TransMorph: a Swin transformer encoder on the pair, a convolutional decoder, a displacement at full resolution."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -42,18 +41,9 @@ class TransMorph(SwinPairNetwork):
 
     head_channels: int = 16
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 16.
-            moving: (B, D, H, W, 1).
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        self.check_images(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
+        self.check_window(fixed.shape[1:4])
         images = pad_to_multiple(jnp.concatenate([moving, fixed], axis=-1))
         *skips, volume = self.make_encoder()(images)
         skips.insert(0, ConvNormBlock(self.embed_dim // 2, name='half_resolution')(average_pool(images)))

@@ -1,6 +1,7 @@
 """What TransMorph and TransMatch share: Swin encoder, convolutions of the decoder, sizes and windows that fit."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -10,9 +11,9 @@ import numpy as np
 from autofuse_jax.errors import COUNT, UserError, check_numbers
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import instance_norm
-from autofuse_jax.models.field_outputs import check_pair
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
-from autofuse_jax.models.options import DROP_RATE, SECTION, check_network, check_stage_heads
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import DROP_RATE, SECTION, check_stage_heads
 from autofuse_jax.models.patches import PatchMerging
 from autofuse_jax.models.resolution import upsample_half_pixel
 from autofuse_jax.models.swin import SwinStage, drop_path_rates, layer_norm, linear
@@ -197,7 +198,7 @@ def swin_stage(
     )
 
 
-class SwinPairNetwork(nn.Module):
+class SwinPairNetwork(OnePassNetwork):
     """A network whose encoder has four Swin stages with one window, on images padded with zeros to multiples of 32.
 
     Attributes:
@@ -219,12 +220,13 @@ class SwinPairNetwork(nn.Module):
     window: Size = (5, 6, 5)
     drop_path: float = 0.3
 
+    known: ClassVar = {'drop_path': DROP_RATE}
+
     def __post_init__(self):
+        super().__post_init__()
         for name in ('depths', 'num_heads'):
             check_numbers(SECTION + name, getattr(self, name), COUNT, count=STAGES)
-        check_network(self, drop_path=DROP_RATE)
         check_stage_heads(self.embed_dim, self.num_heads)
-        super().__post_init__()
 
     @property
     def drop_paths(self) -> tuple[tuple[float, ...], ...]:
@@ -236,20 +238,17 @@ class SwinPairNetwork(nn.Module):
         options = self.embed_dim, self.depths, self.num_heads, self.window, self.drop_paths, join_windows
         return SwinEncoder(*options, name='encoder')
 
-    def check_images(self, fixed: jax.Array, moving: jax.Array) -> None:
-        """Check the images, and the window against their size.
+    def check_window(self, size: Sequence[int]) -> None:
+        """Check the window against the images, but not while parameters are made: they do not depend on the size.
 
         Args:
-            fixed: Expected (B, D, H, W, 1), D, H, W multiples of 16.
-            moving: Expected of the same shape.
+            size: (D, H, W) of the images, multiples of 16.
 
         Raises:
-            ValueError: The shapes are none of these.
             UserError: The window is larger than the finest map on which there is attention, a quarter of the padded
-                images, along some axis; says what fits. Not while parameters are made: they do not depend on the size.
+                images, along some axis; says what fits.
         """
-        check_pair(fixed, moving)
-        size, window = fixed.shape[1:4], tuple(self.window)
+        window = tuple(self.window)
         finest = tuple(length * PADDED_MULTIPLE // PATCH for length in fitting_window(size))
         if not self.is_initializing() and any(length > most for length, most in zip(window, finest, strict=True)):
             raise UserError(

@@ -1,6 +1,7 @@
 """VoxelMorph and its diffeomorphic form: one U-Net on the concatenated pair."""
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,7 @@ from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Initializer, uniform_fan_in
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.models.heads import log_variance_convolution, mean_convolution
+from autofuse_jax.models.one_pass import OnePassNetwork
 from autofuse_jax.models.options import check_network
 from autofuse_jax.models.voxelmorph_unet import MAX_POOL, STRIDE, UNet, VoxelMorphUNet
 from autofuse_jax.outputs import RegistrationOutput
@@ -42,7 +44,7 @@ LAYOUTS = {CURRENT: POOLED, TMI_2019: Layout(((2,), (2,), (2,), (2, 2), (1, 1)),
 VELOCITY_LAYOUTS = {HALF: Layout(((2,), (2,), (2,), (2, 1)), STRIDE), FULL: POOLED}
 
 
-class VoxelMorph(nn.Module):
+class VoxelMorph(OnePassNetwork):
     """VoxelMorph: a U-Net predicts a displacement at full resolution, `u = flow(U([I_m, I_f]))`.
 
     The layers, the order of the input (moving first) and the initialisation of 'current' are those of the official
@@ -67,22 +69,10 @@ class VoxelMorph(nn.Module):
     variant: str = CURRENT
     base_channels: int = 16
 
-    def __post_init__(self):
-        check_network(self, variant=LAYOUTS)
-        super().__post_init__()
+    known: ClassVar = {'variant': LAYOUTS}
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-
-        Returns:
-            Displacement and warped image.
-        """
-        check_pair(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
         options = LAYOUTS[self.variant].options(self.base_channels)
         initial = _he_normal() if self.variant == TMI_2019 else _pytorch()
         network = VoxelMorphUNet(**options, **initial, name='field')

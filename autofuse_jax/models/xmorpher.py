@@ -1,15 +1,17 @@
 """XMorpher: two U-shaped streams, one for each image, that look at each other at every scale by cross attention."""
 
-import flax.linen as nn
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
-from autofuse_jax.models.options import DROP_RATE, check_network, check_stage_heads
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import DROP_RATE, check_stage_heads
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.patches import FACTOR, PatchExpanding, PatchMerging
 from autofuse_jax.models.remat import check_remat, is_recomputed
@@ -23,7 +25,7 @@ from autofuse_jax.outputs import RegistrationOutput
 PATCH = 4
 
 
-class XMorpher(nn.Module):
+class XMorpher(OnePassNetwork):
     """XMorpher.
 
     Both images run through the same layers. At 1/4, 1/8, 1/16 and 1/32 of the resolution, down and up again, the tokens
@@ -69,8 +71,11 @@ class XMorpher(nn.Module):
     legacy: bool = False
     remat: str = 'none'
 
+    multiple: ClassVar[int] = PATCH
+    known: ClassVar = {'drop_path': DROP_RATE}
+
     def __post_init__(self):
-        check_network(self, drop_path=DROP_RATE)
+        super().__post_init__()
         check_remat(self.remat)
         if len(self.depths) != len(self.num_heads):
             raise UserError(
@@ -79,20 +84,9 @@ class XMorpher(nn.Module):
                 fix='make them equally long',
             )
         check_stage_heads(self.embed_dim, self.num_heads)
-        super().__post_init__()
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 4.
-            moving: (B, D, H, W, 1).
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        check_pair(fixed, moving, PATCH)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
         joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
         joined = layer_norm(joined.dtype, 'joined_norm')(joined)
         expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)

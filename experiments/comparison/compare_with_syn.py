@@ -38,6 +38,7 @@ from autofuse_jax.registration.pipeline import PipelineSettings, register_volume
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import load_model
+from experiments.record_parser import record_parser
 
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.
@@ -151,7 +152,7 @@ def summarise(records: dict[str, dict[str, Any]], names: list[str]) -> dict[str,
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__)
     parser.add_argument('--task', choices=('acdc', 'brains'), required=True)
     parser.add_argument('--data', type=Path, required=True, help='prepared ACDC, or the folder malc2012')
     parser.add_argument('--label-map', type=Path, help='JSON with neuromorphometrics_to_35, for brains')
@@ -167,7 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--methods', nargs='+', help='only these; default all')
     parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
-    parser.add_argument('--out', type=Path, required=True, help='the record')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
 

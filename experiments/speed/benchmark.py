@@ -32,6 +32,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.precision import DEFAULT, PRECISIONS, check_precision
+from experiments.record_parser import record_parser
 from experiments.speed.benchmark_device import peaks
 from experiments.speed.benchmark_programs import (
     COMPILED,
@@ -179,8 +180,7 @@ def _row(found: dict[str, Any], peak: float) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--networks', default='', help='forward passes of other methods, apart by commas, or all')
     parser.add_argument('--precisions', default=DEFAULT, help=f'among {", ".join(PRECISIONS)}; default {DEFAULT}')

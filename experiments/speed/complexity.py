@@ -41,6 +41,7 @@ from autofuse_jax.models.transmorph_blocks import fitting_window
 from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from autofuse_jax.training.memory import device_bytes
+from experiments.record_parser import record_parser
 from experiments.speed.memory_and_time import GIB, analyse, program
 from experiments.speed.time_steps import measure
 
@@ -219,8 +220,7 @@ def is_complete(found: dict[str, Any], timed: bool) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--methods', help='names apart by commas; default all')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--repeats', type=int, default=5, help='timed runs; default 5')
