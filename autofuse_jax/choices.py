@@ -10,6 +10,9 @@ CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
 STARTS = ('auto', 'header', 'centres', 'masses')
 TEMPLATE_ALIGNMENTS = (AFFINE, RIGID, NONE)
 
+# What guides a deformation besides the images; `AUTO` is the network's segmentation where there is one.
+NETWORK = 'network'
+GUIDES = ('auto', NETWORK, NONE)
 # What a registration computes on, and what exported programs are for.
 AUTO, CPU, GPU = DEVICES = ('auto', 'cpu', 'gpu')
 PLATFORMS = ('cpu', 'cuda', 'tpu')

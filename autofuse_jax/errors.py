@@ -1,7 +1,11 @@
-"""Errors that a user can act on, and the one place where commands turn them into a message and an exit status."""
+"""Errors that a user can act on: the checks of options that raise them, and how a command ends with one."""
 
+import dataclasses
+import math
 import sys
 from collections.abc import Callable, Collection
+from numbers import Integral, Real
+from typing import Any
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -41,6 +45,121 @@ def describe_differences(*, missing: Collection[str], extra: Collection[str]) ->
             more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
             parts.append(f'{len(names)} {kind} ({shown}{more})')
     return ', '.join(parts) or 'nothing missing, nothing extra'
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The finite numbers that an option may be; as text, what a message says is expected.
+
+    Attributes:
+        least: Smallest number; default any.
+        most: Largest number; default any.
+        above: Number that all must exceed; default none.
+        below: Number that all must stay under; default none.
+        whole: Whether only whole numbers count; default False.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    whole: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        kind = Integral if self.whole else Real
+        # True and False are whole numbers to Python.
+        if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        return self.least <= value <= self.most and self.above < value < self.below
+
+    def __str__(self) -> str:
+        bounds = {
+            f'of {self.least} or more': self.least,
+            f'above {self.above}': self.above,
+            f'at most {self.most}': self.most,
+            f'less than {self.below}': self.below,
+        }
+        given = [words for words, bound in bounds.items() if math.isfinite(bound)]
+        return ' '.join(['a whole number' if self.whole else 'a number', ', '.join(given)]).rstrip()
+
+
+# Ranges that many options have.
+COUNT = Range(least=1, whole=True)
+POSITIVE = Range(above=0)
+WEIGHT = Range(least=0)
+SHARE = Range(least=0, most=1)
+
+
+def check_option(name: str, value: Any, known: Range | Collection[Any], *, fix: str = '') -> None:
+    """Check that an option is in a range or one of the known values.
+
+    Args:
+        name: What messages call the option, with its section where it has one, such as 'loss.kl'.
+        value: What was given.
+        known: What it may be.
+        fix: What to do; default to correct it.
+
+    Raises:
+        UserError: It is not.
+    """
+    if value not in known:
+        expected = str(known) if isinstance(known, Range) else f'one of {", ".join(map(str, known))}'
+        raise UserError(f'{name} is {value!r}', expected=expected, fix=fix or f'correct {name}')
+
+
+def check_numbers(name: str, values: Any, known: Range, *, count: int | None = None) -> None:
+    """Check that an option is a sequence of numbers in a range.
+
+    Args:
+        name: See `check_option`.
+        values: What was given.
+        known: What each may be.
+        count: How many there are; default None: one or more.
+
+    Raises:
+        UserError: It is not.
+    """
+    fits = isinstance(values, tuple | list) and len(values) > 0 and count in (None, len(values))
+    if not fits or not all(value in known for value in values):
+        number = 'one or more' if count is None else count
+        shown = tuple(values) if isinstance(values, list) else values
+        raise UserError(f'{name} is {shown!r}', expected=f'{number} numbers, each {known}', fix=f'correct {name}')
+
+
+def check_odd(name: str, value: Any) -> None:
+    """Check that an option is an odd number of 1 or more, as the side of a window around a voxel is.
+
+    Args:
+        name: See `check_option`.
+        value: What was given.
+
+    Raises:
+        UserError: It is not.
+    """
+    whole = value in Range(whole=True)
+    if not whole or value < 1 or value % 2 == 0:
+        fix = f'set it to {max(value, 0) + 1}' if whole else ''
+        raise UserError(f'{name} is {value!r}', expected='an odd number of 1 or more', fix=fix or f'correct {name}')
+
+
+def check_types(options: Any, section: str = '') -> None:
+    """Check that the fields of a dataclass that are said to be flags, numbers or text are.
+
+    Args:
+        options: An instance of the dataclass.
+        section: What messages put before the name of a field, such as 'loss.'.
+
+    Raises:
+        UserError: One is not, or a number is not finite.
+    """
+    for field in dataclasses.fields(options):
+        if field.type in (bool, int, float, str):
+            name, value = section + field.name, getattr(options, field.name)
+            if field.type in (int, float):
+                check_option(name, value, Range(whole=field.type is int))
+            elif not isinstance(value, field.type):
+                expected = 'True or False' if field.type is bool else 'text'
+                raise UserError(f'{name} is {value!r}', expected=expected, fix=f'correct {name}')
 
 
 def run_command(command: Callable[[], int | None]) -> int:

@@ -1,4 +1,4 @@
-"""Writing files so that an interrupted or failed write never damages what was there before."""
+"""Claiming a folder for results, and writing files so that a failed write never damages what was there before."""
 
 import contextlib
 import json
@@ -11,6 +11,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from autofuse_jax.errors import UserError
+
+
+def claim_folder(
+    folder: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    record: str | None = None,
+    only_own: bool = False,
+    continues: bool = False,
+    option: str = '--out',
+) -> None:
+    """Check before any work that a command may write into a folder; nothing is changed.
+
+    Args:
+        folder: The folder; it need not exist.
+        overwrite: Whether results that are there may be replaced; default False.
+        record: Name of the file in which this command lists its results; one that is damaged or of something else is
+            not overwritten.
+        only_own: Whether a folder that holds files but no such record may not be overwritten; default False.
+        continues: Whether the command goes on with what is there, or adds to it, and checks itself whether it fits.
+        option: What messages call the folder.
+
+    Raises:
+        UserError: It cannot be a folder, or it holds files that may not be replaced.
+    """
+    folder = Path(folder)
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            expected = 'a folder, or a path where one can be made'
+            raise UserError(f'{place} is a file', expected=expected, fix=f'correct {option}')
+    if continues or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f'{folder} exists and is not empty', fix=f'name another {option} folder, or add --overwrite')
+    if record is None:
+        return
+    if only_own and not (folder / record).is_file():
+        raise UserError(
+            f'{folder} holds files, but no {record} of earlier results',
+            expected='an empty folder, or one with results of this command',
+            fix=f'name another {option} folder',
+        )
+    listed_files(folder / record)
+
+
+def listed_files(record: Path) -> set[Path]:
+    """Return the files that a record of results lists under "files".
+
+    Args:
+        record: A JSON file; names in it are relative to its folder.
+
+    Returns:
+        Paths inside that folder, whether they exist or not; none where there is no record. Names that lead out of the
+        folder are left out: a record from elsewhere must not reach other files.
+
+    Raises:
+        UserError: The record is damaged, or is one of something else.
+    """
+    if not record.is_file():
+        return set()
+    try:
+        paths = [record.parent / name for name in json.loads(record.read_text(encoding='utf-8'))['files']]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{record} is no record of results of this program ({error!r})',
+            fix='name another --out folder, or move that file away',
+        ) from error
+    root = record.parent.resolve()
+    return {path for path in paths if root in path.resolve().parents}
 
 
 @contextlib.contextmanager

@@ -4,16 +4,14 @@ import datetime
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.runtime import available_cores
+from autofuse_jax.runtime import available_cores, command_line
 from autofuse_jax.version import __version__
 
 # What processors call their vector instructions, the widest first: ratios to other software depend on them.
 VECTOR_FLAGS = ('avx512f', 'avx2', 'avx', 'sve', 'asimd')
-CONSOLE_PROGRAM = 'autofuse-jax'
 COMMIT_VARIABLE = 'AUTOFUSE_JAX_COMMIT'
 
 
@@ -21,9 +19,8 @@ def provenance() -> dict[str, Any]:
     """Describe this process and machine.
 
     Returns:
-        JSON-compatible: command line, package versions, commit of the source tree (None outside a git checkout, with
-        '-dirty' where tracked files differ from it; a copy without git is told by the variable AUTOFUSE_JAX_COMMIT),
-        processor and its widest vector instructions (None where it does not say), devices, date in UTC.
+        JSON-compatible: command line, package versions, commit (see `commit`), processor and its widest vector
+        instructions (None where it does not say), devices, date in UTC.
     """
     # Weights can be described and runs evaluated without jax, until something is recorded.
     import jax
@@ -32,7 +29,7 @@ def provenance() -> dict[str, Any]:
     devices = jax.devices()
     flags = f'{_processor_says("flags")} {_processor_says("Features")}'.split()
     return {
-        'command': ' '.join([_program(), *sys.argv[1:]]),
+        'command': command_line(),
         'versions': {
             'autofuse_jax': __version__,
             'jax': jax.__version__,
@@ -50,30 +47,34 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _program() -> str:
-    """Return what a shell starts this process with; whatever is not the installed program counts as `main`."""
-    return CONSOLE_PROGRAM if Path(sys.argv[0]).stem == CONSOLE_PROGRAM else 'python -m autofuse_jax.main'
-
-
 def commit() -> str | None:
-    """Return the commit of the source tree, None outside a git checkout of this package; see `provenance`."""
-    if os.environ.get(COMMIT_VARIABLE):
-        return os.environ[COMMIT_VARIABLE]
-    # An installed package may lie in an environment inside somebody else's checkout.
-    if _git('ls-files', '--error-unmatch', Path(__file__).name) is None:
+    """Return the commit of this package, see `commit_of`; a copy without git is told by AUTOFUSE_JAX_COMMIT."""
+    return os.environ.get(COMMIT_VARIABLE) or commit_of(Path(__file__).parent)
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a package that lies in the top folder of its own git checkout.
+
+    Args:
+        folder: Folder of the package.
+
+    Returns:
+        Twelve digits, with '-dirty' where tracked files differ; None for a package that was installed, even into an
+        environment inside some other checkout, whose commit says nothing of it.
+    """
+    inside = _git(folder, 'rev-parse', '--show-prefix')
+    if inside != f'{folder.name}/' or _git(folder, 'ls-files', '__init__.py') != '__init__.py':
         return None
-    return _git('describe', '--always', '--abbrev=12', '--exclude=*', '--dirty')
+    return _git(folder, 'describe', '--always', '--abbrev=12', '--exclude=*', '--dirty')
 
 
-def _git(*arguments: str) -> str | None:
-    """Return what git says of the folder of this package, None where it fails."""
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints; None where it cannot, because it is not there or the folder is in no checkout."""
     try:
-        answer = subprocess.run(
-            ['git', *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(['git', *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
+    return done.stdout.strip()
 
 
 def processor() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autofuse_jax.choices import AUTO, DEVICES, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.choices import AUTO, DEVICES, GUIDES, LINEAR_MAPS, SIMILARITIES, STARTS
 from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 if TYPE_CHECKING:
@@ -80,6 +80,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     linear.add_argument('--similarity', choices=SIMILARITIES, default='ncc', help='mi for different modalities')
     linear.add_argument('--start', choices=STARTS, help='what the alignment starts from')
+    guide = parser.add_argument_group('guide')
+    guide.add_argument(
+        '--guide',
+        choices=GUIDES,
+        default=AUTO,
+        help="what guides besides the images where no files do; auto: the network's segmentation where there is one",
+    )
+    guide.add_argument('--fixed-guide', type=Path, metavar='FILE', help='label map of the fixed image that guides')
+    guide.add_argument('--moving-guide', type=Path, metavar='FILE', help='the same structures in the moving image')
+    guide.add_argument(
+        '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, RAS millimetres'
+    )
+    guide.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
+    guide.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')
     deform = parser.add_argument_group('deformation')
     deform.add_argument(
         '--weights', type=Path, metavar='WEIGHTS', help='npz of a trained network, or the name of one that ships'

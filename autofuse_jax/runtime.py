@@ -1,13 +1,29 @@
-"""What this machine lends a program: cores, memory, and programs that were compiled before.
+"""What a program runs as: its command, and the cores, memory and compiled programs that this machine lends it.
 
 jax is imported inside the functions that need it: preparing data and the help of a command do without.
 """
 
 import os
+import shlex
+import sys
+from pathlib import Path
 
 COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
 # Compiling what takes less than this is faster than reading it from disk.
 CACHED_SECONDS = 0.3
+
+
+def command_line() -> str:
+    """Return the command that started this process, as it is typed: 'python -m MODULE ...' or 'PROGRAM ...'."""
+    spec = getattr(sys.modules['__main__'], '__spec__', None)
+    if spec is not None:
+        program = ['python', '-m', spec.name.removesuffix('.__main__')]
+    else:
+        script = sys.argv[0] if sys.argv else ''
+        # A program of an environment, a file, or empty where Python runs text or asks for it.
+        installed = script and Path(script).suffix in ('', '.exe')
+        program = [Path(script).stem] if installed else ['python', script]
+    return shlex.join([*filter(None, program), *sys.argv[1:]])
 
 
 def available_cores() -> int:

@@ -373,4 +373,4 @@ def test_the_sidecar_of_a_saved_transform_can_be_read_by_a_person(data, tmp_path
     arguments = ['--transform', str(data / 'affine.txt'), '--save-transform', str(tmp_path / 'a.nii.gz')]
     assert main(arguments) == 0
     assert json.loads((tmp_path / 'a.json').read_text())['settings'] == {'composed_of': ['affine, affine.txt']}
-    assert read_sidecar(tmp_path / 'a.nii.gz').fixed.shape == FIXED.shape
+    assert read_sidecar(tmp_path / 'a.nii.gz').fixed.grid.shape == FIXED.shape

@@ -127,9 +127,8 @@ def test_existing_folder_is_refused_or_replaced(runs, tmp_path, capsys):
 
 def test_damaged_marker_is_not_guessed(runs, tmp_path, capsys):
     (tmp_path / 'evaluation.json').write_text('{')
-    assert 'evaluation.json is damaged' in refused_after_scoring(
-        capsys, runs / 'good', f'--out={tmp_path}', '--overwrite'
-    )
+    message = refused(capsys, runs / 'good', f'--out={tmp_path}', '--overwrite')
+    assert 'evaluation.json is no record of results of this program' in message
 
 
 def refused_after_scoring(capsys, *arguments):

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from autofuse_jax.files import replacing, write_json, write_text
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder, listed_files, replacing, write_json, write_text
 
 
 def test_replacing_makes_folders_and_keeps_the_suffixes(tmp_path):
@@ -39,3 +40,41 @@ def test_json_round_trip_and_refusal_of_nan(tmp_path):
     with pytest.raises(ValueError, match='JSON'):
         write_json(path, {'a': float('nan')})
     assert json.loads(path.read_text()) == {'a': [1, 2.5, None]}
+
+
+def test_new_and_empty_folders_are_free(tmp_path):
+    claim_folder(tmp_path / 'new' / 'deep')
+    claim_folder(tmp_path, record='report.json', only_own=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('place', ['file', 'file/below'])
+def test_a_file_is_no_folder_whatever_the_command_does_with_what_is_there(tmp_path, place):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file is a file.*correct --workdir'):
+        claim_folder(tmp_path / place, continues=True, option='--workdir')
+
+
+def test_what_is_there_is_replaced_only_where_that_is_asked_for(tmp_path):
+    (tmp_path / 'thesis.tex').write_text('mine')
+    with pytest.raises(UserError, match='exists and is not empty.*--overwrite'):
+        claim_folder(tmp_path, record='report.json')
+    claim_folder(tmp_path, continues=True)
+    claim_folder(tmp_path, overwrite=True, record='report.json')
+    with pytest.raises(UserError, match='no report.json of earlier results'):
+        claim_folder(tmp_path, overwrite=True, record='report.json', only_own=True)
+    write_json(tmp_path / 'report.json', {'files': []})
+    claim_folder(tmp_path, overwrite=True, record='report.json', only_own=True)
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '{}', '{"files": 3}', '{"files": [3]}'])
+def test_a_record_of_something_else_is_not_overwritten(tmp_path, content):
+    (tmp_path / 'report.json').write_text(content)
+    with pytest.raises(UserError, match='report.json is no record of results of this program'):
+        claim_folder(tmp_path, overwrite=True, record='report.json')
+
+
+def test_listed_files_stay_inside_their_folder(tmp_path):
+    write_json(tmp_path / 'report.json', {'files': ['a.txt', 'sub/b.txt', '../c.txt', '/etc/d.txt', '.']})
+    assert listed_files(tmp_path / 'report.json') == {tmp_path / 'a.txt', tmp_path / 'sub' / 'b.txt'}
+    assert listed_files(tmp_path / 'absent.json') == set()

@@ -81,6 +81,12 @@ def test_data_metrics_and_reports_do_not_reach_jax_through_the_package():
         assert inside <= allowed, name_of(path)
 
 
+def test_grids_and_transforms_lie_below_data():
+    inside = {name for path in files_below('transforms') for name in imports_of(path)}
+    parts = {name.split('.')[1] for name in inside if name.startswith('autofuse_jax.')}
+    assert parts <= {'errors', 'transforms'}
+
+
 def test_classical_methods_know_images_and_files_only():
     inside = {name for path in files_below('classical') for name in imports_of(path) if '.' in name}
     parts = {name.split('.')[1] for name in inside if name.startswith('autofuse_jax.')}

@@ -129,7 +129,7 @@ def test_saved_transforms_are_read_back_with_both_roles(out):
 def test_results_are_not_replaced_unless_asked(files, out, capsys):
     before = (out / 'report.json').read_bytes()
     assert main(command(files, out)) == 2
-    assert 'holds files already' in capsys.readouterr().err
+    assert 'exists and is not empty. To fix: name another --out folder' in capsys.readouterr().err
     assert (out / 'report.json').read_bytes() == before
 
 
@@ -145,7 +145,7 @@ def test_overwriting_keeps_files_of_others_and_refuses_folders_of_others(files, 
     assert not (tmp_path / 'a' / 'moved_labels.nii.gz').exists()
     (tmp_path / 'a' / 'report.json').write_text('[]')
     assert main(command(files, tmp_path / 'a', *cheap, '--overwrite')) == 2
-    assert 'no report of this program' in capsys.readouterr().err
+    assert 'report.json is no record of results of this program' in capsys.readouterr().err
     (tmp_path / 'b').mkdir()
     (tmp_path / 'b' / 'thesis.tex').write_text('mine')
     assert main(command(files, tmp_path / 'b', *cheap, '--overwrite')) == 2
@@ -287,4 +287,47 @@ def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
     assert main(arguments) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error:')]
     assert len(error) == 1 and words in error[0], error
+    assert not (tmp_path / 'out').exists()
+
+
+def guiding(files, *more):
+    return [f'--{role}-guide={files}/{role}_labels.nii.gz' for role in ('fixed', 'moving')] + list(more)
+
+
+def test_label_maps_guide_and_the_report_says_so(files, tmp_path, capsys):
+    out = tmp_path / 'guided'
+    assert main(command(files, out, *guiding(files, '--guide-weight=2', '--no-page'))) == 0
+    sentence = 'guided by label map fixed_labels.nii.gz and moving_labels.nii.gz (classes 1, 2, 3).'
+    assert sentence in capsys.readouterr().out
+    report = json.loads((out / 'report.json').read_text())
+    assert report['guide'] == {
+        'source': 'label map fixed_labels.nii.gz and moving_labels.nii.gz',
+        'classes': [1, 2, 3],
+        'points': 0,
+        'scored': False,
+    }
+    assert report['settings']['instance']['guide'] == 2 and any(sentence in check for check in report['checks'])
+
+
+def test_points_guide(files, tmp_path):
+    for name in ('fixed', 'moving'):
+        (tmp_path / f'{name}.csv').write_text('x,y,z\n0,0,0\n10,5,0\n')
+    points = ['--guide-points', str(tmp_path / 'fixed.csv'), str(tmp_path / 'moving.csv')]
+    assert main(command(files, tmp_path / 'out', *points, '--no-page')) == 0
+    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['guide']['points'] == 2
+
+
+def test_guides_that_make_no_sense_are_refused(files, tmp_path, capsys):
+    scored = [f'--{role}-labels={files}/{role}_labels.nii.gz' for role in ('fixed', 'moving')]
+    for more, words in (
+        (guiding(files, *scored), 'of the labels that are scored on'),
+        (guiding(files)[:1], 'a guide for the fixed image only'),
+        (guiding(files, '--no-deform'), 'a guide together with --no-deform'),
+        (guiding(files, '--guide=none'), 'files that guide together with --guide=none'),
+        (['--guide=network'], 'the guide is a network, and there is none'),
+        (['--guide-weight=-1'], 'guide is -1'),
+    ):
+        assert main(command(files, tmp_path / 'out', *more)) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith('error: ') and words in error
     assert not (tmp_path / 'out').exists()

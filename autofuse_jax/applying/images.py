@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.applying.points import move_points
-from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.formats import IMAGE_KEY, load_array, stem_of
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import grid_points, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import AffineTransform, Transform, to_dense
 from autofuse_jax.transforms.resampling import sample_image, sample_labels, sample_labels_linear
@@ -25,7 +25,6 @@ from autofuse_jax.transforms_io.sidecar import (
     check_replaceable,
     describe_grid,
     sidecar_path,
-    stem_of,
 )
 from autofuse_jax.transforms_io.staging import Staging, staging
 
@@ -169,17 +168,17 @@ def _move_volumes(
     for path in request.images:
         volume = read_image(path, allow_series=True)
         _hint_at_labels(path, say)
-        positions = _positions(path, mapped, volume.affine, volume.image.shape[:3])
+        positions = _positions(path, mapped, volume.grid)
         if volume.image.ndim == 3:
             moved = sample_image(volume.image, positions)
         else:
             moved = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
-        write_image(stage.temporary(targets[path]), moved, reference.affine)
+        write_image(stage.temporary(targets[path]), moved, reference.grid.affine)
     for path in request.labels:
-        labels, affine = read_labels(path)
-        moved = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, affine, labels.shape))
+        labels, grid = read_labels(path)
+        moved = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, grid))
         _warn_of_lost_labels(path, labels, moved, say)
-        write_labels(stage.temporary(targets[path]), moved, reference.affine)
+        write_labels(stage.temporary(targets[path]), moved, reference.grid.affine)
     if request.save_transform is not None:
         _save(request, steps, reference, stage)
 
@@ -208,9 +207,9 @@ def _joined(matrices: Sequence[np.ndarray]) -> np.ndarray:
     return result
 
 
-def _positions(path: Path, mapped: np.ndarray, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    positions = np.moveaxis(to_voxels(affine, mapped), -1, 0)
-    sizes = np.reshape(shape, (3, 1, 1, 1))
+def _positions(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
+    positions = np.moveaxis(to_voxels(grid.affine, mapped), -1, 0)
+    sizes = np.reshape(grid.shape, (3, 1, 1, 1))
     if not ((positions > -1) & (positions < sizes)).all(axis=0).any():
         raise UserError(
             f'{path} does not overlap with the result: every voxel of the output grid falls outside of it',

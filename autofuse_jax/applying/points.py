@@ -80,13 +80,13 @@ def _there_and_back(back: Transform, moved: np.ndarray, world: np.ndarray) -> st
 
 def _to_ras(table: PointTable, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_world(_known(image, name).affine, table.points)
+        return to_world(_known(image, name).grid.affine, table.points)
     return table.points * LPS_FROM_RAS if units == 'mm-lps' else table.points
 
 
 def _from_ras(points: np.ndarray, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_voxels(_known(image, name).affine, points)
+        return to_voxels(_known(image, name).grid.affine, points)
     return points * LPS_FROM_RAS if units == 'mm-lps' else points
 
 

@@ -16,7 +16,9 @@ __all__ = [
 
 # Name: the method.
 CLASSICAL = {
-    'syn': ClassicalMethod('ANTs SyN, cross-correlation', SynSettings, register_with_syn, check_ants),
+    'syn': ClassicalMethod(
+        'ANTs SyN, cross-correlation', SynSettings, register_with_syn, lambda settings: check_ants()
+    ),
     'niftyreg': ClassicalMethod(
         'NiftyReg, local cross-correlation', NiftyRegSettings, register_with_niftyreg, find_tools
     ),

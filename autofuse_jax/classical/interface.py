@@ -71,24 +71,3 @@ def check_images(fixed: Volume, moving: Volume) -> None:
                 expected='one image, (D, H, W)',
                 fix='choose one frame of the series',
             )
-
-
-def check_number(name: str, value: Any, *, least: float, whole: bool = False, above: bool = False) -> None:
-    """Refuse a setting that is no finite number of at least a value.
-
-    Args:
-        name: What messages call the setting.
-        value: What was given.
-        least: The smallest value.
-        whole: Only whole numbers; default False.
-        above: `least` itself is too small; default False.
-
-    Raises:
-        UserError: It is none.
-    """
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    number = isinstance(value, kinds) and not isinstance(value, bool) and bool(np.isfinite(value))
-    if not number or value < least or (above and value == least):
-        kind = 'a whole number' if whole else 'a number'
-        bound = f'above {least:g}' if above else f'of at least {least:g}'
-        raise UserError(f'{name} is {value!r}', expected=f'{kind} {bound}', fix=f'correct {name}')

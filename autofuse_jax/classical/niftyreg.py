@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autofuse_jax.classical.interface import check_images, check_number
+from autofuse_jax.classical.interface import check_images
 from autofuse_jax.data.formats import IMAGE_KEY, load_array
 from autofuse_jax.data.volumes import Volume, read_labels, write_image, write_labels
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, WEIGHT, UserError, check_option
 
 # Folder of the programs, where none is given.
 FOLDER_VARIABLE = 'NIFTYREG_BIN'
@@ -34,11 +34,11 @@ class NiftyRegSettings:
 
     Attributes:
         correlation_sigma: Standard deviation of the Gaussian window of the local correlation, in voxels; default 5.
-        bending_energy: Its weight, default 0.001.
-        levels: Number of levels of the pyramid, default 3; the finest is full resolution.
-        iterations: Largest number at the finest level, default 150.
-        threads: Default 2.
-        timeout_seconds: How long each of its programs may run, default 7200.
+        bending_energy: Weight of the bending energy; default 0.001.
+        levels: Levels of the pyramid, default 3; the finest is full resolution.
+        iterations: Largest number of iterations at the finest level, default 150.
+        threads: Number of threads, default 2.
+        timeout_seconds: Seconds that each of its programs may run, default 7200.
         folder: Folder of the programs; default None takes the environment variable NIFTYREG_BIN, and without it PATH.
 
     Raises:
@@ -54,12 +54,12 @@ class NiftyRegSettings:
     folder: str | None = None
 
     def __post_init__(self):
-        check_number('correlation_sigma', self.correlation_sigma, least=0, above=True)
-        check_number('bending_energy', self.bending_energy, least=0)
-        check_number('levels', self.levels, least=1, whole=True)
-        check_number('iterations', self.iterations, least=1, whole=True)
-        check_number('threads', self.threads, least=1, whole=True)
-        check_number('timeout_seconds', self.timeout_seconds, least=0, above=True)
+        check_option('correlation_sigma', self.correlation_sigma, POSITIVE)
+        check_option('bending_energy', self.bending_energy, WEIGHT)
+        check_option('levels', self.levels, COUNT)
+        check_option('iterations', self.iterations, COUNT)
+        check_option('threads', self.threads, COUNT)
+        check_option('timeout_seconds', self.timeout_seconds, POSITIVE)
 
 
 def find_tools(settings: NiftyRegSettings) -> dict[str, str]:

@@ -11,9 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from autofuse_jax.classical.interface import check_images, check_number
+from autofuse_jax.classical.interface import check_images
 from autofuse_jax.data.volumes import Volume, write_image
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, WEIGHT, Range, UserError, check_numbers, check_option, check_types
 
 # ITK counts millimetres along LPS.
 RAS_FROM_LPS = (-1, -1, 1)
@@ -47,26 +47,21 @@ class SynSettings:
     total_sigma: float = 0
 
     def __post_init__(self):
-        if not isinstance(self.iterations, tuple | list) or not self.iterations:
-            raise UserError(
-                f'iterations is {self.iterations!r}', expected='a number for each level', fix='correct iterations'
-            )
-        for number in self.iterations:
-            check_number('a number of iterations', number, least=0, whole=True)
-        check_number('threads', self.threads, least=1, whole=True)
-        check_number('radius', self.radius, least=1, whole=True)
-        check_number('gradient_step', self.gradient_step, least=0, above=True)
-        check_number('flow_sigma', self.flow_sigma, least=0)
-        check_number('total_sigma', self.total_sigma, least=0)
+        check_types(self)
+        check_numbers('iterations', self.iterations, Range(least=0, whole=True))
+        check_option('threads', self.threads, COUNT)
+        check_option('radius', self.radius, COUNT)
+        check_option('gradient_step', self.gradient_step, POSITIVE)
+        check_option('flow_sigma', self.flow_sigma, WEIGHT)
+        check_option('total_sigma', self.total_sigma, WEIGHT)
 
 
-def check_ants(settings: SynSettings) -> None:
+def check_ants() -> None:
     """Check that antspyx is installed, without importing it: the import fixes the number of threads.
 
     Raises:
         UserError: It is not.
     """
-    del settings
     if importlib.util.find_spec('ants') is None:
         raise _no_ants()
 
@@ -75,7 +70,7 @@ def load_ants(threads: int) -> Any:
     """Import antspyx.
 
     Args:
-        threads: That ITK may use; read once, at the first import.
+        threads: Number of threads that ITK may use; read once, at the first import.
 
     Raises:
         UserError: It is not installed.

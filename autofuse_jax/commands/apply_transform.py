@@ -8,6 +8,7 @@ from pathlib import Path
 from autofuse_jax.applying.images import Request, apply
 from autofuse_jax.data.formats import IMAGE_KEY, load_array
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms_io.explain import explain
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
@@ -75,7 +76,7 @@ def image_record(path: Path) -> ImageRecord:
         path: An image or a label map.
 
     Returns:
-        Its name, shape and affine.
+        Its name and grid.
 
     Raises:
         UserError: It cannot be read.
@@ -83,4 +84,4 @@ def image_record(path: Path) -> ImageRecord:
     array, affine = load_array(path, IMAGE_KEY)
     if array.ndim < 3 or 0 in array.shape:
         raise UserError(f'{path} has shape {array.shape}', expected='an image of three axes (D, H, W)')
-    return ImageRecord(path.name, tuple(array.shape[:3]), affine)
+    return ImageRecord(path.name, ImageGrid(array.shape[:3], affine))

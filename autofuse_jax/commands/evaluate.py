@@ -2,18 +2,18 @@
 
 import argparse
 import datetime
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autofuse_jax.choices import DEFAULT_PROTOCOL
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.open_run import open_run, run_names
-from autofuse_jax.evaluation.output import claim_folder, write_evaluation
+from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import Protocol, read_protocol
 from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
+from autofuse_jax.files import claim_folder
+from autofuse_jax.progress import CountProgress
 from autofuse_jax.version import __version__
 
 Records = list[dict[str, Any]]
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: A run, a protocol or an option is wrong.
     """
-    claim_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME)
     protocols = _protocols(options.protocol or [DEFAULT_PROTOCOL])
     names = run_names(options.runs, options.names)
     reference = options.reference or names[0]
@@ -71,33 +71,11 @@ def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, Records]:
     if run.records is not None:
         return {protocol.name: list(run.records) for protocol in protocols}
     scored: dict[str, Records] = {protocol.name: [] for protocol in protocols}
-    progress = _Progress(run.name, len(run.cases))
-    for number, case in enumerate(run.cases, start=1):
+    progress = CountProgress(f'{run.name}: scored', len(run.cases), 'pairs')
+    for case in run.cases:
         pair = case.load()
         for protocol in protocols:
             scores = score_pair(pair, protocol)
             scored[protocol.name].append({'pair': case.name, 'subject': case.group, **case.facts, **scores})
-        progress.show(number)
+        progress.step()
     return scored
-
-
-class _Progress:
-    """A line on standard error with the count and the remaining time."""
-
-    # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
-    FILE_INTERVAL = 10.0
-
-    def __init__(self, name: str, total: int):
-        self.name, self.total = name, total
-        self.start = self.last = time.monotonic()
-
-    def show(self, done: int) -> None:
-        now = time.monotonic()
-        left = (now - self.start) / done * (self.total - done)
-        text = f'{self.name}: scored {done}/{self.total} pairs, about {left:.0f} s left'
-        finished = done == self.total
-        if sys.stderr.isatty():
-            print(f'\r{text:<78}', end='\n' if finished else '', file=sys.stderr, flush=True)
-        elif finished or now - self.last >= self.FILE_INTERVAL:
-            self.last = now
-            print(text, file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
 from autofuse_jax.preparation.brains import prepare_brains
 from autofuse_jax.preparation.joining import join_data_sets
 from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
-from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Source
 from autofuse_jax.runtime import available_cores
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _join(options: argparse.Namespace) -> int:
     manifest = join_data_sets(options.source, options.out)
-    claim_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
+    claim_prepared_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
     write_manifest(manifest)
     counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
     print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
@@ -94,14 +94,10 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         'labels': source.label_convention,
         'frames_version': FRAMES_VERSION,
     }
-    claim_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
+    claim_prepared_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
-    outcomes = []
-    progress = Progress(len(jobs))
     with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
-        for outcome in finished:
-            outcomes.append(outcome)
-            progress.step(sum(len(done.problems) for done in outcomes))
+        outcomes = count_subjects(finished, len(jobs), restored=_was_there)
     problems = [*source.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
     good = sorted((done.subject for done in outcomes if done.subject is not None), key=lambda subject: subject.id)
     if good:
@@ -113,6 +109,10 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         write_manifest(manifest)
         _print_summary(manifest, outcomes, source.unused)
     return report_problems(problems, bool(good))
+
+
+def _was_there(outcome: Outcome) -> bool:
+    return outcome.subject is not None and outcome.reused == len(outcome.subject.frames)
 
 
 def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:

@@ -7,21 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.choices import AUTO, NETWORK, NONE
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
+from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.device import open_network, use_device
+from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
-from autofuse_jax.registration.inputs import read_classes, with_labels
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
-from autofuse_jax.registration.results import Companion, claim_results_folder, write_results
+from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.transforms_io.sidecar import stem_of
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,23 +40,25 @@ def run(options: argparse.Namespace) -> int:
         UserError: Something is wrong with the files, or options do not fit together.
     """
     settings = settings_of(options)
-    claim_results_folder(options.out, options.overwrite)
+    claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
     enable_compilation_cache()
+    guide = guide_of(options)
     if options.reference_frame is not None:
         return register_series_files(options, settings, about_run(settings, options.command_line))
     if options.fixed is None:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
-    fixed = with_labels(read_image(options.fixed), options.fixed_labels)
-    moving = with_labels(read_image(options.moving), options.moving_labels)
     companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
     _check_names(companions)
     result = register_images(
-        fixed,
-        moving,
+        options.fixed,
+        options.moving,
         settings,
+        guide=guide,
+        fixed_labels=options.fixed_labels,
+        moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         model=None if options.weights is None else open_network(options.weights, options.device),
@@ -72,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         companions=companions,
         page=options.page,
     )
+    if report['guide']:
+        print(guide_sentence(report['guide']))
     print(summary_line(report))
     print(f'results: {options.out}')
     return 0
@@ -101,9 +108,33 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'inverse': options.inverse_weight,
             'ncc_window': options.ncc_window,
             'learning_rate': options.learning_rate,
+            'guide': options.guide_weight,
+            'points': options.guide_points_weight,
         }
         instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
     return PipelineSettings(alignment, instance, options.spacing)
+
+
+def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:
+    """Turn command line options into a guide.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Returns:
+        Files where any are given, and otherwise a name of `choices.GUIDES`, None for 'none'.
+
+    Raises:
+        UserError: A guide is asked for without a deformation that it could guide, or twice.
+    """
+    files = GuideFiles(options.fixed_guide, options.moving_guide, *(options.guide_points or (None, None)))
+    if (files.any_given or options.guide == NETWORK) and not options.deform:
+        raise UserError('a guide together with --no-deform', fix='leave out one of the two')
+    if files.any_given and options.reference_frame is not None:
+        raise UserError('files that guide together with --reference-frame', expected='a guide for two images')
+    if files.any_given and options.guide != AUTO:
+        raise UserError(f'files that guide together with --guide={options.guide}', fix='leave out one of the two')
+    return files if files.any_given else None if options.guide == NONE else options.guide
 
 
 def about_run(settings: PipelineSettings, command: str, weights: Path | None = None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
+from autofuse_jax.errors import WEIGHT, Range, check_option
+
 Arrays = dict[str, np.ndarray]
 Size = tuple[int, int, int]
 # In place of the size of a part: the volume as it is.
@@ -26,12 +28,20 @@ class Augmentation:
         scale: Change of size as a fraction; default 0.
         shift: Fraction of the grid along each of the two axes; default 0.
         gamma: log2 of the exponent applied to intensities in [0, 1], drawn for each frame; default 0.
+
+    Raises:
+        UserError: A value is negative or not finite, or the change of size not less than 1.
     """
 
     rotation: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
     gamma: float = 0.0
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            known = Range(least=0, below=1) if field.name == 'scale' else WEIGHT
+            check_option(f'data.augmentation.{field.name}', getattr(self, field.name), known)
 
     @property
     def active(self) -> bool:

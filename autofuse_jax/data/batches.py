@@ -3,17 +3,15 @@
 import grain
 import numpy as np
 
-from autofuse_jax.data.augment import TEACHER, WHOLE, Augmentation, Size, augment_pair, crop_at_random
+from autofuse_jax.data.augment import TEACHER, WHOLE, Arrays, Augmentation, Size, augment_pair, crop_at_random
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import LabelledFrame, Pair, PairSource
 from autofuse_jax.data.teacher_fields import TeacherFields
 
-Batch = dict[str, np.ndarray]
-
 IMAGES = ('fixed', 'moving')
 
 
-def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: TeacherFields | None = None) -> Batch:
+def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: TeacherFields | None = None) -> Arrays:
     """Load one pair, or a frame alone.
 
     Args:
@@ -39,7 +37,7 @@ def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: Teach
     return arrays
 
 
-def stack(examples: list[Batch]) -> Batch:
+def stack(examples: list[Arrays]) -> Arrays:
     """Stack examples along a new first axis B."""
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
@@ -74,7 +72,7 @@ def training_batches(
         process_index: Which share of the global order this process takes.
         process_count: Number of processes.
         threads: Reading threads.
-        prefetch: Batches prepared ahead.
+        prefetch: Arrayses prepared ahead.
 
     Returns:
         An iterator whose `get_state()` is a small JSON-compatible dictionary; `set_state()` continues exactly there.

@@ -13,7 +13,8 @@ import numpy as np
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
 
-NIBABEL_SUFFIXES = ('.nii', '.nii.gz', '.mgz')
+COMPRESSED_SUFFIX = '.nii.gz'
+NIBABEL_SUFFIXES = ('.nii', COMPRESSED_SUFFIX, '.mgz')
 NPZ_SUFFIX = '.npz'
 KNOWN_SUFFIXES = (*NIBABEL_SUFFIXES, NPZ_SUFFIX)
 IMAGE_KEY, LABELS_KEY, AFFINE_KEY = 'vol', 'seg', 'affine'
@@ -63,6 +64,12 @@ def is_npz(path: str | os.PathLike) -> bool:
             fix='convert the file, or correct the path',
         )
     return name.endswith(NPZ_SUFFIX)
+
+
+def stem_of(path: str | os.PathLike) -> str:
+    """Return a file's name without its suffix, '.nii.gz' counting as one: 'a.b.nii.gz' gives 'a.b'."""
+    name = Path(path).name
+    return name[: -len(COMPRESSED_SUFFIX)] if name.lower().endswith(COMPRESSED_SUFFIX) else Path(name).stem
 
 
 def load_npz(

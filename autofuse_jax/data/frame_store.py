@@ -1,14 +1,11 @@
 """Frames in memory on the grid that the network works on."""
 
-import threading
-
 import numpy as np
 
+from autofuse_jax.data.frame_cache import FrameCache
 from autofuse_jax.data.manifests import Frame, Manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.data.resample import resize_image, resize_labels
-
-BYTES_PER_GIB = 2**30
 
 
 class FrameStore:
@@ -23,9 +20,7 @@ class FrameStore:
     def __init__(self, manifest: Manifest, grid: tuple[int, int, int], cache_gib: float):
         self._manifest = manifest
         self._grid = tuple(grid)
-        self._free_bytes = cache_gib * BYTES_PER_GIB
-        self._kept: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
-        self._lock = threading.Lock()
+        self._cache = FrameCache(self._read, cache_gib)
 
     def load(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a frame on the network's grid.
@@ -39,20 +34,11 @@ class FrameStore:
         Raises:
             UserError: The file is missing, damaged or does not fit the manifest.
         """
-        kept = self._kept.get(frame.file)
-        if kept is not None:
-            return kept
+        return self._cache.load(frame)
+
+    def _read(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         volume = load_frame(self._manifest, frame)
-        image, labels = volume.image, volume.labels
-        if self._grid != self._manifest.shape:
-            image = resize_image(image, self._grid)
-            labels = None if labels is None else resize_labels(labels, self._grid)
-        size = image.nbytes + (0 if labels is None else labels.nbytes)
-        for array in (image, labels):
-            if array is not None:
-                array.setflags(write=False)
-        with self._lock:
-            if size <= self._free_bytes and frame.file not in self._kept:
-                self._free_bytes -= size
-                self._kept[frame.file] = (image, labels)
-        return image, labels
+        if self._grid == self._manifest.shape:
+            return volume.image, volume.labels
+        labels = None if volume.labels is None else resize_labels(volume.labels, self._grid)
+        return resize_image(volume.image, self._grid), labels

@@ -9,6 +9,7 @@ import numpy as np
 
 from autofuse_jax.data.formats import IMAGE_KEY, is_npz, load_array, open_header
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid
 
 # Corners of the image that sform and qform place further apart than this share of a voxel are a disagreement.
 FORMS_TOLERANCE_VOXELS = 0.1
@@ -74,19 +75,17 @@ def read_header(path: str | os.PathLike) -> HeaderFacts:
 
 
 def _facts(name: str, shape: tuple[int, ...], affine: np.ndarray, remarks: tuple[str, ...]) -> HeaderFacts:
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         raise UserError(
             f'the affine of {name} is singular: {affine[:3, :3].tolist()}',
             expected='a voxel size above 0 along each axis',
             fix='repair the header of the file',
         )
-    cosines = np.abs(affine[:3, :3] / lengths).max(axis=0)
-    degrees = float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
-    if lengths.max() > THICK_SLICES * lengths.min():
-        remarks += (f'{name} has slices of {lengths.max():.3g} mm and pixels of {lengths.min():.3g} mm',)
-    spacing = tuple(float(length) for length in lengths)
-    return HeaderFacts(name, tuple(shape), spacing, ''.join(nib.aff2axcodes(affine)), degrees, remarks)
+    grid = ImageGrid(shape[:3], affine)
+    thick, thin = max(grid.spacing), min(grid.spacing)
+    if thick > THICK_SLICES * thin:
+        remarks += (f'{name} has slices of {thick:.3g} mm and pixels of {thin:.3g} mm',)
+    return HeaderFacts(name, tuple(shape), grid.spacing, grid.orientation, grid.tilt_degrees, remarks)
 
 
 def _form_remarks(image: nib.Nifti1Image) -> tuple[str, ...]:
@@ -101,10 +100,9 @@ def _form_remarks(image: nib.Nifti1Image) -> tuple[str, ...]:
         return (f'{name} has neither sform nor qform: only its voxel sizes are known, and its position is made up',)
     if not sform_code or not qform_code:
         return ()
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in image.shape[:3]], indexing='ij')).reshape(3, -1)
-    corners = np.vstack([corners, np.ones(corners.shape[1])])
-    apart = np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max()
-    if apart <= FORMS_TOLERANCE_VOXELS * np.linalg.norm(sform[:3, :3], axis=0).min():
+    grid = ImageGrid(image.shape[:3], sform)
+    apart = grid.misfit_mm(qform)
+    if apart <= FORMS_TOLERANCE_VOXELS * min(grid.spacing):
         return ()
     return (
         f'sform and qform of {name} disagree by up to {apart:.1f} mm; the sform is used, but other tools may take the '

@@ -1,7 +1,10 @@
 """Intensity normalisation of a single volume."""
 
+import dataclasses
+
 import numpy as np
 
+from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 
 # Values below and above these percentiles of the foreground are clipped.
@@ -37,25 +40,25 @@ def min_max_normalise(image: np.ndarray, name: str) -> np.ndarray:
     return ((values - low) / (high - low)).astype(np.float32)
 
 
-def window_normalise(image: np.ndarray, name: str) -> np.ndarray:
+def window_normalise(volume: Volume) -> Volume:
     """Scale the grey values of one volume to [0, 1] between two percentiles and clip what is beyond.
 
     A few extreme voxels, such as vessels or metal, then no longer squeeze everything else into a narrow range, which
     matters wherever a similarity has a scale.
 
     Args:
-        image: Real numbers of any shape.
-        name: What an error message calls this volume.
+        volume: Grey values of any range.
 
     Returns:
-        float32 of the same shape, in [0, 1].
+        The volume with its image in [0, 1].
 
     Raises:
         UserError: NaN or infinite values, or the same value everywhere.
     """
-    scaled = min_max_normalise(image, name)
+    scaled = min_max_normalise(volume.image, volume.name)
     # The background is often a large constant; the window is that of the values above it.
     above = scaled[scaled > 0]
     low, high = np.percentile(above, WINDOW_PERCENTILES)
     low = 0.0 if above.size < scaled.size else low
-    return np.clip((scaled - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
+    image = np.clip((scaled - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
+    return dataclasses.replace(volume, image=image)

@@ -19,7 +19,6 @@ __all__ = [
     'CLASSES',
     'Phantom',
     'make_phantom_dataset',
-    'phantom_of_subject',
     'random_phantom',
     'render_frame',
     'true_displacement',
@@ -96,38 +95,9 @@ def make_phantom_dataset(
     return manifest
 
 
-def phantom_of_subject(manifest: Manifest, subject_id: str) -> Phantom:
-    """Rebuild the phantom behind a subject of a phantom data set, to ask for its true displacement.
-
-    Args:
-        manifest: As returned by `make_phantom_dataset` or read from its folder.
-        subject_id: Id of one of its subjects.
-
-    Returns:
-        The phantom that the subject's files were drawn from.
-
-    Raises:
-        UserError: The manifest is not one of a phantom data set, or has no such subject.
-    """
-    ids = [subject.id for subject in manifest.subjects]
-    if manifest.dataset != DATASET_NAME or manifest.settings.get('phantom_version') != PHANTOM_VERSION:
-        raise UserError(
-            f'{manifest.root} holds the data set {manifest.dataset!r}',
-            expected=f'{DATASET_NAME!r} of version {PHANTOM_VERSION}',
-            fix='use the folder that make_phantom_dataset wrote',
-        )
-    if subject_id not in ids:
-        raise UserError(f'no subject {subject_id!r} in {manifest.root}', expected=f'one of {ids}', fix='correct the id')
-    return random_phantom(
-        np.random.default_rng([manifest.settings['seed'], ids.index(subject_id) + 1]),
-        frames=manifest.settings['frames'],
-        shape=manifest.shape,
-        spacing=manifest.spacing,
-    )
-
-
 def _write_subject(root: Path, subject_id: str, split: str, phantom: Phantom) -> Subject:
-    affine = np.diag([*phantom.spacing, 1.0])
+    # The first axis runs from the right ventricle to the left one, so towards the patient's left.
+    affine = np.diag([-phantom.spacing[0], *phantom.spacing[1:], 1.0])
     phases = {1: 'ED', phantom.systole: 'ES'}
     frames = []
     for index in range(1, phantom.frames + 1):

@@ -1,24 +1,22 @@
 """Prepared frames: making one from a source volume, writing it, recognising it later, and reading it for training."""
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, LABELS_KEY, load_npz, store_npz
 from autofuse_jax.data.intensity import min_max_normalise
 from autofuse_jax.data.manifests import Frame, Manifest
-from autofuse_jax.data.resample import (
-    center_crop_or_pad,
-    resample_image,
-    resample_labels,
-    resampled_affine,
-    shifted_affine,
-)
+from autofuse_jax.data.resample import center_crop_or_pad, resample_image, resample_labels
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import cut_grid, respace_grid
 
 # Text in the npz that says what the frame was made from; with another text the frame is made again.
 ORIGIN_KEY = 'origin'
@@ -57,12 +55,13 @@ def prepare_volume(volume: Volume, grid: Grid, classes: Sequence[int]) -> Volume
         UserError: A label id that is none of the classes, or an image without contrast inside the grid.
     """
     image = resample_image(volume.image, volume.spacing, grid.spacing)
+    resampled = respace_grid(volume.grid, grid.spacing, image.shape)
     kept_shape = np.minimum(image.shape, grid.shape)
     kept, cropped_from = center_crop_or_pad(image, kept_shape)
     image, padded_from = center_crop_or_pad(min_max_normalise(kept, volume.name), grid.shape)
     # Along each axis only one of the two steps moves the start.
     start = np.add(cropped_from, padded_from)
-    affine = shifted_affine(resampled_affine(volume.affine, volume.spacing, grid.spacing), start)
+    affine = cut_grid(resampled, start, grid.shape).affine
     labels = None
     if volume.labels is not None:
         _check_label_ids(volume.labels, classes, volume.name)
@@ -89,6 +88,21 @@ def write_frame(
     if volume.labels is not None:
         arrays[LABELS_KEY] = volume.labels
     store_npz(path, arrays)
+
+
+def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: Any) -> str:
+    """Identify what a frame is made from by a hash, without the folder that the files happen to lie in.
+
+    Args:
+        settings: Whatever determines the result, JSON-compatible.
+        files: Source files; None stands for one that there is not.
+        more: Whatever else identifies the frame, JSON-compatible, such as its number in a series.
+
+    Returns:
+        Text that differs where any of these, names or sizes of files differ.
+    """
+    described = [[path.name, path.stat().st_size] for path in files if path is not None]
+    return hashlib.sha256(json.dumps([settings, described, *more], sort_keys=True).encode()).hexdigest()
 
 
 def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray] | None:

@@ -1,6 +1,7 @@
-"""Changing the grid of a volume: to another voxel size, to another shape by cropping and padding, or by resizing.
+"""Changing the grid of a volume through a transform, and of an array to another voxel size or shape.
 
-Two geometries are used, and the difference matters:
+`transforms.grids` has the grids that result: `respace_grid`, `cut_grid` and `resize_grid`. Two geometries are used, and
+the difference matters:
 
 * `resample_*` changes the voxel size and keeps the centre of the first voxel where it is, as ITK and SimpleITK do:
   voxel j of the result lies at j * target_spacing. The grid ends with the last voxel centre inside the source's field
@@ -13,10 +14,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.maps import Transform
+from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, vote
+
 # Headers hold voxel sizes as float32, so the place of a voxel a thousand voxels away is uncertain by about this much.
 VOXEL_TOLERANCE = 1e-4
-# Votes closer than this are ties: they differ by rounding only.
-VOTE_TOLERANCE = 1e-5
+
+
+def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = None) -> Volume:
+    """Return a volume on another grid, interpolated once: the image linearly, labels at the nearest voxel, 0 outside.
+
+    Args:
+        volume: The volume, 3-D.
+        grid: The wanted grid.
+        transform: From the world of the grid to that of the volume; None leaves every point where it is.
+
+    Returns:
+        Image and labels on that grid, without a mask.
+    """
+    positions = moving_positions(transform, grid, volume.affine)
+    labels = None if volume.labels is None else sample_labels(volume.labels, positions)
+    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
 
 
 def resample_image(image: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
@@ -61,21 +81,6 @@ def resample_labels(labels: np.ndarray, spacing: Sequence[float], target_spacing
     return labels[np.ix_(*indices)]
 
 
-def resampled_affine(affine: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:
-    """Return the affine of a resampled grid: the same first voxel centre and directions, other voxel size.
-
-    Args:
-        affine: (4, 4) of the source grid.
-        spacing: Voxel size of the source grid in millimetres.
-        target_spacing: Voxel size of the resampled grid in millimetres.
-
-    Returns:
-        float64 (4, 4).
-    """
-    ratio = np.asarray(target_spacing, np.float64) / np.asarray(spacing, np.float64)
-    return np.asarray(affine, np.float64) @ np.diag([*ratio, 1.0])
-
-
 def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Bring an array to a shape by cropping and zero-padding around its centre.
 
@@ -114,21 +119,6 @@ def crop_or_pad(array: np.ndarray, shape: Sequence[int], start: Sequence[int]) -
     return result
 
 
-def shifted_affine(affine: np.ndarray, start: Sequence[int]) -> np.ndarray:
-    """Return the affine of a box that begins at voxel `start` of a grid.
-
-    Args:
-        affine: (4, 4) of the grid.
-        start: Voxel index (D, H, W) at which the box begins; may be negative.
-
-    Returns:
-        float64 (4, 4).
-    """
-    result = np.array(affine, np.float64)
-    result[:3, 3] += result[:3, :3] @ np.asarray(start, np.float64)
-    return result
-
-
 def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Resize an image to another shape over the same field of view.
 
@@ -160,15 +150,8 @@ def resize_labels(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if tuple(labels.shape) == tuple(shape):
         return labels.copy()
     weights = [resize_weights(size, wanted) for size, wanted in zip(labels.shape, shape, strict=True)]
-    present = np.unique(labels)
-    result = np.full(tuple(shape), present[0], labels.dtype)
-    best = _apply_weights((labels == present[0]).astype(np.float32), weights)
-    for label in present[1:]:
-        votes = _apply_weights((labels == label).astype(np.float32), weights)
-        wins = votes > best + VOTE_TOLERANCE
-        result[wins] = label
-        np.copyto(best, votes, where=wins)
-    return result
+    shares = ((label, _apply_weights((labels == label).astype(np.float32), weights)) for label in np.unique(labels))
+    return vote(shares, labels.dtype)
 
 
 def resize_weights(size: int, wanted: int) -> np.ndarray:

@@ -7,33 +7,32 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.data.formats import (
-    AFFINE_KEY,
     IMAGE_KEY,
     LABELS_KEY,
-    is_npz,
     load_array,
-    npz_names,
     store_array,
-    store_npz,
 )
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
-    """An image, optionally with a label map on the same grid.
+    """An image, optionally with a label map and a mask on the same grid.
 
     Attributes:
         image: float32 (D, H, W), or (D, H, W, T) for a series of T frames.
         labels: Integer (D, H, W), 0 for background, or None where unlabelled.
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         name: What messages call this volume, usually its file name.
+        mask: (D, H, W), at least 0: how much each voxel counts for the similarity of a registration; None: all alike.
     """
 
     image: np.ndarray
     labels: np.ndarray | None
     affine: np.ndarray
     name: str
+    mask: np.ndarray | None = None
 
     def __post_init__(self):
         if self.image.ndim not in (3, 4):
@@ -47,23 +46,21 @@ class Volume:
             )
         if self.affine.shape != (4, 4):
             raise UserError(f'the affine of {self.name} has shape {self.affine.shape}', expected='(4, 4)')
+        if self.mask is not None and self.mask.shape != self.image.shape[:3]:
+            raise UserError(
+                f'the mask of {self.name} has shape {self.mask.shape}, its image {self.image.shape[:3]}',
+                expected='one weight per voxel of the image',
+            )
+
+    @property
+    def grid(self) -> ImageGrid:
+        """The voxels of the image and where they are; of a series, those of each frame."""
+        return ImageGrid(self.image.shape[:3], self.affine)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along (D, H, W) in millimetres: the lengths of the affine's columns."""
-        return spacing_of(self.affine)
-
-
-def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the voxel size along each array axis.
-
-    Args:
-        affine: (4, 4), voxel indices to millimetres.
-
-    Returns:
-        Three lengths in millimetres.
-    """
-    return tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+        """Voxel size along (D, H, W) in millimetres."""
+        return self.grid.spacing
 
 
 def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume:
@@ -84,40 +81,21 @@ def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume
     return Volume(_checked_image(array, path, allow_series), None, affine, Path(path).name)
 
 
-def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     """Read a label map.
 
     Args:
         path: A .nii, .nii.gz, .mgz or .npz (`seg`, optional `affine`) file.
 
     Returns:
-        int32 labels (D, H, W) and the (4, 4) affine in millimetres.
+        int32 labels (D, H, W) and their grid.
 
     Raises:
         UserError: Missing, damaged or unknown file, not 3-D, or values that are not whole numbers.
     """
     array, affine = load_array(path, LABELS_KEY)
-    return _checked_labels(array, path), affine
-
-
-def read_volume(image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> Volume:
-    """Read a 3-D image and, where there is one, its label map.
-
-    Args:
-        image_path: A .nii, .nii.gz, .mgz or .npz file. An npz file brings its own labels where it holds `seg`.
-        labels_path: File of the label map, or None. Labels are matched by voxel; its affine is not used.
-
-    Returns:
-        The volume, image float32, labels int32 or None.
-
-    Raises:
-        UserError: Whatever `read_image` and `read_labels` refuse, or labels of another shape than the image.
-    """
-    if labels_path is None and is_npz(image_path) and LABELS_KEY in npz_names(image_path):
-        labels_path = image_path
-    volume = read_image(image_path)
-    labels = None if labels_path is None else read_labels(labels_path)[0]
-    return Volume(volume.image, labels, volume.affine, volume.name)
+    labels = _checked_labels(array, path)
+    return labels, ImageGrid(labels.shape, affine)
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray) -> None:
@@ -148,30 +126,6 @@ def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray
         OSError: The file cannot be written.
     """
     store_array(path, _smallest_type(_checked_labels(labels, path, allow_series=True)), affine, LABELS_KEY)
-
-
-def write_volume(volume: Volume, image_path: str | os.PathLike, labels_path: str | os.PathLike | None = None) -> None:
-    """Write a volume: one npz file, or an image file and a label file.
-
-    Args:
-        volume: What to write.
-        image_path: Ends in .nii, .nii.gz, .mgz or .npz; an npz file takes the labels too unless `labels_path` is given.
-        labels_path: Where the labels go; needed where the volume has labels and `image_path` is no npz file.
-
-    Raises:
-        UserError: Unknown extension, or labels without a place to go.
-        OSError: A file cannot be written.
-    """
-    if volume.labels is not None and labels_path is None:
-        if not is_npz(image_path):
-            raise UserError(f'{image_path} cannot hold an image and labels', fix='name a second file for the labels')
-        labels = _smallest_type(_checked_labels(volume.labels, image_path))
-        image = np.asarray(volume.image, np.float32)
-        store_npz(image_path, {IMAGE_KEY: image, LABELS_KEY: labels, AFFINE_KEY: np.asarray(volume.affine, np.float64)})
-        return
-    write_image(image_path, volume.image, volume.affine)
-    if volume.labels is not None:
-        write_labels(labels_path, volume.labels, volume.affine)
 
 
 def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool) -> np.ndarray:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params, Prediction
-from autofuse_jax.weights.pretrained import predict_labels
 
 # Name of a result: the field of a prediction that it is.
 RESULTS = {
@@ -32,21 +32,33 @@ SEED = 0
 Named = dict[str, Any]
 
 
-def named_prediction(method: Method, params: Params) -> Callable[[jax.Array, jax.Array], Named]:
+def named_prediction(
+    method: Method, params: Params, *, probabilities: bool = False
+) -> Callable[[jax.Array, jax.Array], Named]:
     """Return the function from images (1, D, H, W, 1) in [0, 1] to results by name, parameters inside.
 
     Args:
         method: The method.
         params: Its parameters.
+        probabilities: Whether the results named labels are probabilities (1, D, H, W, C) instead of classes.
     """
 
     def predict(fixed: jax.Array, moving: jax.Array) -> Named:
-        found = predict_labels(method.predict, params, fixed, moving, jax.random.key(SEED))
-        named = {name: getattr(found, field) for name, field in RESULTS.items()}
-        gates = {GATE + name: mean for name, mean in found.gate_means.items()}
+        prediction = method.predict(params, fixed, moving, jax.random.key(SEED))
+        if not probabilities:
+            prediction = prediction.replace(
+                fixed_segmentation=_classes(prediction.fixed_segmentation),
+                moving_segmentation=_classes(prediction.moving_segmentation),
+            )
+        named = {name: getattr(prediction, field) for name, field in RESULTS.items()}
+        gates = {GATE + name: mean for name, mean in prediction.gate_means.items()}
         return {name: array for name, array in named.items() if array is not None} | gates
 
     return predict
+
+
+def _classes(probabilities: jax.Array | None) -> jax.Array | None:
+    return None if probabilities is None else jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
 
 
 def of_named(results: Mapping[str, np.ndarray]) -> Prediction:

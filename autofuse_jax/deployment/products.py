@@ -98,8 +98,8 @@ def _product(operands: list[Value], parameters: dict[str, Any], results: list) -
         last = output.rank - 1
         places = tuple(None if axis is None else (axis + 1) % (last + 1) for axis in output.order)
         return [dataclasses.replace(output, order=places, shape=(output.shape[-1], *output.shape[:-1]))]
-    left, left_free = _as_matrices(first, batch, contracted, contracted_last=True)
-    right, right_free = _as_matrices(second, other_batch, others, contracted_last=False)
+    left = _as_matrices(first, batch, contracted, contracted_last=True)
+    right = _as_matrices(second, other_batch, others, contracted_last=False)
     output = ops.matmul(left, right, False, False).output(0)
     shape = results[0].shape
     return [Value(reshaped(output, shape), tuple(range(len(shape))), shape)]
@@ -107,11 +107,11 @@ def _product(operands: list[Value], parameters: dict[str, Any], results: list) -
 
 def _as_matrices(
     value: Value, batch: Sequence[int], contracted: Sequence[int], *, contracted_last: bool
-) -> tuple[openvino.Output, list[int]]:
+) -> openvino.Output:
     free = [axis for axis in range(value.rank) if axis not in (*batch, *contracted)]
     groups = [batch, free, contracted] if contracted_last else [batch, contracted, free]
     tensor = in_order(value, tuple(axis for group in groups for axis in group))
-    return reshaped(tensor, [math.prod(value.shape[axis] for axis in group) for group in groups]), free
+    return reshaped(tensor, [math.prod(value.shape[axis] for axis in group) for group in groups])
 
 
 def _along_axis(value: Value, axis: int, matrix: Value) -> Value:

@@ -52,13 +52,14 @@ def runtime_name() -> str:
     return f'OpenVINO {version} on CPU, float32'
 
 
-def network_graph(method: Method, params: Params, size: tuple[int, int, int]) -> Graph:
+def network_graph(method: Method, params: Params, size: tuple[int, int, int], *, probabilities: bool = False) -> Graph:
     """Convert the prediction of a method to a graph of OpenVINO.
 
     Args:
         method: The method.
         params: Its parameters, which become constants of the graph.
         size: (D, H, W) of the images.
+        probabilities: See `prediction.named_prediction`.
 
     Returns:
         The graph, from 'fixed' and 'moving' (1, D, H, W, 1) to the results of `prediction.named_prediction`.
@@ -69,7 +70,7 @@ def network_graph(method: Method, params: Params, size: tuple[int, int, int]) ->
     openvino_runtime()
     from autofuse_jax.deployment.graph import to_graph
 
-    return to_graph(named_prediction(method, params), images_of_size(size))
+    return to_graph(named_prediction(method, params, probabilities=probabilities), images_of_size(size))
 
 
 def write_graph(path: Path, graph: Graph) -> None:
@@ -149,7 +150,8 @@ class RuntimeModel:
         size = fixed.shape[1:4]
         if size not in self._by_size:
             try:
-                self._by_size[size] = compiled(network_graph(self._model.method, self._model.params, size))
+                graph = network_graph(self._model.method, self._model.params, size, probabilities=True)
+                self._by_size[size] = compiled(graph)
             except UserError as error:
                 raise _NotConverted(error.found) from error
         return of_named(self._by_size[size](fixed, moving))

@@ -175,8 +175,8 @@ def _load(field: Path, images: list[Path], labels: list[Path] | None, landmarks:
     maps, affines = [None, None], []
     for position, image in enumerate(images):
         if labels is not None:
-            maps[position], affine = read_labels(labels[position])
-        affines.append(load_array(image, 'vol')[1] if image.is_file() else affine)
+            maps[position], grid = read_labels(labels[position])
+        affines.append(load_array(image, 'vol')[1] if image.is_file() else grid.affine)
     if maps[0] is not None and maps[0].shape != displacement.shape[:3]:
         raise UserError(
             f'the label map {labels[0]} is on another grid ({maps[0].shape} voxels) than the field {field.name} '

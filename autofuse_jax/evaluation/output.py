@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.comparison import compare
 from autofuse_jax.evaluation.pair_scores import structure_names
 from autofuse_jax.evaluation.protocol import Protocol
 from autofuse_jax.evaluation.runs import Run, common_pairs
-from autofuse_jax.files import json_types, write_json, write_text
+from autofuse_jax.files import json_types, listed_files, write_json, write_text
 from autofuse_jax.reports.comparison_tables import (
     ComparisonContent,
     comparison_csv,
@@ -29,22 +28,6 @@ COMPARISON_STEM = 'comparison'
 PROTOCOLS_NAME = 'protocols.md'
 
 Records = Sequence[Mapping[str, Any]]
-
-
-def claim_folder(out: Path, overwrite: bool) -> None:
-    """Check that an evaluation may be written into a folder; nothing is changed.
-
-    Args:
-        out: The folder.
-        overwrite: Whether an earlier evaluation may be replaced.
-
-    Raises:
-        UserError: It is a file, or has content and may not be overwritten.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise UserError(f'{out} exists and is not empty', fix='name another --out folder, or add --overwrite')
 
 
 def write_evaluation(
@@ -98,20 +81,10 @@ def write_evaluation(
 
 def _remove_earlier(out: Path) -> None:
     """Remove what an earlier evaluation wrote, its marker first, so that no stale table stays."""
-    marker = out / MARKER_NAME
-    if not marker.is_file():
-        return
-    try:
-        files = [str(name) for name in json.loads(marker.read_text(encoding='utf-8'))['files']]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{marker} is damaged ({error!r})', fix='name another --out folder, or remove this one'
-        ) from error
-    marker.unlink()
-    for name in files:
-        path = out / name
-        if out.resolve() in path.resolve().parents:
-            path.unlink(missing_ok=True)
+    files = listed_files(out / MARKER_NAME)
+    (out / MARKER_NAME).unlink(missing_ok=True)
+    for path in files:
+        path.unlink(missing_ok=True)
 
 
 def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, facts: Mapping[str, Any]) -> list[Path]:

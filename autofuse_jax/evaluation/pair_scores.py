@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.data.volumes import spacing_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.protocol import Folding, Protocol, Surface
 from autofuse_jax.metrics.diffeomorphism import ndv_percent
 from autofuse_jax.metrics.folding import central_determinant, jacobian_determinant, sdlogj
 from autofuse_jax.metrics.landmarks import robust_summary, target_registration_errors
 from autofuse_jax.metrics.learn2reg import labels_in_both, sample_labels_between_centres, sdlogj_of_shifted
-from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.overlap import BACKGROUND, dice_per_label
 from autofuse_jax.metrics.surface import SurfaceDefinition, hausdorff_per_label
-from autofuse_jax.transforms.grids import to_voxels, to_world
+from autofuse_jax.transforms.grids import spacing_of, to_voxels, to_world, voxel_indices
 from autofuse_jax.transforms.resampling import sample_labels, sample_labels_linear
 
-BACKGROUND = 0
 # Voxels left out at each side for the voxels 'interior', as in Learn2Reg.
 INTERIOR_MARGIN = 2
 WHEN = ('before', 'after')
@@ -98,7 +96,7 @@ def warp_moving_labels(pair: PairData, protocol: Protocol, *, displaced: bool = 
     Returns:
         Label map of the same type on the fixed grid.
     """
-    index = np.moveaxis(np.indices(pair.displacement.shape[:3], np.float64), 0, -1)
+    index = voxel_indices(pair.displacement.shape[:3])
     voxels = index + pair.displacement if displaced else index
     positions = np.moveaxis(to_world(pair.to_moving, voxels), -1, 0)
     if protocol.label_interpolation == 'linear':

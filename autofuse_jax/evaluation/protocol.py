@@ -8,31 +8,43 @@ it leaves out have the values of the preset 'default', and fields that do not ex
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DEFAULT_PROTOCOL, LABEL_INTERPOLATIONS, LEARN2REG_PROTOCOL, LINEAR_PROTOCOL
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, Range, UserError, check_option, check_types
 from autofuse_jax.metrics.landmarks import SPLINE_ORDERS
 from autofuse_jax.metrics.surface import COMBINATIONS, ELEMENTS
 
-CHOICES = {
-    'label_interpolation': LABEL_INTERPOLATIONS,
-    'outside': ('voxel_edges', 'voxel_centres'),
-    'missing_structures': ('zero', 'skip', 'nan'),
-    'folding.differences': ('forward', 'central'),
-    'folding.voxels': ('all', 'interior', 'labelled'),
-    'folding.sdlogj': ('plain', 'shifted'),
-    'folding.ndv': (True, False),
-    'surface.elements': ELEMENTS,
-    'surface.combine': COMBINATIONS,
-    'surface.spacing': ('file', 'unit'),
-    'tre.interpolation': tuple(SPLINE_ORDERS),
-    'tre.spacing': ('fixed', 'moving', 'unit'),
+# Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
+KNOWN = {
+    '': {
+        'label_interpolation': LABEL_INTERPOLATIONS,
+        'outside': ('voxel_edges', 'voxel_centres'),
+        'missing_structures': ('zero', 'skip', 'nan'),
+    },
+    'folding.': {
+        'differences': ('forward', 'central'),
+        'voxels': ('all', 'interior', 'labelled'),
+        'sdlogj': ('plain', 'shifted'),
+    },
+    'surface.': {
+        'elements': ELEMENTS,
+        'combine': COMBINATIONS,
+        'percentile': Range(above=0, most=100),
+        'spacing': ('file', 'unit'),
+    },
+    'tre.': {'interpolation': tuple(SPLINE_ORDERS), 'spacing': ('fixed', 'moving', 'unit')},
 }
 NAME = re.compile(r'[\w-]+')
 FIX = 'correct the field; the presets in autofuse_jax/evaluation/protocol.py show all of them'
+
+
+def _check_section(section: str, options: Any) -> None:
+    for name, known in KNOWN[section].items():
+        check_option(section + name, getattr(options, name), known)
+    check_types(options, section)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +66,9 @@ class Folding:
     sdlogj: str = 'plain'
     ndv: bool = False
 
+    def __post_init__(self):
+        _check_section('folding.', self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
@@ -71,6 +86,9 @@ class Surface:
     percentile: float = 95.0
     spacing: str = 'file'
 
+    def __post_init__(self):
+        _check_section('surface.', self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tre:
@@ -84,6 +102,9 @@ class Tre:
 
     interpolation: str = 'linear'
     spacing: str = 'fixed'
+
+    def __post_init__(self):
+        _check_section('tre.', self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +125,9 @@ class Protocol:
         folding: How folding is counted.
         surface: How surface distances are measured.
         tre: How landmark errors are measured.
+
+    Raises:
+        UserError: An option is unknown or of a wrong type; the sections check theirs likewise.
     """
 
     name: str
@@ -115,6 +139,11 @@ class Protocol:
     folding: Folding = Folding()
     surface: Surface = Surface()
     tre: Tre = Tre()
+
+    def __post_init__(self):
+        _check_section('', self)
+        for label in self.labels or {}:
+            check_option('a label of the protocol', label, COUNT)
 
     def as_record(self) -> dict[str, Any]:
         """Return the protocol in JSON types; `protocol_from_record` reads it back."""
@@ -184,18 +213,22 @@ def protocol_from_record(record: Any, where: str) -> Protocol:
     Raises:
         UserError: A field is unknown or has a wrong value, or there is no name.
     """
-    fields = _checked_fields(record, Protocol, where, '')
-    if not NAME.fullmatch(fields.get('name', '')):
+    fields = _known_fields(record, Protocol, where, '')
+    if not NAME.fullmatch(str(fields.get('name', ''))):
         raise _wrong(where, 'name', fields.get('name', ''), 'letters, digits, - and _: it names a folder')
-    for section, kind in (('folding', Folding), ('surface', Surface), ('tre', Tre)):
-        if section in fields:
-            fields[section] = kind(**_checked_fields(fields[section], kind, where, f'{section}.'))
     if fields.get('labels') is not None:
         fields['labels'] = _checked_labels(fields['labels'], where)
-    return Protocol(**fields)
+    sections = {'folding': Folding, 'surface': Surface, 'tre': Tre}
+    for section in sections.keys() & fields.keys():
+        fields[section] = _known_fields(fields[section], sections[section], where, f'{section}.')
+    try:
+        fields |= {section: sections[section](**fields[section]) for section in sections.keys() & fields.keys()}
+        return Protocol(**fields)
+    except UserError as error:
+        raise UserError(f'in the protocol {where}, {error.found}', expected=error.expected, fix=FIX) from error
 
 
-def _checked_fields(record: Any, kind: type, where: str, prefix: str) -> dict[str, Any]:
+def _known_fields(record: Any, kind: type, where: str, prefix: str) -> dict[str, Any]:
     known = [field.name for field in dataclasses.fields(kind)]
     if not isinstance(record, dict):
         what = f'the section {prefix.rstrip(".")}' if prefix else 'it'
@@ -207,16 +240,6 @@ def _checked_fields(record: Any, kind: type, where: str, prefix: str) -> dict[st
             expected=', '.join(prefix + name for name in known),
             fix='correct or remove them',
         )
-    for name, value in record.items():
-        field = prefix + name
-        if field in CHOICES and value not in CHOICES[field]:
-            raise _wrong(where, field, value, f'one of {", ".join(str(choice) for choice in CHOICES[field])}')
-        check, expected = NUMBERS.get(field, (None, ''))
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if check is not None and not (number and check(value)):
-            raise _wrong(where, field, value, expected)
-        if field in ('name', 'description') and not isinstance(value, str):
-            raise _wrong(where, field, value, 'text')
     return dict(record)
 
 
@@ -235,10 +258,3 @@ def _checked_labels(labels: Any, where: str) -> dict[int, str]:
 
 def _wrong(where: str, field: str, value: Any, expected: str) -> UserError:
     return UserError(f'in the protocol {where}, {field} is {value!r}', expected=expected, fix=FIX)
-
-
-# Field: whether a number will do, and what is expected.
-NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
-    'folding.threshold': (lambda value: value == value, 'a number'),
-    'surface.percentile': (lambda value: 0 < value <= 100, 'a number above 0 and at most 100'),
-}

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_scores import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
-from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
 
@@ -20,7 +20,6 @@ REPORT_NAME = 'report.json'
 TRANSFORMS = {'forward_voxel.nii.gz': VOXEL, 'forward_itk.nii.gz': ITK}
 # A run is the folder of a pair, a folder of those, or one level more (subject/pair).
 PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
-IMAGE_SUFFIXES = ('.nii.gz', '.nii', '.mgz', '.npz')
 
 
 def find_reports(folder: Path) -> list[Path]:
@@ -117,10 +116,9 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
         seconds = report.get('seconds')
         if labels[0] is None:
             return PairData(displacement, affine, affine, np.eye(4), seconds=seconds)
-        fixed_labels, fixed_affine = read_labels(labels[0])
-        moving_labels, moving_affine = read_labels(labels[1])
-        field_grid = ImageGrid(displacement.shape[:3], affine)
-        if not field_grid.same_as(ImageGrid(fixed_labels.shape, fixed_affine)):
+        fixed_labels, fixed_grid = read_labels(labels[0])
+        moving_labels, moving_grid = read_labels(labels[1])
+        if not dense.grid.same_as(fixed_grid):
             raise UserError(
                 f'the label map {labels[0]} is on another grid ({fixed_labels.shape} voxels) than the fixed image of '
                 f'{transform.parent} ({displacement.shape[:3]} voxels)',
@@ -137,9 +135,9 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
             )
         return PairData(
             displacement,
-            fixed_affine,
-            moving_affine,
-            through_the_world(fixed_affine, moving_affine),
+            fixed_grid.affine,
+            moving_grid.affine,
+            through_the_world(fixed_grid.affine, moving_grid.affine),
             fixed_labels,
             moving_labels,
             seconds=seconds,
@@ -149,18 +147,11 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
 
 
 def _pair_name(report: dict[str, Any]) -> str:
-    moving, fixed = (_stem(Path(report[role]['file']).name) for role in ('moving', 'fixed'))
+    moving, fixed = (stem_of(report[role]['file']) for role in ('moving', 'fixed'))
     return f'{moving}_to_{fixed}'
-
-
-def _stem(name: str) -> str:
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def _groups(files: Sequence[str]) -> list[str]:
     """One name a fixed image: its folder where folders differ (a folder a subject), else its file."""
     folders = [Path(file).parent.name for file in files]
-    return folders if len(set(folders)) > 1 else [_stem(Path(file).name) for file in files]
+    return folders if len(set(folders)) > 1 else [stem_of(file) for file in files]

@@ -4,8 +4,8 @@ A field has shape (D, H, W, 3). Its last axis is the displacement along (D, H, W
 in pull direction: `warped(x) = moving(x + u(x))`.
 """
 
-from autofuse_jax.fields.compose import compose, inverse_consistency_error
-from autofuse_jax.fields.grids import voxel_grid
+from autofuse_jax.fields.compose import compose
+from autofuse_jax.fields.coordinates import voxel_grid
 from autofuse_jax.fields.integrate import integrate_velocity, invert_velocity
 from autofuse_jax.fields.jacobian import jacobian_determinant, jacobian_determinant_official
 from autofuse_jax.fields.resize import resample_displacement, resize_align_corners, upsample_displacement
@@ -14,7 +14,6 @@ from autofuse_jax.fields.warp import warp_labels, warp_linear, warp_nearest
 __all__ = [
     'compose',
     'integrate_velocity',
-    'inverse_consistency_error',
     'invert_velocity',
     'jacobian_determinant',
     'jacobian_determinant_official',

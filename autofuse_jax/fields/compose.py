@@ -1,7 +1,6 @@
 """Composition of displacement fields."""
 
 import jax
-import jax.numpy as jnp
 
 from autofuse_jax.fields.warp import warp_linear
 
@@ -26,18 +25,3 @@ def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
         [2.0, 0.0, 0.0]
     """
     return inner + warp_linear(outer, inner)
-
-
-def inverse_consistency_error(forward: jax.Array, backward: jax.Array) -> jax.Array:
-    """Return how far going forward and back misses the start, at every voxel.
-
-    `|u_backward(x) + u_forward(x + u_backward(x))|`.
-
-    Args:
-        forward: (D, H, W, 3), in voxels.
-        backward: (D, H, W, 3), in voxels.
-
-    Returns:
-        (D, H, W), Euclidean distance in voxels, at least 0.
-    """
-    return jnp.linalg.norm(compose(forward, backward), axis=-1)

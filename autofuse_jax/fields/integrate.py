@@ -2,7 +2,7 @@
 
 import jax
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 from autofuse_jax.fields.warp import warp_linear
 from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 

@@ -2,7 +2,7 @@
 
 import jax
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 from autofuse_jax.metrics.determinants import correct_determinant, official_determinant
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields.grids import check_field
+from autofuse_jax.fields.coordinates import check_field
 from autofuse_jax.fields.neighbours import INSIDE, corners, flat, neighbour, positions
 from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, one_hot_labels, per_voxel
-from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.one_field import RegistrationWeights, map_terms
 from autofuse_jax.losses.overlap import focal_dice_loss
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
-from autofuse_jax.losses.terms import Term, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, total
+from autofuse_jax.losses.weights import check_weights
 
-Batch = dict[str, jax.Array]
 # Each map counts for half of what is said of both.
 SHARE = 0.5
 
@@ -40,7 +40,7 @@ class ACDMiRWeights:
     segmentation: float = 1.0
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'dice', 'constraint', 'segmentation'))
+        check_weights(self)
 
 
 def ac_dmir_objective(
@@ -50,7 +50,7 @@ def ac_dmir_objective(
     segmentations: tuple[jax.Array, jax.Array],
     batch: Batch,
     weights: ACDMiRWeights,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = sum_i [-1/2 NCC(I_f, I_m o phi_i) + lambda |grad u_i|^2 + gamma v_f v_m 1/2 Dice(L_f, L_m o phi_i)]

@@ -7,9 +7,17 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import resample_displacement, warp_labels, warp_linear, warp_nearest
 from autofuse_jax.losses.overlap import dice_loss, focal_dice_loss, focal_loss
-from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.regularity import (
+    JACOBIAN_REDUCTIONS,
+    PRIOR_LAMBDA,
+    gradient_penalty,
+    negative_jacobian_loss,
+    velocity_kl,
+)
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
+from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.outputs import RegistrationOutput
 
 CONSISTENCY_GRADIENTS = ('both', 'seg_only', 'flow_only')
@@ -50,6 +58,9 @@ class ObjectiveWeights:
         teacher: Weight of the mean squared distance between the mean velocity and a given one, in voxels of the
             velocity; default 0, as in the paper.
         teacher_phases: Names of the phases in which that term trains the fusion branch alone; default none.
+
+    Raises:
+        UserError: A weight is negative or not finite, the window is even, or an option is unknown.
     """
 
     kl: float = 0.01
@@ -71,10 +82,20 @@ class ObjectiveWeights:
     teacher: float = 0.0
     teacher_phases: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        check_weights(
+            self,
+            jacobian_reduction=JACOBIAN_REDUCTIONS,
+            jacobian_determinant=DETERMINANTS,
+            consistency_grad=CONSISTENCY_GRADIENTS,
+            label_warp=LABEL_WARPS,
+            missing_labels=MISSING_LABELS,
+        )
+
 
 def autofuse_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms.
 
     `L = -NCC + sigma KL + mu JD + alpha [v_m FD(L_m, S_m) + v_f FD(L_f, S_f)]
@@ -97,19 +118,9 @@ def autofuse_objective(
         The scalar loss, and scalars by name: `term/<name>` is the unweighted mean over the samples that have the
         term, `weighted/<name>` what it adds to the loss.
 
-    Raises:
-        ValueError: An option is unknown.
-
     Reference:
         Meng et al., AutoFuse, Eq. 1-4.
     """
-    for name, known in (
-        ('consistency_grad', CONSISTENCY_GRADIENTS),
-        ('label_warp', LABEL_WARPS),
-        ('missing_labels', MISSING_LABELS),
-    ):
-        if getattr(weights, name) not in known:
-            raise ValueError(f'{name} is {getattr(weights, name)!r}, expected one of {known}.')
     if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
         batch = _with_labels_told_by_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
@@ -126,13 +137,13 @@ def autofuse_objective(
     return total(terms)
 
 
-def teacher_term(output: RegistrationOutput, batch: dict[str, jax.Array], weight: float) -> dict[str, Term]:
+def teacher_term(output: RegistrationOutput, batch: Batch, weight: float) -> dict[str, Term]:
     """Return the mean squared distance between the mean velocity and that of the batch, in voxels of the former.
 
     Args:
-        output: Of the network, for this batch.
+        output: Result of the network for this batch.
         batch: 'teacher_velocity' (B, d, h, w, 3), in voxels of its own grid over the same field of view.
-        weight: Of the term.
+        weight: Weight of the term.
 
     Returns:
         The term 'teacher'.
@@ -144,9 +155,7 @@ def teacher_term(output: RegistrationOutput, batch: dict[str, jax.Array], weight
     return {'teacher': everywhere(jnp.mean(jnp.square(mean - wanted), axis=(1, 2, 3, 4)), weight)}
 
 
-def _terms_of_map(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms that depend on the displacement."""
     terms = {
         'negative_ncc': everywhere(-_similarity(batch['fixed'], output.warped, weights), 1.0),
@@ -157,9 +166,7 @@ def _terms_of_map(
     return terms
 
 
-def _exchanged(
-    output: RegistrationOutput, batch: dict[str, jax.Array]
-) -> tuple[RegistrationOutput, dict[str, jax.Array]]:
+def _exchanged(output: RegistrationOutput, batch: Batch) -> tuple[RegistrationOutput, Batch]:
     """Exchange the roles of fixed and moving and take the inverse map."""
     exchanged = output.replace(
         displacement=output.inverse_displacement,
@@ -202,9 +209,7 @@ def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
     )
 
 
-def _segmentation_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _segmentation_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 3."""
     terms = {}
     for role, segmentation in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
@@ -214,9 +219,7 @@ def _segmentation_terms(
     return terms
 
 
-def _fusion_terms(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: ObjectiveWeights
-) -> dict[str, Term]:
+def _fusion_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
     """Return the terms of Eq. 4."""
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
@@ -250,7 +253,7 @@ def _warped_labels(
     return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
 
 
-def _with_labels_told_by_zeros(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _with_labels_told_by_zeros(batch: Batch) -> Batch:
     """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
     told = dict(batch)
     for role in ('fixed', 'moving'):

@@ -7,14 +7,13 @@ import jax.numpy as jnp
 
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.label_maps import labels_or_predicted, structure_overlap
-from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 
-Batch = dict[str, jax.Array]
 # What belongs to the fixed and to the moving image.
 Both = tuple[jax.Array, jax.Array]
 
@@ -29,16 +28,16 @@ class GLNetWeights:
         regions: Weight of the mean correlation of the regions; default 1.
         dice: Weight of the overlap of fixed and warped moving labels; default 1.
         segmentation: Weight of the overlap of the perception network's segmentations with labels; default 1.
-        roi_from_label: Cut regions out by labels where an image has them; default False, so that training does as
-            prediction.
+        roi_from_label: Whether to cut regions out by labels where an image has them; default False, so that training
+            does as prediction.
         loss_fusion_to_seg: Whether the overlap trains the perception network where its segmentation stands in for a
             missing label map; default True.
-        unlabelled_overlap: Compare predicted segmentations of pairs without any labels too; default False.
+        unlabelled_overlap: Whether to compare predicted segmentations of pairs without any labels too; default False.
         first_stage: Names of the phases in which the perception network is trained alone; default phase_1. A tenth of
             the steps fits.
 
     Raises:
-        UserError: A weight is negative or not finite, or the window is even.
+        UserError: A weight is negative or not finite, the window is even, or an option is no flag.
     """
 
     smoothness: float = 1.0
@@ -52,7 +51,7 @@ class GLNetWeights:
     first_stage: tuple[str, ...] = ('phase_1',)
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'regions', 'dice', 'segmentation'))
+        check_weights(self)
 
 
 def gl_net_objective(
@@ -62,7 +61,7 @@ def gl_net_objective(
     segmentations: Both,
     batch: Batch,
     weights: GLNetWeights,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of the joint stage and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) - rho mean_k NCC(R_f^k, R_m^k o phi) + lambda (|grad u_g|^2 + |grad u_l|^2)

@@ -7,9 +7,10 @@ import jax
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
 from autofuse_jax.losses.label_maps import labels_or_predicted, one_hot_labels, structure_overlap
-from autofuse_jax.losses.one_field import RegistrationWeights, check_weights, map_terms
+from autofuse_jax.losses.one_field import RegistrationWeights, map_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
-from autofuse_jax.losses.terms import Term, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, total
+from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
 
@@ -24,10 +25,11 @@ class JPRNetWeights:
         parcellation: Weight of the cross-entropy of the parcellation; default 1.
         map_similarity: Weight of the overlap of fixed and warped moving parcellation; default 1.
         augmentation: Weight of the cross-entropy with labels that the map carries over; default 1.
-        unlabelled_similarity: Compare predicted parcellations of pairs without any labels too; default False.
+        unlabelled_similarity: Whether to compare predicted parcellations of pairs without any labels too; default
+            False.
 
     Raises:
-        UserError: A weight is negative or not finite, or the window is even.
+        UserError: A weight is negative or not finite, the window is even, or an option is no flag.
     """
 
     smoothness: float = 1.0
@@ -38,12 +40,12 @@ class JPRNetWeights:
     unlabelled_similarity: bool = False
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'parcellation', 'map_similarity', 'augmentation'))
+        check_weights(self)
 
 
 def jpr_net_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: JPRNetWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: JPRNetWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) + lambda |grad u|^2 + w_p [v_m CE(L_m, P_m) + v_f CE(L_f, P_f)]
@@ -84,7 +86,7 @@ def jpr_net_objective(
     return total(terms)
 
 
-def _parcellation(output: RegistrationOutput, batch: dict[str, jax.Array], weights: JPRNetWeights) -> dict[str, Term]:
+def _parcellation(output: RegistrationOutput, batch: Batch, weights: JPRNetWeights) -> dict[str, Term]:
     terms = {}
     for role, predicted in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
         values = jax.vmap(cross_entropy)(one_hot_labels(batch, role, predicted), predicted)
@@ -92,16 +94,14 @@ def _parcellation(output: RegistrationOutput, batch: dict[str, jax.Array], weigh
     return terms
 
 
-def _map_similarity(
-    output: RegistrationOutput, batch: dict[str, jax.Array], warped: jax.Array, weights: JPRNetWeights
-) -> Term:
+def _map_similarity(output: RegistrationOutput, batch: Batch, warped: jax.Array, weights: JPRNetWeights) -> Term:
     fixed = labels_or_predicted(batch, 'fixed', output.fixed_segmentation)
     values, flags = structure_overlap(fixed, warped, batch, unlabelled=weights.unlabelled_similarity)
     return Term(values, weights.map_similarity, flags)
 
 
 def _augmentation(
-    output: RegistrationOutput, batch: dict[str, jax.Array], warped: jax.Array, weights: JPRNetWeights
+    output: RegistrationOutput, batch: Batch, warped: jax.Array, weights: JPRNetWeights
 ) -> dict[str, Term]:
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     # Where the term counts, what was warped are the moving labels.

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.losses.overlap import dice_loss
-
-Batch = dict[str, jax.Array]
+from autofuse_jax.losses.terms import Batch
 
 
 def one_hot_labels(batch: Batch, role: str, like: jax.Array) -> jax.Array:

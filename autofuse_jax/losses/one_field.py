@@ -1,17 +1,17 @@
 """The objective of the comparison methods that predict one field: similarity, smoothness, optional label overlap."""
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import Range, UserError, check_option
 from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses.overlap import dice_loss
 from autofuse_jax.losses.regularity import PRIOR_LAMBDA, gradient_penalty, negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
 # What the gradient of the field is measured in.
@@ -30,7 +30,7 @@ class RegistrationWeights:
             an axis with fewer voxels is not stiffer (LKU-Net).
         kl: Weight of the divergence of a predicted velocity distribution from its prior; default 0.01. Without effect
             on networks that predict no variance.
-        prior_lambda: lambda of the prior; default 50.
+        prior_lambda: Precision lambda of the prior; default 50.
         jacobian: Weight of the sum of negative Jacobian determinants; default 0.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
         inverse: Weight of the same terms for the inverse map, where the network predicts one; default 0. They are
@@ -55,8 +55,8 @@ class RegistrationWeights:
     num_classes: int = 0
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'kl', 'prior_lambda', 'jacobian', 'inverse', 'dice'))
-        check_choice(self, 'smoothness_unit', SMOOTHNESS_UNITS)
+        check_weights(self, smoothness_unit=SMOOTHNESS_UNITS)
+        check_option('loss.num_classes', self.num_classes, Range(least=0, whole=True))
         if self.dice and self.num_classes < 2:
             raise UserError(
                 f'loss.dice is {self.dice} with loss.num_classes {self.num_classes}',
@@ -65,36 +65,9 @@ class RegistrationWeights:
             )
 
 
-def check_weights(options: object, names: tuple[str, ...]) -> None:
-    """Check that fields of a loss's options are finite and at least 0, and that its window, if any, is odd.
-
-    Raises:
-        UserError: Names the first that is not.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if not 0 <= value < math.inf:
-            raise UserError(f'loss.{name} is {value}', expected='a number of at least 0', fix=f'set loss.{name}')
-    window = getattr(options, 'ncc_window', 1)
-    if window < 1 or window % 2 == 0:
-        raise UserError(f'loss.ncc_window is {window}', expected='an odd number', fix=f'set it to {window + 1}')
-
-
-def check_choice(options: object, name: str, known: tuple[str, ...]) -> None:
-    """Check that a field of a loss's options is one of the known values.
-
-    Raises:
-        UserError: It is not.
-    """
-    if getattr(options, name) not in known:
-        raise UserError(
-            f'loss.{name} is {getattr(options, name)!r}', expected=f'one of {", ".join(known)}', fix=f'set loss.{name}'
-        )
-
-
 def registration_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: RegistrationWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: RegistrationWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) + lambda |grad u|^2 + sigma KL + mu JD + gamma v_f v_m Dice(L_f, L_m o phi)`, all but the
@@ -153,7 +126,7 @@ def map_terms(
     return terms
 
 
-def label_term(batch: dict[str, jax.Array], displacement: jax.Array, weight: float, num_classes: int) -> Term:
+def label_term(batch: Batch, displacement: jax.Array, weight: float, num_classes: int) -> Term:
     """Return the Dice loss of warped moving and fixed labels, foreground classes only, where a pair has both.
 
     Args:

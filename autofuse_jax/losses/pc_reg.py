@@ -8,15 +8,12 @@ import jax.numpy as jnp
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.cross_entropy import cross_entropy
 from autofuse_jax.losses.label_maps import one_hot_labels
-from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.region_similarity import region_ncc
 from autofuse_jax.losses.regularity import gradient_penalty
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.similarity import NCC_WINDOW
-from autofuse_jax.losses.terms import Term, everywhere, total
-
-Batch = dict[str, jax.Array]
-Value = tuple[jax.Array, dict[str, jax.Array]]
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class PCRegWeights:
         first_stage: Names of the phases that are the first stage; default phase_1. Half of the steps, as published.
 
     Raises:
-        UserError: A weight is negative or not finite, or the window is even.
+        UserError: A weight is negative or not finite, the window is even, or an option is no flag.
     """
 
     smoothness: float = 1.0
@@ -45,12 +42,12 @@ class PCRegWeights:
     first_stage: tuple[str, ...] = ('phase_1',)
 
     def __post_init__(self):
-        check_weights(self, ('smoothness', 'cross_entropy', 'teaching'))
+        check_weights(self)
 
 
 def correspondence_objective(
     displacement: jax.Array, fixed_regions: jax.Array, moving_regions: jax.Array, weights: PCRegWeights
-) -> Value:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of the correspondence network: `sum_k (1 - NCC(R_f^k, R_m^k o phi)) + lambda |grad u|^2`.
 
     Args:
@@ -75,7 +72,9 @@ def correspondence_objective(
     )
 
 
-def perception_objective(segmentations: tuple[jax.Array, jax.Array], batch: Batch, weights: PCRegWeights) -> Value:
+def perception_objective(
+    segmentations: tuple[jax.Array, jax.Array], batch: Batch, weights: PCRegWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the first stage's loss of the perception network: `w [v_f CE(L_f, S_f) + v_m CE(L_m, S_m)]`.
 
     Args:
@@ -95,7 +94,7 @@ def teaching_objective(
     warped_segmentation: jax.Array,
     batch: Batch,
     weights: PCRegWeights,
-) -> Value:
+) -> tuple[jax.Array, Diagnostics]:
     """Return the second stage's loss of the perception network: the map gives it images and labels to learn from.
 
     With S_w the segmentation of the warped moving image, both label maps teach both segmentations:

@@ -6,29 +6,27 @@ import jax
 
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.label_maps import dice_losses, labels_or_predicted, one_hot_labels
-from autofuse_jax.losses.one_field import check_weights
 from autofuse_jax.losses.regularity import velocity_kl
 from autofuse_jax.losses.similarity import NCC_WINDOW, local_ncc
-from autofuse_jax.losses.terms import Term, everywhere, total
+from autofuse_jax.losses.terms import Batch, Diagnostics, Term, everywhere, total
+from autofuse_jax.losses.weights import check_weights
 from autofuse_jax.outputs import RegistrationOutput
 
 # Factor of the usual Dice coefficient, which `dice_loss` has.
 USUAL_FACTOR = 2.0
 PRIOR_LAMBDA = 400.0
-# The paper's weights. They belong to its similarity, a sum of squared differences, and to its Dice without factor 2.
-PAPER_WEIGHTS = {'alpha': 0.05, 'beta_forward': 0.1, 'beta_inverse': 0.2, 'dice_factor': 1.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RSegNetWeights:
     """Weights and options of `rsegnet_objective`.
 
-    The paper's values are in `PAPER_WEIGHTS`: alpha 0.05, beta_forward 0.1, beta_inverse 0.2, dice_factor 1. They were
-    tuned for squared differences as similarity. The defaults weigh each term like the correlation, which is in [0, 1].
+    The paper's values are alpha 0.05, beta_forward 0.1, beta_inverse 0.2, dice_factor 1, tuned for squared differences
+    as similarity. The defaults weigh each term like the correlation, which is in [0, 1].
 
     Attributes:
         kl: Weight of the divergence of the velocity from its prior; default 0.01.
-        prior_lambda: lambda of the prior; default 400. There is no folding term, so that the prior is stiff.
+        prior_lambda: Precision lambda of the prior; default 400. There is no folding term, so that the prior is stiff.
         ncc_window: Side of the correlation window in voxels, odd; default 9.
         alpha: Weight of the segmentation's overlap with labels; default 1.
         beta_forward: Weight of the overlap of fixed labels and the moving segmentation warped; default 1.
@@ -51,12 +49,12 @@ class RSegNetWeights:
     first_stage: tuple[str, ...] = ('phase_1',)
 
     def __post_init__(self):
-        check_weights(self, ('kl', 'prior_lambda', 'alpha', 'beta_forward', 'beta_inverse', 'dice_factor'))
+        check_weights(self)
 
 
 def rsegnet_objective(
-    output: RegistrationOutput, batch: dict[str, jax.Array], weights: RSegNetWeights
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    output: RegistrationOutput, batch: Batch, weights: RSegNetWeights
+) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of a batch and the value of each of its terms, see `losses.terms.total`.
 
     `L = -NCC(I_f, I_m o phi) + sigma KL + alpha [v_m D(L_m, S_m) + v_f D(L_f, S_f)]

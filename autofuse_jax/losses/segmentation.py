@@ -6,14 +6,14 @@ import jax
 
 from autofuse_jax.losses.label_maps import one_hot_labels
 from autofuse_jax.losses.overlap import focal_dice_loss
-from autofuse_jax.losses.terms import Term
+from autofuse_jax.losses.terms import Batch, Term
 
 Measure = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def segmentation_terms(
     segmentations: tuple[jax.Array, jax.Array],
-    batch: dict[str, jax.Array],
+    batch: Batch,
     weight: float,
     measure: Measure = focal_dice_loss,
 ) -> dict[str, Term]:

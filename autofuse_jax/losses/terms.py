@@ -5,6 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+# What a step is given: images, labels and flags of pairs by name.
+Batch = dict[str, jax.Array]
+# What a step tells of itself: scalars by name.
+Diagnostics = dict[str, jax.Array]
+
 
 class Term(NamedTuple):
     """One term of an objective.
@@ -25,7 +30,7 @@ def everywhere(values: jax.Array, weight: float) -> Term:
     return Term(values, weight, jnp.ones(values.shape[0], jnp.float32))
 
 
-def total(terms: dict[str, Term]) -> tuple[jax.Array, dict[str, jax.Array]]:
+def total(terms: dict[str, Term]) -> tuple[jax.Array, Diagnostics]:
     """Sum terms: `sum_t w_t mean_b(value_tb flag_tb)`.
 
     Args:

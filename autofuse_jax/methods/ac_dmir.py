@@ -3,13 +3,13 @@
 import jax
 
 from autofuse_jax.losses.ac_dmir import ACDMiRWeights, ac_dmir_objective
-from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
-from autofuse_jax.methods.pair_method import NoOptions, lazy_init, prediction_of
+from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, without_draws
+from autofuse_jax.methods.pair_method import lazy_init, predict_without_draws
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.pair_network import of_both
 
 
-def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights, inference: NoOptions) -> Method:
+def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights) -> Method:
     """Join the network and its objective.
 
     Prediction gives the second map. That of the registration network alone is the first of `ACDMiR.register`.
@@ -18,7 +18,6 @@ def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights, inference
         name: Name of the method in the config.
         network: The network.
         weights: Weights and options of the objective.
-        inference: Nothing.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
@@ -26,10 +25,8 @@ def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights, inference
     Reference:
         Khor et al., Medical Image Analysis 88, 2023.
     """
-    del inference
 
-    def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
+    def loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
 
         def segment(image: jax.Array) -> jax.Array:
             return network.apply({'params': params}, image, method='segment')
@@ -40,9 +37,5 @@ def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights, inference
         warped, of_warped = passes.initial_warped, passes.initial_segmentation
         return ac_dmir_objective(displacements, warped, of_warped, of_both(segment, fixed, moving), batch, weights)
 
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        del key
-        return prediction_of(network.apply({'params': params}, fixed, moving), network)
-
-    objectives = (Objective('registration', loss),)
-    return Method(name, lazy_init(network), lambda phase: objectives, predict, uses_labels=True)
+    objectives = (Objective('registration', without_draws(loss)),)
+    return Method(name, lazy_init(network), lambda phase: objectives, predict_without_draws(network), uses_labels=True)

@@ -4,12 +4,13 @@ import dataclasses
 
 import jax
 
+from autofuse_jax.errors import UserError, check_types
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective, teacher_term
 from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
 from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
-from autofuse_jax.methods.pair_method import half_resolution_noise, lazy_init, prediction_of
+from autofuse_jax.methods.pair_method import lazy_init, prediction_of, velocity_noise
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork, narrowed
@@ -27,14 +28,29 @@ class AutoFuseInference:
             paper. Needs a network that predicts a velocity.
         sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
             random key. Default False.
+
+    Raises:
+        UserError: Both are on, or one is no flag.
     """
 
     symmetric: bool = False
     sample_velocity: bool = False
 
+    def __post_init__(self):
+        check_types(self, 'inference.')
+        if self.symmetric and self.sample_velocity:
+            raise UserError(
+                'inference.symmetric and inference.sample_velocity are both on',
+                expected='one of them, because the average is one of mean velocities',
+                fix='set inference.sample_velocity=False',
+            )
+
 
 def autofuse_method(
-    name: str, model: PairNetwork | FusionBaseline, weights: ObjectiveWeights, inference: AutoFuseInference
+    name: str,
+    model: PairNetwork | FusionBaseline,
+    weights: ObjectiveWeights,
+    inference: AutoFuseInference = AutoFuseInference(),
 ) -> Method:
     """Join the network and its objective.
 
@@ -45,7 +61,7 @@ def autofuse_method(
         name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
-        inference: How it predicts.
+        inference: How it predicts; default the mean velocity of one order of the images.
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
@@ -53,27 +69,34 @@ def autofuse_method(
         `weights.teacher_phases` that branch from given velocities alone.
 
     Raises:
-        ValueError: `symmetric` with a network that predicts a displacement or with `sample_velocity`.
+        UserError: `symmetric` with a network that predicts a displacement, or phases that train a segmentation with a
+            network that has none.
 
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
-    symmetric, sample_velocity = inference.symmetric, inference.sample_velocity
-    if symmetric and model.output != 'velocity':
-        raise ValueError(f"symmetric prediction needs output 'velocity', not {model.output!r}.")
-    if symmetric and sample_velocity:
-        raise ValueError('symmetric prediction averages mean velocities, so it cannot sample them.')
+    if inference.symmetric and model.output != 'velocity':
+        raise UserError(
+            f'inference.symmetric is on with model.output {model.output!r}',
+            expected="model.output='velocity', because the average is one of velocities",
+            fix='set inference.symmetric=False',
+        )
+    if weights.segmentation_phases and not model.num_classes:
+        raise UserError(
+            f'loss.segmentation_phases is {tuple(weights.segmentation_phases)} and model.num_classes 0',
+            expected='a network with a segmentation in phases that train it',
+            fix='set model.num_classes, or loss.segmentation_phases=()',
+        )
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        output = model.apply(
-            {'params': params}, batch['fixed'], batch['moving'], _velocity_noise(key, model, batch['fixed'].shape)
-        )
+        noise = velocity_noise(key, model, batch['fixed'].shape)
+        output = model.apply({'params': params}, batch['fixed'], batch['moving'], noise)
         return autofuse_objective(output, batch, weights)
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        noise = _velocity_noise(key, model, fixed.shape) if sample_velocity else None
+        noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
         output = model.apply({'params': params}, fixed, moving, noise)
-        if symmetric:
+        if inference.symmetric:
             exchanged = model.apply({'params': params}, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
@@ -108,14 +131,4 @@ def autofuse_method(
             return teacher
         return fusion if phase in weights.fusion_phases else registration
 
-    # Phases that segment need a batch of another kind, so that a network without a segmentation refuses them.
-    if weights.segmentation_phases and not getattr(model, 'num_classes', 0):
-        raise ValueError(f'segmentation_phases {weights.segmentation_phases} need a network with a segmentation.')
     return Method(name, lazy_init(model), objectives, predict, uses_labels=model.num_classes > 0, multiple=multiple)
-
-
-def _velocity_noise(key: jax.Array, model: PairNetwork | FusionBaseline, shape: tuple[int, ...]) -> jax.Array:
-    """Draw one standard normal vector for each voxel of the velocity of images (B, D, H, W, 1)."""
-    if not isinstance(model, PairNetwork):
-        return half_resolution_noise(key, shape)
-    return jax.random.normal(key, (shape[0], *model.velocity_shape(shape[1:4]), 3))

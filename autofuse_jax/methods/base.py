@@ -16,9 +16,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.losses.terms import Batch, Diagnostics
+
 Params = dict[str, Any]
-Batch = dict[str, jax.Array]
-Diagnostics = dict[str, jax.Array]
 
 
 @flax.struct.dataclass
@@ -82,6 +82,13 @@ class Method:
     uses_labels: bool
     size: tuple[int, int, int] | None = None
     multiple: tuple[int, int, int] = (16, 16, 16)
+
+
+def without_draws(
+    loss: Callable[[Params, Batch], tuple[jax.Array, Diagnostics]],
+) -> Callable[[Params, Batch, jax.Array], tuple[jax.Array, Diagnostics]]:
+    """Return the loss of an `Objective` from one that draws no random numbers: (params, batch) -> (scalar, terms)."""
+    return lambda params, batch, _: loss(params, batch)
 
 
 def any_labels(batch: Batch) -> jax.Array:

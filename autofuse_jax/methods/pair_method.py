@@ -1,6 +1,5 @@
 """Methods that consist of one network and one objective: how they make parameters, sample and predict."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,28 +11,19 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.outputs import RegistrationOutput
 
 DROPOUT_STREAM = 'dropout'
-# Factor by which the grid of a velocity is coarser than that of the images, unless the network has another.
-NOISE_FACTOR = 2
 
 
-@dataclasses.dataclass(frozen=True)
-class NoOptions:
-    """Options of a prediction that has none."""
-
-
-def registration_method(name: str, network: Any, weights: RegistrationWeights, inference: NoOptions) -> Method:
+def registration_method(name: str, network: Any, weights: RegistrationWeights) -> Method:
     """Join a network that predicts one field with `registration_objective`.
 
     Args:
         name: Name of the method in the config.
-        network: Maps (fixed, moving, noise) to a `RegistrationOutput`; see `pair_method`.
-        weights: Weights of the objective.
-        inference: Nothing.
+        network: Maps a pair to a `RegistrationOutput`; see `pair_method`.
+        weights: Weights and options of the objective.
 
     Returns:
         A method with one objective that trains everything, the same in every phase.
     """
-    del inference
 
     def loss(output: RegistrationOutput, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         return registration_objective(output, batch, weights)
@@ -52,10 +42,10 @@ def pair_method(
 
     Args:
         name: Name of the method in the config.
-        network: Maps `fixed, moving` (B, D, H, W, 1) and `noise` (B, D / 2, H / 2, W / 2, 3) or None to a
-            `RegistrationOutput`. Training gives it noise, whether it samples or not, and a random stream 'dropout', the
-            sign by which a network with stochastic depth knows that it is trained; prediction gives it neither. The
-            noise is D / s, H / s, W / s where it has an attribute `noise_factor` s.
+        network: Maps `fixed, moving` (B, D, H, W, 1) to a `RegistrationOutput`. Training gives it a random stream
+            'dropout', the sign by which a network with stochastic depth knows that it is trained. A network that
+            samples a velocity has an attribute `noise_factor` s: training gives it standard normal noise too,
+            (B, D / s, H / s, W / s, 3).
         loss: (output, batch) -> (scalar, diagnostics).
         uses_labels: Whether the loss looks at labels.
 
@@ -65,18 +55,20 @@ def pair_method(
 
     def training_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         noise_key, dropout_key = jax.random.split(key)
-        noise = _noise(noise_key, batch['fixed'].shape, getattr(network, 'noise_factor', NOISE_FACTOR))
-        rngs = {DROPOUT_STREAM: dropout_key}
-        output = network.apply({'params': params}, batch['fixed'], batch['moving'], noise, rngs=rngs)
+        inputs = [batch['fixed'], batch['moving']]
+        if hasattr(network, 'noise_factor'):
+            inputs.append(velocity_noise(noise_key, network, batch['fixed'].shape))
+        output = network.apply({'params': params}, *inputs, rngs={DROPOUT_STREAM: dropout_key})
         return loss(output, batch)
-
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        del key
-        return prediction_of(network.apply({'params': params}, fixed, moving), network)
 
     objectives = (Objective('registration', training_loss),)
     return Method(
-        name, lazy_init(network), lambda phase: objectives, predict, uses_labels, getattr(network, 'size', None)
+        name,
+        lazy_init(network),
+        lambda phase: objectives,
+        predict_without_draws(network),
+        uses_labels,
+        getattr(network, 'size', None),
     )
 
 
@@ -93,14 +85,24 @@ def lazy_init(network: Any) -> Callable[[jax.Array, tuple[int, int, int]], Param
     return init
 
 
-def half_resolution_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draw one standard normal vector for each voxel of the velocity of images (B, D, H, W, 1)."""
-    return _noise(key, shape, NOISE_FACTOR)
+def velocity_noise(key: jax.Array, network: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Draw one standard normal vector for each voxel of the velocity that a network finds for images (B, D, H, W, 1).
 
-
-def _noise(key: jax.Array, shape: tuple[int, ...], factor: int) -> jax.Array:
+    Args:
+        key: Source of the draws.
+        network: Says by its attribute `noise_factor` what the velocity's grid is coarser by than the images', in one
+            number or one for each axis.
+        shape: Shape of the images.
+    """
     batch_size, *size, _ = shape
-    return jax.random.normal(key, (batch_size, *(length // factor for length in size), 3))
+    factor = network.noise_factor
+    factors = (factor,) * 3 if isinstance(factor, int) else factor
+    return jax.random.normal(key, (batch_size, *(length // f for length, f in zip(size, factors, strict=True)), 3))
+
+
+def predict_without_draws(network: Any) -> Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]:
+    """Return the function (params, fixed, moving, key) -> prediction of a network that is the same for every key."""
+    return lambda params, fixed, moving, _: prediction_of(network.apply({'params': params}, fixed, moving), network)
 
 
 def prediction_of(output: RegistrationOutput, network: Any) -> Prediction:

@@ -9,8 +9,8 @@ from autofuse_jax.losses.pc_reg import (
     perception_objective,
     teaching_objective,
 )
-from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction, any_labels
-from autofuse_jax.methods.pair_method import NoOptions, lazy_init, prediction_of
+from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, any_labels, without_draws
+from autofuse_jax.methods.pair_method import lazy_init, predict_without_draws
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.pc_reg import PCReg
 from autofuse_jax.models.regions import HARD, region_images
@@ -19,7 +19,7 @@ from autofuse_jax.models.regions import HARD, region_images
 PERCEPTION, CORRESPONDENCE = 'perception', 'correspondence'
 
 
-def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: NoOptions) -> Method:
+def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights) -> Method:
     """Join both networks and their objectives.
 
     A step of either stage trains the correspondence network first, on masks of the perception network as it was, and
@@ -35,7 +35,6 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: N
         name: Name of the method in the config.
         network: Both networks.
         weights: Weights and options of the objectives.
-        inference: Nothing.
 
     Returns:
         A method with the objectives 'correspondence' and 'perception'.
@@ -43,7 +42,6 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: N
     Reference:
         He et al., PC-Reg-RT, IEEE JBHI 26, 2022.
     """
-    del inference
 
     def perceive(params: Params, image: jax.Array) -> jax.Array:
         return network.apply({'params': params}, image, method='perceive')
@@ -60,31 +58,25 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights, inference: N
         )
         return network.apply({'params': params}, *regions, method='correspond'), *regions
 
-    def correspondence_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
+    def correspondence_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         return correspondence_objective(*correspond(params, batch, perceive_both(params, batch)), weights)
 
-    def perception_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
+    def perception_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         return perception_objective(perceive_both(params, batch), batch, weights)
 
-    def teaching_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
+    def teaching_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         segmentations = perceive_both(params, batch)
         displacement = jax.lax.stop_gradient(correspond(params, batch, segmentations)[0])
         of_warped = perceive(params, jax.vmap(warp_linear)(batch['moving'], displacement))
         return teaching_objective(displacement, segmentations[0], of_warped, batch, weights)
 
-    correspondence = Objective(CORRESPONDENCE, correspondence_loss, (CORRESPONDENCE,))
+    correspondence = Objective(CORRESPONDENCE, without_draws(correspondence_loss), (CORRESPONDENCE,))
     first, second = (
-        Objective(PERCEPTION, loss, (PERCEPTION,), any_labels) for loss in (perception_loss, teaching_loss)
+        Objective(PERCEPTION, without_draws(loss), (PERCEPTION,), any_labels)
+        for loss in (perception_loss, teaching_loss)
     )
 
     def objectives(phase: str) -> tuple[Objective, ...]:
         return correspondence, first if phase in weights.first_stage else second
 
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        del key
-        return prediction_of(network.apply({'params': params}, fixed, moving), network)
-
-    return Method(name, lazy_init(network), objectives, predict, uses_labels=True)
+    return Method(name, lazy_init(network), objectives, predict_without_draws(network), uses_labels=True)

@@ -19,7 +19,7 @@ from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction, split_params
 from autofuse_jax.methods.gl_net import gl_net_method
 from autofuse_jax.methods.jpr_net import jpr_net_method
-from autofuse_jax.methods.pair_method import NoOptions, registration_method
+from autofuse_jax.methods.pair_method import registration_method
 from autofuse_jax.methods.pc_reg import pc_reg_method
 from autofuse_jax.methods.rsegnet import rsegnet_method
 from autofuse_jax.methods.transmorph_family import TransMatchWeights
@@ -41,6 +41,7 @@ from autofuse_jax.models.late_fuse import LateFuse
 from autofuse_jax.models.lku_net import LKUNet
 from autofuse_jax.models.mid_fuse import MidFuse
 from autofuse_jax.models.multi_fuse import MultiFuse
+from autofuse_jax.models.options import COMPUTE_DTYPE, NO_OPTIONS
 from autofuse_jax.models.pc_reg import PCReg
 from autofuse_jax.models.rsegnet import RSegNet
 from autofuse_jax.models.sen import SEN
@@ -62,9 +63,6 @@ __all__ = [
 ]
 
 Options = dict[str, Any]
-# Fields of modules that are no options: what Flax adds, and what a run decides for its device.
-COMPUTE_DTYPE = 'compute_dtype'
-NO_OPTIONS = ('parent', 'name', COMPUTE_DTYPE)
 # Section of a config: the attribute of `MethodKind` whose fields it sets.
 SECTIONS = {'model': 'network', 'loss': 'loss', 'inference': 'inference'}
 
@@ -76,40 +74,38 @@ class MethodKind:
     Attributes:
         network: Its Flax module; the section `model` of the config are its fields.
         loss: A dataclass; the section `loss` of the config are its fields.
-        inference: A dataclass; the section `inference` of the config are its fields.
-        join: (name, network, loss, inference) -> method.
+        join: (name, network, loss) -> method, followed by `inference` where it has such options.
+        inference: A dataclass; the section `inference` of the config are its fields. None: the section is empty.
     """
 
     network: type
     loss: type
-    inference: type
-    join: Callable[[str, Any, Any, Any], Method]
+    join: Callable[..., Method]
+    inference: type | None = None
 
 
 # Name in the config: the method.
 METHODS = {
-    'autofuse': MethodKind(AutoFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'autofuse_trans': MethodKind(AutoFuseTrans, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'voxelmorph': MethodKind(VoxelMorph, RegistrationWeights, NoOptions, registration_method),
-    'voxelmorph_diff': MethodKind(
-        DiffeomorphicVoxelMorph, DiffeomorphicVoxelMorphWeights, NoOptions, registration_method
-    ),
-    'ws_voxelmorph': MethodKind(VoxelMorph, WeaklySupervisedWeights, NoOptions, registration_method),
-    'lku_net': MethodKind(LKUNet, LKUNetWeights, NoOptions, registration_method),
-    'sen': MethodKind(SEN, SENWeights, NoOptions, registration_method),
-    'transmorph': MethodKind(TransMorph, RegistrationWeights, NoOptions, registration_method),
-    'transmatch': MethodKind(TransMatch, TransMatchWeights, NoOptions, registration_method),
-    'early_fuse': MethodKind(EarlyFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'mid_fuse': MethodKind(MidFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'late_fuse': MethodKind(LateFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'multi_fuse': MethodKind(MultiFuse, ObjectiveWeights, AutoFuseInference, autofuse_method),
-    'rsegnet': MethodKind(RSegNet, RSegNetWeights, NoOptions, rsegnet_method),
-    'jpr_net': MethodKind(JPRNet, JPRNetWeights, NoOptions, jpr_net_method),
-    'pc_reg': MethodKind(PCReg, PCRegWeights, NoOptions, pc_reg_method),
-    'gl_net': MethodKind(GLNet, GLNetWeights, NoOptions, gl_net_method),
-    'ac_dmir': MethodKind(ACDMiR, ACDMiRWeights, NoOptions, ac_dmir_method),
-    'dtn': MethodKind(DTN, RegistrationWeights, NoOptions, registration_method),
-    'xmorpher': MethodKind(XMorpher, RegistrationWeights, NoOptions, registration_method),
+    'autofuse': MethodKind(AutoFuse, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'autofuse_trans': MethodKind(AutoFuseTrans, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'voxelmorph': MethodKind(VoxelMorph, RegistrationWeights, registration_method),
+    'voxelmorph_diff': MethodKind(DiffeomorphicVoxelMorph, DiffeomorphicVoxelMorphWeights, registration_method),
+    'ws_voxelmorph': MethodKind(VoxelMorph, WeaklySupervisedWeights, registration_method),
+    'lku_net': MethodKind(LKUNet, LKUNetWeights, registration_method),
+    'sen': MethodKind(SEN, SENWeights, registration_method),
+    'transmorph': MethodKind(TransMorph, RegistrationWeights, registration_method),
+    'transmatch': MethodKind(TransMatch, TransMatchWeights, registration_method),
+    'early_fuse': MethodKind(EarlyFuse, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'mid_fuse': MethodKind(MidFuse, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'late_fuse': MethodKind(LateFuse, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'multi_fuse': MethodKind(MultiFuse, ObjectiveWeights, autofuse_method, AutoFuseInference),
+    'rsegnet': MethodKind(RSegNet, RSegNetWeights, rsegnet_method),
+    'jpr_net': MethodKind(JPRNet, JPRNetWeights, jpr_net_method),
+    'pc_reg': MethodKind(PCReg, PCRegWeights, pc_reg_method),
+    'gl_net': MethodKind(GLNet, GLNetWeights, gl_net_method),
+    'ac_dmir': MethodKind(ACDMiR, ACDMiRWeights, ac_dmir_method),
+    'dtn': MethodKind(DTN, RegistrationWeights, registration_method),
+    'xmorpher': MethodKind(XMorpher, RegistrationWeights, registration_method),
 }
 
 
@@ -148,7 +144,9 @@ def make_method(
                 expected=f'options among {", ".join(known)}' if known else 'no options',
                 fix=f'correct the section {section} of the config',
             )
-        built[section] = getattr(METHODS[name], SECTIONS[section])(**options)
+        kind = getattr(METHODS[name], SECTIONS[section])
+        if kind is not None:
+            built[section] = kind(**options)
     if compute_dtype is not None:
         able = [known for known, kind in METHODS.items() if COMPUTE_DTYPE in kind.network.__dataclass_fields__]
         if name not in able:
@@ -195,7 +193,8 @@ def section_options(name: str, section: str) -> dict[str, Any]:
     """
     if name not in METHODS:
         raise UserError(f'unknown method {name!r}', expected=f'one of {", ".join(METHODS)}', fix='correct method')
-    fields = dataclasses.fields(getattr(METHODS[name], SECTIONS[section]))
+    kind = getattr(METHODS[name], SECTIONS[section])
+    fields = [] if kind is None else dataclasses.fields(kind)
     return {field.name: _default(field) for field in fields if field.name not in NO_OPTIONS}
 
 

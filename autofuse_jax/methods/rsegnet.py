@@ -7,12 +7,12 @@ import jax
 
 from autofuse_jax.losses.rsegnet import RSegNetWeights, rsegnet_objective
 from autofuse_jax.methods.base import Method, Objective, Params, Prediction
-from autofuse_jax.methods.pair_method import NoOptions, pair_method
+from autofuse_jax.methods.pair_method import pair_method
 from autofuse_jax.models.class_probabilities import normalised
 from autofuse_jax.models.rsegnet import RSegNet
 
 
-def rsegnet_method(name: str, network: RSegNet, weights: RSegNetWeights, inference: NoOptions) -> Method:
+def rsegnet_method(name: str, network: RSegNet, weights: RSegNetWeights) -> Method:
     """Join the network and its objective.
 
     In the phases of `weights.first_stage` both betas are 0: no term then depends on both subnets, and one optimiser
@@ -23,7 +23,6 @@ def rsegnet_method(name: str, network: RSegNet, weights: RSegNetWeights, inferen
         name: Name of the method in the config.
         network: The network.
         weights: Weights and options of the objective.
-        inference: Nothing.
 
     Returns:
         A method with one objective that trains everything; the segmentations that it predicts sum to 1 over classes.
@@ -31,7 +30,6 @@ def rsegnet_method(name: str, network: RSegNet, weights: RSegNetWeights, inferen
     Reference:
         Qiu and Ren, IEEE T-ASE 19, 2022.
     """
-    del inference
     apart, together = (
         pair_method(name, network, functools.partial(rsegnet_objective, weights=stage), uses_labels=True)
         for stage in (dataclasses.replace(weights, beta_forward=0.0, beta_inverse=0.0), weights)

@@ -6,7 +6,7 @@
   elements 'surfels'.
 - A label that the fixed or the moving map (before registration) does not hold is skipped.
 - TRE: displacement by cubic splines, voxels of the size of the moving image's: `metrics.landmarks`.
-- SDlogJ: see `learn2reg_sdlogj`.
+- SDlogJ: see `sdlogj_of_shifted`; with central differences, on voxels two away from the border.
 
 Reference:
     Hering et al., Learn2Reg: comprehensive multi-task medical image registration challenge, IEEE TMI 42(3), 2023; the
@@ -17,8 +17,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from scipy import ndimage
-
-from autofuse_jax.metrics.folding import central_determinant
 
 # The challenge adds this to every determinant, so that few of them are below zero, and clips the sum to these limits.
 DETERMINANT_OFFSET = 3.0
@@ -44,20 +42,12 @@ def labels_in_both(fixed_labels: np.ndarray, moving_labels: np.ndarray, labels: 
     return [label for label in labels if label in present]
 
 
-def learn2reg_sdlogj(displacement: np.ndarray) -> float:
-    """Standard deviation of log(clip(det J + 3, 1e-9, 1e9)), with central differences on the interior voxels.
+def sdlogj_of_shifted(determinant: np.ndarray) -> float:
+    """Return std(log(clip(det J + 3, 1e-9, 1e9))), the population standard deviation.
 
     The offset makes the value smaller than that of `folding.sdlogj`, and a fold hardly shows in it.
 
     Args:
-        displacement: (D, H, W, 3), in voxels, every size at least 5.
-
-    Returns:
-        The population standard deviation, without unit.
+        determinant: Jacobian determinants, any shape.
     """
-    return sdlogj_of_shifted(central_determinant(displacement, margin=2))
-
-
-def sdlogj_of_shifted(determinant: np.ndarray) -> float:
-    """Return std(log(clip(det J + 3, 1e-9, 1e9))) of determinants that are known already."""
     return float(np.std(np.log(np.clip(determinant + DETERMINANT_OFFSET, *DETERMINANT_LIMITS))))

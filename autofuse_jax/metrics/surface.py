@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import ndimage
 
+from autofuse_jax.metrics.overlap import BACKGROUND
 from autofuse_jax.metrics.surfels import ALL_INSIDE, corner_codes, surfel_areas
 
-BACKGROUND = 0
 ELEMENTS = ('voxels', 'surfels')
 COMBINATIONS = ('max', 'union')
 

@@ -12,6 +12,7 @@ from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.resolution import max_pool
 from autofuse_jax.outputs import RegistrationOutput
@@ -62,7 +63,7 @@ class ACDMiR(nn.Module):
         base_channels: Width at full resolution, half that of all other levels; default 16.
 
     Raises:
-        UserError: `num_classes` is less than 2.
+        UserError: `num_classes` is less than 2, or another option out of its range.
         ValueError: The images' sizes are not multiples of 8.
 
     Reference:
@@ -76,6 +77,7 @@ class ACDMiR(nn.Module):
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
+        check_network(self)
         super().__post_init__()
 
     def setup(self):
@@ -102,18 +104,16 @@ class ACDMiR(nn.Module):
         final = self.final_decoder(attention(product, product), skips if self.final_skips else None)
         return TwoPasses(initial, warped, classes, widened(final))
 
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Register and segment pairs of images.
 
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 8.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
 
         Returns:
             The displacement phi_1, the image warped by it, and the class probabilities of both images.
         """
-        del noise
         check_pair(fixed, moving, MULTIPLE)
         of_fixed, of_moving = of_both(self.segment, fixed, moving)
         displacement = self.register(fixed, moving).displacement

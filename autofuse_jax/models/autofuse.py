@@ -1,11 +1,14 @@
 """AutoFuse: two single branches with shared weights and a fusion branch, joined by learned gates at seven levels."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import Range, UserError, check_numbers
 from autofuse_jax.models.conv_blocks import Factor, downsample, upsample
-from autofuse_jax.models.fusion_gate import fuse_level
+from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import SAME_GRID, Features, PairNetwork
@@ -14,6 +17,7 @@ from autofuse_jax.models.pair_network import SAME_GRID, Features, PairNetwork
 # no block 9.
 SINGLE_WIDTHS = (1, 2, 2, 4, 4, 4, 2, 2, 1)
 FUSION_FACTOR = 2
+AT_LEAST_0 = Range(least=0, whole=True)
 
 
 class SingleBranch(nn.Module):
@@ -64,7 +68,7 @@ class FusionBranch(nn.Module):
 
     Attributes:
         widths: Channels of blocks 1 .. 8; twice those of the single branch at the fused blocks.
-        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -94,21 +98,8 @@ class FusionBranch(nn.Module):
         """
         width = numbered(self.widths)
         fixed, moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
-        gate_weights = {}
-
-        def fused(number: int, output: jax.Array) -> jax.Array:
-            joined, weights = fuse_level(
-                number,
-                (output, fixed[number], moving[number]),
-                fusion=self.fusion,
-                large_kernel=self.large_kernel,
-                random_bias=self.random_gate_bias,
-                remat=self.remat,
-            )
-            gate_weights.update(weights)
-            return joined
-
-        features = decode(encode(images, width, self.remat, fused), width, self.remat, fused)
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        features = decode(encode(images, width, self.remat, fuse), width, self.remat, fuse)
         head = RegistrationHead(self.variance, width[8], name='registration_head')
         mean, log_variance = head(features[8])
         return mean, log_variance, gate_weights
@@ -132,7 +123,7 @@ class AutoFuse(PairNetwork):
             `fusion_pooling`, so that a branch may see finer slices than the other; default zeros: `fusion_pooling`.
 
     Raises:
-        ValueError: `thin_levels` is more than the branch has, or `fine_pooling` does not divide `fusion_pooling`.
+        UserError: `thin_levels` is more than the branch has, or `fine_pooling` does not divide `fusion_pooling`.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
@@ -143,7 +134,25 @@ class AutoFuse(PairNetwork):
     fine_channels: int = 0
     thin_levels: int = 0
     fusion_pooling: Factor = SAME_GRID
-    fine_pooling: Factor = (0, 0, 0)
+    # No count along each axis, as zeros stand for another option.
+    fine_pooling: tuple = (0, 0, 0)
+
+    RANGES: ClassVar[dict[str, Range]] = {
+        'fusion_channels': AT_LEAST_0,
+        'fine_channels': AT_LEAST_0,
+        'thin_levels': Range(least=0, below=len(LEVELS), whole=True),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers('model.fine_pooling', self.fine_pooling, AT_LEAST_0, count=3)
+        fine = self._fine_pooling()
+        if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine, strict=True)):
+            raise UserError(
+                f'model.fine_pooling is {fine}',
+                expected=f'divisors of model.fusion_pooling {self.pooling}, or zeros',
+                fix='correct model.fine_pooling',
+            )
 
     @property
     def pooling(self) -> Factor:
@@ -155,23 +164,19 @@ class AutoFuse(PairNetwork):
         """Voxels of the single branch's features that are averaged into one of the fusion branch."""
         return tuple(whole // fine for whole, fine in zip(self.pooling, self._fine_pooling(), strict=True))
 
+    @nn.nowrap
     def _fine_pooling(self) -> Factor:
         return tuple(self.fine_pooling) if any(self.fine_pooling) else self.pooling
 
     @nn.nowrap
     def branches(self) -> tuple[SingleBranch, FusionBranch]:
         """Return both branches, U-Nets of convolutions."""
-        if not 0 <= self.thin_levels < len(LEVELS):
-            raise ValueError(f'thin_levels is {self.thin_levels}, expected 0 to {len(LEVELS) - 1}.')
-        fine_pooling = self._fine_pooling()
-        if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine_pooling, strict=True)):
-            raise ValueError(f'fine_pooling is {fine_pooling}, expected divisors of fusion_pooling {self.pooling}.')
         width = self.base_channels
         single = SingleBranch(
             tuple(factor * width for factor in SINGLE_WIDTHS),
             self.num_classes,
             self.remat,
-            fine_pooling,
+            self._fine_pooling(),
             self.fine_channels or width,
             self.thin_levels,
             name='single_branch',

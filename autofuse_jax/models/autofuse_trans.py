@@ -6,16 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import check_option
 from autofuse_jax.models.autofuse import SingleBranch
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import ConvBlock
-from autofuse_jax.models.fusion_gate import fuse_level
+from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import Features, PairNetwork
 from autofuse_jax.models.patches import PatchExpanding, PatchMerging
 from autofuse_jax.models.remat import FULL_RESOLUTION, is_recomputed, recomputing
 from autofuse_jax.models.swin import SwinStage
-from autofuse_jax.models.windows import Size
+from autofuse_jax.models.windows import RELATIVE_BIASES, Size
 
 # Widths and heads of stages 1 .. 7 in multiples of those of the first (paper, Table A2).
 STAGE_FACTORS = (1, 2, 4, 8, 4, 2, 1)
@@ -111,7 +113,7 @@ class SwinFusionBranch(SwinBranch):
     """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
-        fusion: How features join the fusion branch, see `fuse_level`; default 'gate'.
+        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -126,31 +128,10 @@ class SwinFusionBranch(SwinBranch):
     def __call__(
         self, images: jax.Array, fixed: Features, moving: Features
     ) -> tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]:
-        """Predict the field's mean and log-variance at half resolution.
-
-        Args:
-            images: (B, D, H, W, I), the images and, in the semi-supervised network, their segmentations.
-            fixed: Features of the fixed image at the seven stages.
-            moving: Features of the moving image at the seven stages.
-
-        Returns:
-            Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
-        """
-        gate_weights = {}
-
-        def fused(number: int, output: jax.Array) -> jax.Array:
-            joined, weights = fuse_level(
-                number,
-                (output, fixed[number - 1], moving[number - 1]),
-                fusion=self.fusion,
-                large_kernel=self.large_kernel,
-                random_bias=self.random_gate_bias,
-                remat=self.remat,
-            )
-            gate_weights.update(weights)
-            return joined
-
-        features = self.run_stages(images, fused)
+        """Predict the field as `FusionBranch` does, from features of the seven stages."""
+        fixed, moving = (dict(enumerate(features, 1)) for features in (fixed, moving))
+        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        features = self.run_stages(images, fuse)
         head = RegistrationHead(self.variance, STAGE_FACTORS[-1] * self.width, name='registration_head')
         mean, log_variance = head(features[-1])
         return mean, log_variance, gate_weights
@@ -172,7 +153,8 @@ class AutoFuseTrans(PairNetwork):
             finest grid, and 'activations' concerns convolutional blocks and gates only.
 
     Raises:
-        ValueError: Options or sizes do not fit, as in `PairNetwork`, or `base_channels` is no multiple of 8.
+        UserError: An option is unknown or out of its range, or `base_channels` is no multiple of 8.
+        ValueError: The images' sizes are not multiples of 16.
 
     Reference:
         Meng et al., AutoFuse, section 3.4 and Table A2.
@@ -184,13 +166,15 @@ class AutoFuseTrans(PairNetwork):
     window: Size = (5, 5, 5)
     relative_bias: str = 'geometric'
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_option('model.single_branch', self.single_branch, SINGLE_BRANCHES)
+        check_option('model.relative_bias', self.relative_bias, RELATIVE_BIASES)
+        check_multiple('base_channels', self.base_channels, CHANNELS_PER_HEAD, 'heads have that many channels')
+
     @nn.nowrap
     def branches(self) -> tuple[SwinSingleBranch | SingleBranch, SwinFusionBranch]:
         """Return the single branch, Swin or convolutional, and the Swin fusion branch."""
-        if self.single_branch not in SINGLE_BRANCHES:
-            raise ValueError(f'single_branch is {self.single_branch!r}, expected one of {SINGLE_BRANCHES}.')
-        if self.base_channels % CHANNELS_PER_HEAD:
-            raise ValueError(f'base_channels is {self.base_channels}, expected a multiple of {CHANNELS_PER_HEAD}.')
         common = {
             'num_heads': self.base_channels // CHANNELS_PER_HEAD,
             'depth': self.depth,

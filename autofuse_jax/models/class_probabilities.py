@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import Range, UserError
 
 # Background and one structure.
 FEWEST_CLASSES = 2
+CLASSES = Range(least=FEWEST_CLASSES, whole=True)
 
 
 def check_num_classes(num_classes: int) -> None:
@@ -15,9 +16,9 @@ def check_num_classes(num_classes: int) -> None:
     Raises:
         UserError: There is no structure besides background.
     """
-    if num_classes < FEWEST_CLASSES:
+    if num_classes not in CLASSES:
         raise UserError(
-            f'model.num_classes is {num_classes}',
+            f'model.num_classes is {num_classes!r}',
             expected='the number of classes of the data, background included, so 2 or more',
             fix='set model.num_classes',
         )

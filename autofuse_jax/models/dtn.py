@@ -6,12 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError, check_numbers
 from autofuse_jax.models.attention import attend
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import activate, upsample
-from autofuse_jax.models.field_outputs import check_pair, of_velocity
+from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.heads import mean_convolution
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import Features, of_both
 from autofuse_jax.models.swin import Mlp, layer_norm, linear
 from autofuse_jax.models.windows import Size
@@ -80,7 +82,7 @@ class Transformer(nn.Module):
         return layer_norm(tokens.dtype, 'norm')(tokens)
 
 
-class DTN(nn.Module):
+class DTN(OnePassNetwork):
     """DTN (re-implementation): embeddings of each image and of both, enhanced by transformers, give one velocity.
 
     Two convolutional encoders, one with the same weights for each image and one for the concatenated images, end at
@@ -104,8 +106,9 @@ class DTN(nn.Module):
             (64, 32)).
 
     Raises:
-        ValueError: Images have another size, sizes are no multiples of 16, or heads do not divide the token's channels.
-        UserError: There are not as many levels up as down.
+        UserError: An option is out of its range, the size no multiple of 16, heads do not divide the token's channels,
+            or there are not as many levels up as down.
+        ValueError: Images have another size.
 
     Reference:
         Zhang, Pei, Zha, Learning dual transformer network for diffeomorphic registration, MICCAI 2021.
@@ -118,20 +121,33 @@ class DTN(nn.Module):
     num_heads: int = 8
     decoder_widths: tuple[tuple[int, ...], ...] = ((128,), (128,), (64,), (64, 32))
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.decoder_widths) != len(self.widths) - 1:
+            raise UserError(
+                f'model.widths is {self.widths} and model.decoder_widths {self.decoder_widths}',
+                expected='one entry less in decoder_widths, which ends at half resolution',
+                fix='add or remove levels',
+            )
+        for widths in self.decoder_widths:
+            check_numbers('an entry of model.decoder_widths', widths, COUNT)
+        if any(length % self.multiple for length in self.size):
+            raise UserError(
+                f'model.size is {tuple(self.size)}',
+                expected=f'multiples of {self.multiple}, because the encoders halve it {len(self.widths) - 1} times',
+                fix='correct model.size',
+            )
+        check_multiple('token_width', self.token_width, self.num_heads, 'that many heads share it')
 
-        Args:
-            fixed: (B, D, H, W, 1) of the network's size.
-            moving: (B, D, H, W, 1).
-            noise: Not used; this network does not sample.
+    @property
+    def multiple(self) -> int:
+        """What the sizes of the images are multiples of."""
+        return 2 ** (len(self.widths) - 1)
 
-        Returns:
-            The velocity, its integral both ways in voxels, and the warped image.
-        """
-        del noise
-        self._check(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return the velocity, its integral both ways in voxels, and the warped image."""
+        if fixed.shape[1:4] != tuple(self.size):
+            raise ValueError(f'images have size {fixed.shape[1:4]}, the network is made for size {tuple(self.size)}.')
         separate = ConvEncoder(tuple(self.widths), name='separate_encoder')
         of_moving, of_fixed = of_both(separate, moving, fixed)
         of_pair = ConvEncoder(tuple(self.widths), name='joint_encoder')(jnp.concatenate([moving, fixed], axis=-1))
@@ -146,17 +162,6 @@ class DTN(nn.Module):
                 number += 1
                 volume = activate(Conv3d(width, name=f'decoder_{number}')(volume))
         return of_velocity(mean_convolution('flow')(volume), moving)
-
-    def _check(self, fixed: jax.Array, moving: jax.Array) -> None:
-        if len(self.decoder_widths) != len(self.widths) - 1:
-            raise UserError(
-                f'model.widths is {self.widths} and model.decoder_widths {self.decoder_widths}',
-                expected='one entry less in decoder_widths, which ends at half resolution',
-                fix='add or remove levels',
-            )
-        check_pair(fixed, moving, 2 ** (len(self.widths) - 1))
-        if fixed.shape[1:4] != tuple(self.size):
-            raise ValueError(f'images have size {fixed.shape[1:4]}, the network is made for size {tuple(self.size)}.')
 
     def _enhance(self, of_moving: jax.Array, of_fixed: jax.Array, of_pair: jax.Array) -> tuple[jax.Array, ...]:
         """Run the transformers on the coarsest maps (B, d, h, w, C); returns three of (B, d, h, w, token width)."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.field_outputs import check_pair, of_velocity
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import narrowed
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
@@ -31,7 +32,8 @@ class FusionBaseline(nn.Module):
         compute_dtype: Type of the activations, as in `PairNetwork`; default that of the images.
 
     Raises:
-        ValueError: `remat` is unknown, or the images' sizes are not multiples of 16.
+        UserError: `remat` is unknown or `base_channels` no whole number of 1 or more.
+        ValueError: The images' sizes are not multiples of 16.
 
     Reference:
         Meng et al., AutoFuse, Pattern Recognition 161, 2025, Table 3.
@@ -46,6 +48,13 @@ class FusionBaseline(nn.Module):
     # What the method of AutoFuse asks its network: the map is a velocity's integral, and nothing is segmented.
     output: ClassVar[str] = 'velocity'
     num_classes: ClassVar[int] = 0
+    # As in `PairNetwork`.
+    noise_factor: ClassVar[int] = 2
+
+    def __post_init__(self):
+        check_network(self)
+        check_remat(self.remat)
+        super().__post_init__()
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -58,18 +67,7 @@ class FusionBaseline(nn.Module):
 
     @nn.compact
     def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: (B, D / 2, H / 2, W / 2, 3) standard normal; the velocity is then `mean + exp(log_variance / 2) *
-                noise`, as in training. None (default) takes the mean.
-
-        Returns:
-            The named output, without segmentations and gate weights.
-        """
-        check_remat(self.remat)
+        """Register pairs of images as `PairNetwork`; the output is without segmentations and gate weights."""
         check_pair(fixed, moving)
         mean, log_variance = self.velocity(*(narrowed(image, self.compute_dtype) for image in (fixed, moving)))
         return of_velocity(mean, moving, log_variance, noise)

@@ -1,5 +1,8 @@
 """How features of both images join the fusion branch: the gate with its large kernel block, and what it replaces."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,8 +14,6 @@ from autofuse_jax.models.remat import GATES, recomputing
 LARGE_KERNEL = 5
 # How the single branches' features are joined to a level of the fusion branch.
 FUSIONS = ('gate', 'sum', 'concat', 'none')
-
-Joined = tuple[jax.Array, dict[str, jax.Array]]
 
 
 def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
@@ -109,34 +110,34 @@ class UngatedFusion(nn.Module):
         return jnp.concatenate([fusion, single], axis=-1) if self.concatenate else fusion + single
 
 
-def fuse_level(
-    number: int,
-    features: tuple[jax.Array, jax.Array, jax.Array],
-    *,
-    fusion: str,
-    large_kernel: bool,
-    random_bias: bool,
-    remat: str,
-) -> Joined:
-    """Join the features of one level; to be called within a compact method.
+def fuse_levels(
+    branch: Any, fixed: Mapping[int, jax.Array], moving: Mapping[int, jax.Array]
+) -> tuple[Callable[[int, jax.Array], jax.Array], dict[str, jax.Array]]:
+    """Return what joins features of single branches to those of a fusion branch, level by level.
 
     Args:
-        number: Number of the level; its parameters are named 'gate_<number>', 'sum_<number>' or 'concat_<number>'.
-        features: Features of the fusion branch, the fixed and the moving image, of shapes as in `FusionGate`.
-        fusion: 'gate'; 'sum' and 'concat' are `UngatedFusion`; 'none' leaves the fusion branch as it is.
-        large_kernel: Whether the gate has a large kernel block, see `FusionGate`; only gates have such a block.
-        random_bias: Whether the gate starts at a random bias, see `FusionGate`.
-        remat: What is recomputed in the reverse pass, see `check_remat`.
+        branch: The fusion branch, whose options say how: `fusion` is 'gate', 'sum' or 'concat' (`UngatedFusion`), or
+            'none', which leaves the branch as it is; `large_kernel` and `random_gate_bias` see `FusionGate`; `remat`
+            see `check_remat`.
+        fixed: Features of the fixed image by level, of shapes as in `FusionGate`.
+        moving: Features of the moving image, likewise.
 
     Returns:
-        What goes on, and w_fuse by the gate's name; empty without a gate.
+        A function (level, features of the fusion branch) -> what goes on, to be called within a compact method; the
+        parameters of a level are named 'gate_<level>', 'sum_<level>' or 'concat_<level>'. And w_fuse by the gate's
+        name, which fills as the function is called; empty without gates.
     """
-    if fusion == 'none':
-        return features[0], {}
-    name = f'{fusion}_{number}'
-    if fusion == 'gate':
-        gate = recomputing(FusionGate, remat, GATES)(large_kernel, random_bias, name=name)
-        fused, weight = gate(*features)
-        return fused, {name: weight}
-    ungated = recomputing(UngatedFusion, remat, GATES)
-    return ungated(fusion == 'concat', name=name)(*features), {}
+    weights: dict[str, jax.Array] = {}
+
+    def fuse(level: int, features: jax.Array) -> jax.Array:
+        if branch.fusion == 'none':
+            return features
+        name, both = f'{branch.fusion}_{level}', (fixed[level], moving[level])
+        if branch.fusion == 'gate':
+            gate = recomputing(FusionGate, branch.remat, GATES)
+            fused, weights[name] = gate(branch.large_kernel, branch.random_gate_bias, name=name)(features, *both)
+            return fused
+        ungated = recomputing(UngatedFusion, branch.remat, GATES)
+        return ungated(branch.fusion == 'concat', name=name)(features, *both)
+
+    return fuse, weights

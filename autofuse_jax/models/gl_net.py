@@ -1,21 +1,16 @@
 """GL-Net, a reconstruction: a global and a local displacement, estimated at once from images and their regions."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import compose
-from autofuse_jax.models.class_probabilities import check_num_classes
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
-from autofuse_jax.models.pair_network import of_both
-from autofuse_jax.models.pc_reg_unet import PCRegUNet, check_base_channels
+from autofuse_jax.models.field_outputs import widened
+from autofuse_jax.models.perceiving import PerceivingNetwork
 from autofuse_jax.models.regions import SOFT, region_images
 from autofuse_jax.models.voxelmorph import POOLED
 from autofuse_jax.models.voxelmorph_unet import VoxelMorphUNet
-from autofuse_jax.outputs import RegistrationOutput
 
 SUM, COMPOSE = 'sum', 'compose'
 COMBINATIONS = (SUM, COMPOSE)
@@ -35,7 +30,7 @@ class GlobalLocalMaps(NamedTuple):
     displacement: jax.Array
 
 
-class GLNet(nn.Module):
+class GLNet(PerceivingNetwork):
     """GL-Net: `u = u_g + u_l`, with u_g from the images and u_l from the regions `R_k = S_k I` of both.
 
     This is a reconstruction, not the authors' network: no code was published. Stated by the paper are the name, global
@@ -48,10 +43,8 @@ class GLNet(nn.Module):
     The parameters have the top-level keys 'perception' (5,887,028 for 4 classes), 'global_registration' (327,331) and
     'local_registration' (329,059).
 
-    Attributes:
-        num_classes: C, background included, at least 2; default 4.
+    Attributes (`num_classes` and `base_channels`: see `PerceivingNetwork`):
         combination: 'sum' (default), or 'compose': `u(x) = u_g(x) + u_l(x + u_g(x))`.
-        base_channels: Width of all three networks at full resolution, a multiple of 4; default 16.
 
     Raises:
         UserError: `num_classes`, `combination` or `base_channels` is none of these.
@@ -61,30 +54,15 @@ class GLNet(nn.Module):
         Ma, Cui, Li, Yang and Xia, Computerized Medical Imaging and Graphics 108, 102263, 2023.
     """
 
-    num_classes: int = 4
     combination: str = SUM
-    base_channels: int = 16
 
-    def __post_init__(self):
-        check_num_classes(self.num_classes)
-        check_base_channels(self.base_channels)
-        if self.combination not in COMBINATIONS:
-            raise UserError(
-                f'model.combination is {self.combination!r}',
-                expected=f'one of {", ".join(COMBINATIONS)}',
-                fix='set model.combination',
-            )
-        super().__post_init__()
+    known: ClassVar = {'combination': COMBINATIONS}
 
     def setup(self):
         """Make the networks."""
-        self.perception = PCRegUNet(self.num_classes, self.base_channels)
+        super().setup()
         self.global_registration = VoxelMorphUNet(**POOLED.options(self.base_channels))
         self.local_registration = VoxelMorphUNet(**POOLED.options(self.base_channels))
-
-    def perceive(self, image: jax.Array) -> jax.Array:
-        """Map (B, D, H, W, 1) to class probabilities (B, D, H, W, C) with the perception network alone."""
-        return jax.nn.softmax(self.perception(image), axis=-1)
 
     def register(
         self, fixed: jax.Array, moving: jax.Array, fixed_regions: jax.Array, moving_regions: jax.Array
@@ -106,20 +84,9 @@ class GLNet(nn.Module):
             return GlobalLocalMaps(of_images, of_regions, jax.vmap(compose)(of_regions, of_images))
         return GlobalLocalMaps(of_images, of_regions, of_images + of_regions)
 
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register and segment pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement, warped image and the class probabilities of both images.
-        """
-        del noise
-        check_pair(fixed, moving)
-        of_fixed, of_moving = of_both(self.perceive, fixed, moving)
-        regions = region_images(fixed, of_fixed, SOFT), region_images(moving, of_moving, SOFT)
-        displacement = self.register(fixed, moving, *regions).displacement
-        return of_displacement(displacement, moving, fixed_segmentation=of_fixed, moving_segmentation=of_moving)
+    def displacement(
+        self, images: tuple[jax.Array, jax.Array], segmentations: tuple[jax.Array, jax.Array]
+    ) -> jax.Array:
+        """Register with the images and the regions that their segmentations cut out softly."""
+        regions = (region_images(*pair, SOFT) for pair in zip(images, segmentations, strict=True))
+        return self.register(*images, *regions).displacement

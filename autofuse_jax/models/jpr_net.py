@@ -8,9 +8,10 @@ from autofuse_jax.fields import integrate_velocity, invert_velocity
 from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.conv3d import Conv3d, Initializer, uniform_fan_in
 from autofuse_jax.models.conv_blocks import downsample
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
 from autofuse_jax.models.norm_block import NormBlock
+from autofuse_jax.models.one_pass import OnePassNetwork
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
@@ -18,7 +19,7 @@ from autofuse_jax.outputs import RegistrationOutput
 LEVELS = 5
 
 
-class JPRNet(nn.Module):
+class JPRNet(OnePassNetwork):
     """JPR-Net in 3-D: registration and parcellation by two decoders on a shared encoder.
 
     Both images go through the encoder and the parcellation decoder, which has the skips of its image. The registration
@@ -40,7 +41,7 @@ class JPRNet(nn.Module):
         integrate: Predict a stationary velocity at full resolution and integrate it; default False: a displacement.
 
     Raises:
-        UserError: `num_classes` is less than 2.
+        UserError: `num_classes` is less than 2, or another option out of its range.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -55,21 +56,11 @@ class JPRNet(nn.Module):
         check_num_classes(self.num_classes)
         super().__post_init__()
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register and parcellate pairs of images.
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement, warped image and the class probabilities of both images.
 
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement, warped image and the class probabilities of both images; with `integrate` also the inverse
-            and the velocity at full resolution.
+        With `integrate` also the inverse displacement and the velocity at full resolution.
         """
-        del noise
-        check_pair(fixed, moving)
         widths = tuple(self.base_channels * 2**level for level in range(LEVELS))
         encoder = Encoder(widths, name='encoder')
         parcellation = Decoder(widths[-2::-1], self.num_classes, name='parcellation')

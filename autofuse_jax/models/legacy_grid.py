@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.fields.grids import voxel_grid
+from autofuse_jax.fields.coordinates import voxel_grid
 
 
 def mixed_grid_displacement(displacement: jax.Array) -> jax.Array:

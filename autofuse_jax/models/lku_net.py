@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
+from autofuse_jax.models.one_pass import OnePassNetwork
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -63,7 +64,7 @@ class LargeKernelBlock(nn.Module):
         return PReLU(name='prelu')(sum(convolved, volume))
 
 
-class LKUNet(nn.Module):
+class LKUNet(OnePassNetwork):
     """LKU-Net: a U-Net with large kernels predicts a displacement at full resolution.
 
     `u_a = softsign(f_a) (n_a - 1) / 2`: the last convolution f predicts fractions of half the volume's extent, n_a
@@ -80,6 +81,7 @@ class LKUNet(nn.Module):
             (8,339,702).
 
     Raises:
+        UserError: `channels` is no whole number of 1 or more.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -88,20 +90,8 @@ class LKUNet(nn.Module):
 
     channels: int = 8
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement and warped image.
-        """
-        del noise
-        check_pair(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
         width = [factor * self.channels for factor in ENCODER_WIDTHS]
         volume = ConvPReLU(width[0], name='encoder_0_1')(jnp.concatenate([moving, fixed], axis=-1))
         skips = [ConvPReLU(width[0], name='encoder_0_2')(volume)]

@@ -5,9 +5,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.autofuse import FUSION_FACTOR, FusionBranch, SingleBranch
 from autofuse_jax.models.fusion_baseline import FusionBaseline, Velocity
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import of_both
 
 
@@ -27,14 +27,12 @@ class MultiFuse(FusionBaseline):
 
     WIDTHS: ClassVar[tuple[int, ...]] = (1, 2, 4, 4, 4, 4, 4, 2)
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_multiple('base_channels', self.base_channels, FUSION_FACTOR, 'the single branches have half of it')
+
     def velocity(self, fixed: jax.Array, moving: jax.Array) -> Velocity:
         """Run the single branch on both images and the fusion branch on the pair."""
-        if self.base_channels % FUSION_FACTOR:
-            raise UserError(
-                f'base_channels of MultiFuse is {self.base_channels}',
-                expected=f'a multiple of {FUSION_FACTOR}, because the single branches have half of it',
-                fix=f'set model.base_channels={self.base_channels + 1}',
-            )
         single_widths = tuple(width // FUSION_FACTOR for width in self.widths)
         single = SingleBranch(single_widths, remat=self.remat, name='single_branch')
         (of_fixed, _), (of_moving, _) = of_both(single, fixed, moving)

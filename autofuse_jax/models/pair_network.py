@@ -1,13 +1,15 @@
 """What every AutoFuse-like network does around its branches: feed a pair through them and turn a velocity into maps."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import Range
 from autofuse_jax.fields import upsample_displacement
+from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.conv_blocks import Factor, downsample
 from autofuse_jax.models.field_outputs import (
     SIZE_MULTIPLE,
@@ -18,6 +20,7 @@ from autofuse_jax.models.field_outputs import (
     widened,
 )
 from autofuse_jax.models.fusion_gate import FUSIONS
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -83,7 +86,8 @@ class PairNetwork(nn.Module):
             log-variance and segmentations are float32 at least.
 
     Raises:
-        ValueError: An option is unknown, or the images' sizes are not multiples of `multiple`.
+        UserError: An option is unknown or out of its range.
+        ValueError: The images' sizes are not multiples of `multiple`.
     """
 
     base_channels: int = 16
@@ -96,6 +100,17 @@ class PairNetwork(nn.Module):
     random_gate_bias: bool = False
     remat: str = 'none'
     compute_dtype: jnp.dtype | None = None
+
+    # Options that are no counts, for subclasses.
+    RANGES: ClassVar[dict[str, Range]] = {}
+
+    def __post_init__(self):
+        known = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
+        check_network(self, num_classes=Range(least=0, whole=True), **known, **self.RANGES)
+        if self.num_classes:
+            check_num_classes(self.num_classes)
+        check_remat(self.remat)
+        super().__post_init__()
 
     @property
     def pooling(self) -> Factor:
@@ -112,9 +127,10 @@ class PairNetwork(nn.Module):
         """What D, H and W of the images must be multiples of."""
         return tuple(SIZE_MULTIPLE * step for step in self.pooling)
 
-    def velocity_shape(self, shape: Factor) -> Factor:
-        """Return the size of the velocity for images of size D, H, W: half that of the fusion branch."""
-        return tuple(length // (2 * step) for length, step in zip(shape, self.pooling, strict=True))
+    @property
+    def noise_factor(self) -> Factor:
+        """What the grid of the noise, which is that of the velocity, is coarser by than the images'."""
+        return tuple(2 * step for step in self.pooling)
 
     @nn.nowrap
     def branches(self) -> tuple[nn.Module, nn.Module]:
@@ -132,14 +148,14 @@ class PairNetwork(nn.Module):
         Args:
             fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of `multiple`.
             moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: (B, d, h, w, 3) standard normal, d, h, w of `velocity_shape`; the velocity is then `mean +
+            noise: (B, d, h, w, 3) standard normal, coarser by `noise_factor`; the velocity is then `mean +
                 exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is
                 deterministic.
 
         Returns:
             The named output.
         """
-        self._check(fixed, moving)
+        check_pair(fixed, moving, self.multiple)
         single, fusion = self.branches()
         narrow_fixed, narrow_moving = (narrowed(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
@@ -171,14 +187,3 @@ class PairNetwork(nn.Module):
             return segmentation
         index = jnp.argmax(segmentation, axis=-1, keepdims=True)
         return index.astype(segmentation.dtype) / self.num_classes
-
-    def _check(self, fixed: jax.Array, moving: jax.Array) -> None:
-        for name, value, known in (
-            ('fusion', self.fusion, FUSIONS),
-            ('output', self.output, OUTPUTS),
-            ('segmentation_feedback', self.segmentation_feedback, FEEDBACKS),
-        ):
-            if value not in known:
-                raise ValueError(f'{name} is {value!r}, expected one of {known}.')
-        check_remat(self.remat)
-        check_pair(fixed, moving, self.multiple)

@@ -1,20 +1,19 @@
 """PC-Reg: one network perceives structures, another finds the correspondence of what it perceives."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
-from autofuse_jax.models.class_probabilities import check_num_classes
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import widened
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
-from autofuse_jax.models.pair_network import of_both
-from autofuse_jax.models.pc_reg_unet import PCRegUNet, check_base_channels
+from autofuse_jax.models.pc_reg_unet import PCRegUNet
+from autofuse_jax.models.perceiving import PerceivingNetwork
 from autofuse_jax.models.regions import HARD, MASKS, region_images
-from autofuse_jax.outputs import RegistrationOutput
 
 
-class PCReg(nn.Module):
+class PCReg(PerceivingNetwork):
     """PC-Reg: `S = softmax(perception(I))` of both images, `u = correspondence([R_f, R_m])`.
 
     The correspondence network sees no image, only the regions `R_k = M_k I` of the C - 1 structures that the perception
@@ -28,9 +27,7 @@ class PCReg(nn.Module):
 
     The parameters have the top-level keys 'perception' (5,887,028 for 4 classes) and 'correspondence' (5,889,171).
 
-    Attributes:
-        num_classes: C, background included, at least 2; default 4.
-        base_channels: Width of both networks at full resolution, a multiple of 4; default 16.
+    Attributes (`num_classes` and `base_channels`: see `PerceivingNetwork`):
         test_masks: 'hard' (default) or 'soft' (official code): the masks of prediction, see `region_images`. Training
             takes hard masks.
         legacy_head_init: Start the flow with PyTorch's default initialisation; default False.
@@ -44,34 +41,19 @@ class PCReg(nn.Module):
         and reverse teaching, IEEE JBHI 26, 2022.
     """
 
-    num_classes: int = 4
-    base_channels: int = 16
     test_masks: str = HARD
     legacy_head_init: bool = False
 
-    def __post_init__(self):
-        check_num_classes(self.num_classes)
-        check_base_channels(self.base_channels)
-        if self.test_masks not in MASKS:
-            raise UserError(
-                f'model.test_masks is {self.test_masks!r}',
-                expected=f'one of {", ".join(MASKS)}',
-                fix='set model.test_masks',
-            )
-        super().__post_init__()
+    known: ClassVar = {'test_masks': MASKS}
 
     def setup(self):
         """Make the networks."""
+        super().setup()
         near_zero = {
             'output_kernel_init': nn.initializers.normal(MEAN_KERNEL_STDDEV),
             'output_bias_init': nn.initializers.zeros_init(),
         }
-        self.perception = PCRegUNet(self.num_classes, self.base_channels)
         self.correspondence = PCRegUNet(3, self.base_channels, **({} if self.legacy_head_init else near_zero))
-
-    def perceive(self, image: jax.Array) -> jax.Array:
-        """Map (B, D, H, W, 1) to class probabilities (B, D, H, W, C) with the perception network alone."""
-        return jax.nn.softmax(self.perception(image), axis=-1)
 
     def correspond(self, fixed_regions: jax.Array, moving_regions: jax.Array) -> jax.Array:
         """Map region images (B, D, H, W, C - 1) to a displacement with the correspondence network alone.
@@ -85,23 +67,9 @@ class PCReg(nn.Module):
         """
         return widened(self.correspondence(jnp.concatenate([fixed_regions, moving_regions], axis=-1)))
 
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register and segment pairs of images, with the masks of prediction.
-
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement, warped image and the class probabilities of both images.
-        """
-        del noise
-        check_pair(fixed, moving)
-        of_fixed, of_moving = of_both(self.perceive, fixed, moving)
-        regions = (
-            region_images(image, classes, self.test_masks)
-            for image, classes in ((fixed, of_fixed), (moving, of_moving))
-        )
-        displacement = self.correspond(*regions)
-        return of_displacement(displacement, moving, fixed_segmentation=of_fixed, moving_segmentation=of_moving)
+    def displacement(
+        self, images: tuple[jax.Array, jax.Array], segmentations: tuple[jax.Array, jax.Array]
+    ) -> jax.Array:
+        """Find the correspondence of regions, with the masks of prediction."""
+        regions = (region_images(*pair, self.test_masks) for pair in zip(images, segmentations, strict=True))
+        return self.correspond(*regions)

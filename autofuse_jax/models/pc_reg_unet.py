@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.conv3d import Conv3d, Initializer, uniform_fan_in
 from autofuse_jax.models.conv_blocks import upsample
 from autofuse_jax.models.norm_block import NormBlock
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.resolution import max_pool
 
 LEVELS = 5
@@ -61,9 +61,5 @@ def check_base_channels(base_channels: int) -> None:
     Raises:
         UserError: It cannot be divided into groups of 4 channels.
     """
-    if base_channels < CHANNELS_PER_GROUP or base_channels % CHANNELS_PER_GROUP:
-        raise UserError(
-            f'model.base_channels is {base_channels}',
-            expected=f'a multiple of {CHANNELS_PER_GROUP}, because the norms work on groups of that many channels',
-            fix='set model.base_channels',
-        )
+    reason = 'the norms work on groups of that many channels'
+    check_multiple('base_channels', base_channels, CHANNELS_PER_GROUP, reason)

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
+from autofuse_jax.errors import UserError
+
 NONE, ALL, FULL_RESOLUTION, ACTIVATIONS, GATES = 'none', 'all', 'full_resolution', 'activations', 'gates'
 # Most stages that a network has: blocks 1 .. 9 of AutoFuse.
 STAGES = tuple(str(number) for number in range(1, 10))
@@ -27,13 +29,15 @@ def check_remat(remat: str) -> None:
         remat: Such as 'full_resolution,gates'.
 
     Raises:
-        ValueError: A name is unknown, or 'none' stands beside others.
+        UserError: A name is unknown, or 'none' stands beside others.
     """
     names = remat.split(',')
     unknown = [name for name in names if name not in REMAT_NAMES]
     if unknown or (NONE in names and len(names) > 1):
-        raise ValueError(
-            f'remat is {remat!r}, expected {NONE!r} or names among {", ".join(REMAT_NAMES[1:])}, apart by commas.'
+        raise UserError(
+            f'model.remat is {remat!r}',
+            expected=f'{NONE!r} or names among {", ".join(REMAT_NAMES[1:])}, apart by commas',
+            fix='correct model.remat',
         )
 
 

@@ -1,5 +1,7 @@
 """RSegNet: one network registers, another segments, and losses through the map and its inverse join them."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ from autofuse_jax.models.class_probabilities import check_num_classes, with_back
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_velocity
 from autofuse_jax.models.heads import log_variance_convolution, mean_convolution
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.voxelmorph import Layout
 from autofuse_jax.models.voxelmorph_unet import STRIDE, UNet
@@ -38,7 +41,7 @@ class RSegNet(nn.Module):
         base_channels: Width of the first convolution; default 16.
 
     Raises:
-        UserError: `num_classes` is less than 2.
+        UserError: `num_classes` is less than 2, or another option out of its range.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -49,8 +52,12 @@ class RSegNet(nn.Module):
     num_classes: int = 4
     base_channels: int = 16
 
+    # What the grid of the noise, which is that of the velocity, is coarser by than the images'.
+    noise_factor: ClassVar[int] = 2
+
     def __post_init__(self):
         check_num_classes(self.num_classes)
+        check_network(self)
         super().__post_init__()
 
     @nn.compact

@@ -1,12 +1,16 @@
 """SEN: three encoders, one for each image and one for the pair, and a field in each direction."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from autofuse_jax.errors import POSITIVE
 from autofuse_jax.fields import compose
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
+from autofuse_jax.models.one_pass import OnePassNetwork
 from autofuse_jax.models.resolution import TransposedConv
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -19,7 +23,7 @@ JOINED_WIDTHS = (4, 8, 16, 32, 32)
 DECODER_WIDTHS = ((32, 16), (16, 8), (16, 8), (8, 4))
 
 
-class SEN(nn.Module):
+class SEN(OnePassNetwork):
     """SEN: symmetric estimation of a field in each direction, each corrected by the other.
 
     With `a = r softsign(f_12)` and `b = r softsign(f_21)` of the two heads,
@@ -38,6 +42,7 @@ class SEN(nn.Module):
         displacement_range: r, bound of a and b in voxels; default 100.
 
     Raises:
+        UserError: `base_channels` is no whole number of 1 or more, or the range not above 0.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -48,20 +53,10 @@ class SEN(nn.Module):
     base_channels: int = 4
     displacement_range: float = 100.0
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
+    known: ClassVar = {'displacement_range': POSITIVE}
 
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement, warped image, and the displacement of the inverse map.
-        """
-        del noise
-        check_pair(fixed, moving)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement, warped image, and the displacement of the inverse map."""
         skips = self._encode(fixed, moving)
         volume = skips.pop()
         for step, widths in enumerate(DECODER_WIDTHS, 1):

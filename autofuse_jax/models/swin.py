@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.attention import check_heads, softmax_attention
 from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
 from autofuse_jax.models.windows import (
@@ -59,14 +58,7 @@ def drop_path_rates(highest: float, depths: Sequence[int]) -> tuple[tuple[float,
     Args:
         highest: Rate of the last block, in [0, 1).
         depths: Blocks of each stage.
-
-    Raises:
-        UserError: The highest is not in [0, 1).
     """
-    if not 0 <= highest < 1:
-        raise UserError(
-            f'model.drop_path is {highest}', expected='a probability of 0 or more, less than 1', fix='set it to 0.3'
-        )
     rates = np.linspace(0, highest, sum(depths)).tolist()
     ends = np.cumsum(depths)
     return tuple(tuple(rates[end - depth : end]) for end, depth in zip(ends, depths, strict=True))

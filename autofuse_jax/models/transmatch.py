@@ -6,18 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
+from autofuse_jax.models.options import check_multiple
 from autofuse_jax.models.pair_network import exchanged, of_both
 from autofuse_jax.models.resolution import upsample_half_pixel
-from autofuse_jax.models.swin import drop_path_rates, layer_norm
+from autofuse_jax.models.swin import layer_norm
 from autofuse_jax.models.transmorph_blocks import (
     ConvNormBlock,
     DecoderLevel,
     DisplacementHead,
-    SwinEncoder,
+    SwinPairNetwork,
     average_pool,
-    check_options,
     crop_to_size,
     pad_to_multiple,
     swin_stage,
@@ -63,8 +63,8 @@ class CrossAttention(nn.Module):
         return layer_norm(volume.dtype, 'norm')(stage(volume, asking))
 
 
-class TransMatch(nn.Module):
-    """TransMatch.
+class TransMatch(SwinPairNetwork):
+    """TransMatch; attributes that are not listed see `SwinPairNetwork`.
 
     The features of each image ask those of the other at 1/4, 1/8, 1/16 and 1/32 of the resolution, with the same
     weights in both directions. The decoder receives both at each scale (at 1/32 the moving image's), and a convolution
@@ -77,58 +77,36 @@ class TransMatch(nn.Module):
     first and the last; the moving image is sampled with aligned corners.
 
     Attributes:
-        embed_dim: Channels C of the first stage; default 96. The decoder has 4C, 2C, C and C / 2.
-        depths: Swin blocks of the four stages of the encoder; default (2, 2, 4, 2).
-        num_heads: Their attention heads; default (4, 4, 8, 8).
-        cross_heads: Attention heads of the cross-attention at every scale; default 4.
-        window: (d, h, w) of an attention window; default (5, 6, 5), for images of 160 x 192 x 160. `fitting_window`
-            gives that of other sizes. It is part of the weights.
-        drop_path: Stochastic depth of the encoder's last block, linear from 0 in the first; default 0.3. The blocks of
-            the cross-attention have that of the encoder's first two. Only where a random stream 'dropout' is given, as
-            in training.
+        cross_heads: Attention heads of the cross-attention at every scale; default 4. Its blocks have the stochastic
+            depth of the encoder's first two.
         legacy_window_reverse: Put windows back in the wrong order of the published code, with which its weights were
             trained; default False. Weights trained without it and exported do not compute the same there.
         legacy_grid: Sample where the published code samples, see `mixed_grid_displacement`; default False.
 
     Raises:
-        ValueError: Sizes are no multiples of 16, the window is larger than a quarter of them, or an option impossible.
+        UserError: An option is impossible, or the window larger than a quarter of the images.
+        ValueError: Sizes are no multiples of 16.
 
     Reference:
         Chen, Zheng, Gee, TransMatch: a transformer-based multilevel dual-stream feature matching network for
         unsupervised deformable image registration, IEEE TMI 43, 2024.
     """
 
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 4, 2)
-    num_heads: tuple[int, ...] = (4, 4, 8, 8)
     cross_heads: int = 4
-    window: Size = (5, 6, 5)
-    drop_path: float = 0.3
     legacy_window_reverse: bool = False
     legacy_grid: bool = False
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
+    def __post_init__(self):
+        super().__post_init__()
+        check_multiple('embed_dim', self.embed_dim, self.cross_heads, 'that many heads share it in the cross-attention')
 
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 16.
-            moving: (B, D, H, W, 1).
-            noise: Not used; this network does not sample.
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        del noise
-        check_pair(fixed, moving)
-        # Parameters can be made for images of any size, because they do not depend on it.
-        check_options(self, None if self.is_initializing() else fixed.shape[1:4])
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
+        self.check_window(fixed.shape[1:4])
         join = unpartition_scrambled if self.legacy_window_reverse else unpartition
         padded_fixed, padded_moving = pad_to_multiple(fixed), pad_to_multiple(moving)
-        rates = drop_path_rates(self.drop_path, self.depths)
-        encoder = SwinEncoder(self.embed_dim, self.depths, self.num_heads, self.window, rates, join, name='encoder')
-        of_fixed, of_moving = of_both(encoder, padded_fixed, padded_moving)
-        first = tuple(rate for stage in rates for rate in stage)[:CROSS_DEPTH]
+        of_fixed, of_moving = of_both(self.make_encoder(join), padded_fixed, padded_moving)
+        first = tuple(rate for stage in self.drop_paths for rate in stage)[:CROSS_DEPTH]
         skips = []
         for scale, pair in enumerate(zip(of_fixed, of_moving, strict=True), 1):
             cross = CrossAttention(self.cross_heads, self.window, first, join, name=f'cross_attention_{scale}')

@@ -1,20 +1,22 @@
 """What TransMorph and TransMatch share: Swin encoder, convolutions of the decoder, sizes and windows that fit."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError, check_numbers
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.conv_blocks import instance_norm
 from autofuse_jax.models.heads import MEAN_KERNEL_STDDEV
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import DROP_RATE, SECTION, check_stage_heads
 from autofuse_jax.models.patches import PatchMerging
 from autofuse_jax.models.resolution import upsample_half_pixel
-from autofuse_jax.models.swin import SwinStage, layer_norm, linear
+from autofuse_jax.models.swin import SwinStage, drop_path_rates, layer_norm, linear
 from autofuse_jax.models.windows import Size, Windows, unpartition
 
 # Side of an embedded patch: attention begins on a quarter of the resolution.
@@ -66,36 +68,6 @@ def crop_to_size(volume: jax.Array, size: Sequence[int]) -> jax.Array:
 
 def _padding(size: Sequence[int]) -> list[int]:
     return [-length % PADDED_MULTIPLE // 2 for length in size]
-
-
-def check_options(network: Any, size: Sequence[int] | None) -> None:
-    """Check the window and the number of stages.
-
-    Args:
-        network: Has `window`, `depths` and `num_heads`.
-        size: (D, H, W) of the images; None: it does not matter.
-
-    Raises:
-        UserError: A `ValueError`: the window is larger than the finest map on which there is attention, a quarter of
-            the padded images, or smaller than 1, along some axis; or there are not four stages. Says what fits.
-    """
-    for name in ('depths', 'num_heads'):
-        if len(getattr(network, name)) != STAGES:
-            raise UserError(
-                f'model.{name} is {tuple(getattr(network, name))}', expected=f'{STAGES} numbers, one for each stage'
-            )
-    window = tuple(network.window)
-    if len(window) != 3 or min(window) < 1:
-        raise UserError(f'model.window is {window}', expected='three sizes of 1 or more')
-    if size is None:
-        return
-    finest = tuple(length * PADDED_MULTIPLE // PATCH for length in fitting_window(size))
-    if any(length > most for length, most in zip(window, finest, strict=True)):
-        raise UserError(
-            f'model.window is {window}, too large for images of size {tuple(size)}',
-            expected=f'at most {finest}, a quarter of the padded images',
-            fix=f'set model.window={fitting_window(size)}, the padded size / {PADDED_MULTIPLE}',
-        )
 
 
 def average_pool(volume: jax.Array) -> jax.Array:
@@ -224,3 +196,63 @@ def swin_stage(
         join_windows=join_windows,
         name=name,
     )
+
+
+class SwinPairNetwork(OnePassNetwork):
+    """A network whose encoder has four Swin stages with one window, on images padded with zeros to multiples of 32.
+
+    Attributes:
+        embed_dim: Channels C of the first stage; default 96. The decoder has 4C, 2C, C and C / 2.
+        depths: Swin blocks of the four stages of the encoder; default (2, 2, 4, 2).
+        num_heads: Attention heads of the four stages; default (4, 4, 8, 8).
+        window: (d, h, w) of an attention window; default (5, 6, 5), for images of 160 x 192 x 160. `fitting_window`
+            gives that of other sizes. It is part of the weights.
+        drop_path: Stochastic depth of the encoder's last block, linear from 0 in the first; default 0.3. Only where a
+            random stream 'dropout' is given, as in training.
+
+    Raises:
+        UserError: There are not four stages, heads do not divide the channels, or another option is out of its range.
+    """
+
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 4, 2)
+    num_heads: tuple[int, ...] = (4, 4, 8, 8)
+    window: Size = (5, 6, 5)
+    drop_path: float = 0.3
+
+    known: ClassVar = {'drop_path': DROP_RATE}
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ('depths', 'num_heads'):
+            check_numbers(SECTION + name, getattr(self, name), COUNT, count=STAGES)
+        check_stage_heads(self.embed_dim, self.num_heads)
+
+    @property
+    def drop_paths(self) -> tuple[tuple[float, ...], ...]:
+        """Stochastic depth of each block of the encoder, stage by stage."""
+        return drop_path_rates(self.drop_path, self.depths)
+
+    def make_encoder(self, join_windows: Callable[[jax.Array, Windows], jax.Array] = unpartition) -> SwinEncoder:
+        """Return the module named 'encoder'."""
+        options = self.embed_dim, self.depths, self.num_heads, self.window, self.drop_paths, join_windows
+        return SwinEncoder(*options, name='encoder')
+
+    def check_window(self, size: Sequence[int]) -> None:
+        """Check the window against the images, but not while parameters are made: they do not depend on the size.
+
+        Args:
+            size: (D, H, W) of the images, multiples of 16.
+
+        Raises:
+            UserError: The window is larger than the finest map on which there is attention, a quarter of the padded
+                images, along some axis; says what fits.
+        """
+        window = tuple(self.window)
+        finest = tuple(length * PADDED_MULTIPLE // PATCH for length in fitting_window(size))
+        if not self.is_initializing() and any(length > most for length, most in zip(window, finest, strict=True)):
+            raise UserError(
+                f'model.window is {window}, too large for images of size {tuple(size)}',
+                expected=f'at most {finest}, a quarter of the padded images',
+                fix=f'set model.window={fitting_window(size)}, the padded size / {PADDED_MULTIPLE}',
+            )

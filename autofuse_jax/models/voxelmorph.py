@@ -1,16 +1,18 @@
 """VoxelMorph and its diffeomorphic form: one U-Net on the concatenated pair."""
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Initializer, uniform_fan_in
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.models.heads import log_variance_convolution, mean_convolution
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import check_network
 from autofuse_jax.models.voxelmorph_unet import MAX_POOL, STRIDE, UNet, VoxelMorphUNet
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -42,7 +44,7 @@ LAYOUTS = {CURRENT: POOLED, TMI_2019: Layout(((2,), (2,), (2,), (2, 2), (1, 1)),
 VELOCITY_LAYOUTS = {HALF: Layout(((2,), (2,), (2,), (2, 1)), STRIDE), FULL: POOLED}
 
 
-class VoxelMorph(nn.Module):
+class VoxelMorph(OnePassNetwork):
     """VoxelMorph: a U-Net predicts a displacement at full resolution, `u = flow(U([I_m, I_f]))`.
 
     The layers, the order of the input (moving first) and the initialisation of 'current' are those of the official
@@ -56,7 +58,7 @@ class VoxelMorph(nn.Module):
         base_channels: Width of the first convolution, half that of the inner ones; default 16.
 
     Raises:
-        UserError: The variant is unknown.
+        UserError: The variant is unknown or `base_channels` no whole number of 1 or more.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -67,21 +69,11 @@ class VoxelMorph(nn.Module):
     variant: str = CURRENT
     base_channels: int = 16
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
+    known: ClassVar = {'variant': LAYOUTS}
 
-        Args:
-            fixed: (B, D, H, W, 1), intensities in [0, 1]; D, H, W multiples of 16.
-            moving: (B, D, H, W, 1), intensities in [0, 1].
-            noise: Not used.
-
-        Returns:
-            Displacement and warped image.
-        """
-        del noise
-        check_pair(fixed, moving)
-        options = _layout(LAYOUTS, self.variant).options(self.base_channels)
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
+        options = LAYOUTS[self.variant].options(self.base_channels)
         initial = _he_normal() if self.variant == TMI_2019 else _pytorch()
         network = VoxelMorphUNet(**options, **initial, name='field')
         return of_displacement(network(jnp.concatenate([moving, fixed], axis=-1)), moving)
@@ -105,7 +97,7 @@ class DiffeomorphicVoxelMorph(nn.Module):
         base_channels: Width of the first convolution, half that of the inner ones; default 16.
 
     Raises:
-        UserError: The variant is unknown.
+        UserError: The variant is unknown or `base_channels` no whole number of 1 or more.
         ValueError: The images' sizes are not multiples of 16.
 
     Reference:
@@ -116,10 +108,14 @@ class DiffeomorphicVoxelMorph(nn.Module):
     variant: str = HALF
     base_channels: int = 16
 
+    def __post_init__(self):
+        check_network(self, variant=VELOCITY_LAYOUTS)
+        super().__post_init__()
+
     @property
     def noise_factor(self) -> int:
         """What the grid of the noise is coarser by than that of the images."""
-        return NOISE_FACTORS.get(self.variant, NOISE_FACTORS[HALF])
+        return NOISE_FACTORS[self.variant]
 
     @nn.compact
     def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
@@ -135,7 +131,7 @@ class DiffeomorphicVoxelMorph(nn.Module):
             Both maps, the warped image, and mean and log-variance of the velocity on the grid they are predicted on.
         """
         check_pair(fixed, moving)
-        options = _layout(VELOCITY_LAYOUTS, self.variant).options(self.base_channels)
+        options = VELOCITY_LAYOUTS[self.variant].options(self.base_channels)
         features = UNet(**options, **_he_normal(), name='unet')(jnp.concatenate([moving, fixed], axis=-1))
         mean, log_variance = mean_convolution('mean')(features), log_variance_convolution('log_variance')(features)
         if self.variant == HALF:
@@ -145,14 +141,6 @@ class DiffeomorphicVoxelMorph(nn.Module):
             velocity = velocity + jnp.exp(0.5 * widened(log_variance)) * noise
         halved = resize_align_corners(0.5 * velocity, tuple(size // 2 for size in velocity.shape[1:4]))
         return of_velocity(halved, moving).replace(velocity_mean=mean, log_variance=log_variance)
-
-
-def _layout(layouts: dict[str, Layout], variant: str) -> Layout:
-    if variant not in layouts:
-        raise UserError(
-            f'model.variant is {variant!r}', expected=f'one of {", ".join(layouts)}', fix='set model.variant'
-        )
-    return layouts[variant]
 
 
 def _he_normal() -> dict[str, Initializer]:

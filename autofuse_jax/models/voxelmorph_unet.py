@@ -82,17 +82,11 @@ class UNet(nn.Module):
             raise ValueError(f'volume has size {volume.shape[1:4]}, expected multiples of {multiple}.')
 
 
-class VoxelMorphUNet(nn.Module):
+class VoxelMorphUNet(UNet):
     """A `UNet` and one convolution 'flow' for a displacement on its last level; by default the current VoxelMorph's.
 
     Attributes: those of `UNet`.
     """
-
-    encoder: Sequence[int] = ENCODER_WIDTHS
-    decoder: Sequence[Sequence[int]] = DECODER_WIDTHS
-    downsampling: str = MAX_POOL
-    kernel_init: Initializer = uniform_fan_in
-    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:

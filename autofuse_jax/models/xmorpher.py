@@ -1,14 +1,17 @@
 """XMorpher: two U-shaped streams, one for each image, that look at each other at every scale by cross attention."""
 
-import flax.linen as nn
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields.resize import resize_align_corners
 from autofuse_jax.models.conv3d import Conv3d
-from autofuse_jax.models.field_outputs import check_pair, of_displacement, widened
+from autofuse_jax.models.field_outputs import of_displacement, widened
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
+from autofuse_jax.models.one_pass import OnePassNetwork
+from autofuse_jax.models.options import DROP_RATE, check_stage_heads
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.patches import FACTOR, PatchExpanding, PatchMerging
 from autofuse_jax.models.remat import check_remat, is_recomputed
@@ -22,7 +25,7 @@ from autofuse_jax.outputs import RegistrationOutput
 PATCH = 4
 
 
-class XMorpher(nn.Module):
+class XMorpher(OnePassNetwork):
     """XMorpher.
 
     Both images run through the same layers. At 1/4, 1/8, 1/16 and 1/32 of the resolution, down and up again, the tokens
@@ -51,8 +54,9 @@ class XMorpher(nn.Module):
             (the finest) or 'all', see `check_remat`; default 'none'.
 
     Raises:
-        ValueError: Sizes are no multiples of 4, heads do not divide the channels, or `remat` is unknown.
-        UserError: `depths` and `num_heads` differ in length, or `drop_path` is no probability.
+        UserError: `depths` and `num_heads` differ in length, heads do not divide the channels, or another option is
+            unknown or out of its range.
+        ValueError: Sizes are no multiples of 4.
 
     Reference:
         Shi et al., XMorpher: full transformer for deformable medical image registration via cross attention, MICCAI
@@ -67,27 +71,22 @@ class XMorpher(nn.Module):
     legacy: bool = False
     remat: str = 'none'
 
-    @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
-        """Register pairs of images.
+    multiple: ClassVar[int] = PATCH
+    known: ClassVar = {'drop_path': DROP_RATE}
 
-        Args:
-            fixed: (B, D, H, W, 1); D, H, W multiples of 4.
-            moving: (B, D, H, W, 1).
-            noise: Not used; this network does not sample.
-
-        Returns:
-            Displacement in voxels and warped image.
-        """
-        del noise
-        check_pair(fixed, moving, PATCH)
+    def __post_init__(self):
+        super().__post_init__()
+        check_remat(self.remat)
         if len(self.depths) != len(self.num_heads):
             raise UserError(
                 f'model.depths is {self.depths} and model.num_heads is {self.num_heads}',
                 expected='one number for each scale in both',
                 fix='make them equally long',
             )
-        check_remat(self.remat)
+        check_stage_heads(self.embed_dim, self.num_heads)
+
+    def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
+        """Return displacement and warped image."""
         joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
         joined = layer_norm(joined.dtype, 'joined_norm')(joined)
         expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from autofuse_jax.data.formats import COPY_AGAIN, NPZ_SUFFIX
+from autofuse_jax.data.formats import COPY_AGAIN, NPZ_SUFFIX, stem_of
 from autofuse_jax.errors import UserError
-from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, image_files, in_order, stem_of
+from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, image_files, in_order
 
 PAIRS_PATTERN = '*pairs*.npy'
 # Part of a list's file name: the split of the subjects in it.

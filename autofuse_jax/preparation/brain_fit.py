@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.preparation.brain_resampling import places_on_grid
+from autofuse_jax.transforms.grids import ImageGrid
 
 # The share of a brain's voxels that may be cut off before anything is done about it.
 LARGEST_CUT = 1e-3
@@ -43,8 +44,7 @@ def fit_into(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix: np.
     Returns:
         The changed alignment; it cuts off less than 0.1 %.
     """
-    to_grid = np.linalg.inv(np.asarray(matrix) @ grid.affine) @ affine
-    positions = to_world(to_grid, np.argwhere(brain))
+    positions = places_on_grid(brain, affine, grid, matrix)
     edges = [(-0.5, size - 0.5) for size in grid.shape]
     sticking_out = sum(
         bool((positions[:, axis] < first).any() or (positions[:, axis] > last).any())

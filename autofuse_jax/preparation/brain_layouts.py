@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autofuse_jax.choices import ABIDE, ADHD, ADNI, BUCKNER, FOLDER, IXI, MINDBOGGLE, OASIS
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.authors_pairs import find_npz_with_pairs
 from autofuse_jax.preparation.found_brains import (
@@ -25,7 +26,6 @@ from autofuse_jax.preparation.found_brains import (
     first_file,
     image_files_below,
     in_order,
-    stem_of,
 )
 from autofuse_jax.preparation.image_folders import find_folder
 from autofuse_jax.preparation.learn2reg_dataset import find_learn2reg

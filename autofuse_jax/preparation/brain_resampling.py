@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, cut_grid, respace_grid, to_voxels, to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 
@@ -69,9 +69,7 @@ def prepare_brain(volume: Volume, grid: ImageGrid, matrix: np.ndarray, *, keep_v
     transform = AffineTransform(np.asarray(matrix, np.float64))
     images, maps = [], []
     for first in range(0, grid.shape[0], SLAB):
-        corner = np.array(grid.affine, np.float64)
-        corner[:3, 3] = to_world(grid.affine, [first, 0, 0])
-        slab = ImageGrid((min(SLAB, grid.shape[0] - first), *grid.shape[1:]), corner)
+        slab = cut_grid(grid, (first, 0, 0), (min(SLAB, grid.shape[0] - first), *grid.shape[1:]))
         positions = moving_positions(transform, slab, volume.affine)
         images.append(sample_image(source, positions))
         if volume.labels is not None:
@@ -80,7 +78,7 @@ def prepare_brain(volume: Volume, grid: ImageGrid, matrix: np.ndarray, *, keep_v
     if not (keep_values and 0 <= volume.image.min() and volume.image.max() <= 1):
         image = scale_to_white(image, volume.name)
     labels = np.concatenate(maps) if maps else None
-    return PreparedBrain(image, labels, cut, float(brain.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000))
+    return PreparedBrain(image, labels, cut, float(brain.sum() * volume.grid.voxel_mm3 / 1000))
 
 
 def brain_mask(volume: Volume) -> np.ndarray:
@@ -108,10 +106,14 @@ def cut_fraction(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix:
     Returns:
         0 to 1.
     """
-    to_grid = np.linalg.inv(np.asarray(matrix) @ grid.affine) @ affine
-    positions = to_world(to_grid, np.argwhere(brain))
+    positions = places_on_grid(brain, affine, grid, matrix)
     inside = ((positions >= -0.5) & (positions < np.asarray(grid.shape) - 0.5)).all(axis=-1)
     return float(1 - np.count_nonzero(inside) / len(inside))
+
+
+def places_on_grid(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix: np.ndarray) -> np.ndarray:
+    """Return where each voxel of a brain lies, in voxels of the prepared grid, float64 (N, 3); see `cut_fraction`."""
+    return to_world(np.linalg.inv(np.asarray(matrix) @ grid.affine) @ affine, np.argwhere(brain))
 
 
 def smooth_for(volume: Volume, grid: ImageGrid, matrix: np.ndarray) -> np.ndarray:
@@ -157,27 +159,20 @@ def scale_to_white(image: np.ndarray, name: str) -> np.ndarray:
     return (np.clip(image, 0, white) / white).astype(np.float32)
 
 
-def centred_grid(volume: Volume, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> ImageGrid:
-    """Return the grid that crops or pads a volume around its centre, with axes as close to R, A and S as it has them.
+def centred_grid(source: ImageGrid, wanted: Grid) -> ImageGrid:
+    """Return the grid that crops or pads an image around its centre, with axes as close to R, A and S as it has them.
 
-    Where the voxel size is the wanted one, voxels coincide with those of the volume, so that nothing is interpolated.
+    Where the voxel size is the wanted one, voxels coincide with those of the image, so that nothing is interpolated.
 
     Args:
-        volume: The volume.
-        shape: (D, H, W) of the grid.
-        spacing: Its voxel size along (D, H, W) in millimetres.
+        source: The voxels of the image.
+        wanted: Shape and voxel size.
 
     Returns:
-        The grid, in the world of the volume.
+        The grid, in the world of the image.
     """
-    orientation = nib.orientations.io_orientation(volume.affine)
-    back = nib.orientations.inv_ornt_aff(orientation, volume.image.shape)
-    affine = np.asarray(volume.affine, np.float64) @ back
-    size = np.empty(3)
-    size[orientation[:, 0].astype(int)] = volume.image.shape
-    ratio = np.asarray(spacing) / np.linalg.norm(affine[:3, :3], axis=0)
-    start = (size - 1) / 2 - (np.asarray(shape) - 1) / 2 * ratio
+    upright = canonical_grid(source)
+    ratio = np.asarray(wanted.spacing) / upright.spacing
+    start = (np.asarray(upright.shape) - 1) / 2 - (np.asarray(wanted.shape) - 1) / 2 * ratio
     start = np.where(np.abs(ratio - 1) < SAME_SPACING, np.trunc(start), start)
-    result = affine @ np.diag([*ratio, 1.0])
-    result[:3, 3] = to_world(affine, start)
-    return ImageGrid(tuple(shape), result)
+    return respace_grid(cut_grid(upright, start, wanted.shape), wanted.spacing, wanted.shape)

@@ -40,7 +40,7 @@ from autofuse_jax.preparation.brain_splits import split_brains
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains
 from autofuse_jax.preparation.mni import fingerprint, load_template
 from autofuse_jax.preparation.one_brain import BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
-from autofuse_jax.preparation.output_folder import Progress, claim_folder, report_problems
+from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.version import __version__
@@ -86,7 +86,7 @@ def prepare_brains(options: argparse.Namespace) -> int:
     tool = choose_tool(options.brain_extraction or (AUTO if skull else NONE))
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
     settings = _settings(options, grid, found, table, alignment, tool)
-    claim_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
+    claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
     jobs = [
         BrainJob(
             brain=brain,
@@ -122,13 +122,8 @@ def prepare_brains(options: argparse.Namespace) -> int:
 
 
 def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:
-    outcomes: list[BrainOutcome] = []
-    progress = Progress(len(jobs))
     with contextlib.closing(run_in_processes(prepare_brain_subject, jobs, workers)) as finished:
-        for outcome in finished:
-            outcomes.append(outcome)
-            progress.step(sum(len(done.problems) for done in outcomes))
-    return outcomes
+        return count_subjects(finished, len(jobs), restored=lambda outcome: outcome.reused)
 
 
 def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labelled: int) -> LabelTable:

@@ -51,14 +51,6 @@ class FoundBrains:
     prepared: bool = False
 
 
-def stem_of(path: Path) -> str:
-    """Return a file name without its known suffix: 'a.b.nii.gz' gives 'a.b'."""
-    for suffix in sorted(KNOWN_SUFFIXES, key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.stem
-
-
 def image_files(folder: Path) -> list[Path]:
     """Return the image files directly in a folder, hidden ones left out, in order of their names."""
     return sorted(path for path in folder.iterdir() if _is_image(path))

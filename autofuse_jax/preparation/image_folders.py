@@ -15,6 +15,7 @@ Files may be .nii.gz, .nii, .mgz or .npz everywhere.
 import re
 from pathlib import Path
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.preparation.found_brains import (
     FoundBrain,
     FoundBrains,
@@ -22,7 +23,6 @@ from autofuse_jax.preparation.found_brains import (
     image_files,
     image_files_below,
     in_order,
-    stem_of,
 )
 from autofuse_jax.preparation.sources import Problem
 

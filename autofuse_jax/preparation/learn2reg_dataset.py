@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
-from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, in_order, stem_of
+from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, in_order
 from autofuse_jax.preparation.sources import Problem
 
 JSON_PATTERNS = ('dataset.json', '*_dataset.json')

@@ -5,13 +5,14 @@ The template is the MNI-152 brain that the optional package nilearn brings, or a
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import Volume, read_image
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid, to_world
 
 MNI_NAME = 'MNI-152 (nilearn)'
 
@@ -54,21 +55,19 @@ def fingerprint(template: Volume) -> str:
     return f'{Path(template.name).name}, sha256 {content.hexdigest()[:16]}'
 
 
-def brain_window(template: Volume, shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+def brain_window(template: Volume, wanted: Grid) -> ImageGrid:
     """Place the prepared grid on the template: axes along R, A and S, centred on the box around its brain.
 
     Args:
         template: Its brain is what is above 0.
-        shape: (D, H, W) of the grid: left to right, back to front, bottom to top.
-        spacing: Voxel size along (D, H, W) in millimetres.
+        wanted: Shape and voxel size, from left to right, back to front, bottom to top.
 
     Returns:
-        float64 (4, 4), from voxel indices of the grid to RAS millimetres of the template.
+        The grid, in the world of the template.
     """
-    inside = np.argwhere(template.image > 0)
     # Of an oblique template the box is that of the voxels in the world, not the world's box of the voxels' box.
-    world = inside @ template.affine[:3, :3].T + template.affine[:3, 3]
+    world = to_world(template.affine, np.argwhere(template.image > 0))
     centre = (world.min(axis=0) + world.max(axis=0)) / 2
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = centre - np.asarray(spacing) * (np.asarray(shape) - 1) / 2
-    return affine
+    affine = np.diag([*wanted.spacing, 1.0])
+    affine[:3, 3] = centre - np.asarray(wanted.spacing) * (np.asarray(wanted.shape) - 1) / 2
+    return ImageGrid(wanted.shape, affine)

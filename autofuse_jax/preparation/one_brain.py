@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.choices import NONE
+from autofuse_jax.data.inputs import open_volume
 from autofuse_jax.data.manifests import Frame, Subject
-from autofuse_jax.data.prepared import ORIGINAL_LABELS_KEY, Grid, read_finished, write_frame
-from autofuse_jax.data.volumes import Volume, read_image, read_labels
+from autofuse_jax.data.prepared import ORIGINAL_LABELS_KEY, Grid, origin_of, read_finished, write_frame
+from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.brain_extraction import extract_brain
 from autofuse_jax.preparation.brain_fit import LARGEST_CUT, fit_into
@@ -104,7 +104,7 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
         OSError: The output cannot be written.
     """
     name, file = job.brain.id, f'{job.brain.id}/frame_01.npz'
-    origin = _origin(job)
+    origin = origin_of(job.settings, (job.brain.image, job.brain.labels))
     arrays = read_finished(job.out / file, origin)
     reused = arrays is not None
     if not reused:
@@ -149,20 +149,7 @@ def read_brain(brain: FoundBrain) -> Volume:
     Raises:
         UserError: A file is bad, or the label map is on another grid than the image.
     """
-    volume = read_image(brain.image)
-    source = brain.labels_file()
-    if source is None:
-        return dataclasses.replace(volume, name=brain.id)
-    labels, affine = read_labels(source)
-    here, there = ImageGrid(volume.image.shape, volume.affine), ImageGrid(labels.shape, affine)
-    if not here.same_as(there):
-        raise UserError(
-            f'the label map {source} is on another grid ({there.shape}, {there.orientation}) than its image '
-            f'({here.shape}, {here.orientation})',
-            expected='equal shapes and affines',
-            fix='resample the label map onto the image by nearest neighbour, or leave it out',
-        )
-    return Volume(volume.image, labels, volume.affine, brain.id)
+    return dataclasses.replace(open_volume(brain.image, 'image', labels=brain.labels_file()), name=brain.id)
 
 
 def align_to_template(template: Volume, volume: Volume, kind: str, similarity: str) -> tuple[np.ndarray, str]:
@@ -197,7 +184,7 @@ def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:
     brain = brain_mask(volume)
     report: dict[str, Any] = {}
     if job.alignment == NONE:
-        grid, matrix = centred_grid(volume, job.grid.shape, job.grid.spacing), np.eye(4)
+        grid, matrix = centred_grid(volume.grid, job.grid), np.eye(4)
     else:
         template, grid = _template(job.template, job.grid)
         matrix, report['start'] = align_to_template(template, volume, job.alignment, job.similarity)
@@ -230,7 +217,7 @@ def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:
 def _template(path: Path | None, grid: Grid) -> tuple[Volume, ImageGrid]:
     """Load the template once a process, with the prepared grid on it."""
     template = load_template(path)
-    return template, ImageGrid(grid.shape, brain_window(template, grid.shape, grid.spacing))
+    return template, brain_window(template, grid)
 
 
 @functools.cache
@@ -241,10 +228,3 @@ def _template_brain(path: Path | None, grid: Grid) -> np.ndarray:
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * np.count_nonzero(one & other) / max(np.count_nonzero(one) + np.count_nonzero(other), 1))
-
-
-def _origin(job: BrainJob) -> str:
-    """Identify a brain's source files and settings by a hash, without the folder they happen to lie in."""
-    files = [path for path in (job.brain.image, job.brain.labels) if path is not None]
-    described = [[path.name, path.stat().st_size] for path in files]
-    return hashlib.sha256(json.dumps([job.settings, described], sort_keys=True).encode()).hexdigest()

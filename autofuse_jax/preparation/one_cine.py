@@ -1,8 +1,6 @@
 """Preparing one subject: the unit of work that the preparation hands to its processes."""
 
 import dataclasses
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 
 from autofuse_jax.data.formats import LABELS_KEY, series_length
 from autofuse_jax.data.manifests import Frame, Subject
-from autofuse_jax.data.prepared import Grid, prepare_volume, read_finished, write_frame
+from autofuse_jax.data.prepared import Grid, origin_of, prepare_volume, read_finished, write_frame
 from autofuse_jax.data.volumes import Volume, read_image, read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.sources import Problem, SourceFrame, SourceSubject
@@ -72,7 +70,7 @@ def prepare_subject(job: Job) -> Outcome:
     entries, problems, labels_of, reused, series = [], [], {}, 0, None
     for frame in frames:
         file = f'{source.id}/frame_{frame.index:02d}.npz'
-        origin = _origin(job, frame)
+        origin = origin_of(job.settings, (frame.image, frame.labels), frame.position)
         finished = read_finished(job.out / file, origin)
         if finished is not None:
             reused += 1
@@ -152,11 +150,3 @@ def _read_frame(source: SourceSubject, frame: SourceFrame, series: Volume | None
         image, affine = series.image[..., frame.position], series.affine
     labels = None if frame.labels is None else read_labels(frame.labels)[0]
     return Volume(image, labels, affine, name)
-
-
-def _origin(job: Job, frame: SourceFrame) -> str:
-    """Identify a frame's source files and settings by a hash, without the folder they happen to lie in."""
-    files = [path for path in (frame.image, frame.labels) if path is not None]
-    described = [[path.name, path.stat().st_size] for path in files]
-    content = json.dumps([job.settings, described, frame.position], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()

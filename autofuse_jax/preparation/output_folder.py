@@ -2,22 +2,24 @@
 
 import json
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autofuse_jax.data.manifests import MANIFEST_NAME
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
-from autofuse_jax.files import write_json
+from autofuse_jax.files import claim_folder, write_json
 from autofuse_jax.preparation.sources import Problem
+from autofuse_jax.progress import CountProgress
 
 SETTINGS_NAME = 'settings.json'
 # Temporary files of `files.replacing` that a killed run could not remove.
 LEFTOVERS = '*/.writing-*'
+# What became of a subject.
+Outcome = TypeVar('Outcome')
 
 
-def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
     """Record the settings in the output folder, or refuse a folder that was prepared with other ones.
 
     Args:
@@ -31,9 +33,8 @@ def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: b
     """
     if out.resolve() == source.resolve():
         raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
+    claim_folder(out, continues=True)
     path = out / SETTINGS_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f'{out} is a file', expected='a folder, or a path where one can be made', fix='correct --out')
     if path.is_file() and not overwrite:
         try:
             found = json.loads(path.read_text(encoding='utf-8'))
@@ -61,37 +62,24 @@ def claim_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: b
     write_json(path, settings)
 
 
-class Progress:
-    """A line on standard error with the count, the problems so far and the remaining time.
+def count_subjects(outcomes: Iterable[Outcome], total: int, *, restored: Callable[[Outcome], bool]) -> list[Outcome]:
+    """Collect the outcomes of all subjects, and show on standard error how far the preparation is.
 
     Args:
+        outcomes: One for each subject as it is done, with its `problems`.
         total: Number of subjects.
+        restored: Whether a subject had been prepared by an earlier run.
+
+    Returns:
+        All outcomes.
     """
-
-    # Seconds between lines where the output is a file: enough to follow, not enough to fill it.
-    FILE_INTERVAL = 10.0
-
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
-        self.start = self.last = time.monotonic()
-        print(f'preparing {total} subjects', file=sys.stderr, flush=True)
-
-    def step(self, problems: int) -> None:
-        """Count one subject more.
-
-        Args:
-            problems: Number of problems so far.
-        """
-        self.done += 1
-        now = time.monotonic()
-        remaining = (now - self.start) / self.done * (self.total - self.done)
-        text = f'prepared {self.done}/{self.total} subjects, {problems} problems, about {remaining:.0f} s left'
-        finished = self.done == self.total
-        if sys.stderr.isatty():
-            print(f'\r{text:<78}', end='\n' if finished else '', file=sys.stderr, flush=True)
-        elif finished or now - self.last >= self.FILE_INTERVAL:
-            self.last = now
-            print(text, file=sys.stderr, flush=True)
+    print(f'preparing {total} subjects', file=sys.stderr, flush=True)
+    progress, done, problems = CountProgress('prepared', total, 'subjects'), [], 0
+    for outcome in outcomes:
+        done.append(outcome)
+        problems += len(outcome.problems)
+        progress.step(f'{problems} problems', restored=restored(outcome))
+    return done
 
 
 def report_problems(problems: Sequence[Problem], any_good: bool) -> int:

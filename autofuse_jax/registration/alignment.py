@@ -1,7 +1,7 @@
 """Linear alignment of two images in world space: centres of mass, then rigid, then affine, from coarse to fine."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,14 +21,14 @@ from autofuse_jax.choices import (
 )
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
 from autofuse_jax.fields import voxel_grid, warp_linear
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise
-from autofuse_jax.registration.pyramid import Level, make_level, shape_at
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.registration.pyramid import Level, make_level
 
 # A start must beat the one by the headers by this share of its similarity, because scanners usually know best.
 START_MARGIN = 0.02
@@ -45,9 +45,12 @@ class AlignmentSettings:
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
             intensities), or 'auto' (default): the most similar of the three.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
-        steps: Largest number of steps of each level.
+        steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
         tolerance: See `Schedule`.
+
+    Raises:
+        UserError: An option is unknown or out of its range, or spacings and steps differ in length.
     """
 
     kind: str = AFFINE
@@ -59,18 +62,19 @@ class AlignmentSettings:
     tolerance: float = 0.002
 
     def __post_init__(self):
-        for name, value, known in (
-            ('kind', self.kind, LINEAR_MAPS),
-            ('similarity', self.similarity, SIMILARITIES),
-            ('start', self.start, STARTS),
-        ):
-            if value not in known:
-                raise UserError(f'the {name} of the alignment is {value!r}', expected=f'one of {", ".join(known)}')
-        if len(self.spacings) != len(self.steps) or not self.spacings:
+        check_option('the kind of the alignment', self.kind, LINEAR_MAPS)
+        check_option('the similarity of the alignment', self.similarity, SIMILARITIES)
+        check_option('the start of the alignment', self.start, STARTS)
+        check_numbers('the spacings of the alignment', self.spacings, POSITIVE)
+        check_numbers('the steps of the alignment', self.steps, COUNT)
+        if len(self.spacings) != len(self.steps):
             raise UserError(
                 f'the alignment has {len(self.spacings)} spacings and {len(self.steps)} numbers of steps',
                 expected='one number of steps for each spacing',
+                fix='add or remove steps',
             )
+        check_option('the learning rate of the alignment', self.learning_rate, POSITIVE)
+        check_option('the tolerance of the alignment', self.tolerance, SHARE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,16 +105,11 @@ class _Data(NamedTuple):
     fixed_moments: LocalMoments | None  # for correlation: the same in every step
 
 
-OnProgress = Callable[[str, int, int, float], None]
-
-
 def align(
     fixed: Volume,
     moving: Volume,
     settings: AlignmentSettings | None = None,
     *,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
 ) -> Alignment:
     """Find the linear map that makes a moving image most similar to a fixed one.
@@ -120,11 +119,9 @@ def align(
     mutual information leaves such voxels out.
 
     Args:
-        fixed: The fixed image, any grid.
-        moving: The moving image, any grid.
+        fixed: The fixed image, any grid, with a mask or without.
+        moving: The moving image, likewise.
         settings: How; default `AlignmentSettings()`.
-        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts. None: all alike.
-        moving_mask: (D, H, W) of the moving image, likewise.
         on_progress: Called with the stage, steps done, steps at most and the loss.
 
     Returns:
@@ -139,18 +136,10 @@ def align(
     """
     settings = settings or AlignmentSettings()
     say = on_progress or (lambda *_: None)
-    images = [window_normalise(volume.image, volume.name) for volume in (fixed, moving)]
-    masks = (fixed_mask, moving_mask)
-    grids = [ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving)]
-    levels = [
-        [
-            make_level(image, grid, shape_at(grid, spacing), mask)
-            for image, grid, mask in zip(images, grids, masks, strict=True)
-        ]
-        for spacing in settings.spacings
-    ]
-    radius = float(np.linalg.norm(np.asarray(grids[0].shape) * grids[0].spacing) / 4)
-    centre = _centre_of_mass(levels[0][0])
+    volumes = [window_normalise(volume) for volume in (fixed, moving)]
+    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
+    radius = float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
+    centre = levels[0][0].centre_of_mass_mm()
     start, matrix = _choose_start(settings, levels[0], centre, radius)
     stages = []
     if settings.kind != NONE:
@@ -229,7 +218,7 @@ def _choose_start(
     candidates = {
         'header': np.zeros(3),
         'centres': moving.grid.centre_mm - fixed.grid.centre_mm,
-        'masses': _centre_of_mass(moving) - centre,
+        'masses': moving.centre_of_mass_mm() - centre,
     }
     matrices = {name: _translation(shift) for name, shift in candidates.items()}
     if settings.start != 'auto':
@@ -254,19 +243,3 @@ def _translation(shift: np.ndarray) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, 3] = shift
     return matrix
-
-
-def _centre_of_mass(level: Level) -> np.ndarray:
-    """World position of the mean of all voxels, weighted by intensity, (3,)."""
-    weights = level.image * level.inside
-    total = weights.sum(dtype=np.float64)
-    if total <= 0:
-        return level.grid.centre_mm
-    voxels = [
-        (
-            weights.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64) * np.arange(size)
-        ).sum()
-        / total
-        for axis, size in enumerate(weights.shape)
-    ]
-    return to_world(level.grid.affine, np.array(voxels))

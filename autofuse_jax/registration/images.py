@@ -1,10 +1,12 @@
 """Registering two images from Python: files, arrays or volumes in, a result out."""
 
 import os
-from typing import Any
 
-from autofuse_jax.registration.alignment import OnProgress
-from autofuse_jax.registration.inputs import ImageLike, as_volume, read_mask, with_labels
+from autofuse_jax.choices import AUTO
+from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
+from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.guide import Guide
+from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
@@ -14,11 +16,12 @@ def register_images(
     moving: ImageLike,
     settings: PipelineSettings | None = None,
     *,
-    fixed_labels: Any = None,
-    moving_labels: Any = None,
-    fixed_mask: Any = None,
-    moving_mask: Any = None,
+    fixed_labels: LabelsLike | None = None,
+    moving_labels: LabelsLike | None = None,
+    fixed_mask: LabelsLike | None = None,
+    moving_mask: LabelsLike | None = None,
     model: RegistrationModel | str | os.PathLike | None = None,
+    guide: Guide | GuideFiles | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register two images from Python.
@@ -32,13 +35,17 @@ def register_images(
         fixed_mask: File or array, not zero where the fixed image counts, or None.
         moving_mask: Likewise of the moving image.
         model: A network with weights, or the npz of one; None: no network.
+        guide: What guides the deformation besides the images: `GuideFiles` with label maps or points of both images, a
+            `Guide`, 'auto' (the network's segmentation where it has one), 'network' (that or an error) or None. What
+            guides must not be what is scored.
         on_progress: Called with the step's name, steps done, steps at most and the loss.
 
     Returns:
         The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.
 
     Raises:
-        UserError: Something is wrong with the images, labels, masks or weights.
+        UserError: Something is wrong with the images, labels, masks, weights or the guide, or the guide is one of the
+            label maps that are scored.
 
     Example:
         >>> import numpy as np
@@ -56,16 +63,14 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
-    target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
-    source = with_labels(as_volume(moving, 'moving'), moving_labels)
+    volumes = (
+        open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
+        open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
+    )
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
-    return register_volumes(
-        target,
-        source,
-        settings,
-        model=model,
-        fixed_mask=read_mask(target, fixed_mask),
-        moving_mask=read_mask(source, moving_mask),
-        on_progress=on_progress,
-    )
+    if isinstance(guide, GuideFiles):
+        guide = read_guide(guide, *volumes)
+    if isinstance(guide, Guide):
+        check_not_scored(guide, *volumes)
+    return register_volumes(*volumes, settings, model=model, guide=guide, on_progress=on_progress)

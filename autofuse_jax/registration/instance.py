@@ -1,8 +1,7 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +9,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.data.resample import resize_image
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import (
+    COUNT,
+    POSITIVE,
+    SHARE,
+    WEIGHT,
+    UserError,
+    check_numbers,
+    check_odd,
+    check_option,
+)
 from autofuse_jax.fields import integrate_velocity, resample_displacement, warp_linear
+from autofuse_jax.losses.guide import class_guide_loss, point_guide_loss
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
 from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
+from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.guide import GridGuide, maps_at
 from autofuse_jax.registration.minimise import Schedule, minimise
 
 # Axes with fewer voxels than this are not halved any further.
 SMALLEST_SIDE = 8
+# Order in which the two images are taken, as a step through the pair.
+FORWARD, BACKWARD = 1, -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +40,7 @@ class InstanceSettings:
     Attributes:
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
-        learning_rate: Of the velocity, in its voxels, at the first step of a level.
+        learning_rate: Learning rate of the velocity, in its voxels, at the first step of a level.
         smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
             from, of the gradient of the departure from it.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
@@ -40,6 +53,11 @@ class InstanceSettings:
         trust: Share of a given velocity that the search starts from and departs from, in [0, 1]. Between 0.5 and 1 it
             hardly matters for pairs on which a network is as good as in training; the less it is, the less a
             network that has not seen such images can mislead.
+        guide: Weight of the classes of a guide, see `losses.guide.class_guide_loss`; without effect without a guide.
+        points: Weight of the points of a guide per millimetre, see `losses.guide.point_guide_loss`; likewise.
+
+    Raises:
+        UserError: A number is out of its range, the window even, or levels and steps differ in length.
     """
 
     shrink: tuple[int, ...] = (4, 2, 1)
@@ -52,26 +70,25 @@ class InstanceSettings:
     velocity_shrink: int = 2
     tolerance: float = 0.002
     trust: float = 0.5
+    guide: float = 1.0
+    points: float = 0.1
 
     def __post_init__(self):
-        if len(self.shrink) != len(self.steps) or not self.shrink:
+        check_numbers('shrink', self.shrink, COUNT)
+        check_numbers('steps', self.steps, COUNT)
+        if len(self.shrink) != len(self.steps):
             raise UserError(
                 f'instance optimisation has {len(self.shrink)} levels and {len(self.steps)} numbers of steps',
                 expected='one number of steps for each level',
+                fix='add or remove steps',
             )
-        if min(self.steps) < 1 or min(self.shrink) < 1 or self.velocity_shrink < 1:
-            raise UserError(
-                f'levels {self.shrink}, steps {self.steps}, velocity {self.velocity_shrink}',
-                expected='whole numbers of at least 1',
-            )
-        if self.ncc_window < 1 or self.ncc_window % 2 == 0:
-            raise UserError(f'the correlation window is {self.ncc_window} voxels', expected='an odd number')
-        if not 0 <= self.trust <= 1:
-            raise UserError(f'trust is {self.trust}', expected='a number in [0, 1]')
-        for name in ('smoothness', 'jacobian', 'inverse', 'learning_rate'):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise UserError(f'{name} is {value}', expected='a number of at least 0')
+        for name in ('smoothness', 'jacobian', 'inverse', 'guide', 'points'):
+            check_option(name, getattr(self, name), WEIGHT)
+        check_option('learning_rate', self.learning_rate, POSITIVE)
+        check_option('tolerance', self.tolerance, SHARE)
+        check_option('trust', self.trust, SHARE)
+        check_option('velocity_shrink', self.velocity_shrink, COUNT)
+        check_odd('ncc_window', self.ncc_window)
 
 
 class InstanceResult(NamedTuple):
@@ -97,6 +114,9 @@ class _Data(NamedTuple):
     given: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
     moments: tuple[LocalMoments, ...]  # of the fixed image and, where the inverse map counts, of the moving one
+    classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
+    points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
+    voxel: jax.Array  # (3,), size of the level's voxels in millimetres
 
 
 class _Options(NamedTuple):
@@ -106,9 +126,8 @@ class _Options(NamedTuple):
     jacobian: float
     inverse: float
     ncc_window: int
-
-
-OnProgress = Callable[[str, int, int, float], None]
+    guide: float
+    points: float
 
 
 def optimise_instance(
@@ -119,6 +138,7 @@ def optimise_instance(
     weights: np.ndarray | None = None,
     velocity: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    guide: GridGuide | None = None,
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
@@ -126,7 +146,8 @@ def optimise_instance(
     Each level minimises `-NCC(fixed, moving o exp(v + d)) + a |grad d|^2 + b max(-det J, 0)` over the departure d by
     Adam, where v is the trusted share of the given velocity, such as a network's, or zero. The departure of a level is
     where the next finer one starts. A given velocity is thus the mean of the prior: what a network has learned of
-    plausible motion is not smoothed away, and the images decide the rest.
+    plausible motion is not smoothed away, and the images decide the rest. A guide adds `g (1 - Dice)` of its classes
+    and `h` times the distance of its points, with the weights `settings.guide` and `settings.points`.
 
     Args:
         fixed: (D, H, W), in [0, 1].
@@ -135,6 +156,7 @@ def optimise_instance(
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
+        guide: Classes and points that should meet, on the grid of the images; None: the images alone.
         on_progress: Called with the level, steps done, steps at most and the loss.
 
     Returns:
@@ -153,7 +175,10 @@ def optimise_instance(
     say = on_progress or (lambda *_: None)
     weights = np.ones(fixed.shape, np.float32) if weights is None else weights
     stages = []
-    options = _Options(settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window)
+    options = _Options(
+        settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window, settings.guide, settings.points
+    )
+    guide = guide or GridGuide()
     departure, given = None, None
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
@@ -164,7 +189,17 @@ def optimise_instance(
         images = levels[0][..., None], levels[1][..., None]
         # Of the images that are registered to, once a level instead of once a step.
         moments = [_moments(image, window=settings.ncc_window) for image in images[: 2 if settings.inverse else 1]]
-        data = _Data(*images, levels[2], given, jnp.asarray(size, jnp.float32), tuple(moments))
+        voxel = np.asarray(spacing) * fixed.shape / shape
+        data = _Data(
+            *images,
+            levels[2],
+            given,
+            jnp.asarray(size, jnp.float32),
+            tuple(moments),
+            _classes_at(guide, weights, shape) if settings.guide else (),
+            _points_at(guide, shape) if settings.points else (),
+            jnp.asarray(voxel, jnp.float32),
+        )
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         found = minimise(
             _loss,
@@ -199,19 +234,45 @@ def velocity_shape(shape: tuple[int, int, int], shrink: int) -> tuple[int, int, 
 
 
 def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
-    def one_way(velocity: jax.Array, fixed: jax.Array, moving: jax.Array, moments: LocalMoments) -> jax.Array:
-        displacement = resample_displacement(integrate_velocity(velocity), fixed.shape[:3])
+    def one_way(velocity: jax.Array, order: int) -> jax.Array:
+        fixed, moving = (data.fixed, data.moving)[::order]
+        half = integrate_velocity(velocity)
+        displacement = resample_displacement(half, fixed.shape[:3])
         warped = warp_linear(moving, displacement)
+        moments = data.moments[0 if order == FORWARD else 1]
         similarity = local_ncc(fixed, warped, window=options.ncc_window, weights=data.weights, fixed_moments=moments)
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
-        return -similarity + options.jacobian * folding
+        value = -similarity + options.jacobian * folding
+        if data.classes:
+            *maps, weights = data.classes
+            there = resample_displacement(half, weights.shape)
+            value += options.guide * class_guide_loss(*maps[::order], there, weights=weights)
+        if data.points:
+            value += options.points * point_guide_loss(*data.points[::order], displacement, spacing=data.voxel)
+        return value
 
     velocity = data.given + departure
-    value = one_way(velocity, data.fixed, data.moving, data.moments[0])
+    value = one_way(velocity, FORWARD)
     if options.inverse:
-        backward = one_way(-velocity, data.moving, data.fixed, data.moments[1])
+        backward = one_way(-velocity, BACKWARD)
         value = (value + options.inverse * backward) / (1.0 + options.inverse)
     return value + options.smoothness * gradient_penalty(departure, spacing=data.spacing)
+
+
+def _classes_at(guide: GridGuide, weights: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Classes of both images and the weights of voxels at a level; nothing without classes."""
+    if guide.fixed is None or guide.moving is None:
+        return ()
+    fixed, moving = (maps_at(maps, shape) for maps in (guide.fixed, guide.moving))
+    return tuple(jnp.asarray(array) for array in (fixed, moving, resize_image(weights, fixed.shape[:3])))
+
+
+def _points_at(guide: GridGuide, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Points of both images in voxels of a level; nothing without points."""
+    if guide.fixed_points is None or guide.moving_points is None:
+        return ()
+    size = np.asarray(shape)
+    return tuple(jnp.asarray(points * size - 0.5, jnp.float32) for points in (guide.fixed_points, guide.moving_points))
 
 
 def _exponentials(velocity: jax.Array, *, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array]:

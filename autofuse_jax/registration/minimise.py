@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_option
 
 # Steps between two looks at the loss: enough to keep the device busy, few enough that progress and a stop are prompt.
 STEPS_PER_CALL = 5
@@ -24,15 +24,23 @@ class Schedule:
     """How long and how fast to descend.
 
     Attributes:
-        steps: Largest number of Adam steps, rounded up to a multiple of 5.
-        learning_rate: At the first step; it falls to a tenth along a cosine.
-        tolerance: Stop when the last 10 steps lowered the best loss by less than this share of all that was gained so
-            far; 0: never.
+        steps: Largest number of Adam steps, 1 or more; rounded up to a multiple of 5.
+        learning_rate: Learning rate at the first step, above 0; it falls to a tenth along a cosine.
+        tolerance: Share of all that was gained so far, in [0, 1]: the descent ends when the last 10 steps lowered the
+            best loss by less; 0: never.
+
+    Raises:
+        UserError: A number is out of its range.
     """
 
     steps: int
     learning_rate: float
     tolerance: float = 0.0
+
+    def __post_init__(self):
+        check_option('the number of steps', self.steps, COUNT, fix='leave out a level that is to have no step')
+        check_option('the learning rate', self.learning_rate, POSITIVE)
+        check_option('the tolerance', self.tolerance, SHARE)
 
 
 class Minimum(NamedTuple):

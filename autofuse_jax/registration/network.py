@@ -6,8 +6,9 @@ import numpy as np
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
+from autofuse_jax.registration.guide import ClassMap, Guide
 from autofuse_jax.registration.working_grid import on_grid, working_grid
-from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, resize_grid, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
 from autofuse_jax.weights.pretrained import RegistrationModel
 
@@ -18,12 +19,17 @@ class NetworkField(NamedTuple):
     Attributes:
         transform: Its displacement, from the fixed world to that of the aligned moving image.
         velocity: float32 (d, h, w, 3), the velocity behind it, in voxels of its own grid.
-        velocity_affine: float64 (4, 4) of the velocity's grid.
+        velocity_grid: Grid of the velocity.
+        fixed_probabilities: float32 (D, H, W, C) on the transform's grid, of the classes of the fixed image, background
+            first; None where it segments nothing.
+        moving_probabilities: float32 (D, H, W, C), likewise of the aligned moving image.
     """
 
     transform: DenseTransform
     velocity: np.ndarray
-    velocity_affine: np.ndarray
+    velocity_grid: ImageGrid
+    fixed_probabilities: np.ndarray | None = None
+    moving_probabilities: np.ndarray | None = None
 
 
 def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, alignment: Transform) -> NetworkField:
@@ -42,8 +48,7 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
         UserError: The network predicts a displacement without a velocity.
     """
     spacing = model.description.spacing_mm
-    fixed_grid = canonical_grid(ImageGrid(fixed.image.shape, fixed.affine))
-    grid = working_grid(fixed_grid, spacing=spacing)
+    grid = working_grid(canonical_grid(fixed.grid), spacing=spacing)
     found = model.register(
         on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment)
     )
@@ -55,11 +60,35 @@ def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, align
         )
     # The network pads at the far ends; its velocity covers the padded grid.
     multiple = model.method.multiple
-    padded = [size + -size % step for size, step in zip(grid.shape, multiple, strict=True)]
-    ratio = np.asarray(padded) / found.velocity.shape[:3]
-    scale = np.diag([*ratio, 1.0])
-    scale[:3, 3] = (ratio - 1) / 2
-    return NetworkField(DenseTransform(found.displacement, grid.affine), found.velocity, grid.affine @ scale)
+    padded = ImageGrid(tuple(size + -size % step for size, step in zip(grid.shape, multiple, strict=True)), grid.affine)
+    velocity_grid = resize_grid(padded, found.velocity.shape[:3])
+    return NetworkField(
+        DenseTransform(found.displacement, grid.affine),
+        found.velocity,
+        velocity_grid,
+        found.fixed_probabilities,
+        found.moving_probabilities,
+    )
+
+
+def network_guide(field: NetworkField, method: str) -> Guide | None:
+    """Return what a network segments as a guide.
+
+    Args:
+        field: Result of `network_field`.
+        method: Name of the network, for reports.
+
+    Returns:
+        Its classes on both images, which lie in the fixed world; None where it segments nothing.
+    """
+    if field.fixed_probabilities is None or field.moving_probabilities is None:
+        return None
+    labels = tuple(range(1, field.fixed_probabilities.shape[-1]))
+    fixed, moving = (
+        ClassMap(probabilities[..., 1:], field.transform.affine, labels, f'the {role} segmentation of {method}')
+        for role, probabilities in (('fixed', field.fixed_probabilities), ('moving', field.moving_probabilities))
+    )
+    return Guide(fixed, moving, source=f'segmentation by {method}', aligned=True)
 
 
 def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
@@ -72,6 +101,6 @@ def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
     Returns:
         float32 (d, h, w, 3), in voxels of `grid`.
     """
-    sampled = sample_field(field.velocity, to_voxels(field.velocity_affine, grid_points(grid)))
-    change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_affine[:3, :3]
+    sampled = sample_field(field.velocity, to_voxels(field.velocity_grid.affine, grid_points(grid)))
+    change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_grid.affine[:3, :3]
     return (sampled @ change.T).astype(np.float32)

@@ -1,25 +1,24 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from autofuse_jax.choices import NONE
-from autofuse_jax.data.intensity import window_normalise
+from autofuse_jax.choices import AUTO, NETWORK, NONE
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import POSITIVE, UserError, check_option
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
+from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
-from autofuse_jax.registration.network import network_field, velocity_on
-from autofuse_jax.registration.pyramid import resized_grid
-from autofuse_jax.registration.working_grid import on_grid, working_grid
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
+from autofuse_jax.registration.network import network_field, network_guide, velocity_on
+from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
+from autofuse_jax.transforms.grids import resize_grid, to_world
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
 
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
@@ -33,7 +32,10 @@ class PipelineSettings:
     Attributes:
         alignment: Linear alignment; its kind 'none' with start 'header' takes world positions as the files say.
         instance: Instance optimisation, or None to leave it out.
-        spacing_mm: Voxel size of the working grid, one number; None chooses, see `working_grid`.
+        spacing_mm: Voxel size of the working grid, one number above 0; None chooses, see `working_grid`.
+
+    Raises:
+        UserError: The voxel size is no such number.
     """
 
     alignment: AlignmentSettings = AlignmentSettings()
@@ -41,8 +43,8 @@ class PipelineSettings:
     spacing_mm: float | None = None
 
     def __post_init__(self):
-        if self.spacing_mm is not None and not 0 < self.spacing_mm < math.inf:
-            raise UserError(f'the spacing of the working grid is {self.spacing_mm} mm', expected='a number above 0')
+        if self.spacing_mm is not None:
+            check_option('the spacing of the working grid in mm', self.spacing_mm, POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class RegistrationResult:
         moved_labels: Moving labels on the fixed grid, nearest; None without labels.
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
+        guide: What guided the deformation besides the images; None: nothing.
     """
 
     fixed: Volume
@@ -70,9 +73,7 @@ class RegistrationResult:
     moved_labels: np.ndarray | None
     stages: tuple[dict[str, Any], ...]
     seconds: float
-
-
-OnProgress = Callable[[str, int, int, float], None]
+    guide: Guide | None = None
 
 
 def register_volumes(
@@ -81,8 +82,7 @@ def register_volumes(
     settings: PipelineSettings | None = None,
     *,
     model: RegistrationModel | None = None,
-    fixed_mask: np.ndarray | None = None,
-    moving_mask: np.ndarray | None = None,
+    guide: Guide | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register a moving to a fixed volume of any size, spacing and orientation.
@@ -92,56 +92,56 @@ def register_volumes(
     files as one field each, so that every image is interpolated once.
 
     Args:
-        fixed: The fixed volume, 3-D.
-        moving: The moving volume, 3-D.
+        fixed: The fixed volume, 3-D, with labels and mask or without.
+        moving: The moving volume, likewise.
         settings: Which steps; default alignment by an affine map and instance optimisation.
         model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
-        fixed_mask: (D, H, W) of the fixed image, at least 0: how much each voxel counts for the similarity.
-        moving_mask: (D, H, W) of the moving image, likewise.
+        guide: Classes and points that guide instance optimisation besides the images; 'auto': what the network
+            segments, where there is a network that does; 'network': the same, and an error where it does not; None:
+            nothing.
         on_progress: Called with the step's name, steps done, steps at most and the loss.
 
     Returns:
         The result.
 
     Raises:
-        UserError: A volume is not 3-D or has no contrast, the images do not overlap, or a loss became infinite.
+        UserError: A volume is not 3-D or has no contrast, the images do not overlap, the guide does not belong to them,
+            or a loss became infinite.
     """
     settings = settings or PipelineSettings()
     started = time.perf_counter()
     _check(fixed, moving)
-    found = align(
-        fixed,
-        moving,
-        settings.alignment,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        on_progress=on_progress,
-    )
+    if isinstance(guide, Guide):
+        check_guide(guide, fixed.grid, moving.grid)
+    elif guide == NETWORK and model is None:
+        raise UserError(
+            'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
+        )
+    found = align(fixed, moving, settings.alignment, on_progress=on_progress)
     linear = AffineTransform(found.matrix)
     check_overlap(fixed, moving, linear)
     stages = list(_alignment_stages(settings.alignment, found))
     forward: list[Transform] = [linear]
-    backward: list[Transform] = [AffineTransform(np.linalg.inv(found.matrix))]
+    backward: list[Transform] = [inverse_affine(linear)]
+    used = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, done = _deform(
-            fixed, moving, linear, settings, model, (fixed_mask, moving_mask), on_progress
-        )
+        deformation, inverse, done, used = _deform(fixed, moving, linear, settings, model, guide, on_progress)
         forward.append(deformation)
         backward.insert(0, inverse)
         stages += done
-    fixed_grid, moving_grid = (ImageGrid(volume.image.shape, volume.affine) for volume in (fixed, moving))
-    transform = to_dense(forward, fixed_grid)
-    positions = moving_positions(transform, fixed_grid, moving.affine)
+    transform = to_dense(forward, fixed.grid)
+    moved = move_volume(moving, fixed.grid, transform)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
         transform=transform,
-        inverse=to_dense(backward, moving_grid),
+        inverse=to_dense(backward, moving.grid),
         alignment=linear,
-        moved=sample_image(moving.image, positions),
-        moved_labels=None if moving.labels is None else sample_labels(moving.labels, positions),
+        moved=moved.image,
+        moved_labels=moved.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
+        guide=used,
     )
 
 
@@ -151,11 +151,11 @@ def _deform(
     linear: AffineTransform,
     settings: PipelineSettings,
     model: RegistrationModel | None,
-    masks: tuple[np.ndarray | None, np.ndarray | None],
+    guide: Guide | str | None,
     on_progress: OnProgress | None,
-) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]]]:
-    """Return the deformation of the fixed world, its inverse, and what was done."""
-    grid = working_grid(ImageGrid(fixed.image.shape, fixed.affine), spacing=settings.spacing_mm)
+) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None]:
+    """Return the deformation of the fixed world, its inverse, what was done, and what guided it."""
+    grid = working_grid(fixed.grid, spacing=settings.spacing_mm)
     stages: list[dict[str, Any]] = []
     velocity = None
     if model is not None:
@@ -163,33 +163,36 @@ def _deform(
         field = network_field(model, fixed, moving, linear)
         # The working grid may be coarser or finer than the network's; a velocity can be carried over exactly enough,
         # where a displacement would lose its inverse.
-        half = resized_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
+        half = resize_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
         velocity = velocity_on(half, field)
+        if guide in (AUTO, NETWORK):
+            segmentation = network_guide(field, model.description.method)
+            if segmentation is None and guide == NETWORK:
+                raise UserError(
+                    f'the weights of {model.description.method} segment nothing, so they cannot guide',
+                    expected='weights of a network with a segmentation branch',
+                    fix='leave --guide at its default',
+                )
+            guide = segmentation
         seconds = round(time.perf_counter() - started, 3)
         stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
+    guide = guide if isinstance(guide, Guide) and settings.instance is not None else None
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
-        images = [
-            on_grid(window_normalise(volume.image, volume.name), volume.affine, grid, transform)
-            for volume, transform in ((fixed, None), (moving, linear))
-        ]
-        weights = None
-        for mask, volume, transform in zip(masks, (fixed, moving), (None, linear), strict=True):
-            if mask is not None:
-                sampled = on_grid(mask, volume.affine, grid, transform)
-                weights = sampled if weights is None else weights * sampled
+        *images, weights = pair_on_grid(fixed, moving, linear, grid)
         found = optimise_instance(
             *images,
             settings.instance,
             weights=weights,
             velocity=velocity,
             spacing=grid.spacing,
+            guide=None if guide is None else guide_on_grid(guide, grid, linear),
             on_progress=on_progress,
         )
         displacement, inverse = found.displacement, found.inverse_displacement
         stages += found.stages
-    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages
+    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide
 
 
 def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
@@ -205,13 +208,8 @@ def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
     """
     # A coarse lattice of points is enough to find an overlap that is worth anything.
     lattice = np.stack(np.meshgrid(*[np.linspace(0, size - 1, 24) for size in fixed.image.shape], indexing='ij'), -1)
-    there = to_voxels(moving.affine, transform.map_points(to_world(fixed.affine, lattice)))
-    inside = ((there >= -0.5) & (there <= np.asarray(moving.image.shape) - 0.5)).all(axis=-1)
-    if not inside.any():
-        gap = np.linalg.norm(
-            ImageGrid(fixed.image.shape, fixed.affine).centre_mm
-            - ImageGrid(moving.image.shape, moving.affine).centre_mm
-        )
+    if not moving.grid.contains(transform.map_points(to_world(fixed.affine, lattice))).any():
+        gap = np.linalg.norm(fixed.grid.centre_mm - moving.grid.centre_mm)
         raise UserError(
             f'{fixed.name} and {moving.name} do not overlap: their centres are {gap:.0f} mm apart',
             expected='images that show the same place, or an alignment that brings them there',

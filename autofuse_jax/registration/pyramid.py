@@ -1,12 +1,12 @@
 """Images at several resolutions: smoothed and resampled over the same field of view, padded to few different shapes."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
 from autofuse_jax.data.resample import resize_image
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid, resize_grid, to_world
 
 # Padding to multiples of this makes images of nearly equal size share what is compiled for them.
 SHAPE_MULTIPLE = 16
@@ -28,21 +28,18 @@ class Level:
     inside: np.ndarray
     grid: ImageGrid
 
-
-def resized_grid(grid: ImageGrid, shape: Sequence[int]) -> ImageGrid:
-    """Return the grid of other voxels over the same field of view, as `data.resample.resize_image` places them.
-
-    Args:
-        grid: The source grid.
-        shape: The wanted shape.
-
-    Returns:
-        The grid; voxel faces at the border coincide.
-    """
-    ratio = np.asarray(grid.shape, np.float64) / np.asarray(shape, np.float64)
-    scale = np.diag([*ratio, 1.0])
-    scale[:3, 3] = (ratio - 1) / 2
-    return ImageGrid(tuple(int(size) for size in shape), grid.affine @ scale)
+    def centre_of_mass_mm(self) -> np.ndarray:
+        """Return the world position of the mean of all voxels, weighted by intensity, (3,)."""
+        weights = self.image * self.inside
+        total = weights.sum(dtype=np.float64)
+        if total <= 0:
+            return self.grid.centre_mm
+        others = [tuple(other for other in range(3) if other != axis) for axis in range(3)]
+        voxels = [
+            (weights.sum(axis=rest, dtype=np.float64) * np.arange(size)).sum() / total
+            for rest, size in zip(others, weights.shape, strict=True)
+        ]
+        return to_world(self.grid.affine, np.array(voxels))
 
 
 def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
@@ -59,21 +56,21 @@ def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
     return tuple(shape)
 
 
-def make_level(image: np.ndarray, grid: ImageGrid, shape: Sequence[int], mask: np.ndarray | None = None) -> Level:
-    """Bring an image to a resolution.
+def make_level(volume: Volume, spacing: float) -> Level:
+    """Bring an image, with its mask where it has one, to a resolution.
 
     Args:
-        image: (D, H, W) on `grid`.
-        grid: Its voxels.
-        shape: The wanted shape.
-        mask: (D, H, W), weights of the voxels, or None.
+        volume: The image, 3-D.
+        spacing: About how large its voxels become, millimetres; see `shape_at`.
 
     Returns:
         The level.
     """
+    shape = shape_at(volume.grid, spacing)
     padding = [(0, -size % SHAPE_MULTIPLE) for size in shape]
-    resized = image if tuple(shape) == tuple(image.shape) else resize_image(image, shape)
-    inside = np.ones(tuple(shape), np.float32)
-    if mask is not None:
-        inside *= np.asarray(mask if tuple(shape) == tuple(mask.shape) else resize_image(mask, shape), np.float32)
-    return Level(np.pad(np.asarray(resized, np.float32), padding), np.pad(inside, padding), resized_grid(grid, shape))
+    inside = np.ones(shape) if volume.mask is None else volume.mask
+    image, inside = (
+        np.pad(np.asarray(array if array.shape == shape else resize_image(array, shape), np.float32), padding)
+        for array in (volume.image, inside)
+    )
+    return Level(image, inside, resize_grid(volume.grid, shape))

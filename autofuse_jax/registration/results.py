@@ -1,7 +1,6 @@
 """The folder that a registration leaves: images, transforms for other tools, report."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
-from autofuse_jax.errors import UserError
-from autofuse_jax.files import collecting, json_types, write_json
+from autofuse_jax.files import collecting, json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
@@ -38,34 +37,6 @@ class Companion:
 
     name: str
     volume: Volume
-
-
-def claim_results_folder(folder: str | os.PathLike, overwrite: bool) -> None:
-    """Check before any work that results may go to a folder.
-
-    Args:
-        folder: Where they shall go.
-        overwrite: Whether results that are there may be replaced.
-
-    Raises:
-        UserError: It is a file, or it holds files and `overwrite` is not set, or none of those is a report of ours.
-    """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(
-            f'{folder} is a file', expected='a folder, or a path where one can be made', fix='correct --out'
-        )
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not overwrite:
-        raise UserError(f'{folder} holds files already', fix='name another --out folder, or add --overwrite')
-    if not (folder / REPORT_NAME).is_file():
-        raise UserError(
-            f'{folder} holds files, but no {REPORT_NAME} of an earlier registration',
-            expected='an empty folder, or one with results of this program',
-            fix='name another --out folder',
-        )
-    _listed_files(folder)
 
 
 def write_results(
@@ -94,17 +65,15 @@ def write_results(
         OSError: Something cannot be written; nothing is left that looks complete.
     """
     fixed, moving = result.fixed, result.moving
-    header_only = moving_positions(None, result.transform.grid, moving.affine)
-    before = sample_image(moving.image, header_only)
-    labels_before = None if moving.labels is None else sample_labels(moving.labels, header_only)
+    before = move_volume(moving, fixed.grid)
     determinant = jacobian_determinant(result.transform.displacement)
     scores = score_registration(
         fixed,
         result.transform,
         result.inverse,
-        moving_before=before,
+        moving_before=before.image,
         moved=result.moved,
-        labels_before=labels_before,
+        labels_before=before.labels,
         moved_labels=result.moved_labels,
     )
     checks = list(about.get('checks', ()))
@@ -112,17 +81,22 @@ def write_results(
         checks.append(
             'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
         )
+    guide = guide_record(result.guide, fixed, moving)
+    if guide is not None:
+        checks.append(guide_sentence(guide))
     report = json_types(
         {
             **about,
             'checks': checks,
             'stages': list(result.stages),
+            'guide': guide,
             'scores': scores,
             'classes': dict(classes or {}),
             'seconds': round(result.seconds, 3),
         }
     )
-    stale = _listed_files(Path(folder))
+    folder = Path(folder)
+    stale = listed_files(folder / REPORT_NAME)
     with collecting(folder, REPORT_NAME) as temporary:
         _write_images(temporary, result, companions)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
@@ -131,35 +105,22 @@ def write_results(
             registration_page(
                 temporary / PAGE_NAME,
                 fixed=fixed.image,
-                moving_before=before,
+                moving_before=before.image,
                 moved=result.moved,
                 displacement=result.transform.displacement,
                 jacobian=determinant,
                 affine=fixed.affine,
                 report=report,
                 fixed_labels=fixed.labels,
-                moving_labels_before=labels_before,
+                moving_labels_before=before.labels,
                 moved_labels=result.moved_labels,
             )
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
     # What only the replaced results had would pass for a part of these.
-    for name in stale - set(report['files']):
-        (Path(folder) / name).unlink(missing_ok=True)
+    for path in stale - {folder / name for name in report['files']}:
+        path.unlink(missing_ok=True)
     return report
-
-
-def _listed_files(folder: Path) -> set[str]:
-    """Return the names of the files that an earlier report in a folder lists; empty where there is none."""
-    path = folder / REPORT_NAME
-    if not path.is_file():
-        return set()
-    try:
-        names = json.loads(path.read_text(encoding='utf-8'))['files']
-        # Names only: a report from elsewhere must not reach out of its folder.
-        return {name for name in names if Path(name).name == name}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no report of this program ({error!r})', fix='name another --out folder') from error
 
 
 def _write_images(folder: Path, result: RegistrationResult, companions: Sequence[Companion]) -> None:
@@ -168,8 +129,8 @@ def _write_images(folder: Path, result: RegistrationResult, companions: Sequence
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
     for companion in companions:
-        positions = moving_positions(result.transform, result.transform.grid, companion.volume.affine)
-        write_image(folder / f'moved_{companion.name}{SUFFIX}', sample_image(companion.volume.image, positions), affine)
+        moved = move_volume(companion.volume, result.fixed.grid, result.transform)
+        write_image(folder / f'moved_{companion.name}{SUFFIX}', moved.image, affine)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:
@@ -184,9 +145,7 @@ def _both_fit_itk(result: RegistrationResult) -> bool:
 
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
     """Both directions in ITK and voxel convention, and the linear part alone."""
-    fixed, moving = (
-        ImageRecord(volume.name, volume.image.shape, volume.affine) for volume in (result.fixed, result.moving)
-    )
+    fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in (result.fixed, result.moving))
     common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
     for convention in CONVENTIONS_WRITTEN:
         if convention == 'itk' and not _both_fit_itk(result):

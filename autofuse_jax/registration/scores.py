@@ -9,7 +9,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
 from autofuse_jax.metrics.overlap import BACKGROUND, dice_per_label, mean_dice
 from autofuse_jax.metrics.surface import hausdorff_per_label
-from autofuse_jax.transforms.grids import ImageGrid, grid_points
+from autofuse_jax.transforms.grids import grid_points
 from autofuse_jax.transforms.maps import DenseTransform
 
 # Percentile of the inverse consistency error that is reported beside its mean and its largest value.
@@ -92,7 +92,7 @@ def inverse_consistency(transform: DenseTransform, inverse: DenseTransform) -> d
         'mean', 'p95' and 'max' in millimetres over the voxels of the fixed grid that the transform brings inside the
         moving grid; nan where there is none.
     """
-    points = grid_points(ImageGrid(transform.grid.shape, transform.affine)).reshape(-1, 3)
+    points = grid_points(transform.grid).reshape(-1, 3)
     there = transform.map_points(points)
     inside = inverse.covers(there)
     if not inside.any():

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.data.headers import read_header
-from autofuse_jax.data.volumes import Volume, read_image, write_image, write_labels
+from autofuse_jax.data.inputs import open_volume, read_classes
+from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, json_types, replacing, write_json
+from autofuse_jax.metrics.cine import cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.registration.device import open_network
-from autofuse_jax.registration.inputs import read_classes, read_mask, with_labels
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency, scored_labels
 from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.reports.cine import cine_curves, cine_plot, cine_section
+from autofuse_jax.reports.cine import cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
@@ -52,18 +52,16 @@ def register_series(
     *,
     classes: Mapping[int, str] | None = None,
     model: RegistrationModel | None = None,
-    fixed_mask: np.ndarray | None = None,
     quiet: bool = False,
 ) -> SeriesResult:
     """Register every frame of a series to one of them.
 
     Args:
-        series: (D, H, W, T), with labels of the reference frame or without.
+        series: (D, H, W, T), with labels and mask of the reference frame or without.
         reference: Number of the fixed frame, from 0.
         settings: Which steps, the same for all frames.
         classes: Label id to name.
         model: A trained network, or None.
-        fixed_mask: (D, H, W), weights of the reference frame's voxels, or None.
         quiet: Whether progress is kept off standard error.
 
     Returns:
@@ -87,16 +85,14 @@ def register_series(
         Volume(np.ascontiguousarray(series.image[..., frame]), None, series.affine, f'{series.name} frame {frame}')
         for frame in range(count)
     ]
-    fixed = dataclasses.replace(volumes[reference], labels=series.labels)
+    fixed = dataclasses.replace(volumes[reference], labels=series.labels, mask=series.mask)
     results = []
     for frame, moving in enumerate(volumes):
         if frame == reference:
             results.append(_identity(fixed))
             continue
         progress = None if quiet else StepProgress(prefix=f'frame {frame + 1}/{count}, ')
-        results.append(
-            register_volumes(fixed, moving, settings, model=model, fixed_mask=fixed_mask, on_progress=progress)
-        )
+        results.append(register_volumes(fixed, moving, settings, model=model, on_progress=progress))
     return SeriesResult(reference, tuple(results), _curves(fixed, results, classes or {}))
 
 
@@ -109,8 +105,8 @@ def labels_on_frame(result: RegistrationResult) -> np.ndarray:
     Returns:
         Integer (D, H, W), nearest.
     """
-    grid = ImageGrid(result.moving.image.shape, result.moving.affine)
-    return sample_labels(result.fixed.labels, moving_positions(result.inverse, grid, result.fixed.affine))
+    positions = moving_positions(result.inverse, result.moving.grid, result.fixed.affine)
+    return sample_labels(result.fixed.labels, positions)
 
 
 def register_series_files(options: argparse.Namespace, settings: PipelineSettings, about: dict[str, Any]) -> int:
@@ -135,7 +131,9 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
             )
     header = read_header(options.moving)
     print(header.sentence(), file=sys.stderr)
-    series = with_labels(read_image(options.moving, allow_series=True), options.fixed_labels)
+    series = open_volume(
+        options.moving, 'moving', labels=options.fixed_labels, mask=options.fixed_mask, allow_series=True
+    )
     classes = read_classes(options.classes)
     result = register_series(
         series,
@@ -143,7 +141,6 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
         settings,
         classes=classes,
         model=None if options.weights is None else open_network(options.weights, options.device),
-        fixed_mask=read_mask(series, options.fixed_mask),
     )
     about = {
         'moving': {
@@ -264,7 +261,7 @@ def _curves(
         labels,
         (jacobian_determinant(frame.transform.displacement) for frame in frames),
         names,
-        abs(float(np.linalg.det(fixed.affine[:3, :3]))),
+        fixed.grid.voxel_mm3,
         None if fixed.labels is None else (labels_on_frame(frame) for frame in frames),
     )
 

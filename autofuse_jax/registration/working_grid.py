@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.registration.pyramid import resized_grid
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.data.intensity import window_normalise
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 
@@ -41,7 +42,29 @@ def working_grid(
     if not given and shape.prod() > largest_voxels:
         shape = np.maximum(np.floor(shape * (largest_voxels / shape.prod()) ** (1 / 3)), 1)
     shape = tuple(int(size) for size in shape)
-    return fixed if shape == tuple(fixed.shape) else resized_grid(fixed, shape)
+    return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
+
+
+def pair_on_grid(
+    fixed: Volume, moving: Volume, alignment: Transform, grid: ImageGrid
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Bring both images of a pair to the working grid.
+
+    Args:
+        fixed: The fixed image, with a mask or without.
+        moving: The moving image, likewise.
+        alignment: From the fixed to the moving world.
+        grid: The working grid.
+
+    Returns:
+        The fixed and the moving image in [0, 1], and the product of the masks; None where there is none.
+    """
+    images, masks = [], []
+    for volume, transform in ((fixed, None), (moving, alignment)):
+        images.append(on_grid(window_normalise(volume).image, volume.affine, grid, transform))
+        if volume.mask is not None:
+            masks.append(on_grid(volume.mask, volume.affine, grid, transform))
+    return *images, math.prod(masks) if masks else None
 
 
 def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: Transform | None = None) -> np.ndarray:

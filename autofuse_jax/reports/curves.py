@@ -11,7 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from autofuse_jax.files import replacing
+from autofuse_jax.reports.canvas import png_of
+from autofuse_jax.reports.colours import FAINT, PALETTE, on_white
 
+WIDTH_INCHES, HEIGHT_INCHES = 11.0, 4.2
 DOTS_PER_INCH = 110
 # A running mean over this share of the rows shows the trend of a loss that differs from pair to pair.
 SMOOTHING_SHARE = 0.05
@@ -34,30 +37,33 @@ def curve_picture(
         dsc_key: Key of the mean validation DSC, in [0, 1].
     """
     rows = list(metrics)
-    figure = Figure(figsize=(11, 4.2), dpi=DOTS_PER_INCH, layout='constrained')
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    canvas, (left, right) = two_panels(HEIGHT_INCHES)
     steps, losses = _series(rows, loss_key)
     left.set_title('training loss')
     if steps.size:
-        left.plot(steps, losses, color='0.75', linewidth=0.8, label='per logged step')
+        left.plot(steps, losses, color=FAINT, linewidth=0.8, label='logged steps')
         window = max(1, round(SMOOTHING_SHARE * steps.size))
         if window > 1:
             kernel = np.full(window, 1 / window)
             middle = np.convolve(steps, kernel, mode='valid'), np.convolve(losses, kernel, mode='valid')
-            left.plot(*middle, color='#1f4e9c', linewidth=1.8, label=f'mean of {window}')
+            left.plot(*middle, color=on_white(PALETTE[7]), linewidth=1.8, label=f'running mean of {window}')
             left.legend(frameon=False)
     steps, scores = _series(rows, dsc_key)
     right.set_title('validation DSC %')
     if steps.size:
-        right.plot(steps, 100 * scores, color='#b3261e', marker='o', markersize=3, linewidth=1.4)
+        right.plot(steps, 100 * scores, color=on_white(PALETTE[7]), marker='o', markersize=3, linewidth=1.4)
         best = int(np.argmax(scores))
         right.axvline(steps[best], color='0.6', linewidth=0.8, linestyle='--', zorder=0)
         right.set_title(f'validation DSC %: best {100 * scores[best]:.1f} at step {steps[best]:.0f}')
+    # Both panels have the same steps at the same place.
+    last = max([1.0, *_series(rows, loss_key)[0], *steps])
     for panel in (left, right):
-        _finish(panel)
+        panel.set_xlim(0, 1.02 * last)
+        finish_axes(panel, 'step')
+        if not panel.lines:
+            panel.text(0.5, 0.5, 'nothing logged', transform=panel.transAxes, ha='center', color='0.5')
     with replacing(path) as temporary:
-        figure.savefig(temporary, format='png')
+        temporary.write_bytes(png_of(canvas))
 
 
 def _series(rows: list[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,9 +77,21 @@ def _series(rows: list[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.nda
     return np.array(steps, float), np.array([values[step] for step in steps])
 
 
-def _finish(panel: Axes) -> None:
-    panel.set_xlabel('step')
-    panel.grid(color='0.9', linewidth=0.6)
-    panel.spines[['top', 'right']].set_visible(False)
-    if not panel.lines:
-        panel.text(0.5, 0.5, 'nothing logged', transform=panel.transAxes, ha='center', color='0.5')
+def two_panels(height: float) -> tuple[FigureCanvasAgg, tuple[Axes, Axes]]:
+    """Return a figure for line plots, with two panels side by side, `height` inches high."""
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DOTS_PER_INCH, layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    return canvas, (left, right)
+
+
+def size_in_pixels(height: float) -> tuple[int, int]:
+    """Return width and height of `two_panels`."""
+    return round(WIDTH_INCHES * DOTS_PER_INCH), round(height * DOTS_PER_INCH)
+
+
+def finish_axes(axes: Axes, label: str) -> None:
+    """Name the horizontal axis and draw pale grid lines without a frame."""
+    axes.set_xlabel(label)
+    axes.grid(color='0.9', linewidth=0.6)
+    axes.spines[['top', 'right']].set_visible(False)

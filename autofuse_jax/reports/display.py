@@ -1,10 +1,11 @@
 """Volumes as radiology viewers show them: the patient's right on the left, anterior at the top, true millimetres."""
 
 import dataclasses
-import math
 
 import nibabel as nib
 import numpy as np
+
+from autofuse_jax.transforms.grids import ImageGrid
 
 # Array axes of the display orientation run towards the patient's left, back and feet, so that rows of every plane run
 # downwards and columns to the right without any further flip.
@@ -46,8 +47,18 @@ class View:
 
     @property
     def name(self) -> str:
-        """Words for a caption, with the voxel index of the file along the axes i, j, k."""
-        return f'{PLANES[self.axis]}, voxel {"ijk"[self.file_axis]} = {self.file_index} of 0–{self.file_size - 1}'
+        """Words for a caption: plane and place."""
+        return f'{self.plane}, voxel {self.place}'
+
+    @property
+    def plane(self) -> str:
+        """Anatomical name of the plane."""
+        return PLANES[self.axis]
+
+    @property
+    def place(self) -> str:
+        """Voxel index of the file along i, j or k, and its range."""
+        return f'{"ijk"[self.file_axis]} = {self.file_index} of 0–{self.file_size - 1}'
 
     @property
     def sides(self) -> tuple[str, str, str, str]:
@@ -123,17 +134,15 @@ def display_of(affine: np.ndarray, shape: tuple[int, int, int]) -> Display:
     Returns:
         How to show arrays on that grid.
     """
-    found = nib.orientations.io_orientation(affine)
+    grid = ImageGrid(tuple(shape), affine)
+    found = nib.orientations.io_orientation(grid.affine)
     transform = nib.orientations.ornt_transform(found, nib.orientations.axcodes2ornt(tuple(DISPLAY_AXES)))
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    targets = transform[:, 0].astype(int)
-    along = [abs(affine[int(found[axis, 0]), axis]) / lengths[axis] for axis in range(3)]
-    order = np.argsort(targets)
+    order = np.argsort(transform[:, 0].astype(int))
     return Display(
         transform,
-        tuple(int(shape[axis]) for axis in order),
-        tuple(float(lengths[axis]) for axis in order),
-        math.degrees(math.acos(min(1.0, *along))),
+        tuple(int(grid.shape[axis]) for axis in order),
+        tuple(grid.spacing[axis] for axis in order),
+        grid.tilt_degrees,
     )
 
 

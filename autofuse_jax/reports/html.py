@@ -138,6 +138,17 @@ def colour_bar(colours: Sequence[str], ticks: Sequence[str], label: str) -> Html
     )
 
 
+def chip(colour: str) -> Html:
+    """Return a small square of a colour, for a legend."""
+    return tag('span', class_='chip', style=f'background: {colour}')
+
+
+def side_by_side(groups: Sequence[Sequence[Html]]) -> Html:
+    """Put groups of pictures beside each other, the pictures of each group one below the other."""
+    kind = 'views one' if len(groups) == 1 else 'views'
+    return tag('div', [tag('div', list(group), class_='view') for group in groups], class_=kind)
+
+
 def number(value: Any, digits: int = 2, factor: float = 1.0) -> str:
     """Return a number with a fixed count of decimals, or a dash for None, NaN, infinities and what is no number."""
     if isinstance(value, bool) or not is_number(value):

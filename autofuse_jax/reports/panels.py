@@ -1,99 +1,22 @@
-"""Single pictures without margins, drawn on a black canvas in true millimetres with the patient's sides marked."""
+"""What pictures consist of: images, outlines, edges, checkerboards and grids, in millimetres of a plane."""
 
-import dataclasses
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from scipy import ndimage
 
 from autofuse_jax.reports.display import View
 
-# Sharp on a page of three columns, and small enough for thirty pictures in one file.
-LARGEST_WIDTH, LARGEST_HEIGHT = 400, 480
-DOTS_PER_INCH = 100
-FIXED_OUTLINE, MOVING_OUTLINE = '#35c9ff', '#ff9f1c'
 # Grey values beyond these percentiles are shown as black and white.
 DARK_PERCENTILE, BRIGHT_PERCENTILE = 0.5, 99.7
 # Percentiles are taken from about this many voxels.
 SAMPLED_VOXELS = 500_000
-# Red, green and blue are rounded to multiples of 4: nobody sees it in a picture, and the file is a third smaller.
-KEPT_BITS = np.uint8(0b11111100)
 # Edges: zero crossings of the Laplacian of a Gaussian of this width in voxels ...
 EDGE_WIDTH = 1.5
 # ... where the gradient is among the strongest 15 % of the slice.
 EDGE_PERCENTILE = 85
-
-
-@dataclasses.dataclass(frozen=True)
-class Canvas:
-    """One size and scale for all pictures of a page.
-
-    Attributes:
-        width: Millimetres.
-        height: Millimetres.
-        scale: Pixels per millimetre.
-    """
-
-    width: float
-    height: float
-    scale: float
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return max(1, round(self.width * self.scale)), max(1, round(self.height * self.scale))
-
-    def draw(self, view: View, shape: tuple[int, int], painter: Callable[[Axes], None]) -> bytes:
-        """Draw one picture.
-
-        Args:
-            view: The plane, for the sides.
-            shape: (rows, columns) of the plane in voxels.
-            painter: Draws into axes whose coordinates are millimetres, the centre of the first voxel at (0, 0), rows
-                running downwards.
-
-        Returns:
-            Content of a PNG file.
-        """
-        figure = Figure(figsize=[pixels / DOTS_PER_INCH for pixels in self.size], dpi=DOTS_PER_INCH, facecolor='black')
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.axis('off')
-        left, right, bottom, top = view.extent(*shape)
-        painter(axes)
-        middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
-        axes.set_xlim(middle_x - self.width / 2, middle_x + self.width / 2)
-        axes.set_ylim(middle_y + self.height / 2, middle_y - self.height / 2)
-        rim = [patheffects.withStroke(linewidth=2, foreground='black')]
-        places = ((0.01, 0.5, 'left', 'center'), (0.99, 0.5, 'right', 'center'))
-        places += ((0.5, 0.985, 'center', 'top'), (0.5, 0.015, 'center', 'bottom'))
-        for letter, (x, y, across, along) in zip(view.sides, places, strict=True):
-            axes.text(
-                x, y, letter, transform=axes.transAxes, ha=across, va=along, color='white', fontsize=9, path_effects=rim
-            )
-        canvas.draw()
-        pixels = np.array(canvas.buffer_rgba())
-        pixels[..., :3] &= KEPT_BITS
-        buffer = io.BytesIO()
-        imsave(buffer, pixels, format='png')
-        return buffer.getvalue()
-
-
-def canvas_for(views: Sequence[View], shape: tuple[int, int, int]) -> Canvas:
-    """Return the smallest canvas that holds all views of a volume of this shape (display order)."""
-    sizes = []
-    for view in views:
-        right, down = view.across
-        sizes.append((shape[right] * view.spacing[0], shape[down] * view.spacing[1]))
-    width, height = (max(lengths) for lengths in zip(*sizes, strict=True))
-    return Canvas(width, height, min(LARGEST_WIDTH / width, LARGEST_HEIGHT / height))
 
 
 def window_of(*images: np.ndarray) -> tuple[float, float]:

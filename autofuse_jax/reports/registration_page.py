@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.files import json_types, write_text
-from autofuse_jax.reports.deformation_pictures import deformation_section, folding_sentence
 from autofuse_jax.reports.html import Html, document, number, section, table, tag
-from autofuse_jax.reports.registration_pictures import checkerboard_section, difference_section, images_section
-from autofuse_jax.reports.registration_view import prepare
+from autofuse_jax.reports.picture_sections import (
+    checkerboard_section,
+    deformation_section,
+    difference_section,
+    folding_sentence,
+    images_section,
+)
+from autofuse_jax.reports.registration_view import view_registration
 from autofuse_jax.reports.structure_table import structure_names, structures_section
 from autofuse_jax.reports.verdict import judge, score_tiles
+from autofuse_jax.transforms.grids import ImageGrid
 
 # Letters show the nearest side; a grid turned further than this from the body axes deserves a word.
 TILT_DEGREES = 5.0
@@ -55,70 +61,45 @@ def registration_page(
         ValueError: The shapes do not agree.
     """
     labels = (fixed_labels, moving_labels_before, moved_labels)
-    _check_shapes(fixed, moving_before, moved, displacement, jacobian, labels)
     affine = np.asarray(affine, np.float64)
     scores, fixed_file, moving_file = (_part(report, key) for key in ('scores', 'fixed', 'moving'))
     names = structure_names(_part(report, 'classes'), *labels, scored=_part(scores, 'dsc_after_per_label'))
-    shown = prepare(
+    registration = view_registration(
         fixed=fixed,
-        moving_before=moving_before,
-        moved=moved,
+        before=moving_before,
+        after=moved,
         displacement=displacement,
         jacobian=jacobian,
         affine=affine,
         labels=labels,
     )
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    grid = ImageGrid(fixed.shape, affine)
     verdict = judge(
         scores,
         moving_before=moving_before,
         moved=moved,
         displacement=displacement,
         jacobian=jacobian,
-        smallest_spacing=float(spacing.min()),
+        smallest_spacing=min(grid.spacing),
     )
     title = f'{_name(moving_file, "moving image")} registered to {_name(fixed_file, "fixed image")}'
-    finite = np.isfinite(displacement).all()
     page = document(
         title,
         tag('h1', title),
         tag('p', _byline(report), class_='soft'),
         verdict.html(),
         score_tiles({**scores, 'seconds': report.get('seconds')}, jacobian),
-        images_section(shown, names),
-        checkerboard_section(shown),
-        difference_section(shown),
-        deformation_section(shown, folding_sentence(jacobian)) if finite else None,
-        structures_section(names, scores, labels, float(abs(np.linalg.det(affine[:3, :3])))),
+        images_section(registration, names),
+        checkerboard_section(registration),
+        difference_section(registration),
+        deformation_section(registration, folding_sentence(jacobian)) if registration.finite else None,
+        structures_section(names, scores, labels, grid.voxel_mm3),
         list(extra_sections),
         _stages(report.get('stages')),
-        _checks(report.get('checks'), shown.display.tilt),
+        _checks(report.get('checks'), registration.display.tilt),
         _making(report, fixed_file, moving_file),
     )
     write_text(path, page)
-
-
-def _check_shapes(
-    fixed: np.ndarray,
-    moving_before: np.ndarray,
-    moved: np.ndarray,
-    displacement: np.ndarray,
-    jacobian: np.ndarray,
-    labels: tuple[np.ndarray | None, ...],
-) -> None:
-    if fixed.ndim != 3:
-        raise ValueError(f'the fixed image has shape {fixed.shape}, not (D, H, W)')
-    smaller = tuple(size - 1 for size in fixed.shape)
-    fits = {
-        'moving image': moving_before.shape == fixed.shape,
-        'moved image': moved.shape == fixed.shape,
-        'displacement': displacement.shape == (*fixed.shape, 3),
-        'Jacobian determinant': jacobian.shape in (fixed.shape, smaller),
-        'labels': all(array is None or array.shape == fixed.shape for array in labels),
-    }
-    for name, right in fits.items():
-        if not right:
-            raise ValueError(f'the {name} does not fit the fixed image of shape {fixed.shape}')
 
 
 def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,97 +1,151 @@
-"""What the pictures of one registration are drawn from: volumes turned for display, planes, scale."""
+"""What the pictures of one registration are drawn from: volumes turned for display, planes, scales."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 import numpy as np
-from matplotlib import colors
-from matplotlib.axes import Axes
+from scipy import ndimage
 
+from autofuse_jax.metrics.affine_part import AffinePart, affine_part
 from autofuse_jax.reports import panels
-from autofuse_jax.reports.affine_part import AffinePart, affine_part
+from autofuse_jax.reports.colours import Scale, difference_scale, displacement_scale
 from autofuse_jax.reports.display import Display, View, choose_views, display_of
-from autofuse_jax.reports.html import Html, picture, tag
 
 # The affine part is fitted to about this many voxels along each axis; an affine needs few.
 FIT_VOXELS = 40
-RAMP_STEPS = 9
+# Differences of grey values are shown on a scale of at least this much of the window: less is noise.
+SMALLEST_DIFFERENCE = 0.05
+# Local displacements are shown on a scale of at least this many millimetres: less is rounding.
+SMALLEST_REST_MM = 0.1
+# Scales end here: a few outliers should not turn the rest of the pictures black.
+SCALE_PERCENTILE = 99.5
+
+Labels = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shown:
-    """Everything that the pictures need, in display orientation.
+class RegistrationView:
+    """A registered pair in display orientation.
 
     Attributes:
-        display: How the file's axes were turned.
-        views: The planes.
-        canvas: Size and scale of every picture.
-        fixed: Fixed image.
-        before: Moving image on the fixed grid through the headers only.
-        after: Moved image.
-        displacement: (D, H, W, 3), components still along the file's axes.
-        jacobian: Determinant.
-        labels: Fixed, moving and moved labels, None where there are none.
+        display: How the array axes were turned.
+        views: The planes to show.
+        fixed: Fixed image, (D, H, W).
+        before: Moving image on the fixed grid before registration.
+        after: Moving image on the fixed grid after registration.
+        displacement: (D, H, W, 3), components still along the array axes of the file.
+        jacobian: Determinant, (D, H, W) or one less along each axis.
+        labels: Fixed labels, moving labels before and after, None where there are none.
         fixed_window: Grey values of black and white of the fixed image.
-        moving_window: The same for the moving image, before and after.
+        moving_window: Grey values of black and white of the moving image, before and after.
     """
 
     display: Display
     views: tuple[View, ...]
-    canvas: panels.Canvas
     fixed: np.ndarray
     before: np.ndarray
     after: np.ndarray
     displacement: np.ndarray
     jacobian: np.ndarray
-    labels: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+    labels: Labels
     fixed_window: tuple[float, float]
     moving_window: tuple[float, float]
 
+    def shape_of(self, view: View) -> tuple[int, int]:
+        """Return (rows, columns) of a plane."""
+        return view.cut(self.fixed).shape
+
     def greys(self, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grey values of the fixed image, the moving image before and after, (rows, columns) in [0, 1]."""
+        """Return grey values of the fixed image, the moving image before and after, (rows, columns) in [0, 1]."""
         fixed = panels.grey(view.cut(self.fixed), self.fixed_window)
         before, after = (panels.grey(view.cut(image), self.moving_window) for image in (self.before, self.after))
         return fixed, before, after
 
+    def differences(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Return |fixed - moving| of the grey values before and after registration, (rows, columns)."""
+        fixed, before, after = self.greys(view)
+        return np.abs(before - fixed), np.abs(after - fixed)
+
+    @functools.cached_property
+    def difference_scale(self) -> Scale:
+        """One scale for the differences in all planes, before and after registration."""
+        ends = (_scale_end(self.differences(view)[0]) for view in self.views)
+        return difference_scale(max(SMALLEST_DIFFERENCE, *ends))
+
+    @functools.cached_property
+    def finite(self) -> bool:
+        """Whether every displacement is a finite number."""
+        return bool(np.isfinite(self.displacement).all())
+
+    @functools.cached_property
     def affine_part(self) -> AffinePart:
-        """Return the affine part of the displacement in display orientation."""
+        """Affine part of the displacement, in voxels of the display orientation."""
         steps = [max(1, size // FIT_VOXELS) for size in self.display.shape]
         axes = [np.arange(0, size, step) for size, step in zip(self.display.shape, steps, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape(-1, 3)
         thinned = self.displacement[:: steps[0], :: steps[1], :: steps[2]].reshape(-1, 3)
         return affine_part(points, self.display.vectors(thinned), self.display.spacing)
 
-    def draw(self, view: View, painter: Callable[[Axes], None], what: str, caption: str | None = None) -> Html:
-        """Draw one figure; its caption is what it shows unless another one is given."""
-        shape = view.cut(self.fixed).shape
-        png = self.canvas.draw(view, shape, painter)
-        return picture(png, f'{what}, {view.name}', caption or what, self.canvas.size)
+    def local_displacement(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the displacement is in a plane without its affine part.
+
+        Args:
+            view: The plane.
+
+        Returns:
+            Voxel positions (rows, columns, 3) and displacements of the same shape, both in voxels along the display
+            axes.
+        """
+        points = _voxels(view, self.shape_of(view))
+        return points, self.affine_part.rest(points, self.display.vectors(view.cut(self.displacement)))
+
+    def lengths_mm(self, vectors: np.ndarray) -> np.ndarray:
+        """Return lengths (...) of vectors (..., 3) in voxels along the display axes."""
+        return np.linalg.norm(vectors * self.display.spacing, axis=-1)
+
+    @functools.cached_property
+    def displacement_scale(self) -> Scale:
+        """One scale for the local displacements in all planes."""
+        ends = (_scale_end(self.lengths_mm(self.local_displacement(view)[1])) for view in self.views)
+        return displacement_scale(max(SMALLEST_REST_MM, *ends))
+
+    def affinely_moved(self, view: View) -> np.ndarray:
+        """Return grey values (rows, columns) of the moving image after the affine part of the displacement alone."""
+        part = self.affine_part
+        places = _voxels(view, self.shape_of(view)) @ part.matrix.T + part.offset
+        low, _ = self.moving_window
+        cut = ndimage.map_coordinates(self.before, np.moveaxis(places, -1, 0), np.float64, order=1, cval=low)
+        return panels.grey(cut, self.moving_window)
 
 
-def prepare(
+def view_registration(
     *,
     fixed: np.ndarray,
-    moving_before: np.ndarray,
-    moved: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
     displacement: np.ndarray,
     jacobian: np.ndarray,
     affine: np.ndarray,
-    labels: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None],
-) -> Shown:
-    """Turn everything into display orientation and choose planes, scale and grey windows.
+    labels: Labels = (None, None, None),
+) -> RegistrationView:
+    """Turn a registered pair into display orientation and choose planes and grey windows.
 
     Args:
-        fixed: (D, H, W).
-        moving_before: Same shape.
-        moved: Same shape.
-        displacement: (D, H, W, 3).
-        jacobian: (D, H, W) or one less along each axis.
-        affine: (4, 4) of the grid.
-        labels: Fixed, moving (before) and moved labels, same shape, or None.
+        fixed: Fixed image, (D, H, W), grey values of any range.
+        before: Moving image on the fixed grid before registration, same shape.
+        after: Moving image on the fixed grid after registration, same shape.
+        displacement: (D, H, W, 3), in voxels of the fixed grid, last axis along (D, H, W), affine part included.
+        jacobian: Its determinant, (D, H, W) or one less along each axis.
+        affine: (4, 4) of the fixed grid, from voxel indices to RAS millimetres.
+        labels: Fixed labels, moving labels before and after registration, integers of the same shape, or None.
 
     Returns:
-        What the sections below draw.
+        What all pictures are drawn from.
+
+    Raises:
+        ValueError: The shapes do not agree.
     """
+    _check_shapes(fixed, before, after, displacement, jacobian, labels)
     display = display_of(affine, fixed.shape)
     turned = display.volume(fixed)
     turned_labels = tuple(None if array is None else display.volume(array) for array in labels)
@@ -99,33 +153,51 @@ def prepare(
     weights = [array for array in turned_labels if array is not None and array.any()]
     # Without labels: tissue, taken as what is at least a quarter as bright as white.
     low, high = fixed_window
-    views = choose_views(display, weights[0] > 0 if weights else turned > low + (high - low) / 4)
-    return Shown(
+    return RegistrationView(
         display=display,
-        views=views,
-        canvas=panels.canvas_for(views, display.shape),
+        views=choose_views(display, weights[0] > 0 if weights else turned > low + (high - low) / 4),
         fixed=turned,
-        before=display.volume(moving_before),
-        after=display.volume(moved),
+        before=display.volume(before),
+        after=display.volume(after),
         displacement=display.volume(displacement),
         jacobian=display.volume(jacobian),
         labels=turned_labels,
         fixed_window=fixed_window,
-        moving_window=panels.window_of(moving_before, moved),
+        moving_window=panels.window_of(before, after),
     )
 
 
-def ramp(colour_map: colors.Colormap) -> list[str]:
-    """Colours of a colour map at equal distances, for a colour bar."""
-    return [colors.to_hex(colour_map(share)) for share in np.linspace(0, 1, RAMP_STEPS)]
+def _check_shapes(
+    fixed: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    displacement: np.ndarray,
+    jacobian: np.ndarray,
+    labels: Labels,
+) -> None:
+    if fixed.ndim != 3:
+        raise ValueError(f'the fixed image has shape {fixed.shape}, not (D, H, W)')
+    smaller = tuple(size - 1 for size in fixed.shape)
+    fits = {
+        'moving image': before.shape == fixed.shape,
+        'moved image': after.shape == fixed.shape,
+        'displacement': displacement.shape == (*fixed.shape, 3),
+        'Jacobian determinant': jacobian.shape in (fixed.shape, smaller),
+        'labels': all(array is None or array.shape == fixed.shape for array in labels),
+    }
+    for name, right in fits.items():
+        if not right:
+            raise ValueError(f'the {name} does not fit the fixed image of shape {fixed.shape}')
 
 
-def chip(colour: str) -> Html:
-    """A small square of a colour, for a legend."""
-    return tag('span', class_='chip', style=f'background: {colour}')
+def _scale_end(values: np.ndarray) -> float:
+    return float(np.percentile(values, SCALE_PERCENTILE))
 
 
-def side_by_side(groups: list[list[Html]]) -> Html:
-    """Put views beside each other, the pictures of each one below the other."""
-    kind = 'views one' if len(groups) == 1 else 'views'
-    return tag('div', [tag('div', group, class_='view') for group in groups], class_=kind)
+def _voxels(view: View, shape: tuple[int, int]) -> np.ndarray:
+    """Voxel positions of a plane along the display axes, (rows, columns, 3)."""
+    rows, columns = np.indices(shape, np.float64)
+    right, down = view.across
+    points = np.full((*shape, 3), float(view.index))
+    points[..., right], points[..., down] = columns, rows
+    return points

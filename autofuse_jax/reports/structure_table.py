@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.reports.html import DASH, Html, is_number, number, section, table, tag
-from autofuse_jax.reports.pictures import PALETTE
+from autofuse_jax.reports.colours import PALETTE, structure_colours
+from autofuse_jax.reports.html import DASH, Html, chip, is_number, number, section, table, tag
 
 MM3_PER_ML = 1000.0
 
@@ -133,4 +133,4 @@ def _chip(label: int, names: Mapping[int, str]) -> Html | None:
     """The colour of the structure's outline, where few enough have one of their own."""
     if len(names) > len(PALETTE):
         return None
-    return tag('span', class_='chip', style=f'background: {PALETTE[list(names).index(label)]}')
+    return chip(structure_colours(names)[label])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.metrics.overlap import BACKGROUND
 from autofuse_jax.metrics.statistics import bootstrap_interval
 
-BACKGROUND = 0
 WORST_PAIRS = 5
 MISSING = '–'
 

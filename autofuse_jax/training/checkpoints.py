@@ -6,7 +6,6 @@ complete on disk before the old one goes.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,29 +139,6 @@ def load_params(
     name = AVERAGE if jax.tree.leaves(_metadata(workdir, kind)[0].get(AVERAGE)) else PARAMS
     arrays, record, step = _load(workdir, kind, {name: structure}, layout)
     return arrays[name], record, step
-
-
-def read_record(workdir: str | os.PathLike) -> dict[str, Any]:
-    """Return what was saved beside the latest checkpoint, without its arrays.
-
-    Args:
-        workdir: The run's folder.
-
-    Raises:
-        UserError: There is no checkpoint, or it is damaged.
-    """
-    return _metadata(workdir, LATEST)[1]
-
-
-def discard(workdir: str | os.PathLike) -> None:
-    """Remove all checkpoints of a run.
-
-    Args:
-        workdir: The run's folder.
-    """
-    folder = Path(workdir) / CHECKPOINTS
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _metadata(workdir: str | os.PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Any], int]:

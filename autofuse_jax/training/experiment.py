@@ -18,6 +18,7 @@ from autofuse_jax.data.open_dataset import open_dataset
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.data.teacher_fields import TeacherFields, open_teacher
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
 from autofuse_jax.methods.base import Method, Params
 from autofuse_jax.methods.registry import make_method, section_options
 from autofuse_jax.porting.convert import check_shapes, parameter_structure, unflatten
@@ -50,6 +51,7 @@ class Experiment:
     def __init__(self, config: ConfigDict, workdir: Path):
         config = with_official_switches(config)
         validate(config)
+        claim_folder(workdir, continues=True, option='--workdir')
         workdir.mkdir(parents=True, exist_ok=True)
         self.config = config
         self.workdir = workdir
@@ -127,7 +129,7 @@ class Experiment:
         flat, description = read_released(weights_file(config.weights))
         check_shapes(flat, config.method, config.model.to_dict())
         for difference in differing_fields({'model': description.model}, {'model': self.resolved['model']}):
-            if not difference.endswith('absent') and ': absent' not in difference:
+            if difference.in_both:
                 print(f'the weights were made with another option than the config: {difference}', file=sys.stderr)
         return jax.device_put(unflatten(flat), layout)
 

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.data.pairs import Pair
+from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.methods.base import Params
+from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.metrics.warping import warp_image, warp_labels
 from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.curves import curve_picture
-from autofuse_jax.reports.pictures import pair_picture
+from autofuse_jax.reports.pair_sheet import pair_sheet
+from autofuse_jax.reports.registration_view import view_registration
 from autofuse_jax.reports.summary import summary_numbers
 from autofuse_jax.reports.tables import console_table, write_records
 from autofuse_jax.training.metrics_log import METRICS_NAME, read_rows
@@ -53,17 +56,21 @@ def write_report(
     def draw(pair: Pair, record: Record, displacement: np.ndarray) -> None:
         if pair.name in drawn:
             volumes = scorer.volumes(pair)
-            labels = volumes['moving_labels']
-            pair_picture(
-                folder / 'pictures' / f'{pair.name}.png',
-                **volumes,
-                warped=warp_image(volumes['moving'], displacement),
-                warped_labels=None if labels is None else warp_labels(labels, displacement),
+            moving, moving_labels = volumes['moving'], volumes['moving_labels']
+            warped_labels = None if moving_labels is None else warp_labels(moving_labels, displacement)
+            registration = view_registration(
+                fixed=volumes['fixed'],
+                before=moving,
+                after=warp_image(moving, displacement),
                 displacement=displacement,
-                spacing=manifest.spacing,
-                title=pair.name.replace('_', ' '),
-                classes=manifest.scored_classes,
+                jacobian=jacobian_determinant(displacement),
+                # The frames in memory have lost where they lie in space, which pictures turn to the patient's sides.
+                affine=load_frame(manifest, pair.fixed).affine,
+                labels=(volumes['fixed_labels'], moving_labels, warped_labels),
             )
+            names = {label: name for label, name in manifest.scored_classes.items() if label}
+            title = pair.name.replace('_', ' ')
+            pair_sheet(folder / 'pictures' / f'{pair.name}.png', registration, title=title, names=names, record=record)
 
     records = scorer.score(params, on_pair=draw)
     origin = provenance()

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from autofuse_jax.data.pairs import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
+from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import Phase, differing_fields
@@ -20,7 +21,7 @@ from autofuse_jax.training.distributed import is_first, largest_of_all
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.final_report import write_report
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
-from autofuse_jax.training.metrics_log import MetricsWriter, Progress, format_duration
+from autofuse_jax.training.metrics_log import MetricsWriter, Progress
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
@@ -221,6 +222,8 @@ class Trainer:
                 self._state, metrics = step_function(self._state, batch)
             self._window.append(metrics)
             self._step += 1
+            if self._step == self._first_step + 1:
+                self._progress.measure_from(self._step)
             if len(self._window) > STEPS_AHEAD:
                 jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
             last = self._step == phase.end
@@ -269,7 +272,9 @@ class Trainer:
             if self._training.check_memory:
                 check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
             self._step_functions[program] = compiled
-            self._progress.say(f'compiled in {format_duration(time.monotonic() - started)}')
+            seconds = time.monotonic() - started
+            self._progress.leave_out(seconds)
+            self._progress.say(f'compiled in {format_duration(seconds)}')
             # The speed of the first row should not suffer from the compiler.
             self._row_started = time.monotonic()
         return self._step_functions[program]

@@ -3,14 +3,13 @@
 import json
 import math
 import os
-import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
+from autofuse_jax.progress import Pace, ProgressLine, format_duration
 
 METRICS_NAME = 'metrics.jsonl'
 
@@ -98,8 +97,6 @@ def _open_tensorboard(workdir: str | os.PathLike) -> Any:
 class Progress:
     """One line that says how far training is, how fast, how long it will take, and how well it does.
 
-    On a terminal the line is rewritten in place; in a log file each report is a line of its own.
-
     Args:
         total_steps: Length of training.
         first_step: Steps that were done before this process started.
@@ -108,10 +105,23 @@ class Progress:
 
     def __init__(self, total_steps: int, *, first_step: int = 0, stream: TextIO | None = None):
         self._total = total_steps
-        self._first = first_step
-        self._started = time.monotonic()
-        self._stream = stream or sys.stderr
+        self._line = ProgressLine(stream)
+        self._pace = Pace()
+        self._measured_from = first_step
         self._validation = ''
+
+    def measure_from(self, step: int) -> None:
+        """Estimate the remaining time from the steps after this one: before the first, programs are compiled.
+
+        Args:
+            step: Number of steps done.
+        """
+        self._measured_from = step
+        self._pace.restart()
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave seconds that were spent on compiling out of the estimate of the remaining time."""
+        self._pace.leave_out(seconds)
 
     def note_validation(self, dsc: float, njd_percent: float) -> None:
         """Show these numbers of the last validation from now on."""
@@ -126,39 +136,21 @@ class Progress:
             values: Metrics; the loss and its weighted terms are shown, of several objectives (`<objective>/loss`) those
                 of each.
         """
-        done = max(step - self._first, 1)
-        remaining = (time.monotonic() - self._started) / done * (self._total - step)
+        remaining = self._pace.remaining(step - self._measured_from, self._total - step)
         prefixes = [name.removesuffix('loss') for name in values if name == 'loss' or name.endswith('/loss')]
         losses = '  '.join(
             f'{prefix.replace("/", " ")}loss {values[f"{prefix}loss"]:+.4f}  [{_weighted_terms(values, prefix)}]'
             for prefix in prefixes
         )
-        text = (
+        left = '' if remaining is None else f'ETA {format_duration(remaining)}  '
+        self._line.show(
             f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
-            f'ETA {format_duration(remaining)}  {losses}{self._validation}'
+            f'{left}{losses}{self._validation}'
         )
-        self.say(text, in_place=True)
 
-    def say(self, text: str, *, in_place: bool = False) -> None:
-        """Write a message; `in_place` messages overwrite each other on a terminal."""
-        terminal = self._stream.isatty()
-        start = '\r\033[2K' if terminal else ''
-        end = '' if terminal and in_place else '\n'
-        self._stream.write(f'{start}{text}{end}')
-        self._stream.flush()
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration as '1h05m', '3m20s' or '8s'.
-
-    Args:
-        seconds: At least 0.
-    """
-    seconds = round(seconds)
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    if hours:
-        return f'{hours}h{minutes:02d}m'
-    return f'{minutes}m{seconds % 60:02d}s' if minutes else f'{seconds}s'
+    def say(self, text: str) -> None:
+        """Write a message of its own."""
+        self._line.say(text)
 
 
 def _weighted_terms(values: dict[str, float], prefix: str) -> str:

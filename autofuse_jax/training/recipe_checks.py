@@ -1,4 +1,4 @@
-"""Checks of what a recipe combines: branches on grids of their own, phases of several kinds, a teacher."""
+"""Checks of what a recipe combines: phases of several kinds, parts of volumes, a teacher, groups of parameters."""
 
 from typing import Any
 
@@ -8,14 +8,13 @@ from autofuse_jax.data.augment import WHOLE
 from autofuse_jax.data.pairs import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.models.fusion_unet import LEVELS
 
 # Fields of the section `loss` that name phases, each of another kind.
 KINDS = ('segmentation_phases', 'fusion_phases', 'teacher_phases')
 
 
 def check_recipe(config: ConfigDict) -> None:
-    """Check grids of the branches, kinds of phases, the teacher and the optimiser's groups.
+    """Check kinds of phases, their parts of volumes, the teacher and the optimiser's groups.
 
     Args:
         config: The config, whose sections belong to its method.
@@ -23,7 +22,6 @@ def check_recipe(config: ConfigDict) -> None:
     Raises:
         UserError: Names the first field that is wrong, its value, what is allowed, and what to do.
     """
-    _check_branches(config)
     _check_kinds(config)
     _check_teacher(config)
     for name in config.phases:
@@ -40,17 +38,6 @@ def fusion_pooling(config: ConfigDict) -> tuple[int, ...]:
     return tuple(config.model.get('fusion_pooling', (1, 1, 1)))
 
 
-def _check_branches(config: ConfigDict) -> None:
-    pooling, fine = fusion_pooling(config), tuple(config.model.get('fine_pooling', (0, 0, 0)))
-    if len(pooling) != 3 or any(step < 1 for step in pooling):
-        raise _wrong('model.fusion_pooling', pooling, 'three numbers of 1 or more')
-    divides = len(fine) == 3 and all(step > 0 and whole % step == 0 for whole, step in zip(pooling, fine, strict=True))
-    if any(fine) and not divides:
-        raise _wrong('model.fine_pooling', fine, f'divisors of model.fusion_pooling {pooling}, or zeros')
-    if config.model.get('thin_levels', 0) >= len(LEVELS):
-        raise _wrong('model.thin_levels', config.model.thin_levels, f'less than {len(LEVELS)}')
-
-
 def _check_kinds(config: ConfigDict) -> None:
     named = [name for kind in KINDS for name in config.loss.get(kind, ())]
     twice = sorted({name for name in named if named.count(name) > 1})
@@ -64,12 +51,6 @@ def _check_kinds(config: ConfigDict) -> None:
             f'the section loss names the phase {unknown[0]}',
             expected=f'phases among {", ".join(sorted(config.phases))}',
             fix=f'correct {", ".join(f"loss.{kind}" for kind in KINDS)}',
-        )
-    if config.loss.get('segmentation_phases', ()) and not config.model.get('num_classes', 0):
-        raise UserError(
-            f'loss.segmentation_phases is {tuple(config.loss.segmentation_phases)} and model.num_classes 0',
-            expected='a network with a segmentation in phases that train it',
-            fix='set model.num_classes, or loss.segmentation_phases=()',
         )
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import grain
 import jax
 
-from autofuse_jax.data.augment import Augmentation
-from autofuse_jax.data.batches import Batch, training_batches
+from autofuse_jax.data.augment import Arrays, Augmentation
+from autofuse_jax.data.batches import training_batches
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.pairs import PairSource, labelled_subject_ids, pair_source
@@ -106,7 +106,7 @@ class TrainingData:
         if state is not None and state['phase'] == phase.name:
             self._iterator.set_state(state['iterator'])
 
-    def next(self) -> Batch:
+    def next(self) -> Arrays:
         """Return the next batch of the current phase."""
         return next(self._iterator)
 

@@ -1,6 +1,7 @@
 """Voxel grids in the world: a shape and an affine from voxel indices to RAS millimetres."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +25,12 @@ class ImageGrid:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along (D, H, W) in millimetres."""
-        return tuple(float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return spacing_of(self.affine)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in cubic millimetres."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
 
     @property
     def centre_mm(self) -> np.ndarray:
@@ -36,13 +42,48 @@ class ImageGrid:
         """Direction of each array axis, such as 'RAS' or 'LPI'; of oblique axes the nearest."""
         return ''.join(nib.aff2axcodes(self.affine))
 
+    @property
+    def tilt_degrees(self) -> float:
+        """Largest angle between a voxel axis and the axis of the body nearest to it."""
+        nearest = nib.io_orientation(self.affine)[:, 0].astype(int)
+        cosines = np.abs(self.affine[nearest, range(3)]) / self.spacing
+        return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
+
     def same_as(self, other: 'ImageGrid') -> bool:
         """Tell whether two grids have the same voxels at the same places, up to the rounding of headers."""
         if tuple(self.shape) != tuple(other.shape):
             return False
+        return self.misfit_mm(other.affine) <= SAME_GRID_VOXELS * min(self.spacing)
+
+    def misfit_mm(self, affine: np.ndarray) -> float:
+        """Return the largest distance between where the grid and another affine (4, 4) put a corner, millimetres."""
         corners = np.array(np.meshgrid(*[(0, size - 1) for size in self.shape], indexing='ij')).reshape(3, -1).T
-        apart = np.linalg.norm(to_world(self.affine, corners) - to_world(other.affine, corners), axis=-1)
-        return bool(apart.max() <= SAME_GRID_VOXELS * min(self.spacing))
+        return float(np.linalg.norm(to_world(affine, corners) - to_world(self.affine, corners), axis=-1).max())
+
+    def contains(self, points: np.ndarray, *, margin: float = 0.5) -> np.ndarray:
+        """Tell which points lie in the grid.
+
+        Args:
+            points: (..., 3), RAS millimetres.
+            margin: How far beyond the outermost voxel centres the grid reaches, in voxels; default 0.5, their faces.
+
+        Returns:
+            bool (...).
+        """
+        voxels = to_voxels(self.affine, points)
+        return ((voxels >= -margin) & (voxels <= np.asarray(self.shape) - 1 + margin)).all(axis=-1)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Return the voxel size along each array axis: the lengths of the affine's columns.
+
+    Args:
+        affine: (4, 4), voxel indices to millimetres.
+
+    Returns:
+        Three lengths in millimetres.
+    """
+    return tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
 
 
 def canonical_grid(grid: ImageGrid) -> ImageGrid:
@@ -62,6 +103,53 @@ def canonical_grid(grid: ImageGrid) -> ImageGrid:
     for size, (axis, _) in zip(grid.shape, orientation, strict=True):
         shape[int(axis)] = int(size)
     return ImageGrid(tuple(shape), grid.affine @ nib.orientations.inv_ornt_aff(orientation, grid.shape))
+
+
+def resize_grid(grid: ImageGrid, shape: Sequence[int]) -> ImageGrid:
+    """Return the grid of another number of voxels over the same field of view: voxel faces at the border coincide.
+
+    Args:
+        grid: Any grid.
+        shape: The wanted shape.
+
+    Returns:
+        The grid whose voxels `data.resample.resize_image` makes.
+    """
+    ratio = np.asarray(grid.shape, np.float64) / np.asarray(shape, np.float64)
+    scale = np.diag([*ratio, 1.0])
+    scale[:3, 3] = (ratio - 1) / 2
+    return ImageGrid(tuple(int(size) for size in shape), grid.affine @ scale)
+
+
+def respace_grid(grid: ImageGrid, spacing: Sequence[float], shape: Sequence[int]) -> ImageGrid:
+    """Return the grid of another voxel size with the same first voxel centre and directions.
+
+    Args:
+        grid: Any grid.
+        spacing: The wanted voxel size along (D, H, W) in millimetres.
+        shape: How many of these voxels there are.
+
+    Returns:
+        The grid whose voxels `data.resample.resample_image` makes.
+    """
+    ratio = np.asarray(spacing, np.float64) / np.asarray(grid.spacing, np.float64)
+    return ImageGrid(tuple(int(size) for size in shape), np.asarray(grid.affine, np.float64) @ np.diag([*ratio, 1.0]))
+
+
+def cut_grid(grid: ImageGrid, start: Sequence[float], shape: Sequence[int]) -> ImageGrid:
+    """Return the grid of a box that begins at a voxel of a grid, with the same voxel size and directions.
+
+    Args:
+        grid: Any grid.
+        start: Voxel index (D, H, W) at which the box begins; may be negative or lie between voxels.
+        shape: Shape of the box.
+
+    Returns:
+        The grid whose voxels `data.resample.crop_or_pad` makes.
+    """
+    affine = np.array(grid.affine, np.float64)
+    affine[:3, 3] += affine[:3, :3] @ np.asarray(start, np.float64)
+    return ImageGrid(tuple(int(size) for size in shape), affine)
 
 
 def to_world(affine: np.ndarray, voxels: np.ndarray) -> np.ndarray:
@@ -90,6 +178,11 @@ def to_voxels(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return to_world(np.linalg.inv(affine), points)
 
 
+def voxel_indices(shape: Sequence[int]) -> np.ndarray:
+    """Return the index of every voxel, float64 (D, H, W, 3); entry [i, j, k] is (i, j, k)."""
+    return np.moveaxis(np.indices(tuple(shape), np.float64), 0, -1)
+
+
 def grid_points(grid: ImageGrid) -> np.ndarray:
     """Return the world position of every voxel, float64 (D, H, W, 3), RAS millimetres."""
-    return to_world(grid.affine, np.moveaxis(np.indices(grid.shape, np.float64), 0, -1))
+    return to_world(grid.affine, voxel_indices(grid.shape))

@@ -1,13 +1,13 @@
 """The inverse of a transform, solved for each point: exact for affine transforms, by iteration for dense ones."""
 
 import dataclasses
-import math
 
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_world
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform
+from autofuse_jax.transforms.affine_fit import nearest_affine
+from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.transforms.maps import AffineTransform, Transform
 
 # Points are taken out of the iteration once they are this close, in millimetres.
 TARGET_MM = 1e-3
@@ -23,8 +23,6 @@ SMALLEST_STEP = 2.0**-6
 FIRST_DAMPING, LARGEST_DAMPING, DAMPING_FACTOR = 1e-3, 1e6, 4.0
 # Distance over which derivatives are taken, in millimetres: well within a voxel, well above rounding.
 DIFFERENCE_MM = 0.02
-# The affine part is fitted on about so many points per axis.
-FIT_POINTS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +111,7 @@ def invert_points(
         float64 (..., 3) of the fixed world, and how good they are.
     """
     targets = np.asarray(points, np.float64).reshape(-1, 3)
-    inverse = np.linalg.inv(affine_part(transform))
+    inverse = np.linalg.inv(nearest_affine(transform))
     first = to_world(inverse, targets) if start is None else np.array(start.map_points(targets), np.float64)
     solution, distance, iterations = _iterate(transform, targets, first, inverse[:3, :3])
     remaining = np.flatnonzero(distance > TARGET_MM)
@@ -191,35 +189,3 @@ def _jacobian(transform: Transform, points: np.ndarray) -> np.ndarray:
     for shift in DIFFERENCE_MM * np.eye(3):
         columns.append(transform.map_points(points + shift) - transform.map_points(points - shift))
     return np.stack(columns, axis=-1) / (2 * DIFFERENCE_MM)
-
-
-def affine_part(transform: Transform) -> np.ndarray:
-    """Return the affine map that is nearest to a transform: exact for affine ones, least squares over a dense grid.
-
-    Args:
-        transform: An affine or dense transform; the identity stands for any other, and for a dense one whose fit is
-            singular (its grid has a single slice, or everything goes to one plane).
-
-    Returns:
-        float64 (4, 4), RAS millimetres.
-    """
-    if isinstance(transform, AffineTransform):
-        return np.asarray(transform.matrix, np.float64)
-    if not isinstance(transform, DenseTransform):
-        return np.eye(4)
-    strides = [math.ceil(size / FIT_POINTS) for size in transform.grid.shape]
-    every = tuple(slice(None, None, stride) for stride in strides)
-    coarse = ImageGrid(
-        tuple(len(range(0, size, stride)) for size, stride in zip(transform.grid.shape, strides, strict=True)),
-        transform.affine @ np.diag([*strides, 1.0]),
-    )
-    fixed = grid_points(coarse).reshape(-1, 3)
-    shift = transform.displacement[every].reshape(-1, 3).astype(np.float64) @ transform.affine[:3, :3].T
-    middle = fixed.mean(axis=0)
-    design = np.c_[fixed - middle, np.ones(len(fixed))]
-    if np.linalg.matrix_rank(design) < 4:
-        return np.eye(4)
-    fit = np.linalg.lstsq(design, fixed + shift, rcond=None)[0].T
-    result = np.eye(4)
-    result[:3, :3], result[:3, 3] = fit[:, :3], fit[:, 3] - fit[:, :3] @ middle
-    return result if np.linalg.matrix_rank(result[:3, :3]) == 3 else np.eye(4)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
+from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world, voxel_indices
 
 
 class Transform(Protocol):
@@ -51,7 +51,7 @@ class DenseTransform:
     @property
     def grid(self) -> ImageGrid:
         """The grid on which the displacement is given."""
-        return ImageGrid(tuple(self.displacement.shape[:3]), self.affine)
+        return ImageGrid(self.displacement.shape[:3], self.affine)
 
     def map_points(self, points: np.ndarray) -> np.ndarray:
         """Take points of the fixed world to the moving world, both (..., 3) in RAS millimetres."""
@@ -60,10 +60,8 @@ class DenseTransform:
 
     def covers(self, points: np.ndarray) -> np.ndarray:
         """Tell which points (..., 3) in RAS millimetres lie among the voxel centres of the grid."""
-        voxels = to_voxels(self.affine, points)
-        last = np.asarray(self.displacement.shape[:3]) - 1
         # Half a thousandth of a voxel is rounding of headers.
-        return ((voxels >= -5e-4) & (voxels <= last + 5e-4)).all(axis=-1)
+        return self.grid.contains(points, margin=5e-4)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,6 +114,6 @@ def to_dense(transforms: Sequence[Transform], grid: ImageGrid) -> DenseTransform
     Returns:
         The dense transform, float32.
     """
-    voxels = np.moveaxis(np.indices(grid.shape, np.float64), 0, -1)
+    voxels = voxel_indices(grid.shape)
     mapped = Chain(tuple(transforms)).map_points(to_world(grid.affine, voxels))
     return DenseTransform((to_voxels(grid.affine, mapped) - voxels).astype(np.float32), grid.affine)

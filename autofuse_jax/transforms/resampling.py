@@ -1,5 +1,7 @@
 """Sampling images and labels through a transform, each interpolated once."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from scipy import ndimage
 
@@ -69,16 +71,32 @@ def sample_labels_linear(labels: np.ndarray, positions: np.ndarray) -> np.ndarra
     Returns:
         Labels of the same type, (...); of equal values the smallest label wins, and outside the map it is 0.
     """
-    result = np.zeros(positions.shape[1:], labels.dtype)
-    # What is outside the map counts for the background.
-    best = 1 - ndimage.map_coordinates(
-        (labels != 0).astype(np.float32), positions, output=np.float32, order=1, mode='grid-constant'
-    )
-    for label in np.unique(labels[labels != 0]):
-        share = ndimage.map_coordinates(
-            (labels == label).astype(np.float32), positions, output=np.float32, order=1, mode='grid-constant'
-        )
+
+    def shares() -> Iterator[tuple[int, np.ndarray]]:
+        # What is outside the map counts for the background.
+        yield 0, 1 - sample_image(labels != 0, positions)
+        for label in np.unique(labels[labels != 0]):
+            yield label, sample_image(labels == label, positions)
+
+    return vote(shares(), labels.dtype)
+
+
+def vote(shares: Iterable[tuple[int, np.ndarray]], dtype: np.dtype) -> np.ndarray:
+    """Give every voxel the label with the largest share.
+
+    Args:
+        shares: Labels, each with the share that it has in every voxel, float32; one after the other, so that few are in
+            memory at a time.
+        dtype: Type of the result.
+
+    Returns:
+        Labels of the shape of a share; of equal shares the label that comes first wins.
+    """
+    shares = iter(shares)
+    label, best = next(shares)
+    result = np.full(best.shape, label, dtype)
+    for label, share in shares:
         wins = share > best + SHARE_TOLERANCE
         result[wins] = label
-        np.copyto(best, share, where=wins)
+        best = np.where(wins, share, best)
     return result

@@ -14,6 +14,9 @@ from autofuse_jax.transforms_io.files import read_transform
 from autofuse_jax.transforms_io.sidecar import ImageRecord, describe_grid
 
 INVERSE_PREFIX = 'inverse:'
+# How far beyond the outermost voxel centres an image and a field are known, in voxels: the faces of the voxels, and a
+# thousandth for the rounding of headers.
+REACH = 0.501
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +120,7 @@ def record_of_field(step: Step) -> ImageRecord | None:
     """Return the grid of a field whose fixed image has no name."""
     if step.grid is None or not step.grid_is_fixed:
         return None
-    return ImageRecord(f'grid of {step.source}', step.grid.shape, step.grid.affine)
+    return ImageRecord(f'grid of {step.source}', step.grid)
 
 
 def gaps(steps: Sequence[Step]) -> list[str]:
@@ -153,24 +156,17 @@ def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.nd
     """
     known = np.ones(len(fixed_points), bool)
     if steps[-1].fixed is not None:
-        known &= covers(steps[-1].fixed.grid, fixed_points)
+        known &= steps[-1].fixed.grid.contains(fixed_points, margin=REACH)
     if steps[0].moving is not None:
-        known &= covers(steps[0].moving.grid, moving_points)
+        known &= steps[0].moving.grid.contains(moving_points, margin=REACH)
     points = fixed_points
     for step in reversed(steps):
         if step.grid is not None and step.grid_is_fixed:
-            known &= covers(step.grid, points)
+            known &= step.grid.contains(points, margin=REACH)
         points = step.forward.map_points(points)
         if step.grid is not None and not step.grid_is_fixed:
-            known &= covers(step.grid, points)
+            known &= step.grid.contains(points, margin=REACH)
     return known
-
-
-def covers(grid: ImageGrid, points: np.ndarray) -> np.ndarray:
-    """Tell which points (N, 3) in RAS millimetres lie in the voxels of a grid, bool (N,)."""
-    voxels = np.linalg.solve(grid.affine[:3, :3], (points - grid.affine[:3, 3]).T).T
-    # Half a voxel around the centres, and a thousandth for the rounding of headers.
-    return ((voxels >= -0.501) & (voxels <= np.asarray(grid.shape) - 0.499)).all(axis=-1)
 
 
 def _check_partner(path: Path, moving: ImageRecord | None, partner: Path, fixed: ImageRecord | None) -> None:

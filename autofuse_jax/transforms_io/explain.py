@@ -1,14 +1,13 @@
 """What is in this file? One sentence about a transform file, or about a file that is none."""
 
-import math
 import os
 from pathlib import Path
 
 import numpy as np
-from scipy import linalg
 
 from autofuse_jax.data.formats import KNOWN_SUFFIXES
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.affine_fit import rotation_degrees
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms_io.conventions import CONVENTIONS
 from autofuse_jax.transforms_io.field_files import TransformFile, finite_field
@@ -91,16 +90,13 @@ def _inverse_words(path: str | os.PathLike, info: TransformInfo, transform: Affi
 
 
 def _affine_words(transform: AffineTransform, info: TransformInfo) -> str:
-    rotation = linalg.polar(transform.matrix[:3, :3])[0]
-    mirrored = np.linalg.det(rotation) < 0
-    cosine = (np.trace(-rotation if mirrored else rotation) - 1) / 2
-    angle = math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
-    growth = abs(np.linalg.det(transform.matrix[:3, :3]))
+    linear = transform.matrix[:3, :3]
+    angle, factor = rotation_degrees(linear), np.linalg.det(linear)
     middle = info.fixed.grid.centre_mm if info.fixed else np.zeros(3)
     place = 'the middle of the fixed image' if info.fixed else 'the origin'
     shift = float(np.linalg.norm(transform.map_points(middle) - middle))
-    text = f'it turns by {angle:.1f} degrees, scales volumes by {growth:.3f} and moves {place} by {shift:.1f} mm'
-    return f'{text}, mirrored' if mirrored else text
+    text = f'it turns by {angle:.1f} degrees, scales volumes by {abs(factor):.3f} and moves {place} by {shift:.1f} mm'
+    return f'{text}, mirrored' if factor < 0 else text
 
 
 def _largest_mm(transform: DenseTransform) -> float:

@@ -37,9 +37,12 @@ class TransformFile:
     intent_name: str
     key: str
 
+    @property
     def grid(self) -> ImageGrid | None:
-        """Return the grid of the first three axes, None where the file has no affine."""
-        return None if self.affine is None else ImageGrid(tuple(self.array.shape[:3]), self.affine)
+        """The grid of the field, whether its components come first or last; None where the file has no affine."""
+        shape = self.array.shape
+        first = len(shape) == 4 and shape[-1] != 3
+        return None if self.affine is None else ImageGrid(shape[1:4] if first else shape[:3], self.affine)
 
 
 def open_field(path: str | os.PathLike) -> TransformFile:

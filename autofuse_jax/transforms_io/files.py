@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
 from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT, FSL, ITK, LEARN2REG, VOXEL
 from autofuse_jax.transforms_io.field_files import TransformFile
@@ -93,7 +92,7 @@ def read_transform(
     if info.convention == LEARN2REG:
         return read_learn2reg(file, info.fixed.grid, info.moving.grid), info
     if info.convention == VOXEL:
-        transform = read_voxel(file, info.fixed.grid if file.affine is None else _grid_of_field(file))
+        transform = read_voxel(file, file.grid or info.fixed.grid)
     else:
         transform = read_itk(file) if info.convention == ITK else read_fsl(file, info.moving.grid)
     if info.fixed is not None and not transform.grid.same_as(info.fixed.grid):
@@ -157,12 +156,6 @@ def _write_field(path: str | os.PathLike, transform: Transform, convention: str,
         write_fsl(path, transform, info.moving.grid)
     else:
         write_learn2reg(path, transform, info.moving.grid)
-
-
-def _grid_of_field(file: TransformFile) -> ImageGrid:
-    shape = file.array.shape
-    first = file.array.ndim == 4 and shape[-1] != 3
-    return ImageGrid(tuple(shape[1:4] if first else shape[:3]), file.affine)
 
 
 def _check_same(path: str | os.PathLike, name: str, known: ImageRecord | None, given: ImageRecord | None) -> None:

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world, voxel_indices
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 
@@ -31,7 +31,7 @@ def write_fsl(path: str | os.PathLike, transform: DenseTransform, moving: ImageG
         OSError: The file cannot be written.
     """
     fixed = transform.grid
-    index = np.moveaxis(np.indices(fixed.shape, np.float64), 0, -1)
+    index = voxel_indices(fixed.shape)
     target = to_voxels(moving.affine, transform.map_points(grid_points(fixed)))
     shift = to_world(fsl_frame(moving), target) - to_world(fsl_frame(fixed), index)
     store_nifti(path, shift.astype(np.float32), transform.affine, FIELD_INTENT)
@@ -62,8 +62,8 @@ def read_fsl(file: TransformFile, moving: ImageGrid) -> DenseTransform:
             fix='name its real --convention',
         )
     shift = finite_field(file.path, file.array)
-    fixed = file.grid()
-    index = np.moveaxis(np.indices(fixed.shape, np.float64), 0, -1)
+    fixed = file.grid
+    index = voxel_indices(fixed.shape)
     here = to_world(fsl_frame(fixed), index)
     # No header tells them apart; FSL itself looks at which reading varies less, too.
     if _spread(shift) > _spread(shift - here):

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 
@@ -68,9 +68,7 @@ def itk_misfit(grid: ImageGrid) -> float:
     header = nib.Nifti1Header()
     # The qform of NIfTI, which nibabel makes of the nearest right angles, is what ITK can hold.
     header.set_qform(grid.affine, code='scanner')
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in grid.shape], indexing='ij')).reshape(3, -1).T
-    apart = np.linalg.norm(to_world(header.get_qform(), corners) - to_world(grid.affine, corners), axis=-1)
-    return float(apart.max())
+    return grid.misfit_mm(header.get_qform())
 
 
 def fits_itk(grid: ImageGrid) -> bool:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from autofuse_jax.data.formats import is_npz, store_npz
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, to_world, voxel_indices
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.field_files import NO_INTENT, UNNAMED_KEY, TransformFile, finite_field, store_nifti
 from autofuse_jax.transforms_io.voxel import components_last
@@ -38,7 +38,7 @@ def write_learn2reg(path: str | os.PathLike, transform: DenseTransform, moving: 
         OSError: The file cannot be written.
     """
     fixed = transform.grid
-    index = np.moveaxis(np.indices(fixed.shape, np.float64), 0, -1)
+    index = voxel_indices(fixed.shape)
     shift = to_voxels(moving.affine, transform.map_points(grid_points(fixed))) - index
     if not is_npz(path):
         store_nifti(path, shift.astype(np.float32), transform.affine, NO_INTENT)
@@ -71,6 +71,6 @@ def read_learn2reg(file: TransformFile, fixed: ImageGrid, moving: ImageGrid) -> 
             expected=f'{tuple(fixed.shape)}, the shape of the fixed image, or half of it',
             fix='name the fixed image it belongs to',
         )
-    index = np.moveaxis(np.indices(fixed.shape, np.float64), 0, -1)
+    index = voxel_indices(fixed.shape)
     world = to_world(moving.affine, index + shift)
     return DenseTransform((to_voxels(fixed.affine, world) - index).astype(np.float32), fixed.affine)

@@ -29,12 +29,10 @@ class Recognised:
 
     Attributes:
         info: What its sidecar says; without one, kind and convention as recognised.
-        has_sidecar: Whether there is a sidecar.
         field: The opened file of a dense transform, None for an affine one.
     """
 
     info: TransformInfo
-    has_sidecar: bool
     field: TransformFile | None
 
 
@@ -66,13 +64,10 @@ def recognise(path: str | os.PathLike, convention: str | None = None) -> Recogni
     if is_text_transform(path):
         if convention not in (None, ITK):
             raise UserError(f'{path} is a text file', expected='--convention itk, the only one with text files')
-        return Recognised(info or TransformInfo(kind=AFFINE, convention=ITK), info is not None, None)
+        return Recognised(info or TransformInfo(kind=AFFINE, convention=ITK), None)
     file = open_field(path)
     _check_is_field(file)
-    if info is None:
-        found = convention or _convention_of(file)
-        return Recognised(TransformInfo(convention=found), False, file)
-    return Recognised(info, True, file)
+    return Recognised(info or TransformInfo(convention=convention or _convention_of(file)), file)
 
 
 def is_text_transform(path: str | os.PathLike) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.transforms.grids import ImageGrid
@@ -17,8 +18,6 @@ from autofuse_jax.version import __version__
 SIDECAR_FORMAT = 'autofuse_jax transform'
 SIDECAR_VERSION = 1
 FORWARD, INVERSE = 'forward', 'inverse'
-# Compared whole words at the end of file names, longest first.
-SUFFIXES = ('.nii.gz', '.nii', '.mgz', '.npz', '.txt', '.tfm')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,18 +26,11 @@ class ImageRecord:
 
     Attributes:
         file: Its file name.
-        shape: (D, H, W), in voxels.
-        affine: float64 (4, 4), from voxel indices to RAS millimetres.
+        grid: The voxels of the image.
     """
 
     file: str
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-
-    @property
-    def grid(self) -> ImageGrid:
-        """The voxels of the image."""
-        return ImageGrid(tuple(self.shape), self.affine)
+    grid: ImageGrid
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,13 +65,6 @@ def describe_grid(grid: ImageGrid) -> str:
     """Return shape and voxel size in words, such as '128x128x32, 1.5x1.5x3.15 mm'."""
     shape = 'x'.join(str(size) for size in grid.shape)
     return f'{shape}, {"x".join(f"{length:.4g}" for length in grid.spacing)} mm'
-
-
-def stem_of(path: str | os.PathLike) -> str:
-    """Return a file's name without its suffix, '.nii.gz' counting as one."""
-    name = Path(path).name
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), Path(name).suffix)
-    return name[: len(name) - len(suffix)]
 
 
 def sidecar_path(path: str | os.PathLike) -> Path:
@@ -186,8 +171,8 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
 def _record(image: ImageRecord | None) -> dict[str, Any] | None:
     if image is None:
         return None
-    affine = np.asarray(image.affine, np.float64).tolist()
-    return {'file': image.file, 'shape': [int(size) for size in image.shape], 'affine': affine}
+    affine = np.asarray(image.grid.affine, np.float64).tolist()
+    return {'file': image.file, 'shape': [int(size) for size in image.grid.shape], 'affine': affine}
 
 
 def _content(beside: Path, *, strict: bool) -> dict[str, Any] | None:
@@ -223,7 +208,7 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     good_affine = affine.shape == (4, 4) and np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
     if not isinstance(file, str) or not good_shape or not good_affine:
         raise _wrong(beside, name, record, expected)
-    return ImageRecord(file, shape, affine)
+    return ImageRecord(file, ImageGrid(shape, affine))
 
 
 def _wrong(beside: Path, name: str, found: Any, expected: str) -> UserError:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder
 
 
 class Staging:
@@ -36,6 +37,7 @@ class Staging:
                 f'{self._claimed[key]} and {source} would both be written to {path}',
                 fix='rename one of them, or use two --out folders',
             )
+        claim_folder(path.parent, continues=True)
         if path.is_dir():
             raise UserError(f'{path} is a folder', expected='a file name for a result', fix='correct the name')
         if path.exists() and not self._overwrite:
@@ -46,7 +48,6 @@ class Staging:
         """Return where a claimed file is written before it moves to its place: the same name in a hidden folder."""
         folder = path.parent.resolve()
         if folder not in self._folders:
-            _check_folder(folder)
             if not folder.exists():
                 folder.mkdir(parents=True)
                 self._made.append(folder)
@@ -81,9 +82,3 @@ def staging(overwrite: bool) -> Iterator[Staging]:
         stage.publish()
     finally:
         stage.discard()
-
-
-def _check_folder(folder: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise UserError(f'{place} is a file', expected='a folder, or a path where one can be made')

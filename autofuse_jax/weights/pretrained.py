@@ -1,7 +1,6 @@
 """A trained network ready to use: weights in, arrays in, deformation out."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +31,9 @@ class Registration:
         fixed_labels: (D, H, W) uint8, predicted classes of the fixed image; None without segmentation.
         moving_labels: (D, H, W) uint8, predicted classes of the moving image; None without segmentation.
         gate_means: Mean weight of the fusion branch by gate, 0 .. 1.
+        fixed_probabilities: (D, H, W, C) float32, of the classes of the fixed image, background first; None without
+            segmentation, and from an exported network, which gives classes only.
+        moving_probabilities: (D, H, W, C) float32, likewise of the moving image.
     """
 
     displacement: np.ndarray
@@ -40,6 +42,8 @@ class Registration:
     fixed_labels: np.ndarray | None
     moving_labels: np.ndarray | None
     gate_means: dict[str, float]
+    fixed_probabilities: np.ndarray | None = None
+    moving_probabilities: np.ndarray | None = None
 
 
 class RegistrationModel:
@@ -64,7 +68,7 @@ class RegistrationModel:
         self.description = description
         self._method = predicting_method(description.method, description.model, description.inference)
         self._params = jax.tree.map(jnp.asarray, unflatten(params))
-        self._predict = jax.jit(functools.partial(predict_labels, self._method.predict))
+        self._predict = jax.jit(self._method.predict)
 
     @property
     def params(self) -> Params:
@@ -119,8 +123,8 @@ def register_pair(
     """Register two images with whatever runs the network.
 
     Args:
-        predict: Function from padded images (1, D', H', W', 1) in [0, 1] to a prediction with labels in the place of
-            class probabilities, see `predict_labels`.
+        predict: Function from padded images (1, D', H', W', 1) in [0, 1] to a prediction, which may have classes
+            (1, D', H', W') in the place of class probabilities.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
         multiple: What the padded sizes are multiples of; default 16.
@@ -143,13 +147,21 @@ def register_pair(
     prediction = jax.device_get(predict(*(np.pad(image, padding)[None, ..., None] for image in normalised)))
     inside = tuple(slice(size) for size in fixed.shape)
     displacement = prediction.displacement[0][inside]
+    segmentations = [
+        None if segmentation is None else segmentation[0][inside]
+        for segmentation in (prediction.fixed_segmentation, prediction.moving_segmentation)
+    ]
+    fixed_labels, moving_labels = (_labels_of(segmentation) for segmentation in segmentations)
+    fixed_probabilities, moving_probabilities = (_probabilities_of(segmentation) for segmentation in segmentations)
     return Registration(
         displacement=displacement,
         velocity=None if prediction.velocity is None else prediction.velocity[0],
         warped=warp_image(moving, displacement).astype(np.float32),
-        fixed_labels=_cropped(prediction.fixed_segmentation, inside),
-        moving_labels=_cropped(prediction.moving_segmentation, inside),
+        fixed_labels=fixed_labels,
+        moving_labels=moving_labels,
         gate_means={name: float(value[0]) for name, value in prediction.gate_means.items()},
+        fixed_probabilities=fixed_probabilities,
+        moving_probabilities=moving_probabilities,
     )
 
 
@@ -190,18 +202,12 @@ def load_model(path: str | Path) -> RegistrationModel:
     return RegistrationModel(*read_released(path))
 
 
-def predict_labels(
-    predict: Callable, params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array
-) -> Prediction:
-    """Predict with classes, uint8, in the place of their probabilities; arguments see `Method.predict`."""
-    prediction = predict(params, fixed, moving, key)
-    labels = (
-        None if probabilities is None else jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
-        for probabilities in (prediction.fixed_segmentation, prediction.moving_segmentation)
-    )
-    fixed_labels, moving_labels = labels
-    return prediction.replace(fixed_segmentation=fixed_labels, moving_segmentation=moving_labels)
+def _labels_of(segmentation: np.ndarray | None) -> np.ndarray | None:
+    """Classes (D, H, W) of a segmentation that may be of probabilities (D, H, W, C)."""
+    if segmentation is None or segmentation.ndim == 3:
+        return segmentation
+    return segmentation.argmax(axis=-1).astype(np.uint8)
 
 
-def _cropped(labels: np.ndarray | None, inside: tuple[slice, ...]) -> np.ndarray | None:
-    return None if labels is None else labels[0][inside]
+def _probabilities_of(segmentation: np.ndarray | None) -> np.ndarray | None:
+    return None if segmentation is None or segmentation.ndim == 3 else segmentation

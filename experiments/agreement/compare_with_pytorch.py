@@ -327,8 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
             # Imported here: it starts jax, and the device belongs to the process that measures.
             from autofuse_jax.provenance import provenance
 
-            name = ' '.join(['python -m experiments.agreement.compare_with_pytorch', *sys.argv[1:]])
-            write_json(options.out, provenance() | {'command': name} | record)
+            write_json(options.out, provenance() | record)
         return 0
 
     return run_command(command)

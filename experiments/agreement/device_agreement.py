@@ -9,7 +9,6 @@ the loss the relative difference; of its derivatives the relative distance over 
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from autofuse_jax.files import write_json
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.provenance import provenance
 from autofuse_jax.training.precision import FLOAT32, PRECISIONS, compute_dtype, has_bfloat16, products_in
+from experiments.record_parser import record_parser
 
 SIZE = (48, 48, 16)
 # Of the images before they are made larger, and of the head's weights: smooth fields of several voxels.
@@ -83,16 +83,14 @@ def compare(device: jax.Device, **model: Any) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
+    parser = record_parser(__doc__)
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     device = jax.devices()[0]
-    command = ' '.join(['python -m experiments.agreement.device_agreement', *arguments])
-    record = provenance() | {'command': command, 'size': list(SIZE)} | compare(device)
+    record = provenance() | {'size': list(SIZE)} | compare(device)
     write_json(options.out, record)
     print(record['precisions'])
     return 0

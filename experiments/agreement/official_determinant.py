@@ -3,9 +3,7 @@
 python -m experiments.agreement.official_determinant --out=experiments/results/official_determinant.json
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +12,7 @@ from autofuse_jax.errors import run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, official_njd_percent
 from autofuse_jax.provenance import provenance
+from experiments.record_parser import record_parser
 
 SIZE = 12
 RANDOM_SIZE, RANDOM_SEED, SMOOTHNESS, LARGEST = 64, 0, 4.0, 16.0
@@ -44,15 +43,13 @@ def smooth_random_field() -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
+    parser = record_parser(__doc__)
     options = parser.parse_args(arguments)
 
     def command() -> None:
         fields = {name: linear_field(*field) for name, field in LINEAR_FIELDS.items()}
         random = smooth_random_field()
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.agreement.official_determinant', *sys.argv[1:]]),
             'linear': {
                 name: {kind: float(jacobian_determinant(field, kind).mean()) for kind in ('correct', 'official')}
                 for name, field in fields.items()

@@ -299,7 +299,6 @@ def main(arguments: list[str] | None = None) -> int:
                 np.savez_compressed(options.samples / f'parity_{name}.npz', **sample(read_reference(path).stored))
             return 0
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.agreement.parity', *sys.argv[1:]]),
             'networks': {},
         }
         for name, path in paths.items():

@@ -4,7 +4,6 @@ python -m autofuse_jax.prepare --dataset=folder --source=MALC2012 --out=prepared
 python -m experiments.comparison.brain_cut --data=prepared/malc2012 --out=experiments/results/prepare_brains.json
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,13 +13,13 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.provenance import provenance
+from experiments.record_parser import record_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__)
     parser.add_argument('--data', type=Path, required=True, help='folder that prepare wrote')
-    parser.add_argument('--out', type=Path, required=True, help='the record')
     options = parser.parse_args(arguments)
 
     def command() -> int:
@@ -29,7 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
         measured = settings.pop('measured')
         cut = np.array([one['cut_percent'] for one in measured.values()])
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.comparison.brain_cut', *sys.argv[1:]]),
             'data': {'dataset': manifest.dataset, 'subjects': len(manifest.subjects), 'left_out': settings['left_out']},
             'settings': settings | {'shape': manifest.shape, 'spacing_mm': manifest.spacing},
             'cut_percent': {'mean': cut.mean(), 'largest': cut.max(), 'above_0.1': int((cut > 0.1).sum())},

@@ -30,13 +30,14 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.loop import train_and_evaluate
 from experiments.comparison.rows import earlier_rows, is_done, row_of, with_tests
 from experiments.comparison.table import table_of
+from experiments.record_parser import record_parser
 
 STOPPED_STATUS = 143
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--task', choices=tuple(TASKS), required=True)
     parser.add_argument('--data', type=Path, required=True, help='folder that autofuse_jax.prepare wrote')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='rows of configs/comparison/rows.py; default all')
@@ -48,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--minutes', type=float, default=0.0, help='begin no further row after so long; 0: no limit')
     parser.add_argument('--earlier', type=Path, help='a record of this comparison whose rows are taken over')
     parser.add_argument('--workdir', type=Path, required=True, help='keeps what is done')
-    parser.add_argument('--out', type=Path, required=True, help='the record; the table lies beside it')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
 
@@ -88,7 +88,6 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
     record = provenance() | budget
     record |= {
-        'command': ' '.join(['python -m experiments.comparison.compare_methods', *(sys.argv[1:])]),
         'not_done': [name for name in names if name not in rows],
         'pairs': pairs,
         'rows': with_tests(rows, pairs),

@@ -26,6 +26,7 @@ import numpy as np
 from autofuse_jax.classical.syn import SynSettings, register_with_syn
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
+from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, read_image, read_labels
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import json_types, write_json
@@ -33,18 +34,15 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlo
 from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
-from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.transforms.grids import ImageGrid
-from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 from autofuse_jax.weights.pretrained import load_model
+from experiments.record_parser import record_parser
 
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.
 PEAK = 'peak_memory_gib'
-LEFT_ALONE = AlignmentSettings(kind='none', start='header')
 BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, SYN = (
     'before',
     'affine',
@@ -118,8 +116,7 @@ def run_ours(fixed: Volume, moving: Volume, structures: tuple[int, ...], setting
 
 def run_before(fixed: Volume, moving: Volume, structures: tuple[int, ...]) -> dict[str, Any]:
     """Score what the headers alone give."""
-    grid = ImageGrid(fixed.image.shape, fixed.affine)
-    labels = sample_labels(moving.labels, moving_positions(None, grid, moving.affine))
+    labels = move_volume(moving, fixed.grid).labels
     return {'dsc': mean_dice(dice_per_label(fixed.labels, labels, structures))}
 
 
@@ -155,7 +152,7 @@ def summarise(records: dict[str, dict[str, Any]], names: list[str]) -> dict[str,
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__)
     parser.add_argument('--task', choices=('acdc', 'brains'), required=True)
     parser.add_argument('--data', type=Path, required=True, help='prepared ACDC, or the folder malc2012')
     parser.add_argument('--label-map', type=Path, help='JSON with neuromorphometrics_to_35, for brains')
@@ -171,7 +168,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--methods', nargs='+', help='only these; default all')
     parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
-    parser.add_argument('--out', type=Path, required=True, help='the record')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
 
@@ -209,7 +205,6 @@ def _run(options: argparse.Namespace) -> int:
     names = [pair.name for pair in pairs]
     beside = names[: options.syn_pairs]
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.comparison.compare_with_syn', *sys.argv[1:]]),
         'data': {'task': options.task, 'split': options.split, 'pairs': names},
         'settings': dataclasses.asdict(whole) | {'syn': dataclasses.asdict(syn)},
         'weights': options.weights and options.weights.name,

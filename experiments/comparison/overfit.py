@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
 from experiments.comparison.tiny_methods import tiny_options
+from experiments.record_parser import record_parser
 
 SIZE = 32
 # In a cube of 32 voxels; other cubes have them in proportion.
@@ -160,9 +160,8 @@ def run(name: str, steps: int = LARGEST_STEPS) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status, 1 where a method does not reach the goal."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__)
     parser.add_argument('--methods', nargs='+', choices=tuple(METHODS), default=list(METHODS))
-    parser.add_argument('--out', type=Path, required=True, help='the record')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
 
@@ -173,8 +172,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in options.methods:
         if name not in done:
             done[name] = run(name)
-            command = ' '.join(['python -m experiments.comparison.overfit', *sys.argv[1:]])
-            about = {'command': command, 'goal': GOAL, 'size': SIZE, 'learning_rate': LEARNING_RATE}
+            about = {'goal': GOAL, 'size': SIZE, 'learning_rate': LEARNING_RATE}
             write_json(options.out, json_types(provenance() | about | {'methods': done}))
             jax.clear_caches()
         print(f'{name}: DSC {done[name]["dsc_before"]:.3f} -> {done[name]["dsc"]:.3f}, {done[name]["steps"]} steps')

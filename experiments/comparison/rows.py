@@ -46,10 +46,10 @@ def is_done(folder: Path, config: ConfigDict) -> bool:
         return False
     before = json.loads((folder / CONFIG_NAME).read_text(encoding='utf-8'))
     now = json.loads(config.to_json_best_effort())
-    differences = [line for line in differing_fields(before, now) if not line.startswith(FREE_FIELDS)]
+    differences = [one for one in differing_fields(before, now) if one.field not in FREE_FIELDS]
     if differences:
         raise UserError(
-            f'{folder} holds a run with another config: {"; ".join(differences[:3])}',
+            f'{folder} holds a run with another config: {"; ".join(map(str, differences[:3]))}',
             fix='use another --workdir, or delete that folder',
         )
     return (_evaluation(folder, config) / RESULT_NAME).is_file()
@@ -58,7 +58,8 @@ def is_done(folder: Path, config: ConfigDict) -> bool:
 def fingerprint(config: ConfigDict) -> str:
     """Return what is the same for two configs of the same run, wherever its data lies."""
     fields = differing_fields({}, json.loads(config.to_json_best_effort()))
-    kept = [line for line in fields if not line.startswith((*FREE_FIELDS, *PLACES))]
+    # As lines, so that rows of earlier records are found again.
+    kept = [str(one) for one in fields if one.field not in (*FREE_FIELDS, *PLACES)]
     return hashlib.sha256('\n'.join(kept).encode()).hexdigest()[:16]
 
 

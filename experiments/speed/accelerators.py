@@ -41,6 +41,7 @@ from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.precision import BFLOAT16, DEFAULT, compute_dtype
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import compile_train_step
+from experiments.record_parser import record_parser
 from experiments.speed.accelerator_targets import TARGETS, Target, devices_of
 from experiments.speed.complexity import SIZES, parse_sizes, text_of
 from experiments.speed.memory_and_time import GIB
@@ -135,8 +136,7 @@ def official_kept(options: argparse.Namespace, size: Size) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='the record')
+    parser = record_parser(__doc__)
     parser.add_argument('--targets', default=','.join(TARGETS), help=f'default {",".join(TARGETS)}')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--plain', action='store_true', help='forward pass and training step without variants')
@@ -144,10 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--class', dest='class_name', default='AutoFuse', help='its class; default AutoFuse')
     parser.add_argument('--arguments', default='{}', help='arguments of the class as JSON; default its own')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     names = options.targets.split(',')
     if unknown := set(names) - set(TARGETS):
         raise UserError(f'--targets holds {", ".join(sorted(unknown))}', expected=f'some of {", ".join(TARGETS)}')
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     lists = {name: done.get(name, []) for name in ('programs', 'official')}
 
     def keep(name: str, found: dict[str, Any]) -> None:
-        about = provenance() | {'command': ' '.join(['python -m experiments.speed.accelerators', *arguments])}
+        about = provenance()
         # Programs that take long may be of an earlier commit than the others.
         lists[name].append(found | {'commit': about['commit']})
         write_json(options.out, about | lists)

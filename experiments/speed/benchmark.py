@@ -32,6 +32,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.precision import DEFAULT, PRECISIONS, check_precision
+from experiments.record_parser import record_parser
 from experiments.speed.benchmark_device import peaks
 from experiments.speed.benchmark_programs import (
     COMPILED,
@@ -179,8 +180,7 @@ def _row(found: dict[str, Any], peak: float) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--networks', default='', help='forward passes of other methods, apart by commas, or all')
     parser.add_argument('--precisions', default=DEFAULT, help=f'among {", ".join(PRECISIONS)}; default {DEFAULT}')
@@ -193,10 +193,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--compile', action='store_true', help='torch.compile too, in the default precision')
     parser.add_argument('--deployed', action='store_true', help='the forward pass in OpenVINO too (extra deploy)')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     for name in ('repeats', 'jobs'):
         if getattr(options, name) < 1:
             raise UserError(f'--{name} is {getattr(options, name)}', expected='1 or more')
@@ -211,9 +211,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     enable_compilation_cache()
     if options.official:
         official_network(options)  # Whether it can be had is known before anything is timed.
-    command = ' '.join(['python -m experiments.speed.benchmark', *arguments])
     record = provenance() | {
-        'command': command,
         'backend': jax.default_backend(),
         # Operations on fields are always timed in the default precision.
         'peaks': {p: peaks(options.repeats, p) for p in dict.fromkeys([DEFAULT, *options.precisions])},
@@ -228,7 +226,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
 
     for size in sizes:
         examine(size, options, keep)
-    about = f'`{command}`, commit {record["commit"]}, {record["machine"]["processor"]}, {record["date"]}'
+    about = f'`{record["command"]}`, commit {record["commit"]}, {record["machine"]["processor"]}, {record["date"]}'
     write_text(options.out.with_suffix('.md'), f'# Benchmark\n\n{about}\n\n{table(record)}\n')
     return 0
 

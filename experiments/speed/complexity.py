@@ -41,6 +41,7 @@ from autofuse_jax.models.transmorph_blocks import fitting_window
 from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.summary import MISSING, markdown_table
 from autofuse_jax.training.memory import device_bytes
+from experiments.record_parser import record_parser
 from experiments.speed.memory_and_time import GIB, analyse, program
 from experiments.speed.time_steps import measure
 
@@ -219,28 +220,23 @@ def is_complete(found: dict[str, Any], timed: bool) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--methods', help='names apart by commas; default all')
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     parser.add_argument('--repeats', type=int, default=5, help='timed runs; default 5')
     parser.add_argument('--jobs', type=int, default=1, help='programs compiled at a time, before they are timed')
     parser.add_argument('--no-time', action='store_true', help='count and compile only, run nothing')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str] | None) -> int:
+def _run(options: argparse.Namespace) -> int:
     names, sizes = parse_methods(options.methods), parse_sizes(options.sizes)
     if options.repeats < 1:
         raise UserError(f'--repeats is {options.repeats}', expected='1 or more', fix='use --no-time to run nothing')
     if options.jobs < 1:
         raise UserError(f'--jobs is {options.jobs}', expected='1 or more')
-    given = sys.argv[1:] if arguments is None else arguments
-    record = provenance() | {
-        'command': ' '.join(['python -m experiments.speed.complexity', *given]),
-        'backend': jax.default_backend(),
-    }
+    record = provenance() | {'backend': jax.default_backend()}
     known = earlier_results(options.out, record)
     repeats = 0 if options.no_time else options.repeats
     missing = [

@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,6 +28,7 @@ from autofuse_jax.sharding import make_mesh, put_batch, replicated, volumes_shar
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import compile_train_step
+from experiments.record_parser import record_parser
 from experiments.speed.complexity import parse_sizes, text_of
 from experiments.speed.memory_and_time import GIB
 
@@ -119,8 +119,7 @@ def memory(size: Size, depth: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='the record')
+    parser = record_parser(__doc__)
     parser.add_argument('--memory-size', default='144x192x160', help='default 144x192x160; empty: no memory')
     parser.add_argument('--no-equality', action='store_true', help='memory only')
     options = parser.parse_args(arguments)
@@ -135,8 +134,7 @@ def _run(options: argparse.Namespace) -> int:
 
     def keep(name: str, found: dict[str, Any]) -> None:
         lists[name].append(found)
-        command = ' '.join(['python -m experiments.speed.devices', *sys.argv[1:]])
-        write_json(options.out, provenance() | {'command': command} | lists)
+        write_json(options.out, provenance() | lists)
         print(found, flush=True)
 
     if options.memory_size:

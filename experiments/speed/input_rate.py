@@ -30,6 +30,7 @@ from autofuse_jax.sharding import put_batch
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import STEPS_AHEAD
 from autofuse_jax.training.training_data import TrainingData, reading_threads
+from experiments.record_parser import record_parser
 from experiments.speed.profile_step import load_config
 
 STEP_SECONDS = (0.05, 0.1, 0.2, 0.4)
@@ -166,21 +167,20 @@ def table(record: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('configs', nargs='+', metavar='CONFIG[=DATA]', help='a config, and the folder of its data')
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
     parser.add_argument(
         '--step-seconds', type=float, nargs='+', default=STEP_SECONDS, help='of the devices; default %(default)s'
     )
     parser.add_argument('--batches', type=int, default=BATCHES, help='measured of each; default %(default)s')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     if options.batches < 1 or min(options.step_seconds) <= 0:
         raise UserError('--batches and --step-seconds must be above 0', fix='correct them')
-    record = provenance() | {'command': ' '.join(['python -m experiments.speed.input_rate', *arguments]), 'results': []}
+    record = provenance() | {'results': []}
     for named in options.configs:
         path, _, root = named.partition('=')
         config = load_config(path).copy_and_resolve_references()

@@ -8,12 +8,10 @@ of one pair. Work is the compiler's own count (`cost_analysis`), in which loops 
 that; programs are also run and timed where the machine can hold them (--run).
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +25,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
+from experiments.record_parser import record_parser
 from experiments.speed.time_steps import measure
 
 SIZES = {'128 x 128 x 32': (128, 128, 32), '144 x 192 x 160': (144, 192, 160)}
@@ -130,15 +129,13 @@ def runs(choice: str, size: str, kind: str) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
+    parser = record_parser(__doc__)
     parser.add_argument('--run', choices=RUNS, default='forward', help='which programs are also run and timed')
     parser.add_argument('--repeats', type=int, default=3)
     options = parser.parse_args(arguments)
 
     def command() -> int:
         record = provenance() | {
-            'command': ' '.join(['python -m experiments.speed.memory_and_time', *sys.argv[1:]]),
             'backend': jax.default_backend(),
             'programs': [],
         }

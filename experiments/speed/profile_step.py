@@ -33,6 +33,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import Trainer
 from autofuse_jax.training.precision import DEFAULT, PRECISIONS, check_precision, compute_dtype, products_in
+from experiments.record_parser import record_parser
 from experiments.speed.complexity import parse_methods, parse_sizes
 from experiments.speed.memory_and_time import program
 
@@ -229,24 +230,22 @@ def load_config(path: str) -> ConfigDict:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the table goes beside it')
+    parser = record_parser(__doc__, beside='the table')
     parser.add_argument('--size', default='128x128x32', help='default 128x128x32')
     parser.add_argument('--method', default='autofuse', help='default autofuse')
     parser.add_argument('--precision', choices=PRECISIONS, default=DEFAULT, help=f'default {DEFAULT}')
     parser.add_argument('--steps', type=int, default=3, help='profiled; default 3')
     parser.add_argument('--loop', help='a config to train for a while')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+def _run(options: argparse.Namespace) -> int:
     (size,), (name,) = parse_sizes(options.size), parse_methods(options.method)
     check_precision(options.precision, jax.devices()[0])
     enable_compilation_cache()
     method = make_method(name, {}, {}, compute_dtype=compute_dtype(options.precision))
     record = provenance() | {
-        'command': ' '.join(['python -m experiments.speed.profile_step', *arguments]),
         'backend': jax.default_backend(),
         'method': name,
         'size': list(size),

@@ -25,6 +25,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.state import create_train_state
 from autofuse_jax.training.step import make_train_step
+from experiments.record_parser import record_parser
 from experiments.speed.benchmark_programs import compiled_program, in_turn, spread
 from experiments.speed.complexity import text_of
 
@@ -96,8 +97,7 @@ def growth(results: list[dict[str, Any]], series: str, program: str, quantity: s
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write; the picture goes beside it')
+    parser = record_parser(__doc__, beside='the picture')
     parser.add_argument('--repeats', type=int, default=3, help='timed runs of each; default 3')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
@@ -107,8 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     enable_compilation_cache()
     cases = [('volume', 2**n, size, 1) for n, size in enumerate(VOLUMES)]
     cases += [('batch', pairs, VOLUMES[0], pairs) for pairs in BATCHES]
-    command = ' '.join(['python -m experiments.speed.scaling', *sys.argv[1:]])
-    record = provenance() | {'command': command, 'results': []}
+    record = provenance() | {'results': []}
     for series, factor, size, pairs in cases:
         for name, (function, arguments, donates) in programs(size, pairs).items():
             run, about = compiled_program(function, arguments, donates)

@@ -8,7 +8,6 @@ compiled; nothing is compiled or run here.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from autofuse_jax.training.memory import GIB, step_bytes
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.precision import BFLOAT16, DEFAULT, compute_dtype
 from autofuse_jax.training.state import create_train_state
+from experiments.record_parser import record_parser
 from experiments.speed.complexity import SIZES, parse_sizes, text_of
 
 REMATS = ('none', 'full_resolution', 'activations', 'activations,full_resolution', 'all')
@@ -51,15 +51,14 @@ def table(record: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
+    parser = record_parser(__doc__)
     parser.add_argument('--sizes', default=SIZES, help=f'default {SIZES}')
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options, sys.argv[1:] if arguments is None else arguments))
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    record = provenance() | {'command': ' '.join(['python -m experiments.speed.step_memory', *arguments])}
+def _run(options: argparse.Namespace) -> int:
+    record = provenance()
     record['estimates'] = [
         {'size': list(size), 'remat': remat, 'precision': precision, 'gib': estimate(size, remat, precision)}
         for size in parse_sizes(options.sizes)

@@ -5,7 +5,6 @@
 Times are medians over runs after a first call that is reported apart; every run ends with a synchronisation.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.step import compile_train_step
+from experiments.record_parser import record_parser
 
 CARDIAC_SHAPE = (128, 128, 32)
 
@@ -87,15 +87,13 @@ def time_quickstart_step(folder: Path, repeats: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, required=True, help='JSON file to write')
+    parser = record_parser(__doc__)
     parser.add_argument('--repeats', type=int, default=7)
     options = parser.parse_args(arguments)
 
     def command() -> int:
         with tempfile.TemporaryDirectory() as folder:
             record = provenance() | {
-                'command': ' '.join(['python -m experiments.speed.time_steps', *sys.argv[1:]]),
                 'seconds': {
                     'forward, unsupervised AutoFuse, 16 channels, 128 x 128 x 32': time_forward(options.repeats),
                     'training step, configs/quickstart.py': time_quickstart_step(Path(folder), options.repeats),

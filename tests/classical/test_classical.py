@@ -10,7 +10,7 @@ from autofuse_jax.classical import CLASSICAL, NiftyRegSettings, SynSettings
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.metrics.overlap import dice_per_label
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.grids import to_world
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 
@@ -44,10 +44,9 @@ def test_finds_a_growing_ball_on_grids_that_differ(name):
     fixed = ball((2, 0, 0), 11, shape, turned((1, 1.25, 1.5), 20, shape))
     moving = ball((0, 0, -2), 8, moving_shape, turned((1.2, 1, 1.3), 0, moving_shape))
     labels, displacement, seconds = method.register(fixed, moving, QUICK[name])
-    grid = ImageGrid(shape, fixed.affine)
-    before = sample_labels(moving.labels, moving_positions(None, grid, moving.affine))
+    before = sample_labels(moving.labels, moving_positions(None, fixed.grid, moving.affine))
     pulled = DenseTransform(displacement.astype(np.float32), fixed.affine)
-    ours = sample_labels(moving.labels, moving_positions(pulled, grid, moving.affine))
+    ours = sample_labels(moving.labels, moving_positions(pulled, fixed.grid, moving.affine))
     dice = [dice_per_label(fixed.labels, found, (1,))[1] for found in (before, labels, ours)]
     assert dice[0] < 0.7 and dice[1] > 0.9
     # Our own way of using the displacement gives the program's own labels, up to ties of rounding.

@@ -12,6 +12,7 @@ import pytest
 from autofuse_jax.commands import environment
 from autofuse_jax.commands.describe import as_text, describe_file, main
 from autofuse_jax.commands.environment import without_folders
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK
 from autofuse_jax.transforms_io.files import write_transform
@@ -98,7 +99,7 @@ def test_images_of_other_formats(folder):
 
 
 def test_transforms(folder):
-    info = TransformInfo(fixed=ImageRecord('fixed.nii.gz', (2, 3, 4), AFFINE))
+    info = TransformInfo(fixed=ImageRecord('fixed.nii.gz', ImageGrid((2, 3, 4), AFFINE)))
     write_transform(folder / 'field.nii.gz', DenseTransform(np.ones((2, 3, 4, 3), np.float32), AFFINE), ITK, info)
     fields = describe_file(folder / 'field.nii.gz')
     assert fields['shape'] == [2, 3, 4, 1, 3] and 'a dense displacement field in ITK convention' in fields['transform']

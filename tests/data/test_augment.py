@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.augment import Augmentation, augment_pair, crop_at_random
+from autofuse_jax.errors import UserError
 
 STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
 GEOMETRY = Augmentation(rotation=30.0, scale=0.3, shift=0.2)
@@ -80,11 +81,23 @@ def test_shift_by_whole_voxels():
     np.testing.assert_array_equal(result['fixed_labels'], wanted)
 
 
-def test_enlargement_by_two():
-    # x_in = (x_out - 2) / 2 + 2: output voxels 0 .. 4 look at 1, 1.5, 2, 2.5, 3.
+def test_enlargement():
+    # x_in = (x_out - 2) / 1.6 + 2: output voxels 0 .. 4 look at 0.75, 1.375, 2, 2.625, 3.25.
     ramp = np.arange(5.0)[:, None, None] / 4 * np.ones((5, 5, 2))
-    result = augment_pair(pair_of(ramp), Augmentation(scale=1.0), Highest())
-    np.testing.assert_allclose(result['fixed'][:, 2, 0, 0], np.array([1, 1.5, 2, 2.5, 3]) / 4, atol=1e-6)
+    result = augment_pair(pair_of(ramp), Augmentation(scale=0.6), Highest())
+    np.testing.assert_allclose(result['fixed'][:, 2, 0, 0], np.array([0.75, 1.375, 2, 2.625, 3.25]) / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['rotation', 'scale', 'shift', 'gamma'])
+@pytest.mark.parametrize('value', [-0.1, float('nan'), '1'])
+def test_a_value_out_of_its_range_is_named(name, value):
+    with pytest.raises(UserError, match=f'data.augmentation.{name} is {value!r}.*a number of 0 or more'):
+        Augmentation(**{name: value})
+
+
+def test_an_image_cannot_vanish():
+    with pytest.raises(UserError, match='data.augmentation.scale is 1.0.*less than 1'):
+        Augmentation(scale=1.0)
 
 
 def test_gamma_changes_intensities_only():

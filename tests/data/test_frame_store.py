@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.frame_store import BYTES_PER_GIB, FrameStore
+from autofuse_jax.data.frame_cache import BYTES_PER_GIB
+from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.errors import UserError
 from tests.data.hand_made import manifest_of, subject, write_data_set, write_frame
 

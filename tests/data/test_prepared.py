@@ -1,10 +1,13 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from autofuse_jax.data.manifests import Frame, Manifest
-from autofuse_jax.data.prepared import Grid, load_frame, prepare_volume, read_finished, write_frame
+from autofuse_jax.data.prepared import Grid, load_frame, origin_of, prepare_volume, read_finished, write_frame
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
+from autofuse_jax.files import write_text
 
 GRID = Grid((6, 4, 5), (1.0, 1.0, 2.0))
 CLASSES = {0: 'background', 1: 'one', 2: 'two'}
@@ -122,6 +125,17 @@ def test_load_frame_of_missing_and_truncated_files(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match='does not exist.*prepare the data again'):
         load_frame(manifest, frame)
+
+
+def test_an_origin_is_the_hash_of_settings_names_and_sizes(tmp_path):
+    files = [tmp_path / 'a' / 'image.nii', tmp_path / 'a' / 'seg.nii']
+    for path, content in zip(files, ('abc', 'de'), strict=True):
+        write_text(path, content)
+    # Frames prepared by earlier versions are found again as long as this text stays the same.
+    text = '[{"shape": [1, 2, 3]}, [["image.nii", 3], ["seg.nii", 2]], null]'
+    assert origin_of({'shape': (1, 2, 3)}, files, None) == hashlib.sha256(text.encode()).hexdigest()
+    text = '[{}, [["image.nii", 3]]]'
+    assert origin_of({}, [files[0], None]) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_finished_frames_are_recognised_by_their_origin(tmp_path):

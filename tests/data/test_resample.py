@@ -1,17 +1,21 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from autofuse_jax.data.resample import (
     center_crop_or_pad,
     crop_or_pad,
+    move_volume,
     resample_image,
     resample_labels,
-    resampled_affine,
     resize_image,
     resize_labels,
     resize_weights,
-    shifted_affine,
 )
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.grids import ImageGrid, respace_grid
+from autofuse_jax.transforms.maps import AffineTransform
 
 
 def line(values, axis=0):
@@ -67,7 +71,7 @@ def test_a_linear_ramp_in_space_stays_that_ramp():
 
     source = ramp((12, 11, 6), affine)
     result = resample_image(source, (1.4, 1.6, 5.0), (1.5, 1.5, 3.15))
-    wanted = ramp(result.shape, resampled_affine(affine, (1.4, 1.6, 5.0), (1.5, 1.5, 3.15)))
+    wanted = ramp(result.shape, respace_grid(ImageGrid(source.shape, affine), (1.5, 1.5, 3.15), result.shape).affine)
     inside = tuple(
         slice(0, int((n - 1) * s / t)) for n, s, t in zip((12, 11, 6), (1.4, 1.6, 5), (1.5, 1.5, 3.15), strict=True)
     )
@@ -116,13 +120,6 @@ def test_crop_of_a_box_that_misses_the_array_is_zero():
         np.testing.assert_array_equal(crop_or_pad(line([1, 2, 3]), (2, 1, 1), (start, 0, 0)).ravel(), [0, 0])
 
 
-def test_shifted_affine_points_at_the_same_place():
-    affine = np.array([[0, 2.0, 0, 5], [-1.5, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
-    shifted = shifted_affine(affine, (2, -1, 3))
-    np.testing.assert_allclose(shifted @ [0, 0, 0, 1], affine @ [2, -1, 3, 1])
-    np.testing.assert_array_equal(shifted[:3, :3], affine[:3, :3])
-
-
 def test_resize_doubling_and_halving_by_hand():
     np.testing.assert_allclose(resize_image(line([0, 4]), (4, 1, 1)).ravel(), [0, 1, 3, 4])
     # Halving 4 voxels: centres at 0.5 and 2.5, triangle of radius 2, weights 3:3:1 of the voxels inside.
@@ -163,3 +160,20 @@ def test_resize_keeps_the_centre_of_mass():
     factor = np.array(labels.shape) / np.array(small.shape)
     centre = (np.argwhere(labels == 3).mean(0) + 0.5) / factor - 0.5
     np.testing.assert_allclose(np.argwhere(small == 3).mean(0), centre, atol=0.35)
+
+
+def test_volumes_move_through_a_transform_with_their_labels():
+    image = np.zeros((6, 5, 4), np.float32)
+    image[2, 3, 1] = 8
+    moving = Volume(image, (image > 0).astype(np.int32), np.diag([2.0, 1, 1, 1]), 'moving', mask=np.ones(image.shape))
+    shift = np.eye(4)
+    shift[0, 3] = 1
+    # Voxels of 1 mm; voxel i of the grid shows the place 1 mm further: voxel 3 shows 4 mm, which is voxel 2 of 2 mm.
+    moved = move_volume(moving, ImageGrid((8, 5, 4), np.eye(4)), AffineTransform(shift))
+    np.testing.assert_allclose(moved.image[:, 3, 1], [0, 0, 4, 8, 4, 0, 0, 0])
+    # Places halfway between two voxels, 1.5 and 2.5, take the even one.
+    np.testing.assert_array_equal(np.argwhere(moved.labels), [[2, 3, 1], [3, 3, 1], [4, 3, 1]])
+    assert moved.spacing == (1, 1, 1) and moved.name == 'moving' and moved.mask is None
+    unlabelled = move_volume(dataclasses.replace(moving, labels=None), moving.grid)
+    np.testing.assert_array_equal(unlabelled.image, image)
+    assert unlabelled.labels is None

@@ -5,14 +5,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import (
     Volume,
     read_image,
     read_labels,
-    read_volume,
     write_image,
     write_labels,
-    write_volume,
 )
 from autofuse_jax.errors import UserError
 
@@ -30,14 +29,15 @@ def make(shape=(5, 4, 3)):
 def test_round_trip(tmp_path, suffix):
     volume = make()
     image_path, labels_path = tmp_path / f'image{suffix}', tmp_path / f'labels{suffix}'
-    write_volume(volume, image_path, labels_path)
-    found = read_volume(image_path, labels_path)
-    assert found.image.dtype == np.float32 and found.labels.dtype == np.int32 and found.name == f'image{suffix}'
+    write_image(image_path, volume.image, AFFINE)
+    write_labels(labels_path, volume.labels, AFFINE)
+    found, labels = read_image(image_path), read_labels(labels_path)[0]
+    assert found.image.dtype == np.float32 and labels.dtype == np.int32
+    assert found.name == f'image{suffix}' and found.labels is None
     np.testing.assert_array_equal(found.image, volume.image)
-    np.testing.assert_array_equal(found.labels, volume.labels)
+    np.testing.assert_array_equal(labels, volume.labels)
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
     np.testing.assert_allclose(found.spacing, (1.5, 2.0, 3.0), rtol=1e-6)
-    assert read_volume(image_path).labels is None
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
@@ -57,19 +57,9 @@ def test_large_label_ids_are_kept(tmp_path, suffix, highest):
     np.testing.assert_array_equal(read_labels(tmp_path / f'a{suffix}')[0], labels)
 
 
-def test_npz_holds_image_and_labels_in_one_file(tmp_path):
-    volume = make()
-    write_volume(volume, tmp_path / 'a.npz')
-    found = read_volume(tmp_path / 'a.npz')
-    np.testing.assert_array_equal(found.labels, volume.labels)
-    np.testing.assert_array_equal(found.affine, AFFINE)
-    with pytest.raises(UserError, match='second file'):
-        write_volume(volume, tmp_path / 'a.nii.gz')
-
-
 def test_npz_without_affine_has_voxels_of_one_millimetre(tmp_path):
     np.savez(tmp_path / 'a.npz', vol=make().image)
-    assert read_volume(tmp_path / 'a.npz').spacing == (1.0, 1.0, 1.0)
+    assert read_image(tmp_path / 'a.npz').spacing == (1.0, 1.0, 1.0)
 
 
 def test_nifti_header_says_the_same_in_both_forms(tmp_path):
@@ -101,7 +91,7 @@ def test_scaled_integers_and_float_labels_are_read_as_meant(tmp_path):
 @pytest.mark.parametrize('suffix', SUFFIXES)
 def test_missing_file(tmp_path, suffix):
     with pytest.raises(UserError, match=f'there is no file .*a{suffix}'):
-        read_volume(tmp_path / f'a{suffix}')
+        read_image(tmp_path / f'a{suffix}')
     (tmp_path / f'b{suffix}').mkdir()
     with pytest.raises(UserError, match='is a folder'):
         read_image(tmp_path / f'b{suffix}')
@@ -115,13 +105,13 @@ def test_truncated_file(tmp_path, suffix, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(UserError, match=f'a{suffix} cannot be read.*copied completely'):
-        read_volume(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
 def test_damaged_files_give_no_other_error(tmp_path, suffix):
     path, rng = tmp_path / f'a{suffix}', np.random.default_rng(0)
-    write_volume(make() if suffix == '.npz' else Volume(make().image, None, AFFINE, 'x'), path)
+    write_image(path, make().image, AFFINE)
     content = path.read_bytes()
     for _ in range(60):
         damaged = bytearray(content)
@@ -129,7 +119,7 @@ def test_damaged_files_give_no_other_error(tmp_path, suffix):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
         try:
-            read_volume(path)
+            read_image(path)
         except UserError as error:
             assert f'a{suffix}' in str(error)
 
@@ -204,13 +194,6 @@ def test_values_that_are_not_real_numbers(tmp_path):
         read_image(tmp_path / 'a.nii')
 
 
-def test_labels_of_another_shape(tmp_path):
-    write_image(tmp_path / 'a.nii.gz', make().image, AFFINE)
-    write_labels(tmp_path / 'b.nii.gz', make((5, 4, 2)).labels, AFFINE)
-    with pytest.raises(UserError, match=r'\(5, 4, 2\).*\(5, 4, 3\)'):
-        read_volume(tmp_path / 'a.nii.gz', tmp_path / 'b.nii.gz')
-
-
 @pytest.mark.parametrize('affine', [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(3)])
 def test_bad_affine(tmp_path, affine):
     np.savez(tmp_path / 'a.npz', vol=make().image, affine=affine)
@@ -223,3 +206,8 @@ def test_volume_checks_its_parts():
         Volume(np.zeros((3, 3), np.float32), None, np.eye(4), 'x')
     with pytest.raises(UserError, match='affine of x'):
         Volume(np.zeros((3, 3, 3), np.float32), None, np.eye(3), 'x')
+
+
+def test_stems_of_file_names():
+    assert stem_of('x/forward_itk.nii.gz') == 'forward_itk' and stem_of('SCAN.NII.GZ') == 'SCAN'
+    assert stem_of('a.b.npz') == 'a.b' and stem_of('points.csv') == 'points' and stem_of('x/name') == 'name'

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.data.volumes import write_image, write_labels
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import VOXEL
 from autofuse_jax.transforms_io.files import write_transform
@@ -53,7 +54,7 @@ def write_result(
         labels_file = str(place / f'{role}_seg.nii.gz') if labelled else None
         roles[role] = {'file': str(place / f'{role}.nii.gz'), 'shape': list(SHAPE), 'labels_file': labels_file}
     transform = DenseTransform(shift_field(shift), AFFINE)
-    record = ImageRecord(roles['fixed']['file'], SHAPE, AFFINE)
+    record = ImageRecord(roles['fixed']['file'], ImageGrid(SHAPE, AFFINE))
     write_transform(folder / 'forward_voxel.nii.gz', transform, VOXEL, TransformInfo(fixed=record, moving=record))
     (folder / 'report.json').write_text(json.dumps({**roles, 'classes': CLASSES, 'seconds': seconds}))
     return folder

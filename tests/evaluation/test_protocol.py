@@ -5,7 +5,15 @@ import json
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.protocol import PROTOCOLS, Folding, Protocol, protocol_from_record, read_protocol
+from autofuse_jax.evaluation.protocol import (
+    PROTOCOLS,
+    Folding,
+    Protocol,
+    Surface,
+    Tre,
+    protocol_from_record,
+    read_protocol,
+)
 
 
 def written(tmp_path, record):
@@ -43,20 +51,36 @@ def test_fields_that_are_left_out_are_those_of_the_default():
         ({'name': 'a', 'surface': {'spacing': 1}}, ['surface.spacing is 1', 'file, unit']),
         ({'name': 'a', 'surface': {'percentile': 0}}, ['surface.percentile is 0', 'above 0']),
         ({'name': 'a', 'folding': {'threshold': 'zero'}}, ["folding.threshold is 'zero'", 'a number']),
-        ({'name': 'a', 'folding': {'ndv': 'yes'}}, ["folding.ndv is 'yes'", 'True, False']),
+        ({'name': 'a', 'folding': {'ndv': 'yes'}}, ["folding.ndv is 'yes'", 'True or False']),
         ({'name': 'a', 'folding': {'threshold': True}}, ['folding.threshold is True']),
         ({'name': 'a', 'labels': [1, 2]}, ['labels is [1, 2]', 'left ventricle']),
         ({'name': 'a', 'labels': {'one': 'x'}}, ['labels.one']),
         ({'name': 'a', 'labels': {'1': 2}}, ['labels.1 is 2']),
         ({}, ['name is', 'names a folder']),
         ({'name': '../up'}, ["name is '../up'"]),
-        ({'name': 3}, ['name is 3', 'text']),
+        ({'name': 3}, ['in the protocol', 'name is 3', 'text']),
+        ({'name': 'a', 'folding': {'threshold': float('nan')}}, ['folding.threshold is nan']),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, record, words):
     with pytest.raises(UserError) as error:
         read_protocol(written(tmp_path, record))
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ('make', 'words'),
+    [
+        (lambda: Folding(voxels='some'), "folding.voxels is 'some'. Expected: one of all, interior, labelled"),
+        (lambda: Surface(percentile=101), 'surface.percentile is 101. Expected: a number above 0, at most 100'),
+        (lambda: Tre(spacing='mm'), "tre.spacing is 'mm'"),
+        (lambda: Protocol('mine', missing_structures='one'), "missing_structures is 'one'"),
+        (lambda: Protocol('mine', labels={0: 'background'}), 'a label of the protocol is 0'),
+    ],
+)
+def test_options_check_themselves(make, words):
+    with pytest.raises(UserError, match=words):
+        make()
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):

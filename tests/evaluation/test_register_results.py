@@ -11,6 +11,7 @@ from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS
 from autofuse_jax.evaluation.register_results import open_results
 from autofuse_jax.evaluation.runs import Sources
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK
 from autofuse_jax.transforms_io.files import write_transform
@@ -46,7 +47,7 @@ def test_single_result_is_named_by_its_images(tmp_path):
 def test_itk_transform_will_do(tmp_path):
     folder = write_result(tmp_path / 'out', shift=0.0, data=tmp_path / 'data')
     (folder / 'forward_voxel.nii.gz').unlink()
-    record = ImageRecord('fixed.nii.gz', SHAPE, AFFINE)
+    record = ImageRecord('fixed.nii.gz', ImageGrid(SHAPE, AFFINE))
     info = TransformInfo(fixed=record, moving=record)
     write_transform(folder / 'forward_itk.nii.gz', DenseTransform(shift_field(-2.0), AFFINE), ITK, info)
     pair = opened(folder).cases[0].load()

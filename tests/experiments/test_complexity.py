@@ -9,7 +9,7 @@ import pytest
 
 from autofuse_jax.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS
 from autofuse_jax.losses.one_field import RegistrationWeights
-from autofuse_jax.methods.pair_method import NoOptions, registration_method
+from autofuse_jax.methods.pair_method import registration_method
 from autofuse_jax.methods.registry import METHODS, MethodKind
 from autofuse_jax.models.conv3d import Conv3d
 from autofuse_jax.models.field_outputs import check_pair, of_displacement
@@ -25,7 +25,7 @@ class OneConvolution(nn.Module):
     """The smallest pair network."""
 
     @nn.compact
-    def __call__(self, fixed, moving, noise=None):
+    def __call__(self, fixed, moving):
         """Map two images to a displacement."""
         check_pair(fixed, moving)
         return of_displacement(Conv3d(3, (1, 1, 1), name='conv')(jnp.concatenate([fixed, moving], -1)), moving)
@@ -33,7 +33,7 @@ class OneConvolution(nn.Module):
 
 @pytest.fixture(autouse=True)
 def tiny_method(monkeypatch):
-    kind = MethodKind(OneConvolution, RegistrationWeights, NoOptions, registration_method)
+    kind = MethodKind(OneConvolution, RegistrationWeights, registration_method)
     monkeypatch.setitem(METHODS, 'tiny', kind)
 
 
@@ -51,7 +51,6 @@ def test_counts_without_running(tmp_path, monkeypatch):
     assert main(arguments(path, '--no-time')) == 0
     record = json.loads(path.read_text())
     assert {'command', 'commit', 'machine', 'date', 'versions'} <= set(record)
-    assert record['command'].startswith('python -m experiments.speed.complexity --out=')
     (found,) = record['results']
     assert (found['method'], found['size'], found['parameters']) == ('tiny', [SIDE] * 3, PARAMETERS)
     # Two operations for each weight and one for each bias, at every voxel.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autofuse_jax.fields import compose, integrate_velocity, inverse_consistency_error, invert_velocity, warp_linear
+from autofuse_jax.fields import compose, integrate_velocity, invert_velocity, warp_linear
+from tests.fields.inverse_consistency import inverse_consistency_error
 
 SHAPE = (16, 16, 16)
 integrate = jax.jit(integrate_velocity)

@@ -296,12 +296,6 @@ def test_unsupervised_output_has_no_label_terms():
     assert set(without) == {name for name in diagnostics if not name.endswith('/kl')}
 
 
-def test_unknown_consistency_grad():
-    weights = ObjectiveWeights(consistency_grad='nothing')
-    with pytest.raises(ValueError, match="consistency_grad is 'nothing', expected one of .*'flow_only'"):
-        objective(make_variables(1), make_batch('both'), weights)
-
-
 # What the official code does, see autofuse_jax.training.official_switches.
 OFFICIAL = dataclasses.replace(
     WEIGHTS,
@@ -352,12 +346,6 @@ def test_the_official_determinant_is_an_option_of_the_jacobian_term():
     wanted = negative_jacobian_loss(variables['displacement'][0], determinant='official')
     np.testing.assert_allclose(diagnostics['term/jacobian'], wanted, rtol=1e-5)
     assert wanted != pytest.approx(float(negative_jacobian_loss(variables['displacement'][0])), rel=1e-3)
-
-
-@pytest.mark.parametrize('option', ['label_warp', 'missing_labels'])
-def test_unknown_options_are_named(option):
-    with pytest.raises(ValueError, match=f"{option} is 'other', expected one of"):
-        objective(make_variables(1), make_batch('both'), ObjectiveWeights(**{option: 'other'}))
 
 
 def test_smoothness_of_the_predicted_field():

@@ -6,13 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from autofuse_jax.fields import inverse_consistency_error
+from autofuse_jax.errors import UserError
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import split_params
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.step import make_train_step
+from tests.fields.inverse_consistency import inverse_consistency_error
 from tests.methods.small_pairs import CLASSES, batch_of, moved, params_of
 from tests.quick import quick_jit, quick_key
 
@@ -145,12 +146,14 @@ def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
 
 
 def test_symmetric_prediction_cannot_sample():
-    with pytest.raises(ValueError, match='cannot sample'):
-        autofuse_method('autofuse', MODEL, WEIGHTS, AutoFuseInference(symmetric=True, sample_velocity=True))
+    with pytest.raises(UserError, match='symmetric and inference.sample_velocity are both on'):
+        AutoFuseInference(symmetric=True, sample_velocity=True)
+    with pytest.raises(UserError, match='inference.symmetric is 1. Expected: True or False'):
+        AutoFuseInference(symmetric=1)
 
 
 def test_symmetric_prediction_needs_a_velocity():
-    with pytest.raises(ValueError, match="output 'velocity', not 'displacement'"):
+    with pytest.raises(UserError, match="inference.symmetric is on with model.output 'displacement'"):
         autofuse_method('autofuse', MODEL.clone(output='displacement'), WEIGHTS, AutoFuseInference(symmetric=True))
 
 
@@ -206,5 +209,5 @@ def test_a_teacher_of_another_grid_is_resampled(staged):
 
 
 def test_phases_that_segment_need_a_segmentation():
-    with pytest.raises(ValueError, match='need a network with a segmentation'):
+    with pytest.raises(UserError, match='a network with a segmentation'):
         autofuse_method('autofuse', MODEL, ObjectiveWeights(segmentation_phases=('one',)), AutoFuseInference())

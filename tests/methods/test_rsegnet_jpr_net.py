@@ -1,30 +1,16 @@
 """RSegNet and JPR-Net as methods: stages and predictions."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
-from tests.quick import quick_jit, quick_key, random_params
+from tests.methods.small_pairs import CLASSES, SHAPE, batch_of, params_of
+from tests.quick import quick_jit, quick_key
 
-SHAPE = (16, 16, 16)
-CLASSES = 3
 KEY = quick_key()
 OPTIONS = {'num_classes': CLASSES, 'base_channels': 2}
-
-
-def batch_of():
-    rng = np.random.default_rng(0)
-    batch = {role: jnp.asarray(rng.random((1, *SHAPE, 1)), jnp.float32) for role in ('fixed', 'moving')}
-    batch |= {f'{role}_labels': jnp.asarray(rng.integers(0, CLASSES, (1, *SHAPE))) for role in ('fixed', 'moving')}
-    return batch | {f'{role}_has_labels': jnp.ones(1) for role in ('fixed', 'moving')}
-
-
-def params_of(method, seed=0):
-    shapes = jax.eval_shape(lambda: method.init(KEY, SHAPE))
-    return random_params(shapes, seed)
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +35,7 @@ def test_the_names_of_the_first_stage_are_an_option():
 def test_the_subnets_are_independent_in_the_first_stage(rsegnet):
     (objective,) = rsegnet.objectives('phase_1')
     gradient_of = quick_jit(jax.grad(lambda params, batch: objective.loss(params, batch, KEY)[0]))
-    params, others, batch = params_of(rsegnet), params_of(rsegnet, seed=1), batch_of()
+    params, others, batch = params_of(rsegnet, gentle=()), params_of(rsegnet, seed=1, gentle=()), batch_of()
     gradient = gradient_of(params, batch)
     for part, other in (('registration', 'segmentation'), ('segmentation', 'registration')):
         assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient[part]))
@@ -58,7 +44,7 @@ def test_the_subnets_are_independent_in_the_first_stage(rsegnet):
 
 
 def test_the_terms_that_join_the_subnets_come_with_the_second_stage(rsegnet):
-    params, batch = params_of(rsegnet), batch_of()
+    params, batch = params_of(rsegnet, gentle=()), batch_of()
     names = {}
     for phase in ('phase_1', 'phase_2'):
         (objective,) = rsegnet.objectives(phase)
@@ -71,7 +57,7 @@ def test_the_terms_that_join_the_subnets_come_with_the_second_stage(rsegnet):
 @pytest.mark.parametrize('name', ['rsegnet', 'jpr_net'])
 def test_predictions(name):
     method = make_method(name, OPTIONS, {})
-    params, batch = params_of(method), batch_of()
+    params, batch = params_of(method, gentle=()), batch_of()
     predict = quick_jit(method.predict)
     one, again = (predict(params, batch['fixed'], batch['moving'], quick_key(seed)) for seed in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, again)

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from autofuse_jax.metrics.folding import sdlogj
-from autofuse_jax.metrics.learn2reg import labels_in_both, learn2reg_sdlogj, sample_labels_between_centres
+from autofuse_jax.metrics.folding import central_determinant, sdlogj
+from autofuse_jax.metrics.learn2reg import labels_in_both, sample_labels_between_centres, sdlogj_of_shifted
 
 SHAPE = (9, 8, 10)
+
+
+def learn2reg_sdlogj(field):
+    return sdlogj_of_shifted(central_determinant(field, margin=2))
 
 
 def test_sdlogj_against_a_direct_computation():

@@ -1,54 +1,26 @@
-"""AC-DMiR as a network: size and names, attention between tasks, two passes, start near the identity."""
+"""AC-DMiR: its names, attention between tasks, two passes; what it shares is in test_joint_networks.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.models import ac_dmir_blocks
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.ac_dmir_blocks import CrossNonLocal, Decoder, attend_in_chunks
-from tests.models.shapes import count, shapes_of
+from tests.models.joint_networks import AC_DMIR, at, replaced
+from tests.models.shapes import shapes_of
 from tests.quick import quick_jit, quick_key, random_params
-
-SHAPE = (16, 16, 24)
-SMALL = ACDMiR(num_classes=3, base_channels=2)
-PARTS = ('registration', 'segmentation', 'cross_task_attention', 'final_decoder')
 
 
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def pair(seed=0):
-    return jnp.asarray(np.random.default_rng(seed).random((2, 1, *SHAPE, 1)), jnp.float32)
-
-
-@pytest.fixture(scope='module')
-def params():
-    return random_params(shapes_of(SMALL))
-
-
 @pytest.fixture(scope='module')
 def register():
-    return quick_jit(lambda params, *pair: SMALL.apply({'params': params}, *pair, method='register'))
-
-
-@pytest.mark.parametrize(
-    ('options', 'parts', 'total'),
-    [
-        ({}, (465_779, 501_476, 2_192, 277_395), 1_246_842),
-        ({'num_classes': 20}, (465_779, 515_316, 2_192, 277_395), 1_260_682),
-        # Without skips each of the three convolutions of the decoder has 32, 32 and 16 inputs less.
-        ({'final_skips': False}, (465_779, 501_476, 2_192, 277_395 - 27 * (2 * 32 * 32 + 16 * 3)), 1_190_250),
-    ],
-)
-def test_number_of_parameters(options, parts, total):
-    shapes = shapes_of(ACDMiR(**options))
-    assert set(shapes) == set(PARTS) and tuple(count(shapes[name]) for name in PARTS) == parts
-    assert count(shapes) == total
+    return quick_jit(lambda params, *pair: AC_DMIR.small.apply({'params': params}, *pair, method='register'))
 
 
 def test_names_are_kept():
@@ -99,15 +71,15 @@ def test_cross_attention_reads_where_the_first_input_resembles_the_second():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_at_the_start_the_tasks_are_joined_by_their_product(params, register):
+def test_at_the_start_the_tasks_are_joined_by_their_product(register):
     """The final decoder then gets R_B * S_B, whatever the attention's other parameters are."""
-    fixed, moving = pair()
+    (fixed, moving), params = AC_DMIR.pair(), AC_DMIR.params
     norm = jax.tree.map(jnp.zeros_like, params['cross_task_attention']['norm'])
     start = params | {'cross_task_attention': params['cross_task_attention'] | {'norm': norm}}
 
     @quick_jit
     def by_hand(params):
-        network = SMALL.bind({'params': params})
+        network = AC_DMIR.small.bind({'params': params})
         initial, r, skips = network.registration(fixed, moving)
         s = network.segmentation(jax.vmap(warp_linear)(moving, initial))[1]
         decoder = Decoder((2, 4, 4), 3)
@@ -120,16 +92,16 @@ def test_at_the_start_the_tasks_are_joined_by_their_product(params, register):
     assert np.abs(found - register(params, fixed, moving).displacement).max() > 1e-3
 
 
-def test_the_second_pass_sees_the_segmentation_of_the_first(params, register):
-    fixed, moving = pair()
+def test_the_second_pass_sees_the_segmentation_of_the_first(register):
+    (fixed, moving), params = AC_DMIR.pair(), AC_DMIR.params
     passes = register(params, fixed, moving)
     np.testing.assert_allclose(
         passes.initial_warped[0], warp_linear(moving[0], passes.initial_displacement[0]), atol=1e-5
     )
-    output = quick_jit(SMALL.apply)({'params': params}, fixed, moving)
+    output = AC_DMIR.apply(params, fixed, moving)
     np.testing.assert_allclose(output.displacement, passes.displacement, atol=1e-3)
     np.testing.assert_allclose(output.warped[0], warp_linear(moving[0], output.displacement[0]), atol=1e-5)
-    segment = quick_jit(lambda image: SMALL.apply({'params': params}, image, method='segment'))
+    segment = quick_jit(lambda image: AC_DMIR.small.apply({'params': params}, image, method='segment'))
     for image, found in (
         (passes.initial_warped, passes.initial_segmentation),
         (fixed, output.fixed_segmentation),
@@ -139,23 +111,9 @@ def test_the_second_pass_sees_the_segmentation_of_the_first(params, register):
         np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
 
 
-def test_zero_heads_are_the_identity(params, register):
-    zeroed = jax.tree.map(lambda leaf: leaf, params)
-    for tree in (zeroed['final_decoder'], zeroed['registration']['decoder']):
-        tree['output'] = jax.tree.map(jnp.zeros_like, tree['output'])
-    fixed, moving = pair()
-    passes = register(zeroed, fixed, moving)
+def test_the_first_map_is_the_identity_without_its_head(register):
+    (fixed, moving), path = AC_DMIR.pair(), AC_DMIR.heads[1]
+    still = replaced(AC_DMIR.params, path, jax.tree.map(jnp.zeros_like, at(AC_DMIR.params, path)))
+    passes = register(still, fixed, moving)
     np.testing.assert_array_equal(passes.initial_displacement, 0)
-    np.testing.assert_array_equal(passes.displacement, 0)
     np.testing.assert_allclose(passes.initial_warped, moving, atol=1e-6)
-
-
-@pytest.mark.parametrize('classes', [0, 1])
-def test_too_few_classes(classes):
-    with pytest.raises(UserError, match='model.num_classes'):
-        ACDMiR(num_classes=classes)
-
-
-def test_sizes_must_be_multiples_of_8():
-    with pytest.raises(ValueError, match=r'multiples of 8; pad them to \(32, 24, 16\)'):
-        shapes_of(SMALL, (32, 20, 16))

@@ -317,9 +317,3 @@ def test_wrong_shapes_are_named(fixed, moving):
     with pytest.raises(ValueError, match=r'must both be \(B, D, H, W, 1\)') as error:
         jax.eval_shape(AutoFuse().init, quick_key(), *(jnp.zeros(shape) for shape in (fixed, moving)))
     assert str(fixed) in str(error.value) and str(moving) in str(error.value)
-
-
-@pytest.mark.parametrize('option', ['output', 'segmentation_feedback', 'remat'])
-def test_unknown_options_are_named(option):
-    with pytest.raises(ValueError, match=f"{option} is 'other', expected"):
-        shapes_of(AutoFuse(**{option: 'other'}))

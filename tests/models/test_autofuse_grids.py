@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, resample_displacement, upsample_displacement
 from autofuse_jax.models.autofuse import AutoFuse
 from tests.quick import quick_jit, quick_key, random_params
@@ -59,7 +60,11 @@ def test_sizes(options, velocity, finest_gate):
     output = output_of(model)
     assert output.displacement.shape == output.inverse_displacement.shape == (1, *SHAPE, 3)
     assert output.fixed_segmentation.shape == (1, *SHAPE, 3)
-    assert output.velocity_mean.shape[1:4] == velocity == model.velocity_shape(SHAPE)
+    assert (
+        output.velocity_mean.shape[1:4]
+        == velocity
+        == tuple(n // f for n, f in zip(SHAPE, model.noise_factor, strict=True))
+    )
     assert output.gate_weights['gate_2'].shape[1:4] == finest_gate
 
 
@@ -103,10 +108,14 @@ def test_sizes_that_do_not_fit_say_to_what_to_pad():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'thin_levels': 6}, 'thin_levels is 6, expected 0 to 5'),
-        ({'fusion_pooling': (2, 2, 1), 'fine_pooling': (2, 2, 2)}, 'expected divisors of fusion_pooling'),
+        ({'thin_levels': 6}, 'model.thin_levels is 6.*of 0 or more, less than 6'),
+        ({'fusion_channels': -1}, 'model.fusion_channels is -1'),
+        ({'fusion_pooling': (2, 0, 1)}, 'model.fusion_pooling is .*3 numbers'),
+        ({'fusion_pooling': (2, 2)}, 'model.fusion_pooling is .*3 numbers'),
+        ({'fusion_pooling': (2, 2, 1), 'fine_pooling': (2, 2)}, 'model.fine_pooling is .*3 numbers'),
+        ({'fusion_pooling': (2, 2, 1), 'fine_pooling': (2, 2, 2)}, 'divisors of model.fusion_pooling'),
     ],
 )
 def test_options_that_do_not_fit(options, message):
-    with pytest.raises(ValueError, match=message):
-        shapes_of(AutoFuse(**SMALL, **options))
+    with pytest.raises(UserError, match=message):
+        AutoFuse(**SMALL, **options)

@@ -319,21 +319,3 @@ def test_sizes_that_are_no_multiples_of_16(size):
     with pytest.raises(ValueError, match='expected multiples of 16') as error:
         shapes_of(small(), abstract_image(size))
     assert str(size) in str(error.value)
-
-
-@pytest.mark.parametrize('single_branch', FORMS)
-@pytest.mark.parametrize('option', ['relative_bias', 'output', 'segmentation_feedback', 'remat'])
-def test_unknown_options_are_named(option, single_branch):
-    with pytest.raises(ValueError, match=f"{option} is 'other', expected"):
-        shapes_of(small(**{option: 'other', 'single_branch': single_branch}))
-
-
-def test_unknown_single_branch_is_named():
-    with pytest.raises(ValueError, match="single_branch is 'other', expected one of .*'swin', 'convolutional'"):
-        shapes_of(small(single_branch='other'))
-
-
-@pytest.mark.parametrize('single_branch', FORMS)
-def test_widths_that_are_no_multiples_of_8(single_branch):
-    with pytest.raises(ValueError, match='base_channels is 12, expected a multiple of 8'):
-        shapes_of(small(base_channels=12, single_branch=single_branch))

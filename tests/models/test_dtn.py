@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.models.dtn import DTN
 from tests.models.shapes import count, image_of, shapes_of
@@ -130,8 +129,3 @@ def test_images_of_another_size_are_refused():
         shapes_of(SMALL, (16, 16, 32))
     with pytest.raises(ValueError, match=r'\(32, 16, 20\), expected multiples of 16'):
         shapes_of(SMALL, (32, 16, 20))
-
-
-def test_as_many_levels_up_as_down():
-    with pytest.raises(UserError, match='one entry less in decoder_widths'):
-        shapes_of(SMALL.clone(decoder_widths=((4,), (4,))), SIZE)

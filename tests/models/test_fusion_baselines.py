@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.early_fuse import EarlyFuse
@@ -79,11 +78,6 @@ def test_multi_fuse_adds_features_of_half_the_width_at_seven_levels():
     # The two halves of what is joined are as wide as the level, and so is the sum.
     levels = [shapes['fusion_branch'][name]['single']['kernel'].shape for name in sorted(sums)]
     assert levels == [(3, 3, 3, width, width) for width in (64, 128, 128, 128, 128, 128, 64)]
-
-
-def test_multi_fuse_needs_an_even_width():
-    with pytest.raises(UserError, match=r'base_channels of MultiFuse is 3.*multiple of 2.*base_channels=4'):
-        shapes_of(MultiFuse(3))
 
 
 @pytest.fixture(scope='module')
@@ -208,9 +202,7 @@ def test_symmetric_prediction_is_possible(name, pair):
 
 
 @pytest.mark.parametrize('name', BASELINES)
-def test_impossible_options_and_sizes_are_named(name):
-    with pytest.raises(ValueError, match="remat is 'some', expected"):
-        shapes_of(BASELINES[name](WIDTH, 'some'))
+def test_impossible_sizes_are_named(name):
     image = jax.ShapeDtypeStruct((1, 16, 16, 24, 1), jnp.float32)
     with pytest.raises(ValueError, match='expected multiples of 16'):
         jax.eval_shape(BASELINES[name](WIDTH).init, quick_key(), image, image)

@@ -1,54 +1,27 @@
-"""PC-Reg as two networks: size and names, golden numbers of the official code, masks, start near the identity."""
+"""PC-Reg: names, golden numbers of the official code, masks; what it shares is in test_joint_networks.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.models.pc_reg import PCReg
 from autofuse_jax.models.pc_reg_unet import PCRegUNet
 from autofuse_jax.models.regions import region_images
 from autofuse_jax.porting import ARCHITECTURES
 from autofuse_jax.porting.convert import TO_OURS, unflatten
-from tests.models.shapes import count, shapes_of
+from tests.models.joint_networks import PC_REG
+from tests.models.shapes import count, image_of, shapes_of
 from tests.models.test_autofuse_golden import golden_pair, official_shape, sine_rule
-from tests.quick import quick_jit, quick_key, random_params
+from tests.quick import quick_jit, quick_key
 
-SHAPE = (16, 16, 32)
-SMALL = PCReg(num_classes=3, base_channels=4)
 # Share of the moving image in each region of the set.
 SHARES = np.array([0.2, 0.5, 1.0])
 
 
-def pair(seed=0, shape=SHAPE):
-    return jnp.asarray(np.random.default_rng(seed).random((2, 1, *shape, 1)), jnp.float32)
-
-
-@pytest.fixture(scope='module')
-def params():
-    return random_params(shapes_of(SMALL))
-
-
-@pytest.fixture(scope='module')
-def apply():
-    return quick_jit(lambda params, fixed, moving: SMALL.apply({'params': params}, fixed, moving))
-
-
-@pytest.mark.parametrize(
-    ('classes', 'correspondence', 'perception', 'total'),
-    [
-        (4, 5_889_171, 5_887_028, 11_776_199),
-        (8, None, None, 11_779_723),
-        (20, 5_902_995, 5_887_300, 11_790_295),
-    ],
-)
-def test_number_of_parameters(classes, correspondence, perception, total):
-    shapes = shapes_of(PCReg(classes))
-    assert set(shapes) == {'perception', 'correspondence'} and count(shapes) == total
-    if perception:
-        assert (count(shapes['correspondence']), count(shapes['perception'])) == (correspondence, perception)
+def test_number_of_parameters_for_8_classes():
+    assert count(shapes_of(PCReg(8))) == 11_779_723
 
 
 def test_names_are_kept():
@@ -106,12 +79,12 @@ def test_regions_of_most_probable_classes():
         region_images(image, probabilities, 'fuzzy')
 
 
-def test_the_networks_are_joined_by_regions(apply, params):
-    fixed, moving = pair()
-    output = apply(params, fixed, moving)
+def test_the_networks_are_joined_by_regions():
+    (fixed, moving), params = PC_REG.pair(), PC_REG.params
+    output = PC_REG.apply(params, fixed, moving)
 
     def alone(method, *inputs):
-        return SMALL.apply({'params': params}, *inputs, method=method)
+        return PC_REG.small.apply({'params': params}, *inputs, method=method)
 
     predicted = [quick_jit(lambda image: alone('perceive', image))(image) for image in (fixed, moving)]
     np.testing.assert_allclose(output.fixed_segmentation, predicted[0], atol=1e-5)
@@ -127,43 +100,15 @@ def test_the_networks_are_joined_by_regions(apply, params):
     assert output.velocity_mean is None and output.inverse_displacement is None
 
 
-def test_soft_test_masks_are_another_map_of_the_same_parameters(apply, params):
-    fixed, moving = pair()
-    soft = quick_jit(SMALL.clone(test_masks='soft').apply)({'params': params}, fixed, moving)
-    hard = apply(params, fixed, moving)
+def test_soft_test_masks_are_another_map_of_the_same_parameters():
+    (fixed, moving), params = PC_REG.pair(), PC_REG.params
+    soft = quick_jit(PC_REG.small.clone(test_masks='soft').apply)({'params': params}, fixed, moving)
+    hard = PC_REG.apply(params, fixed, moving)
     np.testing.assert_allclose(soft.fixed_segmentation, hard.fixed_segmentation, atol=1e-5)
     assert np.abs(soft.displacement - hard.displacement).max() > 1e-2
 
 
-def test_a_zero_head_is_the_identity(apply, params):
-    head = jax.tree.map(jnp.zeros_like, params['correspondence']['output'])
-    fixed, moving = pair()
-    output = apply(params | {'correspondence': params['correspondence'] | {'output': head}}, fixed, moving)
-    np.testing.assert_array_equal(output.displacement, 0)
-    np.testing.assert_allclose(output.warped, moving, atol=1e-6)
-
-
-def test_the_map_starts_near_the_identity_unless_told_otherwise():
-    image = jax.ShapeDtypeStruct((1, *SHAPE, 1), jnp.float32)
-    heads = [
-        quick_jit(
-            lambda model=model: model.lazy_init(quick_key(), image, image)['params']['correspondence']['output']
-        )()
-        for model in (SMALL, SMALL.clone(legacy_head_init=True))
-    ]
-    np.testing.assert_array_equal(heads[0]['bias'], 0)
-    assert 0 < np.abs(heads[0]['kernel']).max() < 1e-4 < 1e-1 < np.abs(heads[1]['kernel']).max()
-    assert np.all(heads[1]['bias'] != 0)
-
-
-@pytest.mark.parametrize(
-    'options', [{'num_classes': 1}, {'base_channels': 6}, {'base_channels': 0}, {'test_masks': 'fuzzy'}]
-)
-def test_impossible_options(options):
-    with pytest.raises(UserError, match=f'model.{next(iter(options))}'):
-        PCReg(**options)
-
-
-def test_sizes_must_be_multiples_of_16():
-    with pytest.raises(ValueError, match=r'pad them to \(32, 32, 16\)'):
-        shapes_of(SMALL, (32, 24, 16))
+def test_the_map_starts_elsewhere_as_the_official_one():
+    image, model = image_of(PC_REG.shape), PC_REG.small.clone(legacy_head_init=True)
+    head = quick_jit(lambda: model.lazy_init(quick_key(), image, image)['params']['correspondence']['output'])()
+    assert np.abs(head['kernel']).max() > 1e-1 and np.all(head['bias'] != 0)

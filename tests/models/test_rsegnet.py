@@ -1,46 +1,19 @@
-"""RSegNet as a network: its size and names, its maps, its segmentations."""
+"""RSegNet: its names, its maps and what its segmentations are; what it shares is in test_joint_networks.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from autofuse_jax.errors import UserError
-from autofuse_jax.fields import integrate_velocity, inverse_consistency_error, invert_velocity, upsample_displacement
+from autofuse_jax.fields import integrate_velocity, invert_velocity, upsample_displacement
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.rsegnet import RSegNet
-from tests.models.shapes import count, shapes_of
-from tests.models.trained_parts import trained_parts
-from tests.quick import quick_jit, quick_key, random_params
+from tests.fields.inverse_consistency import inverse_consistency_error
+from tests.models.joint_networks import RSEGNET
+from tests.models.shapes import image_of, shapes_of
+from tests.quick import quick_jit, quick_key
 
-SHAPE = (16, 16, 16)
-SMALL = RSegNet(num_classes=3, base_channels=2)
 # Largest velocity, in voxels of full resolution.
 VELOCITY = 2.0
-
-
-def images(seed=0):
-    """Two pairs."""
-    return jnp.asarray(np.random.default_rng(seed).random((2, 2, *SHAPE, 1)), jnp.float32)
-
-
-@pytest.fixture(scope='module')
-def params():
-    return random_params(shapes_of(SMALL))
-
-
-@pytest.fixture(scope='module')
-def apply():
-    return quick_jit(lambda params, *inputs: SMALL.apply({'params': params}, *inputs))
-
-
-@pytest.mark.parametrize(('classes', 'segmentation'), [(4, 514_035), (20, 520_963), (31, 525_726)])
-def test_number_of_parameters(classes, segmentation):
-    shapes = shapes_of(RSegNet(num_classes=classes))
-    assert {name: count(part) for name, part in shapes.items()} == {
-        'registration': 515_334,
-        'segmentation': segmentation,
-    }
 
 
 def test_names_are_kept():
@@ -64,26 +37,25 @@ def test_widths_of_the_joined_levels():
     assert wide['segmentation'] == [(64, 64), (64, 64), (96, 32), (64, 32), (48, 32), (33, 16)]
 
 
-def test_inference_is_deterministic_and_noise_changes_the_map(apply, params):
-    fixed, moving = images()
-    one, again = apply(params, fixed, moving), apply(params, fixed, moving)
-    jax.tree.map(np.testing.assert_array_equal, one, again)
+def test_noise_changes_the_map_and_nothing_else():
+    fixed, moving = RSEGNET.pair()
+    one = RSEGNET.apply(RSEGNET.params, fixed, moving)
     noise = jnp.asarray(np.random.default_rng(1).normal(size=one.velocity_mean.shape), jnp.float32)
-    sampled = apply(params, fixed, moving, noise)
+    sampled = RSEGNET.apply(RSEGNET.params, fixed, moving, noise)
     assert np.abs(sampled.displacement - one.displacement).max() > 0.1
     np.testing.assert_array_equal(sampled.velocity_mean, one.velocity_mean)
     jax.tree.map(np.testing.assert_array_equal, sampled.fixed_segmentation, one.fixed_segmentation)
 
 
-def test_both_maps_are_integrals_of_the_mean_velocity(apply, params):
-    output = apply(params, *images())
-    velocity = output.velocity_mean[1]
+def test_both_maps_are_integrals_of_the_mean_velocity():
+    output = RSEGNET.apply(RSEGNET.params, *RSEGNET.pair())
+    velocity = output.velocity_mean[0]
     assert velocity.shape == (8, 8, 8, 3) and np.abs(velocity).max() > 0.1
     for integrate, field in (
         (integrate_velocity, output.displacement),
         (invert_velocity, output.inverse_displacement),
     ):
-        np.testing.assert_allclose(field[1], upsample_displacement(integrate(velocity)), atol=1e-4)
+        np.testing.assert_allclose(field[0], upsample_displacement(integrate(velocity)), atol=1e-4)
 
 
 def test_map_and_inverse_cancel():
@@ -102,55 +74,14 @@ def test_map_and_inverse_cancel():
         assert inverse_consistency_error(maps[0][0], maps[1][0]).mean() < 0.05
 
 
-def test_a_zero_mean_is_the_identity(apply, params):
-    still = params | {
-        'registration': params['registration'] | {'mean': jax.tree.map(jnp.zeros_like, params['registration']['mean'])}
-    }
-    fixed, moving = images()
-    output = apply(still, fixed, moving)
-    np.testing.assert_array_equal(output.displacement, 0)
-    np.testing.assert_array_equal(output.inverse_displacement, 0)
-    np.testing.assert_allclose(output.warped, moving, atol=1e-6)
-
-
-def test_segmentations_are_of_each_image_alone(apply, params):
-    fixed, moving = images()
-    output, exchanged = apply(params, fixed, moving), apply(params, moving, fixed)
-    assert output.fixed_segmentation.shape == (2, *SHAPE, 3)
-    np.testing.assert_allclose(output.fixed_segmentation, exchanged.moving_segmentation, atol=1e-5)
-    np.testing.assert_allclose(output.moving_segmentation, exchanged.fixed_segmentation, atol=1e-5)
-    assert np.abs(output.fixed_segmentation - output.moving_segmentation).max() > 1e-3
+def test_background_is_what_no_structure_is():
+    output = RSEGNET.apply(RSEGNET.params, *RSEGNET.pair())
     structures = np.asarray(output.fixed_segmentation[..., 1:])
     assert 0 < structures.min() and structures.max() < 1
     np.testing.assert_allclose(output.fixed_segmentation[..., 0], 1 - structures.max(axis=-1), atol=1e-6)
 
 
-def test_the_subnets_share_nothing(params):
-    outputs = ('velocity_mean', 'log_variance', 'fixed_segmentation', 'moving_segmentation')
-    parts = trained_parts(SMALL, params, *images(), outputs)
-    assert parts == dict(zip(outputs, 2 * [{'registration'}] + 2 * [{'segmentation'}], strict=True))
-
-
-def test_the_order_of_the_images_matters(apply, params):
-    fixed, moving = images()
-    output, exchanged = apply(params, fixed, moving), apply(params, moving, fixed)
-    assert np.abs(output.velocity_mean - exchanged.velocity_mean).max() > 1e-3
-
-
-def test_the_start_is_near_no_motion_and_almost_certain():
-    start = quick_jit(lambda: SMALL.init(quick_key(), *images())['params']['registration'])()
-    np.testing.assert_array_equal(start['mean']['bias'], 0)
+def test_the_start_is_almost_certain():
+    image = image_of(RSEGNET.shape)
+    start = quick_jit(lambda: RSEGNET.small.lazy_init(quick_key(), image, image)['params']['registration'])()
     np.testing.assert_array_equal(start['log_variance']['bias'], -10)
-    assert 0 < np.abs(start['mean']['kernel']).max() < 1e-4
-
-
-@pytest.mark.parametrize('classes', [0, 1])
-def test_too_few_classes(classes):
-    with pytest.raises(UserError, match='model.num_classes'):
-        RSegNet(num_classes=classes)
-
-
-def test_sizes_must_be_multiples_of_16():
-    image = jax.ShapeDtypeStruct((1, 24, 16, 16, 1), jnp.float32)
-    with pytest.raises(ValueError, match=r'pad them to \(32, 16, 16\)'):
-        jax.eval_shape(SMALL.init, quick_key(), image, image)

@@ -155,8 +155,3 @@ def test_the_transformer_has_the_same_options(fusion):
     assert shapes['fusion_branch']['patch_embedding']['kernel'].shape[3] == 2
     output = output_of(AutoFuseTrans(fusion=fusion, feed_segmentation=False, **options))
     assert output.gate_weights == {} and output.displacement.shape == (1, 16, 16, 16, 3)
-
-
-def test_unknown_fusion_is_named():
-    with pytest.raises(ValueError, match="fusion is 'add', expected one of"):
-        shapes_of(AutoFuse(fusion='add'))

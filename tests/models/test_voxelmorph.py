@@ -71,12 +71,6 @@ def test_impossible_unets_are_refused(options):
         shapes_of(UNet(**options), IMAGE)
 
 
-@pytest.mark.parametrize('network', [VoxelMorph('2018'), DiffeomorphicVoxelMorph('current')])
-def test_unknown_variants_are_refused(network):
-    with pytest.raises(UserError, match='model.variant is .* Expected: one of'):
-        shapes_of(network, IMAGE, IMAGE)
-
-
 @pytest.mark.parametrize('network', [VoxelMorph(), DiffeomorphicVoxelMorph()])
 def test_sizes_that_are_no_multiples_of_16_are_refused(network):
     image = jax.ShapeDtypeStruct((1, 16, 24, 16, 1), jnp.float32)

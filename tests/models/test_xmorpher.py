@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import special
 
-from autofuse_jax.errors import UserError
 from autofuse_jax.models.legacy_grid import mixed_grid_displacement
 from autofuse_jax.models.xmorpher import XMorpher, pad_to_even
 from autofuse_jax.models.xmorpher_blocks import CrossBlock, CrossWindowAttention
@@ -214,12 +213,3 @@ def test_legacy_sampling_stretches_about_the_middle():
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r'\(16, 16, 18\), expected multiples of 4; pad them to \(16, 16, 20\)'):
         shapes_of(SMALL, (16, 16, 18))
-
-
-def test_options_that_do_not_fit_are_refused():
-    with pytest.raises(UserError, match='depths is .1, 1. and model.num_heads is .1,.'):
-        shapes_of(SMALL.clone(num_heads=(1,)))
-    with pytest.raises(ValueError, match="remat is 'some'"):
-        shapes_of(SMALL.clone(remat='some'))
-    with pytest.raises(ValueError, match='4 channels cannot be shared by 3 heads'):
-        shapes_of(SMALL.clone(num_heads=(3, 3)))

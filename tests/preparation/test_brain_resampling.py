@@ -2,6 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.brain_resampling import (
@@ -132,7 +133,7 @@ def test_centred_grid_reorders_and_crops_without_interpolation(axes, shape):
     original = nib.Nifti1Image(image(0).astype(np.float32), np.eye(4))
     turned = original.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), orientation))
     source = Volume(np.asarray(turned.dataobj), None, turned.affine, 's1')
-    grid = centred_grid(source, shape, (1.0, 1.0, 1.0))
+    grid = centred_grid(source.grid, Grid(shape, (1.0, 1.0, 1.0)))
     assert grid.orientation == 'RAS'
     prepared = prepare_brain(source, grid, np.eye(4), keep_values=True)
     first = np.rint(grid.affine[:3, 3]).astype(int)
@@ -147,6 +148,6 @@ def test_centred_grid_reorders_and_crops_without_interpolation(axes, shape):
 
 def test_centred_grid_of_another_voxel_size_keeps_the_centre():
     source = volume(affine=np.diag([0.5, 0.5, 2.0, 1.0]))
-    grid = centred_grid(source, (12, 14, 52), (1.0, 1.0, 1.0))
+    grid = centred_grid(source.grid, Grid((12, 14, 52), (1.0, 1.0, 1.0)))
     assert grid.spacing == pytest.approx((1, 1, 1))
-    np.testing.assert_allclose(grid.centre_mm, ImageGrid(source.image.shape, source.affine).centre_mm)
+    np.testing.assert_allclose(grid.centre_mm, source.grid.centre_mm)

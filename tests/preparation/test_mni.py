@@ -3,6 +3,7 @@ import builtins
 import numpy as np
 import pytest
 
+from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.mni import brain_window, fingerprint, load_template
@@ -18,7 +19,7 @@ def test_mni_template_comes_with_nilearn():
     pytest.importorskip('nilearn')
     template = load_template()
     assert template.spacing == (1.0, 1.0, 1.0) and template.image.min() == 0
-    affine = brain_window(template, (144, 192, 160), (1.0, 1.0, 1.0))
+    affine = brain_window(template, Grid((144, 192, 160), (1.0, 1.0, 1.0))).affine
     # The brain of this template spans -72..72, -107..73 and -72..82 mm.
     np.testing.assert_allclose(affine[:3, 3], [-71.5, -112.5, -74.5])
     last = affine @ [143, 191, 159, 1]
@@ -52,12 +53,14 @@ def test_window_is_centred_on_the_brain_whatever_the_orientation():
     image[2:6, 3:9, 4:8] = 1
     # The box is 2..5, 3..8 and 4..7, so its centre is voxel (3.5, 5.5, 5.5).
     ras = Volume(image, None, np.eye(4), 'ras')
-    window = brain_window(ras, (5, 4, 3), (1.0, 2.0, 1.0))
-    np.testing.assert_allclose(window, [[1, 0, 0, 1.5], [0, 2, 0, 2.5], [0, 0, 1, 4.5], [0, 0, 0, 1]])
+    wanted = Grid((5, 4, 3), (1.0, 2.0, 1.0))
+    window = brain_window(ras, wanted)
+    assert window.shape == (5, 4, 3)
+    np.testing.assert_allclose(window.affine, [[1, 0, 0, 1.5], [0, 2, 0, 2.5], [0, 0, 1, 4.5], [0, 0, 0, 1]])
     flipped = np.diag([-1.0, 1, 1, 1])
     flipped[0, 3] = 9
     las = Volume(image[::-1].copy(), None, flipped, 'las')
-    np.testing.assert_allclose(brain_window(las, (5, 4, 3), (1.0, 2.0, 1.0)), window)
+    np.testing.assert_allclose(brain_window(las, wanted).affine, window.affine)
 
 
 def test_fingerprint_depends_on_content_and_not_on_the_folder(tmp_path):

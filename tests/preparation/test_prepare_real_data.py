@@ -11,7 +11,7 @@ import pytest
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.data.resample import crop_or_pad, resample_labels
-from autofuse_jax.data.volumes import read_labels, spacing_of
+from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.preparation.one_cine import mean_dice
 from autofuse_jax.prepare import main
 
@@ -51,11 +51,11 @@ def test_geometry_equals_that_of_an_independent_preparation():
     if not other.is_dir():
         pytest.skip('no acdc_preprocessed_reference/')
     for phase in ('ED', 'ES'):
-        found, affine = read_labels(DATA / 'acdc' / 'patient097' / f'seg_{phase}.nii.gz')
+        found, grid = read_labels(DATA / 'acdc' / 'patient097' / f'seg_{phase}.nii.gz')
         wanted, _ = read_labels(other / f'seg_{phase}.nii.gz')
         # The other project resampled the whole image; cases.csv tells where our window lies in it.
         whole = crop_or_pad(found, (216, 256, found.shape[2]), (-32, -77, 0))
-        result = resample_labels(whole, spacing_of(affine), (1.5, 1.5, 3.15))
+        result = resample_labels(whole, grid.spacing, (1.5, 1.5, 3.15))
         start = np.argwhere(result).min(0) - np.argwhere(wanted).min(0)
         np.testing.assert_array_equal(crop_or_pad(result, wanted.shape, start), wanted)
 

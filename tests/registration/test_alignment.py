@@ -92,12 +92,14 @@ def test_masks_choose_what_is_aligned():
         with_bar = volume.image.copy()
         with_bar[:, :, :6] = 100
         images.append(Volume(with_bar, None, volume.affine, volume.name))
-    masks = [np.ones(volume.image.shape, np.float32) for volume in images]
-    for mask in masks:
+    masked = []
+    for volume in images:
+        mask = np.ones(volume.image.shape, np.float32)
         mask[:, :, :8] = 0
+        masked.append(dataclasses.replace(volume, mask=mask))
     errors = [
-        world_difference(AffineTransform(align(*images, QUICK, **used).matrix), TRUTH, FIXED_GRID)
-        for used in ({}, {'fixed_mask': masks[0], 'moving_mask': masks[1]})
+        world_difference(AffineTransform(align(*volumes, QUICK).matrix), TRUTH, FIXED_GRID)
+        for volumes in (images, masked)
     ]
     assert errors[1] < 4 < errors[0], errors
 
@@ -110,7 +112,21 @@ def test_progress_is_reported():
     assert all(0 < done <= total and np.isfinite(loss) for _, done, total, loss in reports)
 
 
-@pytest.mark.parametrize('wrong', [{'kind': 'spline'}, {'similarity': 'ssd'}, {'start': 'luck'}, {'steps': (10,)}])
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'kind': 'spline'},
+        {'similarity': 'ssd'},
+        {'start': 'luck'},
+        {'steps': (10,)},
+        {'steps': (10, 0)},
+        {'steps': (10, 2.5)},
+        {'spacings': (8.0, -1.0)},
+        {'spacings': (), 'steps': ()},
+        {'learning_rate': 0.0},
+        {'tolerance': 2.0},
+    ],
+)
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(UserError, match='alignment'):
         AlignmentSettings(**{'spacings': (8.0, 4.0), 'steps': (10, 10)} | wrong)

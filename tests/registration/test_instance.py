@@ -104,13 +104,32 @@ def test_weights_of_zero_leave_the_image_where_it_is(pair):
     assert np.abs(result.displacement).max() == 0
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'allowed'),
+    [
+        ('shrink', (2, 1, 0), 'a whole number of 1 or more'),
+        ('steps', (10, 0, 5), 'a whole number of 1 or more'),
+        ('steps', (), 'one or more numbers'),
+        ('velocity_shrink', 0, 'a whole number of 1 or more'),
+        ('learning_rate', 0.0, 'a number above 0'),
+        ('learning_rate', float('inf'), 'a number above 0'),
+        ('smoothness', -1.0, 'a number of 0 or more'),
+        ('jacobian', float('nan'), 'a number of 0 or more'),
+        ('inverse', -0.5, 'a number of 0 or more'),
+        ('ncc_window', 8, 'an odd number'),
+        ('tolerance', -0.1, 'at most 1'),
+        ('trust', 1.5, 'at most 1'),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(name, value, allowed):
+    with pytest.raises(UserError) as error:
+        InstanceSettings(**{name: value})
+    assert str(error.value).startswith(f'{name} is {value!r}. Expected: ') and allowed in str(error.value)
+
+
 def test_wrong_settings_and_shapes_are_refused():
     with pytest.raises(UserError, match='3 levels and 2 numbers of steps'):
         InstanceSettings(steps=(10, 5))
-    with pytest.raises(UserError, match='trust is 1.5'):
-        InstanceSettings(trust=1.5)
-    with pytest.raises(UserError, match='at least 1'):
-        InstanceSettings(shrink=(2, 1, 0))
     with pytest.raises(ValueError, match=r'\(4, 4, 4\)'):
         optimise_instance(np.zeros((4, 4, 4)), np.zeros((4, 4, 5)))
 

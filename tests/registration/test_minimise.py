@@ -41,6 +41,19 @@ def test_reports_every_five_steps():
     assert reports[0][1] > reports[-1][1]
 
 
+@pytest.mark.parametrize(
+    ('wrong', 'words'),
+    [
+        ({'steps': 0}, 'the number of steps is 0.*leave out a level'),
+        ({'learning_rate': 0.0}, 'the learning rate is 0.0.*above 0'),
+        ({'tolerance': float('nan')}, 'the tolerance is nan.*at most 1'),
+    ],
+)
+def test_a_schedule_out_of_its_range_is_refused(wrong, words):
+    with pytest.raises(UserError, match=words):
+        Schedule(**{'steps': 10, 'learning_rate': 0.1} | wrong)
+
+
 def test_a_loss_that_is_no_number_ends_with_advice():
     with pytest.raises(UserError, match='not finite.*learning-rate'):
         minimise(logarithm, jnp.ones(2), None, None, Schedule(20, 1.0))

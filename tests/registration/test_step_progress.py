@@ -3,11 +3,7 @@
 import io
 
 from autofuse_jax.registration.step_progress import StepProgress
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from tests.terminal import Terminal, still_clock
 
 
 def test_a_file_gets_first_and_last_line_of_each_step():
@@ -22,11 +18,10 @@ def test_a_file_gets_first_and_last_line_of_each_step():
 
 
 def test_a_terminal_is_rewritten_in_place_with_the_time_left(monkeypatch):
-    clock = iter([0.0, 30.0, 31.0])
-    monkeypatch.setattr('time.monotonic', lambda: next(clock))
-    stream = Terminal()
+    clock, stream = still_clock(monkeypatch), Terminal()
     progress = StepProgress(stream)
     progress('affine', 5, 20, -0.5)
+    clock.seconds += 30
     progress('affine', 10, 20, -0.6)
     progress('velocity', 5, 10, -0.7)
     parts = stream.getvalue().split('\r\033[2K')

@@ -6,6 +6,7 @@ import numpy as np
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
 from autofuse_jax.metrics.warping import warp_image, warp_labels
+from autofuse_jax.reports.registration_view import RegistrationView, view_registration
 
 SHAPE = (20, 24, 16)
 NAMES = {'1': 'ventricle <left>', '2': 'muscle & fat'}
@@ -69,6 +70,19 @@ def example_pair() -> dict:
         'moving_labels_before': moving_labels,
         'moved_labels': moved_labels,
     }
+
+
+def view_of(pair: dict) -> RegistrationView:
+    """What the pictures of a pair are drawn from."""
+    return view_registration(
+        fixed=pair['fixed'],
+        before=pair['moving_before'],
+        after=pair['moved'],
+        displacement=pair['displacement'],
+        jacobian=pair['jacobian'],
+        affine=pair['affine'],
+        labels=(pair['fixed_labels'], pair['moving_labels_before'], pair['moved_labels']),
+    )
 
 
 def reordered(pair: dict, codes: str) -> dict:

@@ -5,7 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from autofuse_jax.reports.html import Html, colour_bar, document, number, picture, section, table, tag
+from autofuse_jax.reports.html import (
+    Html,
+    chip,
+    colour_bar,
+    document,
+    number,
+    picture,
+    section,
+    side_by_side,
+    table,
+    tag,
+)
 from tests.reports.parsed_page import ParsedPage, assert_stands_alone
 
 
@@ -80,3 +91,9 @@ def test_numbers_and_what_is_none(value, text):
 
 def test_number_with_factor():
     assert number(0.8214, 1, 100) == '82.1'
+
+
+def test_chips_and_groups_of_pictures():
+    page = ParsedPage(side_by_side([[chip('#123456')]]) + side_by_side([[], []]))
+    assert page.find('span', class_='chip') == [{'class': 'chip', 'style': 'background: #123456'}]
+    assert page.count('div', class_='views one') == page.count('div', class_='views') == 1

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from autofuse_jax.reports.colours import FOLDED_COLOUR
 from autofuse_jax.reports.html import section, tag
-from autofuse_jax.reports.pictures import FOLDED_COLOUR
 from autofuse_jax.reports.registration_page import registration_page
 from tests.reports.example_pair import NAMES, SHAPE, example_pair, reordered
 from tests.reports.parsed_page import ParsedPage, assert_stands_alone

@@ -14,6 +14,7 @@ from autofuse_jax.configs import default
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.training.config_checks import (
+    Difference,
     Phase,
     check_against_data,
     differing_fields,
@@ -56,7 +57,7 @@ WRONG = [
     ('model.output', 'flow', 'one of velocity, displacement'),
     ('model.segmentation_feedback', 'hard', 'one of softmax, argmax'),
     ('model.remat', 'some', 'names among all, full_resolution, activations, gates, 1, 2'),
-    ('model.remat', 'none,2', "expected 'none' or names"),
+    ('model.remat', 'none,2', "'none' or names among"),
     ('training.precision', 'half', 'one of default, float32, bfloat16'),
     ('loss.kl', -0.01, '0 or more'),
     ('loss.kl', NAN, '0 or more'),
@@ -70,9 +71,9 @@ WRONG = [
     ('loss.consistency_grad', 'none', 'one of both, seg_only, flow_only'),
     ('loss.inverse', -1.0, '0 or more'),
     ('loss.smoothness', -1.0, '0 or more'),
-    ('optimizer.learning_rate', 0.0, 'more than 0'),
-    ('optimizer.learning_rate', -1e-4, 'more than 0'),
-    ('optimizer.learning_rate', NAN, 'more than 0'),
+    ('optimizer.learning_rate', 0.0, 'above 0'),
+    ('optimizer.learning_rate', -1e-4, 'above 0'),
+    ('optimizer.learning_rate', NAN, 'above 0'),
     ('optimizer.schedule', 'linear', 'one of constant, cosine'),
     ('optimizer.warmup_steps', -1, '0 or more'),
     ('optimizer.warmup_steps', 50_000, 'less than the 50000 steps of training'),
@@ -80,7 +81,7 @@ WRONG = [
     ('phases.phase_1.steps', -1, '0 or more'),
     ('phases.phase_1.pairs', 'random', 'one of ed_es, intra_random, semi, inter'),
     ('phases.phase_2.pairs', 'ED-ES', 'one of ed_es, intra_random, semi, inter'),
-    ('seed', -1, '0'),
+    ('seed', -1, '0 or more, at most 4294967295'),
     ('training.batch_size', 0, '1 or more'),
     ('training.devices', -1, '0 or more'),
     ('training.log_every', 0, '1 or more'),
@@ -107,6 +108,8 @@ def test_wrong_value_names_field_value_and_what_is_allowed(field, value, allowed
 def test_wrong_value_says_how_to_set_it_right():
     with pytest.raises(UserError, match='--config.training.batch_size=VALUE'):
         validate(config_with(training__batch_size=0))
+    with pytest.raises(UserError, match='correct loss.kl, in the config or by --config.FIELD=VALUE'):
+        validate(config_with(loss__kl=-1.0))
 
 
 def test_symmetric_inference_needs_a_velocity():
@@ -192,11 +195,14 @@ def test_shape_of_the_data_must_fit_unless_a_grid_is_given():
 def test_differing_fields_are_sorted_and_say_what_is_absent():
     one = {'seed': 0, 'model': {'width': 8, 'old': True}, 'grid': (1, 2)}
     other = {'model': {'width': 16, 'inner': {'new': None}}, 'seed': 0, 'grid': [1, 2]}
-    assert differing_fields(one, other) == [
+    differences = differing_fields(one, other)
+    assert list(map(str, differences)) == [
         'model.inner.new: absent -> None',
         'model.old: True -> absent',
         'model.width: 8 -> 16',
     ]
+    assert [difference.in_both for difference in differences] == [False, False, True]
+    assert differences[-1] == Difference('model.width', 8, 16)
     assert differing_fields(one, one) == []
 
 

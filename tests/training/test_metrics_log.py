@@ -6,20 +6,13 @@ import types
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.training.metrics_log import METRICS_NAME, MetricsWriter, Progress, format_duration, read_rows
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from autofuse_jax.training.metrics_log import METRICS_NAME, MetricsWriter, Progress, read_rows
+from tests.terminal import Terminal, still_clock
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until a test moves it."""
-    now = types.SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr('autofuse_jax.training.metrics_log.time', types.SimpleNamespace(monotonic=lambda: now.seconds))
-    return now
+    return still_clock(monkeypatch)
 
 
 def write_steps(workdir, steps, **options):
@@ -134,22 +127,19 @@ def test_progress_on_a_terminal_rewrites_its_line(clock):
 def test_progress_at_the_first_step_of_a_continued_run(clock):
     stream = io.StringIO()
     Progress(10, first_step=5, stream=stream).report(5, 0.0, {'loss': 0.0})
-    assert 'ETA 0s' in stream.getvalue()
+    assert stream.getvalue() == 'step 5/10 (50 %)  0.00 pairs/s  loss +0.0000  []\n'
 
 
-@pytest.mark.parametrize(
-    ('seconds', 'text'),
-    [
-        (0, '0s'),
-        (8.4, '8s'),
-        (59.4, '59s'),
-        (59.6, '1m00s'),
-        (200, '3m20s'),
-        (3599, '59m59s'),
-        (3599.6, '1h00m'),
-        (3900, '1h05m'),
-        (90_000, '25h00m'),
-    ],
-)
-def test_format_duration(seconds, text):
-    assert format_duration(seconds) == text
+def test_compiling_does_not_count_for_the_remaining_time(clock):
+    stream = io.StringIO()
+    progress = Progress(100, first_step=20, stream=stream)
+    clock.seconds += 300  # Compiling, and the first step.
+    progress.measure_from(21)
+    clock.seconds += 10
+    progress.report(31, 1.0, {'loss': 0.0})
+    clock.seconds += 200
+    progress.leave_out(200)  # Another phase is compiled.
+    clock.seconds += 10
+    progress.report(41, 1.0, {'loss': 0.0})
+    first, second = stream.getvalue().splitlines()
+    assert 'ETA 1m09s' in first and 'ETA 59s' in second

@@ -19,11 +19,8 @@ def config_with(fields):
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({'model.fusion_pooling': (2, 2)}, 'three numbers of 1 or more'),
-        ({'model.fusion_pooling': (2, 0, 1)}, 'three numbers of 1 or more'),
         ({'model.fusion_pooling': (2, 2, 1), 'model.fine_pooling': (2, 2, 2)}, 'divisors of model.fusion_pooling'),
         ({'model.fusion_pooling': (2, 2, 1), 'data.grid': (48, 32, 16)}, r'multiples of \(32, 32, 16\)'),
-        ({'model.thin_levels': 6}, 'less than 6'),
         (FRAMES, 'does not name that phase'),
         (SEGMENTED, 'names that phase'),
         (SEGMENTED | FRAMES | {'model.num_classes': 0}, 'a network with a segmentation'),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels, voxel_indices
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, to_dense
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
@@ -48,8 +48,7 @@ def smooth(fixed, size=2.5):
     length = np.linalg.norm(points, axis=-1).max() / 2
     shift = size * np.stack([np.sin(points[..., (k + 1) % 3] / length + k) for k in range(3)], axis=-1)
     moved = to_voxels(fixed.affine, grid_points(fixed) + shift)
-    voxels = np.moveaxis(np.indices(fixed.shape, np.float64), 0, -1)
-    return DenseTransform((moved - voxels).astype(np.float32), fixed.affine)
+    return DenseTransform((moved - voxel_indices(fixed.shape)).astype(np.float32), fixed.affine)
 
 
 def affine(shift=(1.5, -2, 1), degrees=6.0, scale=1.05, centre=(3.0, -7.0, 11.0)):
@@ -80,7 +79,7 @@ def labels(on):
 
 def record(on, name):
     """The record of an image on a grid."""
-    return ImageRecord(name, on.shape, on.affine)
+    return ImageRecord(name, on)
 
 
 def inner_points(fixed, count=20):

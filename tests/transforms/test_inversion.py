@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.affine_fit import nearest_affine
 from autofuse_jax.transforms.grids import grid_points
 from autofuse_jax.transforms.inversion import (
     FAILED_MM,
     TARGET_MM,
     NumericalInverse,
-    affine_part,
     inverse_affine,
     invert_points,
 )
-from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, sample_field, to_dense
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, sample_field, to_dense
 from tests.transforms.examples import PAIRS, affine, both, grid, inner_points, smooth, turned
 
 
@@ -121,7 +121,7 @@ def test_a_bad_affine_part_does_not_spoil_points_that_stay_where_they_are():
     displacement = np.zeros((20, 8, 8, 3), np.float32)
     displacement[..., 0] = np.where(x > 0, -2 * x, 0)[:, None, None]
     transform = DenseTransform(displacement, on.affine)
-    assert affine_part(transform)[0, 0] < 0.1
+    assert nearest_affine(transform)[0, 0] < 0.1
     found, _ = invert_points(transform, np.array([-3.0, 1, 2]))
     np.testing.assert_allclose(transform.map_points(found), [-3, 1, 2], atol=2 * TARGET_MM)
 
@@ -133,18 +133,6 @@ def test_no_point_ends_further_off_than_it_started():
     found, _ = invert_points(transform, points, start)
     after = np.linalg.norm(transform.map_points(found) - points, axis=-1)
     assert (after <= before).all() and (after < before).any()
-
-
-def test_the_affine_part_of_an_affine_field_is_that_affine():
-    fixed = PAIRS['oblique'][0]
-    np.testing.assert_allclose(affine_part(to_dense([affine()], fixed)), affine().matrix, atol=1e-4)
-    np.testing.assert_array_equal(affine_part(affine()), affine().matrix)
-    np.testing.assert_array_equal(affine_part(Chain((affine(),))), np.eye(4))
-
-
-def test_the_affine_part_of_one_slice_is_left_out():
-    slice_only = grid((9, 9, 1), (1, 1, 5))
-    np.testing.assert_array_equal(affine_part(smooth(slice_only)), np.eye(4))
 
 
 def test_shapes_are_kept_and_no_points_are_no_problem():

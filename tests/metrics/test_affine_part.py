@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.reports.affine_part import affine_part
+from autofuse_jax.metrics.affine_part import affine_part
 
 POINTS = np.stack(np.meshgrid(range(5), range(6), range(7), indexing='ij'), axis=-1).reshape(-1, 3).astype(float)
 

@@ -1,12 +1,11 @@
-"""Words and pictures of a transform."""
+"""Words beside the pictures of a page."""
 
 import numpy as np
 import pytest
 
-from autofuse_jax.reports.deformation_pictures import deformation_section, folding_sentence
-from tests.reports.example_pair import example_pair
+from autofuse_jax.reports.picture_sections import deformation_section, folding_sentence
+from tests.reports.example_pair import example_pair, view_of
 from tests.reports.parsed_page import ParsedPage
-from tests.reports.test_registration_view import shown
 
 
 @pytest.mark.parametrize(
@@ -27,11 +26,11 @@ def test_folds_in_words(values, sentence):
 
 def test_section_tells_the_affine_part_from_the_rest():
     pair = example_pair()
-    text = ParsedPage(deformation_section(shown(pair), 'folded?')).text
+    text = ParsedPage(deformation_section(view_of(pair), 'folded?')).text
     # 2 and 1 voxels of 2 mm and a part of the local bump.
     assert '(shift 4.5 mm at the middle of the grid, rotation 0.0°, volume × 1.000)' in text
     pair['displacement'] = np.zeros_like(pair['displacement'])
-    still = ParsedPage(deformation_section(shown(pair), 'folded?')).text
+    still = ParsedPage(deformation_section(view_of(pair), 'folded?')).text
     assert 'what is left is 0.00 mm on average and 0.0 mm at most' in still and 'folded?' in still
     # The scale does not blow up rounding.
     assert '0.0 0.1 0.1' in still

@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 
+from autofuse_jax.transforms.affine_fit import fit_affine, rotation_degrees
+from autofuse_jax.transforms.grids import to_world
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AffinePart:
@@ -54,18 +57,13 @@ def affine_part(points: np.ndarray, displacement: np.ndarray, spacing: tuple[flo
     """
     points, displacement = np.asarray(points, np.float64), np.asarray(displacement, np.float64)
     in_mm = np.asarray(spacing, np.float64)
-    middle = points.mean(axis=0)
-    # Around the middle, so that the derivative along an axis of a single voxel is 0 and not unknown.
-    columns = np.hstack([points - middle, np.ones((len(points), 1))])
-    fitted = np.linalg.lstsq(columns, displacement, rcond=None)[0]
-    matrix, shift = np.eye(3) + fitted[:3].T, fitted[3]
-    left, _, right = np.linalg.svd(in_mm[:, None] * matrix / in_mm)
-    cosine = (np.trace(left @ right) - 1) / 2
+    affine = fit_affine(points, displacement)
+    matrix, middle = affine[:3, :3], points.mean(axis=0)
     fit = AffinePart(
         matrix=matrix,
-        offset=middle + shift - matrix @ middle,
-        shift_mm=float(np.linalg.norm(shift * in_mm)),
-        rotation_degrees=math.degrees(math.acos(max(-1.0, min(1.0, cosine)))),
+        offset=affine[:3, 3],
+        shift_mm=float(np.linalg.norm((to_world(affine, middle) - middle) * in_mm)),
+        rotation_degrees=rotation_degrees(in_mm[:, None] * matrix / in_mm),
         volume_factor=float(np.linalg.det(matrix)),
         rest_mean_mm=math.nan,
         rest_max_mm=math.nan,

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.fields.grids import check_field, voxel_grid
+from autofuse_jax.fields.coordinates import check_field, voxel_grid
 
 
 def test_each_voxel_holds_its_own_index():

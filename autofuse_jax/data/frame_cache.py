@@ -1,0 +1,44 @@
+"""Arrays of frames in memory: read once, shared, and kept until a limit is reached."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from autofuse_jax.data.manifests import Frame
+
+BYTES_PER_GIB = 2**30
+# Arrays that belong to a frame; None stands for one that the frame has not.
+Arrays = TypeVar('Arrays', bound=tuple[np.ndarray | None, ...])
+
+
+class FrameCache(Generic[Arrays]):
+    """Reads the arrays of frames and keeps them.
+
+    Args:
+        read: Reads the arrays of a frame.
+        cache_gib: How much memory the kept arrays may take, in GiB. What is beyond it is read again each time.
+    """
+
+    def __init__(self, read: Callable[[Frame], Arrays], cache_gib: float):
+        self._read = read
+        self._free_bytes = cache_gib * BYTES_PER_GIB
+        self._kept: dict[str, Arrays] = {}
+        self._lock = threading.Lock()
+
+    def load(self, frame: Frame) -> Arrays:
+        """Return the arrays of a frame, read-only because they are shared; whatever `read` raises is raised."""
+        kept = self._kept.get(frame.file)
+        if kept is not None:
+            return kept
+        arrays = self._read(frame)
+        present = [array for array in arrays if array is not None]
+        for array in present:
+            array.setflags(write=False)
+        size = sum(array.nbytes for array in present)
+        with self._lock:
+            if size <= self._free_bytes and frame.file not in self._kept:
+                self._free_bytes -= size
+                self._kept[frame.file] = arrays
+        return arrays
