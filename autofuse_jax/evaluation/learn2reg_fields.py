@@ -15,7 +15,7 @@ import numpy as np
 from autofuse_jax.data.formats import DAMAGED_FILE_ERRORS, load_array, load_npz
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData
+from autofuse_jax.evaluation.pair_data import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
 
 FIELD_PATTERN = 'disp_*'

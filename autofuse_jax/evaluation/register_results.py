@@ -10,7 +10,7 @@ import numpy as np
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData, through_the_world
+from autofuse_jax.evaluation.pair_data import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData
+from autofuse_jax.evaluation.pair_data import PairData
 
 KINDS = (
     'a folder of results of `python -m autofuse_jax.register` (report.json, forward_voxel.nii.gz), '
