@@ -22,15 +22,15 @@ def pair_to_arrays(store: FrameStore, pair: Pair) -> Arrays:
         labels are absent or hidden. 'fixed_has_labels', 'moving_has_labels': float32 scalars, 1 or 0; losses look at
         these only, never at the content of the label arrays.
     """
-    arrays = {}
+    arrays: Arrays = {}
     for role, frame, has_labels in (
         ('fixed', pair.fixed, pair.fixed_has_labels),
         ('moving', pair.moving, pair.moving_has_labels),
     ):
         image, labels = store.load(frame)
         arrays[role] = image[..., None]
-        arrays[f'{role}_labels'] = labels if has_labels else np.zeros(image.shape, np.uint8)
-        arrays[f'{role}_has_labels'] = np.float32(has_labels)
+        arrays[f'{role}_labels'] = labels if has_labels and labels is not None else np.zeros(image.shape, np.uint8)
+        arrays[f'{role}_has_labels'] = np.asarray(has_labels, np.float32)
     return arrays
 
 

@@ -207,19 +207,20 @@ def _surface(mask: np.ndarray, spacing: tuple[float, ...], elements: str) -> tup
 def _hausdorff_of(distances: SurfaceDistances | None, definition: SurfaceDefinition) -> float:
     if distances is None:
         return math.nan
-    directed = (
+    directed = [
         (distances.forward, distances.forward_weights),
         (distances.backward, distances.backward_weights),
-    )
+    ]
     if definition.combine == 'union':
-        directed = (tuple(np.concatenate(part) for part in zip(*directed, strict=True)),)
+        values, weights = (np.concatenate(part) for part in zip(*directed, strict=True))
+        directed = [(values, weights)]
     return max(_weighted_percentile(values, weights, definition.percentile) for values, weights in directed)
 
 
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percentile: float) -> float:
     order = np.argsort(values, kind='stable')
     shares = np.cumsum(weights[order]) / weights.sum()
-    position = np.searchsorted(shares, percentile / 100)
+    position = int(np.searchsorted(shares, percentile / 100))
     return float(values[order][min(position, len(values) - 1)])
 
 

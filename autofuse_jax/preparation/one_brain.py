@@ -227,4 +227,5 @@ def _template_brain(path: Path | None, grid: Grid) -> np.ndarray:
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * np.count_nonzero(one & other) / max(np.count_nonzero(one) + np.count_nonzero(other), 1))
+    size = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+    return 2 * int(np.count_nonzero(one & other)) / max(size, 1)
