@@ -40,7 +40,7 @@ def header_fields(path: str | os.PathLike) -> dict[str, Any]:
         'dtype': str(image.get_data_dtype()),
         'affine': _rows(image.affine),
     }
-    if isinstance(header, nib.Nifti1Header):
+    if isinstance(header, nib.Nifti1Header) and isinstance(image.dataobj, nib.arrayproxy.ArrayProxy):
         fields |= {
             'units': ' '.join(header.get_xyzt_units()),
             'scl_slope': float(image.dataobj.slope),

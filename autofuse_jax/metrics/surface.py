@@ -223,7 +223,7 @@ def _surface(mask: np.ndarray, spacing: tuple[float, ...], elements: str) -> tup
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percentile: float) -> float:
     order = np.argsort(values, kind='stable')
     shares = np.cumsum(weights[order]) / weights.sum()
-    position = np.searchsorted(shares, percentile / 100)
+    position = int(np.searchsorted(shares, percentile / 100))
     return float(values[order][min(position, len(values) - 1)])
 
 

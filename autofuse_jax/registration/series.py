@@ -13,6 +13,7 @@ import numpy as np
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, json_types, replacing, write_json
 from autofuse_jax.metrics.cine import cine_curves
@@ -52,7 +53,7 @@ def register_series(
     settings: PipelineSettings,
     *,
     classes: Mapping[int, str] | None = None,
-    model: RegistrationModel | None = None,
+    model: RegistrationModel | RuntimeModel | None = None,
     quiet: bool = False,
 ) -> SeriesResult:
     """Register every frame of a series to one of them.
