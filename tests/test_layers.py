@@ -10,7 +10,26 @@ import autofuse_jax
 PACKAGE = Path(autofuse_jax.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob('*.py'))
 LONGEST_FILE = 400
+MOST_LOOSE_MODULES = 20
 WITHOUT_JAX = ('classical', 'data', 'evaluation', 'metrics', 'reports', 'transforms', 'transforms_io')
+
+
+# Rooms and loose files of the package from the ground up: an import may only lead to a lower line.
+FLOORS = (
+    ('choices', 'configs', 'errors', 'outputs', 'progress', 'runtime', 'version'),
+    ('cli', 'files', 'provenance', 'sharding', 'transforms'),
+    ('data', 'metrics'),
+    ('classical', 'fields', 'reports', 'transforms_io'),
+    ('applying', 'evaluation', 'losses', 'models'),
+    ('methods',),
+    ('porting',),
+    ('weights',),
+    ('deployment', 'training'),
+    ('main', 'registration', 'train'),
+    ('preparation',),
+    ('commands',),
+    ('apply_transform', 'evaluate', 'export', 'port_weights', 'prepare', 'register'),
+)
 
 
 def name_of(path):
@@ -139,3 +158,28 @@ def test_everything_public_has_a_docstring(path):
 @pytest.mark.parametrize('path', FILES, ids=name_of)
 def test_no_file_is_too_long(path):
     assert len(path.read_text(encoding='utf-8').splitlines()) <= LONGEST_FILE
+
+
+def room_of(path):
+    """Return the room that a file lies in, or the name of a loose file."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def test_every_room_has_its_floor():
+    rooms = {room_of(path) for path in FILES} - {'__init__'}
+    assert rooms == {room for floor in FLOORS for room in floor}
+
+
+@pytest.mark.parametrize('path', FILES, ids=name_of)
+def test_imports_lead_downwards(path):
+    here = room_of(path)
+    if here == '__init__':
+        return  # It hands names on from where they live.
+    below = {room for floor in FLOORS[: next(n for n, floor in enumerate(FLOORS) if here in floor)] for room in floor}
+    reached = {name.split('.')[1] for name in imports_of(path) if name.startswith('autofuse_jax.')}
+    rooms = {room for floor in FLOORS for room in floor}
+    assert reached & rooms - {here} <= below
+
+
+def test_few_modules_lie_loose():
+    assert len(list(PACKAGE.glob('*.py'))) <= MOST_LOOSE_MODULES

@@ -17,6 +17,7 @@ from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
 from autofuse_jax.files import claim_folder
 from autofuse_jax.progress import CountProgress
 from autofuse_jax.version import __version__
+from autofuse_jax.weights.shipped import known_weights, weights_file
 
 
 def run(options: argparse.Namespace) -> None:
@@ -38,7 +39,10 @@ def run(options: argparse.Namespace) -> None:
         if path is not None and not path.exists():
             raise UserError(f'there is no {path}', fix='correct --data or --dataset-json')
     sources = Sources(options.data, options.dataset_json, options.split)
-    runs = [open_run(path, name, sources, _open_network) for path, name in zip(options.runs, names, strict=True)]
+    runs = [
+        open_run(_named_weights(path), name, sources, _open_network)
+        for path, name in zip(options.runs, names, strict=True)
+    ]
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
     scored = {protocol.name: {} for protocol in protocols}
@@ -51,6 +55,11 @@ def run(options: argparse.Namespace) -> None:
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     }
     print(write_evaluation(options.out, runs, protocols, scored, reference, facts))
+
+
+def _named_weights(path: Path) -> Path:
+    """Return the file of weights that come with the package where a run is named after them."""
+    return weights_file(path) if not path.exists() and str(path) in known_weights() else path
 
 
 def _protocols(given: Sequence[str]) -> list[Protocol]:

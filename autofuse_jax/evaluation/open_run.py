@@ -7,7 +7,6 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation import earlier_scores as earlier
 from autofuse_jax.evaluation import learn2reg_fields, register_results
 from autofuse_jax.evaluation.runs import KINDS, Run, Sources
-from autofuse_jax.weights.shipped import known_weights, weights_file
 
 CHECKPOINTS_NAME, CONFIG_NAME = 'checkpoints', 'config.json'
 WEIGHTS_SUFFIX = '.npz'
@@ -53,7 +52,7 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
     """Open one run.
 
     Args:
-        path: A folder, the npz of released weights, or the name of weights that come with the package.
+        path: A folder, the npz of released weights.
         name: What tables call it.
         sources: Where else to look.
         open_network: Opens a network; a function of its own because nothing else here needs jax.
@@ -64,8 +63,6 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
     Raises:
         UserError: The path is nothing that can be evaluated, or has no pairs.
     """
-    if not path.exists() and str(path) in known_weights():
-        path = weights_file(path)
     if path.is_file():
         if path.suffix != WEIGHTS_SUFFIX:
             raise UserError(f'{path} is a file', expected=KINDS, fix='name its folder')

@@ -164,7 +164,7 @@ class Experiment:
             raise UserError(
                 f'labels guided the teacher in {teacher.root}, and this network is trained without',
                 expected='a teacher of images alone',
-                fix=f'python -m autofuse_jax.teach --data={self.manifest.root} --out=FOLDER, without --labels',
+                fix=f'autofuse-jax teach --data={self.manifest.root} --out=FOLDER, without --labels',
             )
         return teacher
 
