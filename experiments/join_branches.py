@@ -18,19 +18,8 @@ SEGMENTING = 'single_branch/'
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: Without the program's name; default those of the process.
-
-    Returns:
-        Exit status: 0, or 2 after an error that the user can act on.
-    """
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.join_branches',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--segmenting', type=Path, required=True, help='npz whose single branch is taken')
     parser.add_argument('--registering', type=Path, required=True, help='npz whose other branch and options are taken')
     parser.add_argument('--out', type=Path, required=True, help='npz to write')

@@ -44,19 +44,8 @@ DATA = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: Without the program's name; default those of the process.
-
-    Returns:
-        Exit status: 0, or 2 after an error that the user can act on.
-    """
-    parser = argparse.ArgumentParser(
-        prog='python -m experiments.ship_weights',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--run', type=Path, required=True, help='folder of an evaluated run')
     parser.add_argument('--name', required=True, help='what the weights are called')
     parser.add_argument('--split', default='validation', help='which evaluation the card quotes; default validation')
