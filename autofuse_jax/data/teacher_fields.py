@@ -102,7 +102,7 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
 def write_field(root: Path, name: str, velocity: np.ndarray) -> None:
     """Write the velocity of the pair of a name as float16."""
     with replacing(root / f'{name}.npz') as temporary:
-        np.savez_compressed(temporary, **{VELOCITY: velocity.astype(np.float16)})
+        np.savez_compressed(temporary, **{VELOCITY: velocity.astype(np.float16)})  # type: ignore[arg-type]  # As in formats.
 
 
 def write_record(root: Path, manifest: Manifest, record: dict[str, Any]) -> None:

@@ -135,6 +135,11 @@ class RuntimeModel:
         self._model = model
         self._by_size: dict[tuple[int, ...], Callable] = {}
 
+    @property
+    def method(self) -> Method:
+        """What the parameters belong to."""
+        return self._model.method
+
     def register(self, fixed: np.ndarray, moving: np.ndarray, *, seed: int = 0) -> Registration:
         """Register two images; the first call for a size converts. Arguments see `RegistrationModel.register`."""
         if self.runtime == self._model.runtime:

@@ -79,7 +79,7 @@ def _labels_on_fixed_grid(pair: PairData, protocol: Protocol, when: str) -> np.n
 
 def _between_centres(positions: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     last = np.reshape(np.asarray(shape) - 1, (3, 1, 1, 1))
-    return ((positions >= 0) & (positions <= last)).all(axis=0)
+    return np.all((positions >= 0) & (positions <= last), axis=0)
 
 
 def _label_scores(pair: PairData, protocol: Protocol) -> dict[str, Any]:

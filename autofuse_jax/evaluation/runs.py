@@ -1,7 +1,7 @@
 """What can be evaluated: folders of results, opened as a list of pairs that are read one at a time."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def no_pairs(path: Path, expected: str, fix: str) -> UserError:
     return UserError(f'no pairs were found in {path}', expected=expected, fix=fix)
 
 
-def common_pairs(runs: Mapping[str, list[Mapping[str, Any]]]) -> list[str]:
+def common_pairs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Return the names of the pairs that every run has, in the order of the first.
 
     Args:

@@ -149,12 +149,13 @@ def percentile_distance(distances: SurfaceDistances | None, definition: SurfaceD
     """Return what `robust_hausdorff` returns, of distances that are known; nan for None."""
     if distances is None:
         return math.nan
-    directed = (
+    directed = [
         (distances.forward, distances.forward_weights),
         (distances.backward, distances.backward_weights),
-    )
+    ]
     if definition.combine == 'union':
-        directed = (tuple(np.concatenate(part) for part in zip(*directed, strict=True)),)
+        values, weights = (np.concatenate(part) for part in zip(*directed, strict=True))
+        directed = [(values, weights)]
     return max(_weighted_percentile(values, weights, definition.percentile) for values, weights in directed)
 
 
@@ -205,8 +206,8 @@ def distances_per_label(
             slice(min(one.start, other.start), max(one.stop, other.stop))
             for one, other in zip(fixed_boxes[label], warped_boxes[label], strict=True)
         )
-        masks = (array[box] == label for array in (fixed_labels, warped_labels))
-        distances[int(label)] = surface_distances(*masks, spacing, elements)
+        one, other = (array[box] == label for array in (fixed_labels, warped_labels))
+        distances[int(label)] = surface_distances(one, other, spacing, elements)
     return distances
 
 

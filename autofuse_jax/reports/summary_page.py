@@ -111,7 +111,8 @@ def _pairs(content: RunContent) -> tuple[list[str], list[list[str]]]:
 
 
 def _remarks(content: RunContent) -> list[str]:
-    remarks, records = [], content.records
+    remarks: list[str] = []
+    records = content.records
     for quantity in present(records)[:1]:
         remarks += _interval(content, quantity)
     both = [r for r in records if _is_number(r.get('dsc_before')) and _is_number(r.get('dsc_after'))]

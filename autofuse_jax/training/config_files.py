@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import autofuse_jax.configs
 from autofuse_jax.errors import UserError
@@ -131,7 +132,7 @@ def _config_path(name: str) -> Path:
     return shown_path(config_folder() / f'{name}.py')
 
 
-def _take_modules() -> dict[str, object]:
+def _take_modules() -> dict[str, ModuleType]:
     """Remove what has been imported as configs, and what an earlier config file left behind, and return it."""
     names = [name for name in sys.modules if name in (PACKAGE, EXECUTED) or name.startswith(f'{PACKAGE}.')]
     return {name: sys.modules.pop(name) for name in names}

@@ -1,5 +1,6 @@
 """Training and evaluation of a registration method from a config: the whole path in one place."""
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -167,7 +168,7 @@ class Trainer:
             params = experiment.read_weights(layout)
             # Buffers of their own, because those of a state are donated.
             average = None if state.average is None else jax.tree.map(jnp.copy, params)
-            return state.replace(params=params, average=average)
+            return dataclasses.replace(state, params=params, average=average)
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')

@@ -1,5 +1,6 @@
 """Predictions on pairs for validation and reports, always on the grid of the prepared data, and how they are scored."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +47,8 @@ def make_predict(
         displacement = prediction.displacement
         if displacement.shape[1:4] != shape:
             displacement = jax.vmap(lambda u: resample_displacement(u, shape))(displacement)
-        return prediction.replace(
+        return dataclasses.replace(
+            prediction,
             displacement=displacement,
             fixed_segmentation=_labels_on(prediction.fixed_segmentation, shape),
             moving_segmentation=_labels_on(prediction.moving_segmentation, shape),
@@ -146,9 +148,9 @@ class PairPredictor:
         pair, key = self.pairs[number], jax.random.fold_in(self._key, number)
         images = [self._store.load(frame)[0][None, ..., None] for frame in (pair.fixed, pair.moving)]
         with self._computing():
-            images = jax.block_until_ready(jax.device_put(images, self._image_layout))
+            fixed, moving = jax.block_until_ready(jax.device_put(images, self._image_layout))
             started = time.perf_counter()
-            prediction = jax.block_until_ready(self._predict(params, *images, key))
+            prediction = jax.block_until_ready(self._predict(params, fixed, moving, key))
             seconds = time.perf_counter() - started
         return jax.device_get(prediction), seconds
 
@@ -158,7 +160,7 @@ class PairPredictor:
         affine = np.diag([*self.manifest.spacing, 1.0])
         gates = {name: float(value[0]) for name, value in prediction.gate_means.items()}
         return PairData(
-            prediction.displacement[0],
+            np.asarray(prediction.displacement[0]),
             affine,
             affine,
             fixed_labels=volumes['fixed_labels'],
@@ -169,7 +171,7 @@ class PairPredictor:
             measurements={'gate_means': gates} if gates else {},
         )
 
-    def _segmentation(self, frame: Frame, predicted: np.ndarray | None) -> Segmentation | None:
+    def _segmentation(self, frame: Frame, predicted: np.ndarray | jax.Array | None) -> Segmentation | None:
         if predicted is None or not frame.has_labels:
             return None
         # Training classes have other ids than the original structures.
