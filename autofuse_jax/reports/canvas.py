@@ -121,7 +121,7 @@ def _write(axes: Axes, x: float, y: float, text: str, **settings) -> None:
     axes.text(x, y, text, transform=axes.transAxes, color='white', path_effects=rim, **settings)
 
 
-def canvas_for(views: Sequence[View], shape: tuple[int, int, int], largest: tuple[int, int] = LARGEST_SIZE) -> Canvas:
+def canvas_for(views: Sequence[View], shape: tuple[int, ...], largest: tuple[int, int] = LARGEST_SIZE) -> Canvas:
     """Return the smallest canvas that holds all views of a volume.
 
     Args:

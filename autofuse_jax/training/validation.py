@@ -176,7 +176,7 @@ class PairPredictor:
             return None
         # Training classes have other ids than the original structures.
         kind = 'label' if self._original is None else 'training_class'
-        return Segmentation(self._prepared.load(frame)[1], predicted[0], tuple(self.manifest.classes), kind)
+        return Segmentation(self._prepared.load(frame)[1], np.asarray(predicted[0]), tuple(self.manifest.classes), kind)
 
 
 def training_protocol(determinant: str = 'correct') -> Protocol:
