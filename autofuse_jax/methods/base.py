@@ -75,11 +75,11 @@ class Method:
     """
 
     name: str
-    init: Callable[[jax.Array, tuple[int, int, int]], Params]
+    init: Callable[[jax.Array, tuple[int, ...]], Params]
     objectives: Callable[[str], tuple[Objective, ...]]
     predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
-    size: tuple[int, int, int] | None = None
+    size: tuple[int, ...] | None = None
 
 
 def without_draws(
