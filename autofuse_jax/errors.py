@@ -66,7 +66,7 @@ class Range:
     whole: bool = False
 
     def __contains__(self, value: Any) -> bool:
-        kind = Integral if self.whole else Real
+        kind: Any = Integral if self.whole else Real
         # True and False are whole numbers to Python.
         if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
             return False

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     ]
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
-    scored = {protocol.name: {} for protocol in protocols}
+    scored: dict[str, dict[str, Records]] = {protocol.name: {} for protocol in protocols}
     for run in runs:
         for protocol, records in _score(run, protocols).items():
             scored[protocol][run.name] = records
@@ -78,7 +78,7 @@ def _pair_names(run: Run) -> list[Mapping[str, Any]]:
 def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, list[Record]]:
     """Score every pair of a run under every protocol; each pair is read once."""
     if run.records is not None:
-        return {protocol.name: list(run.records) for protocol in protocols}
+        return {protocol.name: [dict(record) for record in run.records] for protocol in protocols}
     progress = CountProgress(f'{run.name}: scored', len(run.cases), 'pairs')
     return score_cases(run.cases, protocols, lambda *_: progress.step())
 

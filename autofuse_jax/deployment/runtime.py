@@ -52,7 +52,7 @@ def runtime_name() -> str:
     return f'OpenVINO {version} on CPU, float32'
 
 
-def network_graph(method: Method, params: Params, size: tuple[int, int, int], *, probabilities: bool = False) -> Graph:
+def network_graph(method: Method, params: Params, size: tuple[int, ...], *, probabilities: bool = False) -> Graph:
     """Convert the prediction of a method to a graph of OpenVINO.
 
     Args:
