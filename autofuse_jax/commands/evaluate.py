@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     ]
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
-    scored: dict[str, dict[str, Records]] = {protocol.name: {} for protocol in protocols}
+    scored: dict[str, dict[str, list[Record]]] = {protocol.name: {} for protocol in protocols}
     for run in runs:
         for protocol, records in _score(run, protocols).items():
             scored[protocol][run.name] = records

@@ -151,12 +151,17 @@ def teacher_term(output: RegistrationOutput, batch: Batch, weight: float) -> dic
 
     Returns:
         The term 'teacher'.
+
+    Raises:
+        ValueError: The network has no velocity.
     """
     mean = output.velocity_mean
-    wanted = batch['teacher_velocity']
-    if wanted.shape != mean.shape:
-        wanted = jax.vmap(lambda v: resample_displacement(v, mean.shape[1:4]))(wanted)
-    return {'teacher': everywhere(jnp.mean(jnp.square(mean - wanted), axis=(1, 2, 3, 4)), weight)}
+    if mean is None:
+        raise ValueError('the output has no velocity_mean, which a teacher teaches.')
+    shape, target = mean.shape, batch['teacher_velocity']
+    if target.shape != shape:
+        target = jax.vmap(lambda v: resample_displacement(v, shape[1:4]))(target)
+    return {'teacher': everywhere(jnp.mean(jnp.square(mean - target), axis=(1, 2, 3, 4)), weight)}
 
 
 def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:

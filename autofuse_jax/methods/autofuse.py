@@ -108,7 +108,7 @@ def autofuse_method(
         del key
         single, _ = model.branches()
         images = narrowed(batch['fixed'], model.compute_dtype)
-        _, segmentation = single.apply({'params': params[SINGLE_BRANCH]}, images)
+        _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
         return frame_segmentation_objective(segmentation, batch)
 
     multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
@@ -117,7 +117,7 @@ def autofuse_method(
     def teacher_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         del key
         # Neither maps nor warped images are needed, and what nobody uses is removed by the compiler.
-        output = model.apply({'params': params}, batch['fixed'], batch['moving'])
+        output = apply_network(model, params, batch['fixed'], batch['moving'])
         return total(teacher_term(output, batch, weights.teacher or 1.0))
 
     teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)

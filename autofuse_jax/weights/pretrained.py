@@ -118,7 +118,7 @@ def register_pair(
     predict: Callable[[np.ndarray, np.ndarray], Prediction],
     fixed: np.ndarray,
     moving: np.ndarray,
-    multiple: tuple[int, int, int] = (SIZE_MULTIPLE,) * 3,
+    multiple: tuple[int, ...] = (SIZE_MULTIPLE,) * 3,
 ) -> Registration:
     """Register two images with whatever runs the network.
 
