@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from autofuse_jax.files import replacing
 from autofuse_jax.reports.colours import Scale
@@ -200,5 +200,6 @@ def png_of(canvas: FigureCanvasAgg) -> bytes:
     # White paper stays white.
     pixels[(pixels[..., :3] == KEPT_BITS).all(-1)] = 255
     buffer = io.BytesIO()
-    imsave(buffer, pixels[..., :3], format='png')
+    # Not by matplotlib, which would store an opaque alpha channel with it.
+    Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(buffer, format='png', optimize=True)
     return buffer.getvalue()
