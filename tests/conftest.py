@@ -23,7 +23,8 @@ REFERENCE_FOLDER = DATA_FOLDER.parent / 'parity'
 
 jax.config.update('jax_num_cpu_devices', SIMULATED_DEVICES)
 jax.config.update('jax_compilation_cache_dir', os.path.expanduser('~/.cache/autofuse_jax/xla'))
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+# Several tests compile the same program in turn.
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 
 
 @pytest.fixture(scope='session')
