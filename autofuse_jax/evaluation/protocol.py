@@ -18,7 +18,7 @@ from autofuse_jax.metrics.landmarks import SPLINE_ORDERS
 from autofuse_jax.metrics.surface import COMBINATIONS, ELEMENTS
 
 # Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
-KNOWN = {
+KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
     '': {
         'label_interpolation': LABEL_INTERPOLATIONS,
         'outside': ('voxel_edges', 'voxel_centres'),
