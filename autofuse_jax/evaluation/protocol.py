@@ -22,7 +22,7 @@ USUAL_QUANTITIES = (DSC, HD95, ASSD, NJD, SDLOGJ, TRE)
 # Fields of a protocol that do not change what a number means.
 FREE_FIELDS = ('name', 'description', 'quantities')
 # Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
-KNOWN: dict[str, Any] = {
+KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
     '': {
         'label_interpolation': LABEL_INTERPOLATIONS,
         'outside': ('voxel_edges', 'voxel_centres'),

@@ -17,13 +17,12 @@ SETTINGS_NAME = 'settings.json'
 LEFTOVERS = '*/.writing-*'
 
 
-# What became of a subject.
 class HasProblems(Protocol):
-    """What becomes of a subject, at the least."""
+    """What became of a subject."""
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What went wrong with it."""
+        """What was wrong with it."""
         ...
 
 
