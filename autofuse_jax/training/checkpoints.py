@@ -33,10 +33,11 @@ def _folder(workdir: str | os.PathLike, kind: str) -> Path:
     return Path(workdir).absolute() / CHECKPOINTS / kind
 
 
-def _open(workdir: str | os.PathLike, kind: str) -> ocp.training.Checkpointer:
+def _open(workdir: str | os.PathLike, kind: str, *, saving: bool = False) -> ocp.training.Checkpointer:
     policy = ocp.training.preservation_policies.LatestN(1)
-    # Left-overs of a save that was killed are removed, or they would pile up.
-    return ocp.training.Checkpointer(_folder(workdir, kind), preservation_policy=policy, cleanup_tmp_directories=True)
+    # Left-overs of a save that was killed are removed, or they would pile up; but not by who only reads, because what
+    # looks like one may be what a running training is saving.
+    return ocp.training.Checkpointer(_folder(workdir, kind), preservation_policy=policy, cleanup_tmp_directories=saving)
 
 
 def save(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ def _average(state: TrainState) -> dict[str, Any]:
 
 def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
     try:
-        with _open(workdir, kind) as checkpointer:
+        with _open(workdir, kind, saving=True) as checkpointer:
             checkpointer.save_checkpointables(step, arrays, custom_metadata=record, overwrite=True)
     except (ValueError, RuntimeError) as error:
         # The storage layer below Orbax reports a full disk or a read-only folder as one of these.
