@@ -59,7 +59,7 @@ def register_images(
     target = with_labels(as_volume(fixed, 'fixed'), fixed_labels)
     source = with_labels(as_volume(moving, 'moving'), moving_labels)
     if isinstance(model, str | os.PathLike):
-        model = load_model(model)
+        model = load_model(os.fspath(model))
     return register_volumes(
         target,
         source,
