@@ -1,6 +1,6 @@
 """Put a run's weights where the package finds them by name, with a card that says what they are.
 
-    python -m experiments.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before="COMMAND" ...
+    python -m experiments.weights.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before="COMMAND" ...
 
 The run must have been evaluated (`--mode=evaluate`): every number of the card comes from its record, but for the
 processor hours, which no run knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
@@ -20,7 +20,7 @@ from autofuse_jax.files import replacing
 from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import file_hash, write_released
 
-WEIGHTS = Path(__file__).resolve().parents[1] / 'weights'
+WEIGHTS = Path(__file__).resolve().parents[2] / 'weights'
 RESULT = 'evaluation_{split}/result.json'
 
 # Dataset: what the weights were made from and what follows from that.

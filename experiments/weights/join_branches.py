@@ -1,6 +1,6 @@
 """Join the branch that segments of one file of weights with the branch that registers of another.
 
-    python -m experiments.join_branches --segmenting=new.npz --registering=old.npz --out=joined.npz
+    python -m experiments.weights.join_branches --segmenting=new.npz --registering=old.npz --out=joined.npz
 
 For branches that were trained at the same time, each for itself; both files must belong to the same network. What comes
 out is where training goes on from, so that the branches learn to fit each other.
