@@ -1,6 +1,6 @@
 """Put a run's weights where the package finds them by name, with a card that says what they are.
 
-    python -m experiments.weights.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before="COMMAND" ...
+    python -m experiments.weights.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before=...
 
 The run must have been evaluated (`--mode=evaluate`): every number of the card comes from its record, but for the
 processor hours, which no run knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
