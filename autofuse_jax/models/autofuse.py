@@ -36,7 +36,7 @@ class SingleBranch(nn.Module):
     widths: tuple[int, ...]
     num_classes: int = 0
     remat: str = 'none'
-    pooling: Factor = SAME_GRID
+    pooling: tuple[int, ...] = SAME_GRID
     fine_width: int = 0
     thin_levels: int = 0
 
@@ -155,17 +155,17 @@ class AutoFuse(PairNetwork):
             )
 
     @property
-    def pooling(self) -> Factor:
+    def pooling(self) -> tuple[int, ...]:
         """Voxels of the images that are averaged into one of the fusion branch."""
         return tuple(self.fusion_pooling)
 
     @property
-    def feature_pooling(self) -> Factor:
+    def feature_pooling(self) -> tuple[int, ...]:
         """Voxels of the single branch's features that are averaged into one of the fusion branch."""
         return tuple(whole // fine for whole, fine in zip(self.pooling, self._fine_pooling(), strict=True))
 
     @nn.nowrap
-    def _fine_pooling(self) -> Factor:
+    def _fine_pooling(self) -> tuple[int, ...]:
         return tuple(self.fine_pooling) if any(self.fine_pooling) else self.pooling
 
     @nn.nowrap

@@ -209,7 +209,7 @@ class Conv3d(nn.Module):
     """
 
     features: int
-    kernel_size: tuple[int, ...] = (3, 3, 3)
+    kernel_size: tuple[int, int, int] = (3, 3, 3)
     kernel_init: Initializer = uniform_fan_in
     bias_init: Initializer | None = None
     stride: int = 1

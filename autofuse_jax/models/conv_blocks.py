@@ -11,7 +11,7 @@ LEAKY_SLOPE = 0.2
 NORM_EPSILON = 1e-5
 
 # Voxels along each axis that become one, or the other way round.
-Factor = tuple[int, ...]
+Factor = tuple[int, int, int]
 HALVING: Factor = (2, 2, 2)
 CUBE: Factor = (3, 3, 3)
 
@@ -78,7 +78,7 @@ def _activated_norm_reverse(kept: tuple, cotangent: jax.Array) -> tuple[jax.Arra
 activated_norm.defvjp(_activated_norm, _activated_norm_reverse)
 
 
-def downsample(volume: jax.Array, factor: Factor = HALVING) -> jax.Array:
+def downsample(volume: jax.Array, factor: tuple[int, ...] = HALVING) -> jax.Array:
     """Average blocks of voxels.
 
     Args:
@@ -93,7 +93,7 @@ def downsample(volume: jax.Array, factor: Factor = HALVING) -> jax.Array:
     return jnp.mean(volume.reshape(batch, *blocks, channels), axis=(2, 4, 6))
 
 
-def upsample(volume: jax.Array, factor: Factor = HALVING) -> jax.Array:
+def upsample(volume: jax.Array, factor: tuple[int, ...] = HALVING) -> jax.Array:
     """Enlarge by trilinear interpolation with aligned corners.
 
     Args:

@@ -113,12 +113,12 @@ class PairNetwork(nn.Module):
         super().__post_init__()
 
     @property
-    def pooling(self) -> Factor:
+    def pooling(self) -> tuple[int, ...]:
         """Voxels of the images that are averaged into one of the fusion branch; here their grids are the same."""
         return SAME_GRID
 
     @property
-    def feature_pooling(self) -> Factor:
+    def feature_pooling(self) -> tuple[int, ...]:
         """Voxels of the single branch's features that are averaged into one of the fusion branch; here as above."""
         return SAME_GRID
 

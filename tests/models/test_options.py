@@ -52,6 +52,7 @@ def test_all_networks_are_here():
     ('network', 'options', 'words'),
     [
         (AutoFuse, {'num_classes': 1}, 'model.num_classes is 1.*2 or more'),
+        (AutoFuse, {'fusion_pooling': (2, 2)}, r'model.fusion_pooling is \(2, 2\).*3 numbers'),
         (AutoFuse, {'remat': 'gates,none'}, "model.remat is 'gates,none'.*'none' or names among all"),
         (AutoFuseTrans, {'base_channels': 12}, 'model.base_channels is 12.*multiple of 8.*set model.base_channels=16'),
         (MultiFuse, {'base_channels': 3}, 'a multiple of 2, because the single branches have half of it'),
