@@ -17,7 +17,8 @@ from autofuse_jax import register_images
 from autofuse_jax.data.phantom import CLASSES, random_phantom, render_frame
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.reports.canvas import Sheet
 from autofuse_jax.reports.colours import JACOBIAN_SCALE
 from autofuse_jax.reports.pair_sheet import (
@@ -75,8 +76,8 @@ def register_phantom() -> tuple[RegistrationView, dict[str, Any]]:
         labels=tuple(labels[inner] for labels in (fixed.labels, moving.labels, result.moved_labels)),
     )
     return registration, {
-        'dsc_before': mean_dice(before),
-        'dsc_after': mean_dice(after),
+        'dsc_before': mean_over_structures(before),
+        'dsc_after': mean_over_structures(after),
         'dsc_before_per_label': before,
         'dsc_after_per_label': after,
         'njd_percent': njd_percent(determinant),
