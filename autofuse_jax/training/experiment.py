@@ -152,7 +152,7 @@ class Experiment:
         """Return the teacher of the config, or None.
 
         Raises:
-            UserError: It is missing, or was made of other data, or with labels, which an unsupervised network must not see.
+            UserError: It is missing, was made of other data, or with labels that an unsupervised network must not see.
         """
         loss = self.config.loss
         if not self.config.data.teacher:
