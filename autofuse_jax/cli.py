@@ -44,7 +44,7 @@ GROUPS = {
             ('--config=quickstart', '--workdir=runs/quickstart'),
         ),
         'prepare': Command('autofuse_jax.prepare', 'prepare a data set for training'),
-        'teach': Command('autofuse_jax.teach', 'optimise the training pairs once, as a teacher for networks'),
+        'teach': Command('autofuse_jax.commands.teach', 'optimise the training pairs once, as a teacher for networks'),
         'train': Command(TRAIN, 'train a network from a config, then evaluate it'),
         'evaluate-run': Command(TRAIN, 'evaluate the network of a training run again', ('--mode=evaluate',)),
     },

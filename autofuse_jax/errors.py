@@ -66,11 +66,12 @@ class Range:
     whole: bool = False
 
     def __contains__(self, value: Any) -> bool:
-        kind = Integral if self.whole else Real
+        kind: Any = Integral if self.whole else Real
         # True and False are whole numbers to Python.
         if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
             return False
-        return self.least <= value <= self.most and self.above < value < self.below
+        number = float(value)
+        return self.least <= number <= self.most and self.above < number < self.below
 
     def __str__(self) -> str:
         bounds = {

@@ -30,10 +30,10 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     return run_parsed(_parser(program), _run, argv)
 
 
-def _run(options: argparse.Namespace) -> int | None:
+def _run(options: argparse.Namespace) -> None:
     from autofuse_jax.commands.evaluate import run
 
-    return run(options)
+    run(options)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

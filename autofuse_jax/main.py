@@ -107,7 +107,7 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
         return None
     if len(rest) > 1:
         raise UserError(f'unknown arguments {" ".join(rest[1:])}', fix='see --help')
-    if config is None:
+    if config is None or file is None:
         raise UserError('no config is given', fix='add --config=configs/quickstart.py, for example')
     if file.remark:
         print(file.remark, file=sys.stderr)
@@ -192,7 +192,8 @@ def _config_file(arguments: list[str]) -> tuple[ConfigFile | None, list[str]]:
 
 def _user_error_behind(error: BaseException) -> UserError | None:
     """Return what a config file raised for the user, which ml_collections and absl wrap in the text of a traceback."""
-    user_error, cause = None, error
+    user_error: UserError | None = None
+    cause: BaseException | None = error
     while cause is not None:
         user_error = cause if isinstance(cause, UserError) else user_error
         cause = cause.__cause__ or cause.__context__

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     return run_parsed(_parser(program), _run, argv)
 
 
-def _run(options: argparse.Namespace) -> int | None:
+def _run(options: argparse.Namespace) -> int:
     from autofuse_jax.commands.prepare import run
 
     return run(options)

@@ -64,6 +64,6 @@ def enable_compilation_cache() -> None:
     """Keep compiled programs in `COMPILATION_CACHE`, unless another place has been chosen."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]  # jax adds options at run time
         keep_compiled_programs(COMPILATION_CACHE)
         jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)

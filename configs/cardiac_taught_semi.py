@@ -1,6 +1,6 @@
 """Semi-supervised AutoFuse on ACDC for two CPU cores, second part: it segments already, and learns to register.
 
-    python -m autofuse_jax.teach --data=DIR --out=TEACHER --labels
+    autofuse-jax teach --data=DIR --out=TEACHER --labels
     python -m autofuse_jax.port_weights --from=runs/cardiac_segmentation --to=segmenting.npz --naming=ours
     python -m autofuse_jax.main --config=configs/cardiac_taught_semi.py --config.data.root=DIR \
         --config.data.teacher=TEACHER --config.weights=segmenting.npz

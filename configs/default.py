@@ -53,7 +53,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.root = ''  # Folder of the prepared data; where the phantom is kept (empty: inside the workdir).
     config.data.grid = (0, 0, 0)  # Grid of the network, multiples of 16; zeros: the prepared shape.
     config.data.labelled_subjects = -1  # Training subjects whose labels may be used; -1: all that have labels.
-    config.data.teacher = ''  # Folder of velocities of the training pairs (autofuse_jax.teach); '': none.
+    config.data.teacher = ''  # Folder of velocities of the training pairs (autofuse-jax teach); '': none.
     config.data.cache_gib = 4.0  # Memory for frames that stay loaded, GiB.
     config.data.threads = 0  # Reading threads; 0: one a core, at most 16.
 

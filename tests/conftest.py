@@ -1,10 +1,19 @@
-"""Settings of the test session: four simulated devices, a compilation cache that outlives it, where real data lies."""
+"""Settings of the test session: haste, four simulated devices, a lasting compilation cache, where real data lies."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-import jax
-import pytest
+# Compiling takes nearly all time of these tests, so that XLA does it without optimisation, in a third of the time.
+# The second option, an older way to compile fused loops, was tried with jax 0.10; options of the compiler come and go.
+HASTE = ['--xla_backend_optimization_level=0']
+if tuple(map(int, version('jax').split('.')[:2])) < (0, 11):
+    HASTE.append('--xla_cpu_use_fusion_emitters=false')
+# Read once, by the first import of jax; programs that tests start inherit it. What was set outside comes last and wins.
+os.environ['XLA_FLAGS'] = ' '.join([*HASTE, os.environ.get('XLA_FLAGS', '')])
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 SIMULATED_DEVICES = 4
 DATA_VARIABLE = 'AUTOFUSE_JAX_DATA'
@@ -14,7 +23,8 @@ REFERENCE_FOLDER = DATA_FOLDER.parent / 'parity'
 
 jax.config.update('jax_num_cpu_devices', SIMULATED_DEVICES)
 jax.config.update('jax_compilation_cache_dir', os.path.expanduser('~/.cache/autofuse_jax/xla'))
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+# Several tests compile the same program in turn.
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 
 
 @pytest.fixture(scope='session')

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from autofuse_jax.version import __version__
 from experiments.tables import readme_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -48,3 +49,8 @@ def test_links_inside_the_documentation_lead_somewhere():
                 heads = re.findall(r'^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
                 slugs = {re.sub(r'[^\w\- ]', '', head.lower()).replace(' ', '-') for head in heads}
                 assert anchor in slugs, f'{document.name} links to {target}#{anchor}'
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = (REPOSITORY / 'CITATION.cff').read_text(encoding='utf-8')
+    assert re.search(r'^version: (.*)$', citation, re.MULTILINE)[1] == __version__

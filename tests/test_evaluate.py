@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from autofuse_jax.evaluate import main
-from autofuse_jax.reports.tables import write_records
+from autofuse_jax.reports.summary import RunContent
+from autofuse_jax.reports.tables import write_tables
+from autofuse_jax.training.validation import training_protocol
 from tests.evaluation.made_results import shift_field, write_learn2reg, write_result, write_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -80,13 +82,19 @@ def test_earlier_scores_are_taken_as_they_are(runs, tmp_path):
     assert '**worse was scored under the protocol default, not under learn2reg' in (third / 'comparison.md').read_text()
 
 
-def test_report_after_training_can_be_compared(runs, tmp_path):
+@pytest.mark.parametrize(
+    ('protocol', 'remark'),
+    [(None, 'under an unrecorded protocol'), (training_protocol().as_record(), None)],
+    ids=['earlier version', 'today'],
+)
+def test_report_after_training_can_be_compared(runs, tmp_path, protocol, remark):
     records = [{'pair': name, 'subject': name, 'dsc_before': 0.5, 'dsc_after': 0.5} for name in 'abc']
-    write_records(tmp_path / 'evaluation_test', records, {0: 'background', 1: 'left'}, {})
+    write_tables(tmp_path / 'evaluation_test', RunContent(records, {1: 'left'}, 'Report', {}, protocol))
     out = tmp_path / 'out'
     assert main([str(runs / 'good'), str(tmp_path / 'evaluation_test'), f'--out={out}']) == 0
     page = (out / 'comparison.md').read_text()
-    assert '3 pairs are in every run' in page and 'under an unrecorded protocol' in page
+    assert '3 pairs are in every run' in page
+    assert remark in page if remark else 'may differ for that reason' not in page
     assert '| evaluation_test | DSC % | -50.0 |' in page
 
 

@@ -17,7 +17,8 @@ SHOWN = {
     'autofuse_jax.losses.overlap': ['dice_loss', 'focal_dice_loss'],
     'autofuse_jax.losses.regularity': ['velocity_kl', 'gradient_penalty', 'negative_jacobian_loss'],
     'autofuse_jax.metrics.folding': ['jacobian_determinant', 'njd_percent', 'sdlogj'],
-    'autofuse_jax.metrics.overlap': ['dice_per_label', 'mean_dice'],
+    'autofuse_jax.metrics.overlap': ['dice_per_label'],
+    'autofuse_jax.metrics.structures': ['mean_over_structures'],
 }
 # What does a whole registration or training: the light examples of the other files run in every test run.
 LONG = {'autofuse_jax.training.loop'}

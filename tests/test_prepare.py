@@ -10,7 +10,7 @@ import pytest
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.preparation import one_cine as preparation
-from autofuse_jax.preparation.one_cine import mean_dice
+from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.prepare import main
 from tests.preparation.acdc_trees import image, labels, make_flat, make_official, save
 
@@ -252,12 +252,12 @@ def test_wrong_source_and_arguments(tmp_path, capsys):
     assert 'three numbers such as 128,128,32' in capsys.readouterr().err
 
 
-def test_mean_dice_by_hand():
+def test_overlap_by_hand():
     first, second = np.array([0, 1, 1, 2, 2, 2]), np.array([0, 1, 2, 2, 2, 0])
     # Id 1: 2 * 1 / (2 + 1); id 2: 2 * 2 / (3 + 3); id 3 is in neither.
-    assert mean_dice(first, second, (0, 1, 2, 3)) == pytest.approx(2 / 3)
-    assert mean_dice(first, second, (0, 1, 2)) == mean_dice(second, first, (0, 1, 2))
-    assert np.isnan(mean_dice(first * 0, first * 0, (0, 1)))
+    assert label_overlap(first, second, (0, 1, 2, 3)) == pytest.approx(2 / 3)
+    assert label_overlap(first, second, (0, 1, 2)) == label_overlap(second, first, (0, 1, 2))
+    assert np.isnan(label_overlap(first * 0, first * 0, (0, 1)))
 
 
 def test_command_line_without_loading_jax(tmp_path):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def _claim_transform(request: Request, stage: Staging) -> None:
 
 def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
     """Read the transforms, in the order in which an image passes through them."""
-    given = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
+    given: dict[str, Any] = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
     # Images named by hand belong to one transform; which of several would be a guess.
     if len(request.transforms) > 1 and (request.fixed or request.moving):
         raise UserError(
@@ -191,7 +191,7 @@ def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None
             f'--format {request.format} needs the moving image, which no sidecar names', fix='name it with --moving'
         )
     if is_text_transform(path):
-        transform: Transform = AffineTransform(_joined([step.forward.matrix for step in steps]))
+        transform: Transform = AffineTransform(_joined([cast(AffineTransform, step.forward).matrix for step in steps]))
     else:
         transform = to_dense([step.forward for step in steps], reference.grid)
     settings = {'composed_of': [step.source for step in steps]}

@@ -43,7 +43,7 @@ class ClassicalMethod:
     title: str
     settings: type
     register: Register
-    check: Callable[[Any], None]
+    check: Callable[[Any], object]
 
     def available(self, settings: Any = None) -> Availability:
         """Tell whether the method can run here, and if not why.

@@ -81,8 +81,8 @@ def find_tools(settings: NiftyRegSettings) -> dict[str, str]:
         folder, where = variable, f'in {variable}, the folder that {FOLDER_VARIABLE} names'
     else:
         folder, where = None, f'on PATH ({FOLDER_VARIABLE} is not set)'
-    programs = {tool: shutil.which(tool, path=folder) for tool in TOOLS}
-    missing = [tool for tool in TOOLS if programs[tool] is None]
+    programs = {tool: path for tool in TOOLS if (path := shutil.which(tool, path=folder)) is not None}
+    missing = [tool for tool in TOOLS if tool not in programs]
     if missing:
         raise UserError(
             f'NiftyReg cannot run: looked for {", ".join(missing)} {where}',

@@ -142,7 +142,8 @@ def register_with_syn(
             )
             labels = np.rint(moved.numpy()).astype(np.int32)
         warp = next(name for name in registration['fwdtransforms'] if name.endswith('Warp.nii.gz'))
-        millimetres = np.asarray(nib.load(warp).dataobj, np.float64)[:, :, :, 0] * RAS_FROM_LPS
+        image: Any = nib.load(warp)
+        millimetres = np.asarray(image.dataobj, np.float64)[:, :, :, 0] * RAS_FROM_LPS
     return labels, millimetres @ np.linalg.inv(fixed.affine[:3, :3]).T, seconds
 
 

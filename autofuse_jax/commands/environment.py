@@ -57,7 +57,7 @@ def extras() -> dict[str, list[str]] | None:
     for requirement in required:
         extra = re.search(r"""extra == ['"]([\w-]+)['"]""", requirement)
         if extra:
-            name = re.match(r'[\w.-]+', requirement)[0]
+            name = re.split(r'[^\w.-]', requirement, maxsplit=1)[0]
             missing.setdefault(extra[1], []).extend([] if _installed_version(name) else [name])
     return missing
 

@@ -3,20 +3,21 @@
 import argparse
 import datetime
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DEFAULT_PROTOCOL
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.case_scores import Record, score_cases
 from autofuse_jax.evaluation.open_run import open_run, run_names
 from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
-from autofuse_jax.evaluation.pair_scores import score_pair
-from autofuse_jax.evaluation.protocol import Protocol, read_protocol
+from autofuse_jax.evaluation.protocol import Protocol
+from autofuse_jax.evaluation.protocol_files import read_protocol
 from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
 from autofuse_jax.files import claim_folder
 from autofuse_jax.progress import CountProgress
 from autofuse_jax.version import __version__
-
-Records = list[dict[str, Any]]
+from autofuse_jax.weights.shipped import known_weights, weights_file
 
 
 def run(options: argparse.Namespace) -> None:
@@ -38,10 +39,13 @@ def run(options: argparse.Namespace) -> None:
         if path is not None and not path.exists():
             raise UserError(f'there is no {path}', fix='correct --data or --dataset-json')
     sources = Sources(options.data, options.dataset_json, options.split)
-    runs = [open_run(path, name, sources) for path, name in zip(options.runs, names, strict=True)]
+    runs = [
+        open_run(_named_weights(path), name, sources, _open_network)
+        for path, name in zip(options.runs, names, strict=True)
+    ]
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
-    scored = {protocol.name: {} for protocol in protocols}
+    scored: dict[str, dict[str, list[Record]]] = {protocol.name: {} for protocol in protocols}
     for run in runs:
         for protocol, records in _score(run, protocols).items():
             scored[protocol][run.name] = records
@@ -51,6 +55,11 @@ def run(options: argparse.Namespace) -> None:
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     }
     print(write_evaluation(options.out, runs, protocols, scored, reference, facts))
+
+
+def _named_weights(path: Path) -> Path:
+    """Return the file of weights that come with the package where a run is named after them."""
+    return weights_file(path) if not path.exists() and str(path) in known_weights() else path
 
 
 def _protocols(given: Sequence[str]) -> list[Protocol]:
@@ -66,16 +75,16 @@ def _pair_names(run: Run) -> list[Mapping[str, Any]]:
     return list(run.records) if run.records is not None else [{'pair': case.name} for case in run.cases]
 
 
-def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, Records]:
+def _score(run: Run, protocols: Sequence[Protocol]) -> dict[str, list[Record]]:
     """Score every pair of a run under every protocol; each pair is read once."""
     if run.records is not None:
-        return {protocol.name: list(run.records) for protocol in protocols}
-    scored: dict[str, Records] = {protocol.name: [] for protocol in protocols}
+        return {protocol.name: [dict(record) for record in run.records] for protocol in protocols}
     progress = CountProgress(f'{run.name}: scored', len(run.cases), 'pairs')
-    for case in run.cases:
-        pair = case.load()
-        for protocol in protocols:
-            scores = score_pair(pair, protocol)
-            scored[protocol.name].append({'pair': case.name, 'subject': case.group, **case.facts, **scores})
-        progress.step()
-    return scored
+    return score_cases(run.cases, protocols, lambda *_: progress.step())
+
+
+def _open_network(path: Path, name: str, sources: Sources) -> Run:
+    # Only networks need jax; everything else should not wait for it.
+    from autofuse_jax.training.network_runs import open_network
+
+    return open_network(path, name, sources)

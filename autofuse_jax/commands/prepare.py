@@ -124,7 +124,7 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int)
             continue
         frames = [frame for subject in subjects for frame in subject.frames]
         labelled = sum(frame.has_labels for frame in frames)
-        scores = [dice_of[subject.id] for subject in subjects if dice_of[subject.id] is not None]
+        scores = [score for subject in subjects if (score := dice_of[subject.id]) is not None]
         dice = f'{100 * sum(scores) / len(scores):.1f} %' if scores else 'no labelled ED and ES pair'
         print(
             f'  {split}: {len(subjects)} subjects, {len(frames)} frames ({labelled} labelled), '

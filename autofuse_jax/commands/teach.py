@@ -1,101 +1,49 @@
-"""Work of the command `teach`: the velocity field of each training pair, optimised once."""
+"""Optimise the velocity field of each training pair once, as a teacher for networks.
+
+    autofuse-jax teach --data=prepared/acdc --out=prepared/acdc_teacher --labels
+
+With --labels the manual labels of training subjects guide the optimisation, which is right for semi-supervised networks
+only; without, the images alone decide. One field serves both directions of a pair. What is there already is kept, so
+that the command can be repeated after an interruption. `data.teacher` of a config names the folder.
+"""
 
 import argparse
-import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from autofuse_jax.commands.command_line import command_parser, run_parsed
 
-from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.manifests import Manifest, read_manifest
-from autofuse_jax.data.pairs import Pair, ed_es_pairs, labelled_subject_ids
-from autofuse_jax.data.teacher_fields import data_hash, write_field, write_record
-from autofuse_jax.errors import UserError
-from autofuse_jax.files import json_types
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
-from autofuse_jax.metrics.warping import warp_labels
-from autofuse_jax.preparation.output_folder import claim_folder
-from autofuse_jax.registration.guide import GridGuide
-from autofuse_jax.registration.instance import InstanceResult, InstanceSettings, optimise_instance
-from autofuse_jax.runtime import keep_compiled_programs
-
-# On half the grid and a quarter of it, with velocities as coarse as those of a network whose fusion branch works on
-# half the grid. Both directions count, because one field serves both.
-SETTINGS = InstanceSettings(shrink=(4, 2), steps=(60, 40), guide=3.0, inverse=1.0)
-COMPILED = '~/.cache/autofuse_jax/xla'
+PROGRAM = 'autofuse-jax teach'
+# As `data.pairs.ALL_LABELLED`.
+ALL = -1
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the command with its parsed options, see `autofuse_jax.teach`."""
-    keep_compiled_programs(COMPILED)
-    labelled = options.labelled_subjects if options.labels else 0
-    teach(options.data, options.out, labelled=labelled, seed=options.seed)
-
-
-def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
-    """Write the fields of all ED and ES pairs of the training subjects.
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    """Run the command line.
 
     Args:
-        data: Folder of the prepared data.
-        out: Folder of the fields; made if missing.
-        labelled: Number of training subjects whose labels guide, see `labelled_subject_ids`; default 0: none.
-        seed: Of their choice.
-
-    Raises:
-        UserError: The data is wrong, or has no such pairs, or the folder holds fields of other settings.
-        OSError: The folder cannot be written.
-    """
-    manifest = read_manifest(data)
-    subjects = manifest.subjects_of('train')
-    labelled_ids = labelled_subject_ids(subjects, count=labelled, seed=seed)
-    # Of both directions the first.
-    pairs = ed_es_pairs(subjects, labelled_ids)[::2]
-    if not pairs:
-        raise UserError(f'no training subject in {data} has an ED and an ES frame', fix='prepare data that has them')
-    about = {
-        'labelled_subjects': sorted(labelled_ids),
-        # As they are read back.
-        'settings': json_types(dataclasses.asdict(SETTINGS)),
-        'pairs': [pair.name for pair in pairs],
-    }
-    # Fields of other settings must not be taken for these.
-    claim_folder(out, data, about | {'data': data_hash(manifest)}, overwrite=False)
-    store = FrameStore(manifest, manifest.shape, cache_gib=0.0)
-    for number, pair in enumerate(pairs, 1):
-        path = out / f'{pair.name}.npz'
-        if path.is_file():
-            continue
-        result, before, after = teach_pair(manifest, store, pair)
-        write_field(out, pair.name, result.velocity)
-        print(f'{number}/{len(pairs)} {pair.name}: DSC {100 * before:.1f} -> {100 * after:.1f} %', flush=True)
-    with np.load(out / f'{pairs[0].name}.npz') as arrays:
-        shape = arrays['velocity'].shape[:3]
-    write_record(out, manifest, about | {'velocity_shape': list(shape)})
-
-
-def teach_pair(manifest: Manifest, store: FrameStore, pair: Pair) -> tuple[InstanceResult, float, float]:
-    """Optimise one pair; labels guide where both frames have labels that may be used.
-
-    Args:
-        manifest: The prepared data.
-        store: Its frames.
-        pair: Which.
+        argv: Arguments without the program's name; None takes those of the process.
+        program: What help and records call the program.
 
     Returns:
-        The result, and the DSC of the frames' labels before and after, NaN without labels.
+        The exit status: 0, or 2 after an error that the user can act on.
     """
-    (fixed, fixed_labels), (moving, moving_labels) = store.load(pair.fixed), store.load(pair.moving)
-    classes = [label for label in manifest.classes if label != 0]
-    guide = None
-    if pair.fixed_has_labels and pair.moving_has_labels:
-        guide = GridGuide(*(_shares(labels, classes) for labels in (fixed_labels, moving_labels)))
-    result = optimise_instance(fixed, moving, SETTINGS, spacing=manifest.spacing, guide=guide)
-    if fixed_labels is None or moving_labels is None:
-        return result, float('nan'), float('nan')
-    warped = warp_labels(moving_labels, result.displacement)
-    before, after = (mean_dice(dice_per_label(fixed_labels, labels, classes)) for labels in (moving_labels, warped))
-    return result, before, after
+    return run_parsed(_parser(program), _run, argv)
 
 
-def _shares(labels: np.ndarray, classes: list[int]) -> np.ndarray:
-    return np.stack([(labels == label).astype(np.float32) for label in classes], axis=-1)
+def _run(options: argparse.Namespace) -> None:
+    from autofuse_jax.preparation.teacher import teach
+    from autofuse_jax.runtime import enable_compilation_cache
+
+    enable_compilation_cache()
+    teach(options.data, options.out, labelled=options.labelled_subjects if options.labels else 0, seed=options.seed)
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = command_parser(__doc__, PROGRAM, program)
+    parser.add_argument('--data', type=Path, required=True, help='folder that autofuse_jax.prepare wrote')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the fields')
+    parser.add_argument('--labels', action='store_true', help='manual labels of training subjects guide')
+    parser.add_argument('--labelled-subjects', type=int, default=ALL, help='as in the config; default -1: all')
+    parser.add_argument('--seed', type=int, default=0, help='of the config that chooses the labelled subjects')
+    return parser

@@ -26,12 +26,12 @@ def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: Teach
         these only, never at the content of the label arrays. With a teacher, of a pair, 'teacher_velocity': float32
         (d, h, w, 3), in voxels of its own grid.
     """
-    arrays = {}
+    arrays: Arrays = {}
     for role, frame, has_labels in pair.members:
         image, labels = store.load(frame)
         arrays[role] = image[..., None]
-        arrays[f'{role}_labels'] = labels if has_labels else np.zeros(image.shape, np.uint8)
-        arrays[f'{role}_has_labels'] = np.float32(has_labels)
+        arrays[f'{role}_labels'] = labels if has_labels and labels is not None else np.zeros(image.shape, np.uint8)
+        arrays[f'{role}_has_labels'] = np.asarray(has_labels, np.float32)
     if teacher is not None and isinstance(pair, Pair):
         arrays[TEACHER] = teacher.load(pair)
     return arrays

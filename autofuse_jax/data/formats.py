@@ -192,12 +192,12 @@ def store_array(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, 
         store_npz(path, {key: array, AFFINE_KEY: np.asarray(affine, np.float64)})
         return
     if Path(path).name.lower().endswith('.mgz'):
-        image = nib.MGHImage(array, np.asarray(affine, np.float32))
+        image: nib.spatialimages.SpatialImage = nib.MGHImage(array, np.asarray(affine, np.float32))
     else:
-        image = nib.Nifti1Image(array, affine)
-        image.set_sform(affine, code='scanner')
-        image.set_qform(affine, code='scanner')
-        image.header.set_xyzt_units('mm')
+        image = nifti = nib.Nifti1Image(array, affine)
+        nifti.set_sform(affine, code='scanner')
+        nifti.set_qform(affine, code='scanner')
+        nifti.header.set_xyzt_units('mm')
     with replacing(path) as temporary:
         nib.save(image, temporary)
 
@@ -213,7 +213,7 @@ def store_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
         OSError: The file cannot be written; what was there before is kept.
     """
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # NumPy types the keyword allow_pickle only.
 
 
 def _load_with_nibabel(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +242,7 @@ def open_header(path: str | os.PathLike) -> nib.spatialimages.SpatialImage:
     """
     _check_is_file(path)
     try:
-        return nib.load(path)
+        return nib.load(path)  # type: ignore[return-value]  # All formats read here have an affine.
     except DAMAGED_FILE_ERRORS as error:
         raise _unreadable(path, error) from error
 

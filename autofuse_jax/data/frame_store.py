@@ -17,7 +17,7 @@ class FrameStore:
         cache_gib: How much memory the kept frames may take, in GiB. Frames beyond it are read again each time.
     """
 
-    def __init__(self, manifest: Manifest, grid: tuple[int, int, int], cache_gib: float):
+    def __init__(self, manifest: Manifest, grid: tuple[int, ...], cache_gib: float):
         self._manifest = manifest
         self._grid = tuple(grid)
         self._cache = FrameCache(self._read, cache_gib)

@@ -40,11 +40,13 @@ def header_fields(path: str | os.PathLike) -> dict[str, Any]:
         'dtype': str(image.get_data_dtype()),
         'affine': _rows(image.affine),
     }
-    if isinstance(header, nib.Nifti1Header):
+    scaled = image.dataobj
+    # The header of an opened image has forgotten its scaling, of which its values know.
+    if isinstance(header, nib.Nifti1Header) and isinstance(scaled, nib.arrayproxy.ArrayProxy):
         fields |= {
             'units': ' '.join(header.get_xyzt_units()),
-            'scl_slope': float(image.dataobj.slope),
-            'scl_inter': float(image.dataobj.inter),
+            'scl_slope': float(scaled.slope),
+            'scl_inter': float(scaled.inter),
             'sform_code': int(header['sform_code']),
             'qform_code': int(header['qform_code']),
             'intent_code': int(header['intent_code']),

@@ -90,7 +90,7 @@ def _facts(name: str, shape: tuple[int, ...], affine: np.ndarray, remarks: tuple
 
 def _form_remarks(image: nib.Nifti1Image) -> tuple[str, ...]:
     """Compare sform and qform, the two places where NIfTI keeps the position of an image."""
-    name = Path(image.get_filename()).name
+    name = Path(image.get_filename() or '').name
     sform, sform_code = image.get_sform(coded=True)
     try:
         qform, qform_code = image.get_qform(coded=True)

@@ -227,7 +227,7 @@ def _inter_semi(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSo
 def _another(member: Member, others: Sequence[Member], rng: np.random.Generator) -> Member:
     """Draw one of the others that belongs to another subject; there must be one."""
     while True:
-        drawn = others[rng.integers(len(others))]
+        drawn = others[int(rng.integers(len(others)))]
         if drawn[0].id != member[0].id:
             return drawn
 

@@ -69,8 +69,9 @@ def make_phantom_dataset(
         )
     if seed < 0:
         raise UserError(f'phantom seed {seed}', expected='0 or larger', fix='choose another seed')
-    shape = tuple(int(size) for size in shape)
-    spacing = tuple(float(size) for size in spacing)
+    depth, height, width = (int(size) for size in shape)
+    shape = depth, height, width
+    spacing = float(spacing[0]), float(spacing[1]), float(spacing[2])
     settings = {'phantom_version': PHANTOM_VERSION, 'seed': seed, 'frames': frames, **counts}
     if (root / MANIFEST_NAME).is_file():
         present = read_manifest(root)
@@ -108,5 +109,5 @@ def _write_subject(root: Path, subject_id: str, split: str, phantom: Phantom) ->
             arrays['seg'] = labels
         frames.append(Frame(index, phase, f'{subject_id}/frame_{index:02d}.npz', has_labels=bool(phase)))
         with replacing(root / frames[-1].file) as temporary:
-            np.savez_compressed(temporary, **arrays)
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # NumPy types the keyword allow_pickle only.
     return Subject(subject_id, split, '', tuple(frames))

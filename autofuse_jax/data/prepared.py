@@ -56,11 +56,11 @@ def prepare_volume(volume: Volume, grid: Grid, classes: Sequence[int]) -> Volume
     """
     image = resample_image(volume.image, volume.spacing, grid.spacing)
     resampled = respace_grid(volume.grid, grid.spacing, image.shape)
-    kept_shape = np.minimum(image.shape, grid.shape)
+    kept_shape = [min(sizes) for sizes in zip(image.shape, grid.shape, strict=True)]
     kept, cropped_from = center_crop_or_pad(image, kept_shape)
     image, padded_from = center_crop_or_pad(min_max_normalise(kept, volume.name), grid.shape)
     # Along each axis only one of the two steps moves the start.
-    start = np.add(cropped_from, padded_from)
+    start = [cropped + padded for cropped, padded in zip(cropped_from, padded_from, strict=True)]
     affine = cut_grid(resampled, start, grid.shape).affine
     labels = None
     if volume.labels is not None:

@@ -81,7 +81,7 @@ def resample_labels(labels: np.ndarray, spacing: Sequence[float], target_spacing
     return labels[np.ix_(*indices)]
 
 
-def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, int, int]]:
+def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
     """Bring an array to a shape by cropping and zero-padding around its centre.
 
     `crop_or_pad(result, array.shape, [-s for s in start])` puts the kept voxels back where they were.

@@ -63,7 +63,7 @@ class TeacherFields:
         raise UserError(
             f'the teacher in {self.root} has no field of {pair.name}',
             expected='a field of every training pair, in one of its directions',
-            fix='run `python -m autofuse_jax.teach` again, or choose pairs that it was made for',
+            fix='run `autofuse-jax teach` again, or choose pairs that it was made for',
         )
 
 
@@ -71,7 +71,7 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
     """Open the fields in a folder.
 
     Args:
-        root: The folder that `python -m autofuse_jax.teach` wrote.
+        root: The folder that `autofuse-jax teach` wrote.
         manifest: The data that a network will be trained on.
 
     Raises:
@@ -81,7 +81,7 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
     if not path.is_file():
         raise UserError(
             f'{root} holds no {RECORD_NAME}',
-            expected='the folder that `python -m autofuse_jax.teach` wrote, completely',
+            expected='the folder that `autofuse-jax teach` wrote, completely',
             fix='correct data.teacher, or run that command again',
         )
     try:
@@ -94,7 +94,7 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
         raise UserError(
             f'the teacher in {root} was made of other data than {manifest.root}',
             expected='fields of the very frames that the network is trained on',
-            fix=f'python -m autofuse_jax.teach --data={manifest.root} --out=FOLDER',
+            fix=f'autofuse-jax teach --data={manifest.root} --out=FOLDER',
         )
     return TeacherFields(root, record)
 
@@ -102,7 +102,7 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
 def write_field(root: Path, name: str, velocity: np.ndarray) -> None:
     """Write the velocity of the pair of a name as float16."""
     with replacing(root / f'{name}.npz') as temporary:
-        np.savez_compressed(temporary, **{VELOCITY: velocity.astype(np.float16)})
+        np.savez_compressed(temporary, **{VELOCITY: velocity.astype(np.float16)})  # type: ignore[arg-type]  # As in formats.
 
 
 def write_record(root: Path, manifest: Manifest, record: dict[str, Any]) -> None:

@@ -11,25 +11,23 @@ from autofuse_jax.deployment.openvino_package import openvino, ops
 from autofuse_jax.deployment.unsupported import unsupported
 from autofuse_jax.deployment.values import Value, aligned, constant, numbers, single_number
 
-Tensor = openvino.Output
 
-
-def like(tensor: Tensor, number: float | list[float]) -> Tensor:
+def like(tensor: openvino.Output, number: float | list[float]) -> openvino.Output:
     """Return a constant of a tensor's type."""
     return constant(np.asarray(number, tensor.get_element_type().to_dtype()))
 
 
-def operator(tensor: Tensor) -> str:
+def operator(tensor: openvino.Output) -> str:
     """Return the name of the operation that makes a tensor."""
     return tensor.get_node().get_type_name()
 
 
-def inputs(tensor: Tensor) -> list[Tensor]:
+def inputs(tensor: openvino.Output) -> list[openvino.Output]:
     """Return what the operation that makes a tensor works on."""
     return [entry.get_source_output() for entry in tensor.get_node().inputs()]
 
 
-def entrywise(build: Callable[..., Tensor | openvino.Node]) -> Callable[..., list[Value]]:
+def entrywise(build: Callable[..., openvino.Output | openvino.Node]) -> Callable[..., list[Value]]:
     """Return the handler of an operation that works on each entry for itself.
 
     Args:
@@ -39,12 +37,12 @@ def entrywise(build: Callable[..., Tensor | openvino.Node]) -> Callable[..., lis
     def handler(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
         tensors, order = aligned(operands)
         built = build(*tensors)
-        return [Value(built if isinstance(built, Tensor) else built.output(0), order, results[0].shape)]
+        return [Value(built if isinstance(built, openvino.Output) else built.output(0), order, results[0].shape)]
 
     return handler
 
 
-def _multiply(first: Tensor, second: Tensor) -> openvino.Node:
+def _multiply(first: openvino.Output, second: openvino.Output) -> openvino.Node:
     # A quotient is what the runtime recognises a normalisation by.
     for factor, other in ((first, second), (second, first)):
         if operator(factor) == 'Divide' and operator(inputs(factor)[1]) == 'Sqrt':
@@ -53,11 +51,12 @@ def _multiply(first: Tensor, second: Tensor) -> openvino.Node:
     return ops.multiply(first, second)
 
 
-def _divide(first: Tensor, second: Tensor) -> Tensor | openvino.Node:
+def _divide(first: openvino.Output, second: openvino.Output) -> openvino.Output | openvino.Node:
     divisor = single_number(second)
     if divisor is not None and operator(first) == 'ReduceSum':
         summed, axes = inputs(first)
-        if divisor == math.prod(summed.shape[axis] for axis in numbers(axes).tolist()):
+        places = numbers(axes)
+        if places is not None and divisor == math.prod(summed.shape[axis] for axis in places.tolist()):
             return ops.reduce_mean(summed, axes, keep_dims=True)
     if divisor and operator(first) == 'Multiply':
         for factor, other in (inputs(first), inputs(first)[::-1]):
@@ -71,15 +70,15 @@ def _divide(first: Tensor, second: Tensor) -> Tensor | openvino.Node:
     return ops.divide(first, second)
 
 
-def _reciprocal_root(tensor: Tensor) -> openvino.Node:
+def _reciprocal_root(tensor: openvino.Output) -> openvino.Node:
     return ops.divide(like(tensor, 1), ops.sqrt(tensor))
 
 
-def _square(tensor: Tensor) -> openvino.Node:
+def _square(tensor: openvino.Output) -> openvino.Node:
     return ops.power(tensor, like(tensor, 2))
 
 
-def _power(tensor: Tensor, exponent: Tensor) -> openvino.Node:
+def _power(tensor: openvino.Output, exponent: openvino.Output) -> openvino.Node:
     return ops.power(tensor, ops.convert(exponent, tensor.get_element_type().to_dtype()))
 
 
@@ -88,14 +87,14 @@ def _integer_power(operands: list[Value], parameters: dict[str, Any], results: l
     return entrywise(lambda tensor: ops.power(tensor, like(tensor, exponent)))(operands, {}, results)
 
 
-def _select(which: Tensor, if_false: Tensor, if_true: Tensor) -> openvino.Node:
+def _select(which: openvino.Output, if_false: openvino.Output, if_true: openvino.Output) -> openvino.Node:
     if which.get_element_type() != openvino.Type.boolean:
         which = ops.convert(which, 'boolean').output(0)
     slope = _leak(which, if_false, if_true)
     return ops.select(which, if_true, if_false) if slope is None else ops.prelu(if_true, slope)
 
 
-def _leak(which: Tensor, if_false: Tensor, if_true: Tensor) -> Tensor | None:
+def _leak(which: openvino.Output, if_false: openvino.Output, if_true: openvino.Output) -> openvino.Output | None:
     """Return the slope c where `x if x >= 0 else c x` is computed."""
     if operator(which) not in ('GreaterEqual', 'Greater') or operator(if_false) != 'Multiply':
         return None
@@ -103,8 +102,9 @@ def _leak(which: Tensor, if_false: Tensor, if_true: Tensor) -> Tensor | None:
     if compared != if_true or single_number(bound) != 0:
         return None
     for factor, other in (inputs(if_false), inputs(if_false)[::-1]):
-        if single_number(factor) is not None and other == if_true:
-            return like(factor, [single_number(factor)])
+        slope = single_number(factor)
+        if slope is not None and other == if_true:
+            return like(factor, [slope])
     return None
 
 
@@ -114,14 +114,14 @@ def _select_n(operands: list[Value], parameters: dict[str, Any], results: list) 
     return entrywise(_select)(operands, parameters, results)
 
 
-def _clamp(low: Tensor, tensor: Tensor, high: Tensor) -> openvino.Node:
+def _clamp(low: openvino.Output, tensor: openvino.Output, high: openvino.Output) -> openvino.Node:
     return ops.minimum(ops.maximum(tensor, low), high)
 
 
 def _convert(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
     wanted = np.dtype(results[0].dtype)
 
-    def build(tensor: Tensor) -> Tensor | openvino.Node:
+    def build(tensor: openvino.Output) -> openvino.Output | openvino.Node:
         present = tensor.get_element_type().to_dtype()
         return tensor if present == wanted else ops.convert(tensor, wanted)
 
@@ -133,15 +133,15 @@ def _round(operands: list[Value], parameters: dict[str, Any], results: list) -> 
     return entrywise(functools.partial(ops.round, mode=mode))(operands, parameters, results)
 
 
-def _logical(on_booleans: Callable, on_integers: Callable) -> Callable[..., Tensor | openvino.Node]:
-    def build(*tensors: Tensor) -> openvino.Node:
+def _logical(on_booleans: Callable, on_integers: Callable) -> Callable[..., openvino.Output | openvino.Node]:
+    def build(*tensors: openvino.Output) -> openvino.Node:
         boolean = tensors[0].get_element_type() == openvino.Type.boolean
         return (on_booleans if boolean else on_integers)(*tensors)
 
     return build
 
 
-def _one_minus_erf(tensor: Tensor) -> openvino.Node:
+def _one_minus_erf(tensor: openvino.Output) -> openvino.Node:
     return ops.subtract(like(tensor, 1), ops.erf(tensor))
 
 

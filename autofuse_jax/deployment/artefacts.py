@@ -46,7 +46,7 @@ def check_target(path: Path) -> None:
 
 
 def export_model(
-    model: RegistrationModel, path: Path, size: tuple[int, int, int], platforms: Sequence[str] = PLATFORMS
+    model: RegistrationModel, path: Path, size: tuple[int, ...], platforms: Sequence[str] = PLATFORMS
 ) -> dict[str, Any]:
     """Write a network in a form that needs no part of this package to run.
 

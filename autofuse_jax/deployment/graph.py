@@ -64,7 +64,7 @@ def to_graph(
     return openvino.Model(results, parameters, 'registration')
 
 
-def run_program(program: core.ClosedJaxpr, arguments: Sequence[Value]) -> list[Value]:
+def run_program(program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Value]) -> list[Value]:
     """Add a program to a graph.
 
     Args:
@@ -77,14 +77,14 @@ def run_program(program: core.ClosedJaxpr, arguments: Sequence[Value]) -> list[V
     Raises:
         UserError: An operation has no counterpart; says which.
     """
-    jaxpr = getattr(program, 'jaxpr', program)
-    known: dict[Any, Value] = dict(zip(jaxpr.invars, arguments, strict=True))
-    constants = getattr(program, 'consts', ())
+    jaxpr, constants = (program.jaxpr, program.consts) if isinstance(program, core.ClosedJaxpr) else (program, [])
+    known: dict[Any, Value | _Constant] = dict(zip(jaxpr.invars, arguments, strict=True))
     known |= {variable: _Constant(array) for variable, array in zip(jaxpr.constvars, constants, strict=True)}
 
     def read(atom: Any) -> Value:
         if isinstance(atom, core.Literal):
-            return of_array(np.asarray(atom.val, atom.aval.dtype))
+            shaped: Any = atom.aval
+            return of_array(np.asarray(atom.val, shaped.dtype))
         value = known[atom]
         if isinstance(value, _Constant):
             value = known[atom] = of_array(np.asarray(value.array))

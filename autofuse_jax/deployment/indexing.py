@@ -52,12 +52,13 @@ def _unstack(operands: list[Value], parameters: dict[str, Any], results: list) -
 
 def _dynamic_slice(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
     value, *wanted = operands
-    starts = [single_number(start.tensor) for start in wanted]
-    if None in starts:
+    entries = [single_number(start.tensor) for start in wanted]
+    places = [int(place) for place in entries if place is not None]
+    if len(places) < len(entries):
         raise unsupported('dynamic_slice', 'at a place that the images decide')
     sizes = parameters['slice_sizes']
-    limits = zip(starts, value.shape, sizes, strict=True)
-    starts = [min(max(int(start), 0), length - size) for start, length, size in limits]
+    limits = zip(places, value.shape, sizes, strict=True)
+    starts = [min(max(start, 0), length - size) for start, length, size in limits]
     stops = [start + size for start, size in zip(starts, sizes, strict=True)]
     return [sliced(value, starts, stops, [1] * value.rank)]
 
@@ -69,7 +70,7 @@ def _reverse(operands: list[Value], parameters: dict[str, Any], results: list) -
         return [value]
     known = numbers(value.tensor)
     if known is not None:
-        tensor = constant(np.flip(known, [value.position(axis) for axis in axes]))
+        tensor = constant(np.flip(known, tuple(value.position(axis) for axis in axes)))
     else:
         count = value.rank
         tensor = _slice(value, axes, [-1] * count, [BEFORE_FIRST] * count, [-1] * count)
@@ -82,7 +83,7 @@ def _pad(operands: list[Value], parameters: dict[str, Any], results: list) -> li
     if any(inner for _, _, inner in config):
         raise unsupported('pad', 'between entries')
     cut = [(max(-low, 0), length - max(-high, 0)) for (low, high, _), length in zip(config, value.shape, strict=True)]
-    value = sliced(value, *zip(*cut, strict=True), [1] * value.rank)
+    value = sliced(value, [start for start, _ in cut], [stop for _, stop in cut], [1] * value.rank)
     sides = []
     for side in (0, 1):
         amounts = [0 if axis is None else max(config[axis][side], 0) for axis in value.order]

@@ -28,7 +28,8 @@ def reshape(value: Value, shape: Sequence[int]) -> Value:
     if not all(_side_by_side(value.order, before) for before, _ in blocks):
         value = Value(arranged(value, (longer := _longer(value.shape))), longer, value.shape)
     first = {before[0]: after for before, after in blocks if before}
-    sizes, order = [], []
+    sizes: list[int] = []
+    order: list[int | None] = []
     for size, axis in zip(value.sizes, value.order, strict=True):
         if axis is None:
             sizes.append(1)
@@ -42,7 +43,7 @@ def reshape(value: Value, shape: Sequence[int]) -> Value:
 
 def insert_axes(value: Value, axes: Sequence[int], shape: Sequence[int]) -> Value:
     """Broadcast an array: its axis i becomes axis `axes[i]`, along all other axes entries repeat."""
-    order = [None if axis is None else axes[axis] for axis in value.order]
+    order: list[int | None] = [None if axis is None else axes[axis] for axis in value.order]
     return _with_units(list(value.sizes), order, value, tuple(shape))
 
 
@@ -56,7 +57,7 @@ def transpose(value: Value, axes: Sequence[int]) -> Value:
 def squeeze(value: Value, axes: Sequence[int]) -> Value:
     """Take axes of size 1 away; the tensor keeps them."""
     kept = [axis for axis in range(value.rank) if axis not in axes]
-    places = {axis: place for place, axis in enumerate(kept)}
+    places: dict[int | None, int] = {axis: place for place, axis in enumerate(kept)}
     order = tuple(places.get(axis) for axis in value.order)
     return Value(value.tensor, order, tuple(value.shape[axis] for axis in kept))
 

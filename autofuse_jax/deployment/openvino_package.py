@@ -9,7 +9,7 @@ import sys
 REPORTING = 'openvino_telemetry'
 
 _before = sys.modules.get(REPORTING)
-sys.modules[REPORTING] = None
+sys.modules[REPORTING] = None  # type: ignore[assignment]  # typeshed lacks None, which Python documents
 try:
     import openvino
     from openvino import opset13 as ops

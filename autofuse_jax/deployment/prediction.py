@@ -1,5 +1,6 @@
 """A method's prediction as a plain function from two arrays to named arrays, the form in which it leaves JAX."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ def named_prediction(
     def predict(fixed: jax.Array, moving: jax.Array) -> Named:
         prediction = method.predict(params, fixed, moving, jax.random.key(SEED))
         if not probabilities:
-            prediction = prediction.replace(
+            prediction = dataclasses.replace(
+                prediction,
                 fixed_segmentation=_classes(prediction.fixed_segmentation),
                 moving_segmentation=_classes(prediction.moving_segmentation),
             )
@@ -63,8 +65,8 @@ def _classes(probabilities: jax.Array | None) -> jax.Array | None:
 
 def of_named(results: Mapping[str, np.ndarray]) -> Prediction:
     """Return named results as a prediction."""
-    fields = {field: results.get(name) for name, field in RESULTS.items()}
-    gates = {name.removeprefix(GATE): array for name, array in results.items() if name.startswith(GATE)}
+    fields: dict[str, Any] = {field: results.get(name) for name, field in RESULTS.items()}
+    gates: dict[str, Any] = {name.removeprefix(GATE): array for name, array in results.items() if name.startswith(GATE)}
     return Prediction(**fields, gate_means=gates)
 
 
@@ -73,13 +75,13 @@ def meaning_of(name: str) -> str:
     return GATE_MEANING if name.startswith(GATE) else MEANINGS[name]
 
 
-def images_of_size(size: tuple[int, int, int]) -> dict[str, jax.ShapeDtypeStruct]:
+def images_of_size(size: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Return shape and type of the two images of a prediction by name."""
     image = jax.ShapeDtypeStruct((1, *size, 1), np.float32)
     return {'fixed': image, 'moving': image}
 
 
-def check_size(method: Method, params: Params, size: tuple[int, int, int]) -> Named:
+def check_size(method: Method, params: Params, size: tuple[int, ...]) -> Named:
     """Check that a method takes images of a size.
 
     Args:

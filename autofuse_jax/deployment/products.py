@@ -41,8 +41,9 @@ def _convolution(operands: list[Value], parameters: dict[str, Any], results: lis
     else:
         weights = in_order(kernel, tuple(spec.rhs_spec))
         arguments = [list(strides), *_sides(padding), list(parameters['rhs_dilation'])]
-        if groups == 1 and (algorithm := _algorithm(volume, weights, arguments)):
-            output = winograd.convolve(volume, numbers(weights), algorithm)
+        known = numbers(weights)
+        if groups == 1 and known is not None and (algorithm := _algorithm(volume, known, arguments)):
+            output = winograd.convolve(volume, known, algorithm)
         elif groups == 1:
             output = ops.convolution(volume, weights, *arguments).output(0)
         else:
@@ -52,11 +53,10 @@ def _convolution(operands: list[Value], parameters: dict[str, Any], results: lis
     return [Value(output, order, results[0].shape)]
 
 
-def _algorithm(volume: openvino.Output, weights: openvino.Output, arguments: list) -> Algorithm | None:
+def _algorithm(volume: openvino.Output, kernel: np.ndarray, arguments: list) -> Algorithm | None:
     """Return Winograd's algorithm where a convolution of volumes is of the kind that it is made for."""
-    kernel = numbers(weights)
     # Strides, padding at both ends, gaps in the kernel.
-    if kernel is None or kernel.ndim != VOLUME_AXES or arguments != [[1] * 3] * 4:
+    if kernel.ndim != VOLUME_AXES or arguments != [[1] * 3] * 4:
         return None
     return winograd.algorithm_for(volume.get_shape(), kernel)
 
@@ -117,6 +117,7 @@ def _as_matrices(
 def _along_axis(value: Value, axis: int, matrix: Value) -> Value:
     """Multiply every line along an axis by a matrix (O, I); the result's last axis is that of the O numbers."""
     weights = numbers(in_order(matrix))
+    assert weights is not None, '`_product` asks for matrices of known entries only'
     place, tensor = value.position(axis), value.tensor
     sizes, length = list(value.sizes), weights.shape[0]
     if len(sizes) == VOLUME_AXES and place == CHANNELS:
@@ -149,18 +150,20 @@ def _interpolated(tensor: openvino.Output, place: int, length: int) -> openvino.
     """Interpolate along an axis, together with those along which the tensor was interpolated just before."""
     lengths = {place: length}
     if operator(tensor) == 'Interpolate':
-        source, sizes, axes = inputs(tensor)
-        before = dict(zip(numbers(axes).tolist(), numbers(sizes).tolist(), strict=True))
+        source, *fixed = inputs(tensor)
+        sizes, axes = (numbers(entry) for entry in fixed)
+        assert sizes is not None and axes is not None, 'an interpolation made here has both as constants'
+        before = dict(zip(axes.tolist(), sizes.tolist(), strict=True))
         if place not in before:
             tensor, lengths = source, before | lengths
-    axes = sorted(lengths)
+    places = sorted(lengths)
     return ops.interpolate(
         tensor,
-        np.asarray([lengths[axis] for axis in axes], np.int64),
+        np.asarray([lengths[axis] for axis in places], np.int64),
         'linear_onnx',
         'sizes',
         coordinate_transformation_mode='align_corners',
-        axes=np.asarray(axes, np.int64),
+        axes=np.asarray(places, np.int64),
     ).output(0)
 
 

@@ -52,7 +52,7 @@ def runtime_name() -> str:
     return f'OpenVINO {version} on CPU, float32'
 
 
-def network_graph(method: Method, params: Params, size: tuple[int, int, int], *, probabilities: bool = False) -> Graph:
+def network_graph(method: Method, params: Params, size: tuple[int, ...], *, probabilities: bool = False) -> Graph:
     """Convert the prediction of a method to a graph of OpenVINO.
 
     Args:
@@ -134,6 +134,11 @@ class RuntimeModel:
         self.runtime = runtime_name()
         self._model = model
         self._by_size: dict[tuple[int, ...], Callable] = {}
+
+    @property
+    def method(self) -> Method:
+        """What the parameters belong to."""
+        return self._model.method
 
     def register(self, fixed: np.ndarray, moving: np.ndarray, *, seed: int = 0) -> Registration:
         """Register two images; the first call for a size converts. Arguments see `RegistrationModel.register`."""

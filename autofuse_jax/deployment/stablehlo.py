@@ -15,9 +15,7 @@ from autofuse_jax.methods.base import Method, Params
 PLATFORM_OF = {'gpu': 'cuda'}
 
 
-def to_stablehlo(
-    method: Method, params: Params, size: tuple[int, int, int], platforms: Sequence[str] = PLATFORMS
-) -> bytes:
+def to_stablehlo(method: Method, params: Params, size: tuple[int, ...], platforms: Sequence[str] = PLATFORMS) -> bytes:
     """Lower the prediction of a method for platforms of which none needs to be here.
 
     Args:

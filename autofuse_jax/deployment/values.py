@@ -68,13 +68,13 @@ def single_number(tensor: openvino.Output) -> float | None:
     return array.item() if array is not None and array.size == 1 else None
 
 
-def constant(array: np.ndarray) -> openvino.Output:
+def constant(array: np.ndarray | np.generic) -> openvino.Output:
     """Return a tensor with fixed entries."""
     array = np.asarray(array, order='C')
     return ops.constant(array, dtype=array.dtype).output(0)
 
 
-def of_array(array: np.ndarray) -> Value:
+def of_array(array: np.ndarray | np.generic) -> Value:
     """Return an array of known entries as a value."""
     array = np.asarray(array)
     return Value(constant(array), tuple(range(array.ndim)), array.shape)

@@ -49,7 +49,7 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
     inputs = [_every(volume, n - 1, per_tile, tiles) for n in range(needed)]
     products = []
     for row, taps in zip(algorithm.inputs, algorithm.taps, strict=True):
-        kernel = sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps))[:, :, None]
+        kernel = np.asarray(sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps)))[:, :, None]
         sides_of_slices = [0, 1, 1]
         arguments = [1, 1, 1], sides_of_slices, sides_of_slices, [1, 1, 1]
         products.append(ops.convolution(_combine(row, inputs), constant(kernel.astype(np.float32)), *arguments))

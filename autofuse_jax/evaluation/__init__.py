@@ -1,1 +1,1 @@
-"""Scoring registrations under a protocol, and comparing runs on the same pairs; NumPy only, except for checkpoints."""
+"""Scoring registrations under a protocol, and comparing runs on the same pairs; without jax."""

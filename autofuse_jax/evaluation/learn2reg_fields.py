@@ -15,7 +15,7 @@ import numpy as np
 from autofuse_jax.data.formats import DAMAGED_FILE_ERRORS, load_array, load_npz
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData
+from autofuse_jax.evaluation.pair_data import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
 
 FIELD_PATTERN = 'disp_*'
@@ -172,7 +172,8 @@ def _beside(images: list[Path], root: Path, kind: str, suffix: str) -> list[Path
 
 def _load(field: Path, images: list[Path], labels: list[Path] | None, landmarks: list[Path] | None) -> PairData:
     displacement = _read_field(field)
-    maps, affines = [None, None], []
+    maps: list[np.ndarray | None] = [None, None]
+    affines = []
     for position, image in enumerate(images):
         if labels is not None:
             maps[position], grid = read_labels(labels[position])
@@ -187,7 +188,7 @@ def _load(field: Path, images: list[Path], labels: list[Path] | None, landmarks:
     points = [None, None] if landmarks is None else [read_landmarks(path) for path in landmarks]
     if landmarks is not None and points[0].shape != points[1].shape:
         raise UserError(f'{landmarks[0]} has {len(points[0])} landmarks and {landmarks[1]} {len(points[1])}')
-    return PairData(displacement, affines[0], affines[1], np.eye(4), *maps, *points)
+    return PairData(displacement, affines[0], affines[1], np.eye(4), maps[0], maps[1], points[0], points[1])
 
 
 def _read_field(path: Path) -> np.ndarray:

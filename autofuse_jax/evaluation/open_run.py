@@ -1,16 +1,17 @@
 """Finding out what a path named on the command line is, and opening it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation import earlier_scores as earlier
 from autofuse_jax.evaluation import learn2reg_fields, register_results
 from autofuse_jax.evaluation.runs import KINDS, Run, Sources
-from autofuse_jax.weights.shipped import known_weights, weights_file
 
 CHECKPOINTS_NAME, CONFIG_NAME = 'checkpoints', 'config.json'
 WEIGHTS_SUFFIX = '.npz'
+# Opens a training folder or released weights: path, name of the run, and where else to look.
+OpenNetwork = Callable[[Path, str, Sources], Run]
 # Names become folders of the output.
 NOT_IN_NAMES = '/\\'
 
@@ -47,13 +48,14 @@ def run_names(paths: Sequence[Path], given: Sequence[str] | None) -> list[str]:
     return names
 
 
-def open_run(path: Path, name: str, sources: Sources) -> Run:
+def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork) -> Run:
     """Open one run.
 
     Args:
-        path: A folder, the npz of released weights, or the name of weights that come with the package.
+        path: A folder, the npz of released weights.
         name: What tables call it.
         sources: Where else to look.
+        open_network: Opens a network; a function of its own because nothing else here needs jax.
 
     Returns:
         The run; its pairs are read when they are scored.
@@ -61,14 +63,10 @@ def open_run(path: Path, name: str, sources: Sources) -> Run:
     Raises:
         UserError: The path is nothing that can be evaluated, or has no pairs.
     """
-    if not path.exists() and str(path) in known_weights():
-        path = weights_file(path)
     if path.is_file():
         if path.suffix != WEIGHTS_SUFFIX:
             raise UserError(f'{path} is a file', expected=KINDS, fix='name its folder')
-        from autofuse_jax.evaluation.networks import open_weights
-
-        return open_weights(path, name, sources)
+        return open_network(path, name, sources)
     if not path.is_dir():
         raise UserError(f'there is no folder {path}', expected=KINDS, fix='correct the path')
     if (path / earlier.PAIRS_NAME).is_file():
@@ -76,10 +74,7 @@ def open_run(path: Path, name: str, sources: Sources) -> Run:
     if learn2reg_fields.has_fields(path):
         return learn2reg_fields.open_fields(path, name, sources)
     if (path / CHECKPOINTS_NAME).is_dir() and (path / CONFIG_NAME).is_file():
-        # Only networks need jax; everything else should not wait for it.
-        from autofuse_jax.evaluation.networks import open_workdir
-
-        return open_workdir(path, name, sources)
+        return open_network(path, name, sources)
     if register_results.find_reports(path):
         return register_results.open_results(path, name, sources)
     raise UserError(f'no pairs were found in {path}', expected=KINDS, fix='correct the path')

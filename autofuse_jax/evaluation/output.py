@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.evaluation.comparison import compare
-from autofuse_jax.evaluation.pair_scores import structure_names
-from autofuse_jax.evaluation.protocol import Protocol
+from autofuse_jax.evaluation.pair_scores import name_structures
+from autofuse_jax.evaluation.protocol import Protocol, same_definitions
 from autofuse_jax.evaluation.runs import Run, common_pairs
 from autofuse_jax.files import json_types, listed_files, write_json, write_text
 from autofuse_jax.reports.comparison_tables import (
@@ -18,8 +18,9 @@ from autofuse_jax.reports.comparison_tables import (
     comparison_page,
     protocol_table,
 )
-from autofuse_jax.reports.evaluation_tables import heading, present, write_run
-from autofuse_jax.reports.summary import spread_of
+from autofuse_jax.reports.protocol_words import heading
+from autofuse_jax.reports.summary import RunContent, present, spread_text
+from autofuse_jax.reports.tables import write_tables
 
 # Written last: a folder without it was not finished.
 MARKER_NAME = 'evaluation.json'
@@ -90,15 +91,15 @@ def _remove_earlier(out: Path) -> None:
 def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, facts: Mapping[str, Any]) -> list[Path]:
     recorded = run.protocol if run.records is not None else protocol.as_record()
     name = recorded['name'] if recorded else 'not recorded'
-    return write_run(
-        folder,
+    content = RunContent(
         records,
-        structure_names(protocol if run.records is None else Protocol(name), run.classes, records),
+        name_structures(protocol if run.records is None else Protocol(name), run.classes, records),
         title=f'Evaluation of {run.name}',
         facts={'source': str(run.source), 'kind': run.kind, 'protocol': name, **facts},
         protocol=recorded,
         notes=run.notes,
     )
+    return write_tables(folder, content)
 
 
 def _write_comparison(
@@ -110,7 +111,7 @@ def _write_comparison(
         by_name = {record['pair']: record for record in records}
         kept[run] = [by_name[name] for name in common]
     classes = dict(item for run in runs for item in run.classes.items())
-    classes = structure_names(protocol, classes, [record for records in kept.values() for record in records])
+    classes = name_structures(protocol, classes, [record for records in kept.values() for record in records])
     rows = [dataclasses.asdict(row) for row in compare(kept, reference, classes)]
     content = ComparisonContent(
         kept, reference, classes, rows, _remarks(runs, scored, common, protocol), protocol.as_record()
@@ -138,7 +139,7 @@ def _remarks(
     for run in runs:
         if run.records is None:
             continue
-        if run.protocol != json_types(protocol.as_record()):
+        if not same_definitions(run.protocol, protocol.as_record()):
             name = f'the protocol {run.protocol["name"]}' if run.protocol else 'an unrecorded protocol'
             remarks.append(
                 f'**{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '
@@ -150,8 +151,6 @@ def _remarks(
 def _terminal_lines(scored: Mapping[str, Records], protocol: Mapping[str, Any]) -> list[str]:
     lines = []
     for run, records in scored.items():
-        parts = [
-            f'{heading(q, protocol)} {spread_of(records, q.key).text(q.decimals, q.factor)}' for q in present(records)
-        ]
+        parts = [f'{heading(q, protocol)} {spread_text(records, q, q.key)}' for q in present(records)]
         lines.append(f'{run}: {len(records)} {"pair" if len(records) == 1 else "pairs"}, {", ".join(parts)}')
     return lines

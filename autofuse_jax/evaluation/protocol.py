@@ -1,24 +1,28 @@
 """The evaluation protocol: everything that decides what a score is, as data that goes into every result.
 
 Two Dice values can be compared only if labels, interpolation, the treatment of the border and of missing structures
-are the same; the same holds for the other metrics. A protocol file is JSON with the fields of `Protocol`; fields that
-it leaves out have the values of the preset 'default', and fields that do not exist are refused.
+are the same; the same holds for the other metrics.
 """
 
 import dataclasses
-import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DEFAULT_PROTOCOL, LABEL_INTERPOLATIONS, LEARN2REG_PROTOCOL, LINEAR_PROTOCOL
 from autofuse_jax.errors import COUNT, Range, UserError, check_option, check_types
+from autofuse_jax.files import json_types
+from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.metrics.landmarks import SPLINE_ORDERS
 from autofuse_jax.metrics.surface import COMBINATIONS, ELEMENTS
 
+# What can be measured, and of these what is measured unless a protocol says otherwise.
+DSC, HD95, ASSD, NJD, SDLOGJ, JACOBIAN_RANGE, TRE = 'dsc', 'hd95', 'assd', 'njd', 'sdlogj', 'jacobian_range', 'tre'
+KNOWN_QUANTITIES = (DSC, HD95, ASSD, NJD, SDLOGJ, JACOBIAN_RANGE, TRE)
+USUAL_QUANTITIES = (DSC, HD95, ASSD, NJD, SDLOGJ, TRE)
+# Fields of a protocol that do not change what a number means.
+FREE_FIELDS = ('name', 'description', 'quantities')
 # Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
-KNOWN = {
+KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
     '': {
         'label_interpolation': LABEL_INTERPOLATIONS,
         'outside': ('voxel_edges', 'voxel_centres'),
@@ -28,6 +32,7 @@ KNOWN = {
         'differences': ('forward', 'central'),
         'voxels': ('all', 'interior', 'labelled'),
         'sdlogj': ('plain', 'shifted'),
+        'determinant': tuple(DETERMINANTS),
     },
     'surface.': {
         'elements': ELEMENTS,
@@ -37,8 +42,6 @@ KNOWN = {
     },
     'tre.': {'interpolation': tuple(SPLINE_ORDERS), 'spacing': ('fixed', 'moving', 'unit')},
 }
-NAME = re.compile(r'[\w-]+')
-FIX = 'correct the field; the presets in autofuse_jax/evaluation/protocol.py show all of them'
 
 
 def _check_section(section: str, options: Any) -> None:
@@ -56,8 +59,15 @@ class Folding:
         voxels: 'all' where these differences exist, 'interior' (two voxels less at each side of the volume), or
             'labelled': those of 'all' that lie in a scored structure of the fixed image.
         threshold: A voxel is folded where the determinant is at most this.
-        ndv: Whether the non-diffeomorphic volume is measured too (`metrics.diffeomorphism`, as LUMIR; slow).
         sdlogj: 'plain': std(log(max(det J, 1e-9))); 'shifted': std(log(clip(det J + 3, 1e-9, 1e9))), as Learn2Reg.
+        ndv: Whether the non-diffeomorphic volume is measured too (`metrics.diffeomorphism`, as LUMIR; slow).
+        determinant: 'correct', or 'official' to replay the NJD of the official AutoFuse code: the share of voxels where
+            what it computes is below 0 (`metrics.folding.official_njd_percent`), on all voxels with forward
+            differences. SDlogJ is that of the correct determinant.
+
+    Raises:
+        UserError: An option is unknown or of a wrong type, or the official determinant is asked for with other
+            differences, voxels or another threshold.
     """
 
     differences: str = 'forward'
@@ -65,9 +75,15 @@ class Folding:
     threshold: float = 0.0
     sdlogj: str = 'plain'
     ndv: bool = False
+    determinant: str = 'correct'
 
     def __post_init__(self):
         _check_section('folding.', self)
+        if self.determinant == 'official' and (self.differences, self.voxels, self.threshold) != ('forward', 'all', 0):
+            raise UserError(
+                'the official determinant goes with forward differences, all voxels and threshold 0 only',
+                fix="set folding.determinant to 'correct', or leave out the other fields of folding",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +93,9 @@ class Surface:
     Attributes:
         elements: 'voxels' or 'surfels', see `metrics.surface`.
         combine: 'max' of the two directed percentiles, or percentile of their 'union'.
-        percentile: 95 for HD95.
-        spacing: 'file': voxel sizes of the fixed image, in millimetres; 'unit': all 1, so the numbers are in voxels.
+        percentile: Percentile of the distances: 95 for HD95.
+        spacing: Voxel sizes: 'file': those of the fixed image, in millimetres; 'unit': all 1, so the numbers are in
+            voxels.
     """
 
     elements: str = 'voxels'
@@ -95,9 +112,9 @@ class Tre:
     """How landmark errors are measured.
 
     Attributes:
-        interpolation: Of the displacement at a landmark: 'linear' or 'cubic'.
-        spacing: 'fixed': millimetres along the fixed image's axes (its affine); 'moving': the voxel size of the
-            moving image; 'unit': voxels.
+        interpolation: Interpolation of the displacement at a landmark: 'linear' or 'cubic'.
+        spacing: Unit of length: 'fixed': millimetres along the fixed image's axes (its affine); 'moving': the voxel
+            size of the moving image; 'unit': voxels.
     """
 
     interpolation: str = 'linear'
@@ -119,12 +136,14 @@ class Protocol:
         label_interpolation: 'nearest', or 'linear': each label's 0/1 map on its own, the largest value wins.
         outside: Where the moving map ends, beyond which there is background: at the 'voxel_edges', half a voxel beyond
             the outermost centres, or at the outermost 'voxel_centres' (Learn2Reg).
-        missing_structures: A structure that only one of the fixed and the warped map holds: 'zero': DSC 0, no HD95;
-            'skip': not scored where the fixed or the unwarped moving map lacks it, else as 'zero'; 'nan': no score,
-            and none for the mean of that pair. A structure that is in neither is never scored.
+        missing_structures: Score of a structure that only one of the fixed and the warped map holds: 'zero': DSC 0, no
+            surface distance; 'skip': none where the fixed or the unwarped moving map lacks it, else as 'zero'; 'nan':
+            none, and none for the mean of that pair. A structure that is in neither is never scored.
         folding: How folding is counted.
         surface: How surface distances are measured.
         tre: How landmark errors are measured.
+        quantities: What is measured where a pair allows it, of 'dsc' (with that of a predicted segmentation), 'hd95',
+            'assd', 'njd', 'sdlogj', 'jacobian_range' (smallest and largest determinant) and 'tre'.
 
     Raises:
         UserError: An option is unknown or of a wrong type; the sections check theirs likewise.
@@ -139,24 +158,28 @@ class Protocol:
     folding: Folding = Folding()
     surface: Surface = Surface()
     tre: Tre = Tre()
+    quantities: tuple[str, ...] = USUAL_QUANTITIES
 
     def __post_init__(self):
         _check_section('', self)
         for label in self.labels or {}:
             check_option('a label of the protocol', label, COUNT)
+        for quantity in self.quantities:
+            check_option('a quantity of the protocol', quantity, KNOWN_QUANTITIES)
 
     def as_record(self) -> dict[str, Any]:
-        """Return the protocol in JSON types; `protocol_from_record` reads it back."""
+        """Return the protocol in JSON types; `protocol_files.protocol_from_record` reads it back."""
         record = dataclasses.asdict(self)
         if self.labels is not None:
             record['labels'] = {str(label): name for label, name in self.labels.items()}
-        return record
+        return record | {'quantities': list(self.quantities)}
 
 
+DEFAULT = Protocol(
+    DEFAULT_PROTOCOL, 'The definitions of this package: millimetres, every voxel, structures in either map count.'
+)
 PROTOCOLS = {
-    DEFAULT_PROTOCOL: Protocol(
-        DEFAULT_PROTOCOL, 'The definitions of this package: millimetres, every voxel, structures in either map count.'
-    ),
+    DEFAULT_PROTOCOL: DEFAULT,
     LEARN2REG_PROTOCOL: Protocol(
         LEARN2REG_PROTOCOL,
         'The numbers of the Learn2Reg challenge; NJD, which its code always reports as 0, is of the same determinants.',
@@ -172,89 +195,24 @@ PROTOCOLS = {
 }
 
 
-def read_protocol(name_or_path: str) -> Protocol:
-    """Return a preset by its name, or read a protocol file.
+def same_definitions(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> bool:
+    """Tell whether two recorded protocols say the same of what both measure; not where one was not recorded.
 
     Args:
-        name_or_path: A key of `PROTOCOLS`, or the path of a JSON file.
+        first: From `Protocol.as_record`, perhaps of an earlier version, which had fewer fields.
+        second: Likewise.
 
     Returns:
-        The protocol.
-
-    Raises:
-        UserError: There is no such preset or file, the file is not JSON, or a field is unknown or has a wrong value.
+        Whether names, descriptions and the choice of quantities are all that differs.
     """
-    if name_or_path in PROTOCOLS:
-        return PROTOCOLS[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise UserError(
-            f'there is no protocol {name_or_path}' + (', only a folder of that name' if path.is_dir() else ''),
-            expected=f'one of {", ".join(PROTOCOLS)}, or a JSON file',
-            fix='correct --protocol',
-        )
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'the protocol {path} is no JSON ({error})', fix='correct the file') from error
-    return protocol_from_record(record, str(path))
-
-
-def protocol_from_record(record: Any, where: str) -> Protocol:
-    """Build a protocol from JSON types, strictly.
-
-    Args:
-        record: Nested dictionary with the fields of `Protocol`; what is left out is as in the preset 'default'.
-        where: What messages call its origin.
-
-    Returns:
-        The protocol.
-
-    Raises:
-        UserError: A field is unknown or has a wrong value, or there is no name.
-    """
-    fields = _known_fields(record, Protocol, where, '')
-    if not NAME.fullmatch(str(fields.get('name', ''))):
-        raise _wrong(where, 'name', fields.get('name', ''), 'letters, digits, - and _: it names a folder')
-    if fields.get('labels') is not None:
-        fields['labels'] = _checked_labels(fields['labels'], where)
-    sections = {'folding': Folding, 'surface': Surface, 'tre': Tre}
-    for section in sections.keys() & fields.keys():
-        fields[section] = _known_fields(fields[section], sections[section], where, f'{section}.')
-    try:
-        fields |= {section: sections[section](**fields[section]) for section in sections.keys() & fields.keys()}
-        return Protocol(**fields)
-    except UserError as error:
-        raise UserError(f'in the protocol {where}, {error.found}', expected=error.expected, fix=FIX) from error
-
-
-def _known_fields(record: Any, kind: type, where: str, prefix: str) -> dict[str, Any]:
-    known = [field.name for field in dataclasses.fields(kind)]
-    if not isinstance(record, dict):
-        what = f'the section {prefix.rstrip(".")}' if prefix else 'it'
-        raise UserError(f'the protocol {where} is wrong: {what} is no JSON object', expected=', '.join(known), fix=FIX)
-    unknown = [prefix + name for name in record if name not in known]
-    if unknown:
-        raise UserError(
-            f'the protocol {where} has unknown fields: {", ".join(unknown)}',
-            expected=', '.join(prefix + name for name in known),
-            fix='correct or remove them',
-        )
-    return dict(record)
-
-
-def _checked_labels(labels: Any, where: str) -> dict[int, str]:
-    expected = 'null (all that are present) or an object of label id to name, such as {"3": "left ventricle"}'
-    if not isinstance(labels, dict) or not labels:
-        raise _wrong(where, 'labels', labels, expected)
-    checked = {}
-    for label, name in labels.items():
-        if not str(label).isdecimal() or not isinstance(name, str):
-            raise _wrong(where, f'labels.{label}', name, expected)
-        if int(label) != 0:
-            checked[int(label)] = name
-    return checked
-
-
-def _wrong(where: str, field: str, value: Any, expected: str) -> UserError:
-    return UserError(f'in the protocol {where}, {field} is {value!r}', expected=expected, fix=FIX)
+    if first is None or second is None:
+        return False
+    known = DEFAULT.as_record()
+    definitions = []
+    for record in (first, second):
+        whole = {
+            field: {**value, **(record.get(field) or {})} if isinstance(value, dict) else record.get(field, value)
+            for field, value in known.items()
+        }
+        definitions.append({field: value for field, value in whole.items() if field not in FREE_FIELDS})
+    return json_types(definitions[0]) == json_types(definitions[1])

@@ -10,8 +10,9 @@ import numpy as np
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData, through_the_world
+from autofuse_jax.evaluation.pair_data import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
+from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
 
@@ -49,7 +50,8 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
     if not reports:
         raise no_pairs(folder, f'{REPORT_NAME} in it or in folders below it', 'name the folder that register wrote')
     parsed = [(path.parent, _read_report(path)) for path in reports]
-    cases, classes = [], {}
+    cases = []
+    classes: dict[int, str] = {}
     groups = _groups([report['fixed']['file'] for _, report in parsed])
     for (place, report), group in zip(parsed, groups, strict=True):
         transform = next((place / name for name in TRANSFORMS if (place / name).is_file()), None)
@@ -112,6 +114,8 @@ def _labels_file(report: dict[str, Any], role: str, place: Path, data: Path | No
 def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | None]):
     def load() -> PairData:
         dense, _ = read_transform(transform, TRANSFORMS[transform.name])
+        if not isinstance(dense, DenseTransform):
+            raise UserError(f'{transform} holds no displacement field', fix='run register again')
         displacement, affine = dense.displacement, dense.affine
         seconds = report.get('seconds')
         if labels[0] is None:

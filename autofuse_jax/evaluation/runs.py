@@ -1,12 +1,12 @@
 """What can be evaluated: folders of results, opened as a list of pairs that are read one at a time."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData
+from autofuse_jax.evaluation.pair_data import PairData
 
 KINDS = (
     'a folder of results of `python -m autofuse_jax.register` (report.json, forward_voxel.nii.gz), '
@@ -77,7 +77,7 @@ def no_pairs(path: Path, expected: str, fix: str) -> UserError:
     return UserError(f'no pairs were found in {path}', expected=expected, fix=fix)
 
 
-def common_pairs(runs: Mapping[str, list[Mapping[str, Any]]]) -> list[str]:
+def common_pairs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Return the names of the pairs that every run has, in the order of the first.
 
     Args:

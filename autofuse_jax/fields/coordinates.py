@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def voxel_grid(shape: tuple[int, int, int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def voxel_grid(shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """Return the index coordinates of every voxel.
 
     Args:

@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 # Of places that are known to exist: nothing is clipped, and none is counted from the end.
-INSIDE = {'mode': 'promise_in_bounds', 'wrap_negative_indices': False}
+INSIDE: dict[str, Any] = {'mode': 'promise_in_bounds', 'wrap_negative_indices': False}
 
 
 class Neighbour(NamedTuple):
@@ -43,7 +43,7 @@ def positions(displacement: jax.Array) -> list[jax.Array]:
     return [voxel + displacement[..., axis] for axis, voxel in enumerate(voxels)]
 
 
-def corners(shape: tuple[int, int, int]) -> np.ndarray:
+def corners(shape: tuple[int, ...]) -> np.ndarray:
     """Return how far the neighbours in a grid of this shape are from the first of them: (8, 3), 0 or 1.
 
     Fewer where an axis has one voxel only.
@@ -51,7 +51,7 @@ def corners(shape: tuple[int, int, int]) -> np.ndarray:
     return np.array(list(itertools.product(*(range(min(size, 2)) for size in shape))), np.int32)
 
 
-def neighbour(position: Sequence[jax.Array], corner: np.ndarray | jax.Array, shape: tuple[int, int, int]) -> Neighbour:
+def neighbour(position: Sequence[jax.Array], corner: np.ndarray | jax.Array, shape: tuple[int, ...]) -> Neighbour:
     """Return one of the voxels of a grid that are next to each position.
 
     Near the border and beyond it these are the outermost voxels of the grid, with the weight 0 where they are no
@@ -79,7 +79,7 @@ def _along(position: jax.Array, offset: np.integer | jax.Array, size: int) -> tu
     return first, jnp.maximum(0.0, 1.0 - jnp.abs(way)), slope.astype(position.dtype)
 
 
-def flat(index: Sequence[jax.Array | int], shape: tuple[int, ...]) -> jax.Array | int:
+def flat(index: Sequence[jax.Array] | np.ndarray | jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return the place of (i, j, k), inside the grid, in the flattened volume."""
     i, j, k = index
     return (i * shape[1] + j) * shape[2] + k

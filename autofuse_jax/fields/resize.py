@@ -29,7 +29,7 @@ def align_corners_matrix(size_in: int, size_out: int) -> np.ndarray:
     return matrix
 
 
-def resize_align_corners(volume: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+def resize_align_corners(volume: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Resize a volume by trilinear interpolation with aligned corner voxels.
 
     Equal to PyTorch's `interpolate(mode='trilinear', align_corners=True)`; `jax.image.resize` aligns the outer voxel
@@ -80,7 +80,7 @@ def upsample_displacement(displacement: jax.Array) -> jax.Array:
     return resize_align_corners(2.0 * displacement, tuple(2 * size for size in displacement.shape[:3]))
 
 
-def resample_displacement(displacement: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+def resample_displacement(displacement: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Resample a displacement to another grid over the same field of view, rescaling its voxel units.
 
     `u'(x')_a = (N'_a / N_a) * u(x)_a` with voxel faces aligned: `x = (x' + 1/2) * N / N' - 1/2`. This is the geometry

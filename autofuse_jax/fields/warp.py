@@ -44,11 +44,12 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
-    warped, position = 0.0, positions(displacement)
+    warped: jax.Array | float = 0.0
+    position = positions(displacement)
     for corner in corners(volume.shape[:3]):
         near = neighbour(position, corner, volume.shape[:3])
         warped = warped + near.weight[..., None].astype(volume.dtype) * _read(volume, near.place)
-    return warped
+    return jnp.asarray(warped)
 
 
 def _warp_forward(volume: jax.Array, displacement: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -122,10 +123,10 @@ def _check_volume(volume: jax.Array, displacement: jax.Array) -> None:
 
 
 def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
-    inside = True
+    inside: jax.Array | bool = True
     for axis in range(3):
         inside = inside & (index[axis] >= 0) & (index[axis] < shape[axis])
-    return inside
+    return jnp.asarray(inside)
 
 
 def _read(volume: jax.Array, place: jax.Array) -> jax.Array:

@@ -93,7 +93,7 @@ def _for_backend(gradient: Callable[..., jax.Array], *arguments: jax.Array) -> j
     return jax.lax.platform_dependent(*arguments, cpu=in_loop, default=unrolled)
 
 
-def _over_corners(step: Callable, start: Any, shape: tuple[int, int, int], in_loop: bool) -> tuple[Any, Any]:
+def _over_corners(step: Callable, start: Any, shape: tuple[int, ...], in_loop: bool) -> tuple[Any, Any]:
     """Take a step, as for `jax.lax.scan`, for each of the neighbours."""
     return jax.lax.scan(step, start, corners(shape), unroll=not in_loop)
 

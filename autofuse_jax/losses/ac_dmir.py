@@ -82,7 +82,7 @@ def ac_dmir_objective(
     """
     final_warped = jax.vmap(warp_linear)(batch['moving'], displacements[1])
     map_weights = RegistrationWeights(smoothness=weights.smoothness, ncc_window=weights.ncc_window)
-    terms = {}
+    terms: dict[str, Term] = {}
     maps = zip(('initial', 'final'), displacements, (initial_warped, final_warped), strict=True)
     for stage, displacement, warped in maps:
         of_map = map_terms(batch['fixed'], warped, displacement, displacement, map_weights)

@@ -125,13 +125,17 @@ def autofuse_objective(
         batch = _with_labels_told_by_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
     if weights.inverse and output.inverse_displacement is not None:
-        terms = _mean_of_terms(terms, _terms_of_map(*_exchanged(output, batch), weights), weights.inverse)
+        exchanged = _exchanged(output, output.inverse_displacement, batch)
+        terms = _mean_of_terms(terms, _terms_of_map(*exchanged, weights), weights.inverse)
     if output.log_variance is not None:
         terms['kl'] = everywhere(_kl(output, weights), weights.kl)
     if weights.smoothness:
+        if output.velocity_mean is None:
+            raise ValueError('the output has no velocity_mean, whose smoothness is wanted.')
         terms['smoothness'] = everywhere(jax.vmap(gradient_penalty)(output.velocity_mean), weights.smoothness)
-    if output.fixed_segmentation is not None:
-        terms |= _segmentation_terms(output, batch, weights)
+    segmentations = _segmentations(output)
+    if segmentations is not None:
+        terms |= _segmentation_terms(*segmentations, batch, weights)
     if weights.teacher:
         terms |= teacher_term(output, batch, weights.teacher)
     return total(terms)
@@ -147,12 +151,17 @@ def teacher_term(output: RegistrationOutput, batch: Batch, weight: float) -> dic
 
     Returns:
         The term 'teacher'.
+
+    Raises:
+        ValueError: The network has no velocity.
     """
     mean = output.velocity_mean
-    wanted = batch['teacher_velocity']
-    if wanted.shape != mean.shape:
-        wanted = jax.vmap(lambda v: resample_displacement(v, mean.shape[1:4]))(wanted)
-    return {'teacher': everywhere(jnp.mean(jnp.square(mean - wanted), axis=(1, 2, 3, 4)), weight)}
+    if mean is None:
+        raise ValueError('the output has no velocity_mean, which a teacher teaches.')
+    shape, target = mean.shape, batch['teacher_velocity']
+    if target.shape != shape:
+        target = jax.vmap(lambda v: resample_displacement(v, shape[1:4]))(target)
+    return {'teacher': everywhere(jnp.mean(jnp.square(mean - target), axis=(1, 2, 3, 4)), weight)}
 
 
 def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
@@ -161,17 +170,29 @@ def _terms_of_map(output: RegistrationOutput, batch: Batch, weights: ObjectiveWe
         'negative_ncc': everywhere(-_similarity(batch['fixed'], output.warped, weights), 1.0),
         'jacobian': everywhere(_jacobian(output.displacement, weights), weights.jacobian),
     }
-    if output.fixed_segmentation is not None:
-        terms |= _fusion_terms(output, batch, weights)
+    segmentations = _segmentations(output)
+    if segmentations is not None:
+        terms |= _fusion_terms(output.displacement, *segmentations, batch, weights)
     return terms
 
 
-def _exchanged(output: RegistrationOutput, batch: Batch) -> tuple[RegistrationOutput, Batch]:
+def _segmentations(output: RegistrationOutput) -> tuple[jax.Array, jax.Array] | None:
+    """Return the segmentations of the fixed and the moving image, None where the network has none."""
+    fixed, moving = output.fixed_segmentation, output.moving_segmentation
+    if fixed is None and moving is None:
+        return None
+    if fixed is None or moving is None:
+        raise ValueError('the output has the segmentation of one image only, expected both or none.')
+    return fixed, moving
+
+
+def _exchanged(output: RegistrationOutput, inverse: jax.Array, batch: Batch) -> tuple[RegistrationOutput, Batch]:
     """Exchange the roles of fixed and moving and take the inverse map."""
-    exchanged = output.replace(
-        displacement=output.inverse_displacement,
+    exchanged = dataclasses.replace(
+        output,
+        displacement=inverse,
         inverse_displacement=output.displacement,
-        warped=jax.vmap(warp_linear)(batch['fixed'], output.inverse_displacement),
+        warped=jax.vmap(warp_linear)(batch['fixed'], inverse),
         fixed_segmentation=output.moving_segmentation,
         moving_segmentation=output.fixed_segmentation,
     )
@@ -209,27 +230,31 @@ def _kl(output: RegistrationOutput, weights: ObjectiveWeights) -> jax.Array:
     )
 
 
-def _segmentation_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
+def _segmentation_terms(
+    fixed: jax.Array, moving: jax.Array, batch: Batch, weights: ObjectiveWeights
+) -> dict[str, Term]:
     """Return the terms of Eq. 3."""
     terms = {}
-    for role, segmentation in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
+    for role, segmentation in (('moving', moving), ('fixed', fixed)):
         target = _one_hot(batch[f'{role}_labels'], segmentation)
         values = _focal_dice(target, segmentation, weights)
         terms[f'segmentation_{role}'] = Term(values, weights.segmentation, batch[f'{role}_has_labels'])
     return terms
 
 
-def _fusion_terms(output: RegistrationOutput, batch: Batch, weights: ObjectiveWeights) -> dict[str, Term]:
+def _fusion_terms(
+    displacement: jax.Array, fixed: jax.Array, moving: jax.Array, batch: Batch, weights: ObjectiveWeights
+) -> dict[str, Term]:
     """Return the terms of Eq. 4."""
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
-    fixed_target = _one_hot(batch['fixed_labels'], output.fixed_segmentation)
+    fixed_target = _one_hot(batch['fixed_labels'], fixed)
     num_classes = fixed_target.shape[-1]
-    warped_labels = _warped_labels(batch['moving_labels'], output.displacement, num_classes, weights)
+    warped_labels = _warped_labels(batch['moving_labels'], displacement, num_classes, weights)
     if weights.missing_labels == 'zeros':
         # The target is the warped map: labels that are warped out of the volume are missing too.
         moving_flag = moving_flag * jnp.any(warped_labels[..., 1:] > 0).astype(moving_flag.dtype)
-    warped_segmentation = jax.vmap(warp_linear)(output.moving_segmentation, output.displacement)
-    target, prediction = warped_labels, output.fixed_segmentation
+    warped_segmentation = jax.vmap(warp_linear)(moving, displacement)
+    target, prediction = warped_labels, fixed
     if weights.consistency_grad == 'seg_only':
         target = jax.lax.stop_gradient(target)
     if weights.consistency_grad == 'flow_only':

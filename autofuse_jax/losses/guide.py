@@ -42,7 +42,7 @@ def class_guide_loss(
             for maps in (fixed, moving)
         ]
         # Recomputed in the reverse pass, so that one group at a time is in memory.
-        one_group = jax.checkpoint(lambda maps: _class_dice(*maps, displacement, weights))
+        one_group = jax.checkpoint(lambda maps: _class_dice(maps[0], maps[1], displacement, weights))
         dice, present = jax.lax.map(one_group, tuple(grouped))
     count = jnp.sum(present)
     return jnp.where(count > 0, 1.0 - jnp.sum(dice * present) / jnp.maximum(count, 1.0), 0.0)

@@ -71,44 +71,50 @@ def jpr_net_objective(
     Reference:
         Zhao et al., MICCAI 2021, for the terms; their exact form is inferred.
     """
+    if output.fixed_segmentation is None or output.moving_segmentation is None:
+        raise ValueError('the output has no segmentations, expected that of JPRNet.')
+    segmentations = {'moving': output.moving_segmentation, 'fixed': output.fixed_segmentation}
     field = output.displacement if output.velocity_mean is None else output.velocity_mean
     map_weights = RegistrationWeights(smoothness=weights.smoothness, ncc_window=weights.ncc_window)
     terms = map_terms(batch['fixed'], output.warped, output.displacement, field, map_weights)
-    warped = jax.vmap(warp_linear)(
-        labels_or_predicted(batch, 'moving', output.moving_segmentation), output.displacement
-    )
+    known = labels_or_predicted(batch, 'moving', segmentations['moving'])
+    warped = jax.vmap(warp_linear)(known, output.displacement)
     if weights.parcellation:
-        terms |= _parcellation(output, batch, weights)
+        terms |= _parcellation(segmentations, batch, weights)
     if weights.map_similarity:
-        terms['map_similarity'] = _map_similarity(output, batch, warped, weights)
+        terms['map_similarity'] = _map_similarity(segmentations['fixed'], batch, warped, weights)
     if weights.augmentation:
-        terms |= _augmentation(output, batch, warped, weights)
+        terms |= _augmentation(segmentations, output.displacement, batch, warped, weights)
     return total(terms)
 
 
-def _parcellation(output: RegistrationOutput, batch: Batch, weights: JPRNetWeights) -> dict[str, Term]:
+def _parcellation(segmentations: dict[str, jax.Array], batch: Batch, weights: JPRNetWeights) -> dict[str, Term]:
     terms = {}
-    for role, predicted in (('moving', output.moving_segmentation), ('fixed', output.fixed_segmentation)):
+    for role, predicted in segmentations.items():
         values = jax.vmap(cross_entropy)(one_hot_labels(batch, role, predicted), predicted)
         terms[f'parcellation_{role}'] = Term(values, weights.parcellation, batch[f'{role}_has_labels'])
     return terms
 
 
-def _map_similarity(output: RegistrationOutput, batch: Batch, warped: jax.Array, weights: JPRNetWeights) -> Term:
-    fixed = labels_or_predicted(batch, 'fixed', output.fixed_segmentation)
+def _map_similarity(segmentation: jax.Array, batch: Batch, warped: jax.Array, weights: JPRNetWeights) -> Term:
+    fixed = labels_or_predicted(batch, 'fixed', segmentation)
     values, flags = structure_overlap(fixed, warped, batch, unlabelled=weights.unlabelled_similarity)
     return Term(values, weights.map_similarity, flags)
 
 
 def _augmentation(
-    output: RegistrationOutput, batch: Batch, warped: jax.Array, weights: JPRNetWeights
+    segmentations: dict[str, jax.Array],
+    displacement: jax.Array,
+    batch: Batch,
+    warped: jax.Array,
+    weights: JPRNetWeights,
 ) -> dict[str, Term]:
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
     # Where the term counts, what was warped are the moving labels.
-    to_fixed = jax.vmap(cross_entropy)(jax.lax.stop_gradient(warped), output.fixed_segmentation)
+    to_fixed = jax.vmap(cross_entropy)(jax.lax.stop_gradient(warped), segmentations['fixed'])
     # A second warp: this one trains the parcellation and not the map.
-    predicted = jax.vmap(warp_linear)(output.moving_segmentation, jax.lax.stop_gradient(output.displacement))
-    to_moving = jax.vmap(cross_entropy)(one_hot_labels(batch, 'fixed', output.fixed_segmentation), predicted)
+    predicted = jax.vmap(warp_linear)(segmentations['moving'], jax.lax.stop_gradient(displacement))
+    to_moving = jax.vmap(cross_entropy)(one_hot_labels(batch, 'fixed', segmentations['fixed']), predicted)
     return {
         'augmentation_fixed': Term(to_fixed, weights.augmentation, moving_flag * (1.0 - fixed_flag)),
         'augmentation_moving': Term(to_moving, weights.augmentation, fixed_flag * (1.0 - moving_flag)),

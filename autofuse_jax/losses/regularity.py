@@ -60,7 +60,7 @@ def gradient_penalty(field: jax.Array, *, spacing: jax.Array | None = None) -> j
     """
     scaled = field if spacing is None else field * spacing
     steps = [1.0] * 3 if spacing is None else [spacing[axis] for axis in range(3)]
-    return sum(jnp.mean(jnp.square(jnp.diff(scaled, axis=axis) / steps[axis])) for axis in range(3)) / 3.0
+    return jnp.asarray(sum(jnp.mean(jnp.square(jnp.diff(scaled, axis=axis) / steps[axis])) for axis in range(3))) / 3.0
 
 
 def negative_jacobian_loss(
@@ -97,7 +97,7 @@ def negative_jacobian_loss(
     return jnp.sum(negative) if reduction == 'sum' else jnp.mean(negative)
 
 
-def _neighbour_count(shape: tuple[int, int, int]) -> np.ndarray:
+def _neighbour_count(shape: tuple[int, ...]) -> np.ndarray:
     """Count each voxel's 6-neighbours inside the grid: 3 in a corner, 6 in the interior."""
     count = np.full(shape, 6)
     for axis in range(3):

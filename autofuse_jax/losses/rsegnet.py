@@ -74,6 +74,9 @@ def rsegnet_objective(
         what is done where labels are missing.
     """
     ncc = jax.vmap(lambda f, w: local_ncc(f, w, window=weights.ncc_window))(batch['fixed'], output.warped)
+    fixed_segmentation, moving_segmentation = output.fixed_segmentation, output.moving_segmentation
+    if fixed_segmentation is None or moving_segmentation is None:
+        raise ValueError('the output has no segmentations, expected that of RSegNet.')
     kl = jax.vmap(lambda mean, s: velocity_kl(mean, s, prior_lambda=weights.prior_lambda))
     terms = {
         'negative_ncc': everywhere(-ncc, 1.0),
@@ -81,18 +84,20 @@ def rsegnet_objective(
     }
     scale = weights.dice_factor / USUAL_FACTOR
     fixed_flag, moving_flag = batch['fixed_has_labels'], batch['moving_has_labels']
-    fixed_labels = one_hot_labels(batch, 'fixed', output.fixed_segmentation)
-    moving_labels = one_hot_labels(batch, 'moving', output.moving_segmentation)
+    fixed_labels = one_hot_labels(batch, 'fixed', fixed_segmentation)
+    moving_labels = one_hot_labels(batch, 'moving', moving_segmentation)
     if weights.alpha:
-        moving = dice_losses(moving_labels, output.moving_segmentation)
-        fixed = dice_losses(fixed_labels, output.fixed_segmentation)
+        moving = dice_losses(moving_labels, moving_segmentation)
+        fixed = dice_losses(fixed_labels, fixed_segmentation)
         terms['segmentation_moving'] = Term(moving, scale * weights.alpha, moving_flag)
         terms['segmentation_fixed'] = Term(fixed, scale * weights.alpha, fixed_flag)
     if weights.beta_forward:
-        warped = jax.vmap(warp_linear)(output.moving_segmentation, output.displacement)
+        warped = jax.vmap(warp_linear)(moving_segmentation, output.displacement)
         terms['forward'] = Term(dice_losses(fixed_labels, warped), scale * weights.beta_forward, fixed_flag)
     if weights.beta_inverse:
-        known = labels_or_predicted(batch, 'fixed', jax.lax.stop_gradient(output.fixed_segmentation))
+        if output.inverse_displacement is None:
+            raise ValueError('the output has no inverse map, expected that of RSegNet.')
+        known = labels_or_predicted(batch, 'fixed', jax.lax.stop_gradient(fixed_segmentation))
         warped = jax.vmap(warp_linear)(known, output.inverse_displacement)
         terms['inverse'] = Term(dice_losses(moving_labels, warped), scale * weights.beta_inverse, moving_flag)
     return total(terms)

@@ -4,7 +4,7 @@ import jax
 
 from autofuse_jax.losses.ac_dmir import ACDMiRWeights, ac_dmir_objective
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, without_draws
-from autofuse_jax.methods.pair_method import lazy_init, predict_without_draws
+from autofuse_jax.methods.pair_method import apply_network, lazy_init, predict_without_draws
 from autofuse_jax.models.ac_dmir import ACDMiR
 from autofuse_jax.models.pair_network import of_both
 
@@ -29,10 +29,10 @@ def ac_dmir_method(name: str, network: ACDMiR, weights: ACDMiRWeights) -> Method
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
 
         def segment(image: jax.Array) -> jax.Array:
-            return network.apply({'params': params}, image, method='segment')
+            return apply_network(network, params, image, method='segment')
 
         fixed, moving = batch['fixed'], batch['moving']
-        passes = network.apply({'params': params}, fixed, moving, method='register')
+        passes = apply_network(network, params, fixed, moving, method='register')
         displacements = passes.initial_displacement, passes.displacement
         warped, of_warped = passes.initial_warped, passes.initial_segmentation
         return ac_dmir_objective(displacements, warped, of_warped, of_both(segment, fixed, moving), batch, weights)

@@ -10,7 +10,7 @@ from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective, t
 from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
 from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
-from autofuse_jax.methods.pair_method import lazy_init, prediction_of, velocity_noise
+from autofuse_jax.methods.pair_method import apply_network, lazy_init, prediction_of, velocity_noise
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork, narrowed
@@ -90,25 +90,25 @@ def autofuse_method(
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         noise = velocity_noise(key, model, batch['fixed'].shape)
-        output = model.apply({'params': params}, batch['fixed'], batch['moving'], noise)
+        output = apply_network(model, params, batch['fixed'], batch['moving'], noise)
         return autofuse_objective(output, batch, weights)
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
         noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
-        output = model.apply({'params': params}, fixed, moving, noise)
+        output = apply_network(model, params, fixed, moving, noise)
         if inference.symmetric:
-            exchanged = model.apply({'params': params}, moving, fixed)
+            exchanged = apply_network(model, params, moving, fixed)
             velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
             displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
             displacement = on_grid_of(fixed, displacement)
-            output = output.replace(displacement=displacement, velocity_mean=velocity)
+            output = dataclasses.replace(output, displacement=displacement, velocity_mean=velocity)
         return prediction_of(output, model)
 
     def segmentation_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         del key
         single, _ = model.branches()
         images = narrowed(batch['fixed'], model.compute_dtype)
-        _, segmentation = single.apply({'params': params[SINGLE_BRANCH]}, images)
+        _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
         return frame_segmentation_objective(segmentation, batch)
 
     multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
@@ -117,7 +117,7 @@ def autofuse_method(
     def teacher_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         del key
         # Neither maps nor warped images are needed, and what nobody uses is removed by the compiler.
-        output = model.apply({'params': params}, batch['fixed'], batch['moving'])
+        output = apply_network(model, params, batch['fixed'], batch['moving'])
         return total(teacher_term(output, batch, weights.teacher or 1.0))
 
     teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)

@@ -76,12 +76,12 @@ class Method:
     """
 
     name: str
-    init: Callable[[jax.Array, tuple[int, int, int]], Params]
+    init: Callable[[jax.Array, tuple[int, ...]], Params]
     objectives: Callable[[str], tuple[Objective, ...]]
     predict: Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
     uses_labels: bool
-    size: tuple[int, int, int] | None = None
-    multiple: tuple[int, int, int] = (16, 16, 16)
+    size: tuple[int, ...] | None = None
+    multiple: tuple[int, ...] = (16, 16, 16)
 
 
 def without_draws(

@@ -7,7 +7,7 @@ from autofuse_jax.losses.label_maps import labels_or_predicted
 from autofuse_jax.losses.segmentation import segmentation_terms
 from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, any_labels, without_draws
-from autofuse_jax.methods.pair_method import lazy_init, predict_without_draws
+from autofuse_jax.methods.pair_method import apply_network, lazy_init, predict_without_draws
 from autofuse_jax.models.gl_net import GLNet
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.regions import SOFT, region_images
@@ -36,7 +36,7 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights) -> Method:
 
     def perceive_both(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         def perceive(image: jax.Array) -> jax.Array:
-            return network.apply({'params': params}, image, method='perceive')
+            return apply_network(network, params, image, method='perceive')
 
         return of_both(perceive, batch['fixed'], batch['moving'])
 
@@ -50,7 +50,7 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights) -> Method:
     def joint_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         segmentations = perceive_both(params, batch)
         regions = cut(batch, 'fixed', segmentations[0]), cut(batch, 'moving', segmentations[1])
-        maps = network.apply({'params': params}, batch['fixed'], batch['moving'], *regions, method='register')
+        maps = apply_network(network, params, batch['fixed'], batch['moving'], *regions, method='register')
         parts = maps.of_images, maps.of_regions
         return gl_net_objective(maps.displacement, parts, regions, segmentations, batch, weights)
 

@@ -72,13 +72,21 @@ def pair_method(
     )
 
 
-def lazy_init(network: Any) -> Callable[[jax.Array, tuple[int, int, int]], Params]:
+def apply_network(network: Any, params: Params, *inputs: jax.Array | None, method: str | None = None) -> Any:
+    """Return what a network, or a method of it, makes of inputs.
+
+    Flax declares that `apply` may return changed variables too, which it does where some are mutable only.
+    """
+    return network.apply({'params': params}, *inputs, method=method)
+
+
+def lazy_init(network: Any) -> Callable[[jax.Array, tuple[int, ...]], Params]:
     """Return the function (key, shape) -> parameters of a network of pairs.
 
     Lazy: the parameters depend on shapes only, and compiling a forward pass of constants takes minutes on CPU.
     """
 
-    def init(key: jax.Array, shape: tuple[int, int, int]) -> Params:
+    def init(key: jax.Array, shape: tuple[int, ...]) -> Params:
         image = jax.ShapeDtypeStruct((1, *shape, 1), jnp.float32)
         return network.lazy_init(key, image, image)['params']
 

@@ -10,7 +10,7 @@ from autofuse_jax.losses.pc_reg import (
     teaching_objective,
 )
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, any_labels, without_draws
-from autofuse_jax.methods.pair_method import lazy_init, predict_without_draws
+from autofuse_jax.methods.pair_method import apply_network, lazy_init, predict_without_draws
 from autofuse_jax.models.pair_network import of_both
 from autofuse_jax.models.pc_reg import PCReg
 from autofuse_jax.models.regions import HARD, region_images
@@ -44,19 +44,25 @@ def pc_reg_method(name: str, network: PCReg, weights: PCRegWeights) -> Method:
     """
 
     def perceive(params: Params, image: jax.Array) -> jax.Array:
-        return network.apply({'params': params}, image, method='perceive')
+        return apply_network(network, params, image, method='perceive')
 
     def perceive_both(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
         return of_both(lambda image: perceive(params, image), batch['fixed'], batch['moving'])
 
-    def correspond(params: Params, batch: Batch, segmentations: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def correspond(
+        params: Params, batch: Batch, segmentations: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return the displacement and the regions of both images."""
         images = (batch['fixed'], batch['moving'])
-        regions = tuple(
+        fixed_regions, moving_regions = (
             region_images(image, jax.lax.stop_gradient(classes), HARD)
             for image, classes in zip(images, segmentations, strict=True)
         )
-        return network.apply({'params': params}, *regions, method='correspond'), *regions
+        return (
+            apply_network(network, params, fixed_regions, moving_regions, method='correspond'),
+            fixed_regions,
+            moving_regions,
+        )
 
     def correspondence_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         return correspondence_objective(*correspond(params, batch, perceive_both(params, batch)), weights)

@@ -148,7 +148,11 @@ def make_method(
         if kind is not None:
             built[section] = kind(**options)
     if compute_dtype is not None:
-        able = [known for known, kind in METHODS.items() if COMPUTE_DTYPE in kind.network.__dataclass_fields__]
+        able = [
+            known
+            for known, kind in METHODS.items()
+            if any(field.name == COMPUTE_DTYPE for field in dataclasses.fields(kind.network))
+        ]
         if name not in able:
             raise UserError(
                 f'{name} cannot compute in {compute_dtype}',

@@ -40,9 +40,12 @@ def rsegnet_method(name: str, network: RSegNet, weights: RSegNetWeights) -> Meth
 
     def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
         prediction = together.predict(params, fixed, moving, key)
-        return prediction.replace(
-            fixed_segmentation=normalised(prediction.fixed_segmentation),
-            moving_segmentation=normalised(prediction.moving_segmentation),
+        fixed_segmentation, moving_segmentation = prediction.fixed_segmentation, prediction.moving_segmentation
+        assert fixed_segmentation is not None and moving_segmentation is not None, 'RSegNet segments both images'
+        return dataclasses.replace(
+            prediction,
+            fixed_segmentation=normalised(fixed_segmentation),
+            moving_segmentation=normalised(moving_segmentation),
         )
 
     return dataclasses.replace(together, objectives=objectives, predict=predict)

@@ -44,7 +44,7 @@ class AffinePart:
         return (points + displacement - self.offset) @ np.linalg.pinv(self.matrix).T - points
 
 
-def affine_part(points: np.ndarray, displacement: np.ndarray, spacing: tuple[float, float, float]) -> AffinePart:
+def affine_part(points: np.ndarray, displacement: np.ndarray, spacing: tuple[float, ...]) -> AffinePart:
     """Split a displacement field into an affine part and a rest.
 
     Args:

@@ -3,10 +3,10 @@
 Each function takes the forward differences of a displacement along axes 0, 1 and 2, (..., 3) each.
 """
 
-from typing import TypeVar
+from typing import Any
 
-# NumPy or JAX array.
-Array = TypeVar('Array')
+# NumPy or JAX array; no type covers the arithmetic of both.
+Array = Any
 
 
 def correct_determinant(along_0: Array, along_1: Array, along_2: Array) -> Array:

@@ -69,11 +69,12 @@ def central_determinant(displacement: np.ndarray, margin: int = 1) -> np.ndarray
     return DETERMINANTS['correct'](*derivatives)
 
 
-def njd_percent(determinant: np.ndarray) -> float:
+def njd_percent(determinant: np.ndarray, threshold: float = 0.0) -> float:
     """Percentage of voxels whose Jacobian determinant is zero or negative (NJD).
 
     Args:
-        determinant: Jacobian determinant as returned by `jacobian_determinant`.
+        determinant: Jacobian determinant as returned by `jacobian_determinant`, at least one voxel.
+        threshold: A voxel is folded where the determinant is at most this.
 
     Returns:
         A value in [0, 100].
@@ -82,7 +83,7 @@ def njd_percent(determinant: np.ndarray) -> float:
         >>> float(njd_percent(np.array([1.0, 0.5, 0.0, -1.0]).reshape(4, 1, 1)))
         50.0
     """
-    return 100.0 * np.count_nonzero(determinant <= 0) / determinant.size
+    return 100.0 * np.count_nonzero(determinant <= threshold) / determinant.size
 
 
 def official_njd_percent(displacement: np.ndarray) -> float:

@@ -1,11 +1,11 @@
 """Overlap of integer label maps: the Dice similarity coefficient (DSC)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
-BACKGROUND = 0
+from autofuse_jax.metrics.structures import BACKGROUND
 
 
 def dice_per_label(fixed_labels: np.ndarray, warped_labels: np.ndarray, labels: Iterable[int]) -> dict[int, float]:
@@ -50,20 +50,3 @@ def dice_per_label(fixed_labels: np.ndarray, warped_labels: np.ndarray, labels: 
         both = np.count_nonzero(in_fixed & in_warped)
         scores[int(label)] = 2 * both / total if total else math.nan
     return scores
-
-
-def mean_dice(scores: Mapping[int, float]) -> float:
-    """Mean of the scores of one pair over its structures; structures that are in neither map (nan) are skipped.
-
-    Args:
-        scores: DSC by label as returned by `dice_per_label`.
-
-    Returns:
-        The mean, in [0, 1]; nan where every score is nan or there is none.
-
-    Example:
-        >>> mean_dice({1: 0.8, 2: 0.6, 3: float('nan')})
-        0.7
-    """
-    present = [score for score in scores.values() if not math.isnan(score)]
-    return sum(present) / len(present) if present else math.nan

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.metrics.overlap import BACKGROUND
+from autofuse_jax.metrics.structures import BACKGROUND
 from autofuse_jax.metrics.surfels import ALL_INSIDE, corner_codes, surfel_areas
 
 ELEMENTS = ('voxels', 'surfels')
@@ -119,7 +119,7 @@ def robust_hausdorff(
     Reference:
         Huttenlocher et al., Comparing images using the Hausdorff distance, IEEE TPAMI 15(9), 1993.
     """
-    return _hausdorff_of(surface_distances(first, second, spacing, definition.elements), definition)
+    return percentile_distance(surface_distances(first, second, spacing, definition.elements), definition)
 
 
 def average_surface_distance(
@@ -142,7 +142,25 @@ def average_surface_distance(
     Raises:
         ValueError: The shapes differ or are not 3-D.
     """
-    distances = surface_distances(first, second, spacing, definition.elements)
+    return average_distance(surface_distances(first, second, spacing, definition.elements))
+
+
+def percentile_distance(distances: SurfaceDistances | None, definition: SurfaceDefinition) -> float:
+    """Return what `robust_hausdorff` returns, of distances that are known; nan for None."""
+    if distances is None:
+        return math.nan
+    directed = [
+        (distances.forward, distances.forward_weights),
+        (distances.backward, distances.backward_weights),
+    ]
+    if definition.combine == 'union':
+        values, weights = (np.concatenate(part) for part in zip(*directed, strict=True))
+        directed = [(values, weights)]
+    return max(_weighted_percentile(values, weights, definition.percentile) for values, weights in directed)
+
+
+def average_distance(distances: SurfaceDistances | None) -> float:
+    """Return what `average_surface_distance` returns, of distances that are known; nan for None."""
     if distances is None:
         return math.nan
     total = np.dot(distances.forward, distances.forward_weights) + np.dot(
@@ -151,24 +169,24 @@ def average_surface_distance(
     return float(total / (distances.forward_weights.sum() + distances.backward_weights.sum()))
 
 
-def hausdorff_per_label(
+def distances_per_label(
     fixed_labels: np.ndarray,
     warped_labels: np.ndarray,
     labels: Iterable[int],
     spacing: Sequence[float],
-    definition: SurfaceDefinition = DEFAULT_DEFINITION,
-) -> dict[int, float]:
-    """Percentile Hausdorff distance of every structure; with the default definition HD95 in millimetres.
+    elements: str = 'voxels',
+) -> dict[int, SurfaceDistances | None]:
+    """Distances between the surfaces of every structure, from which HD95 and ASSD follow.
 
     Args:
         fixed_labels: Integer label map, (D, H, W).
         warped_labels: Integer label map of the same shape.
         labels: Ids to measure; the background 0 is left out even if it is named.
         spacing: Voxel size along (D, H, W), in millimetres.
-        definition: What counts as the surface.
+        elements: 'voxels' or 'surfels', see the module.
 
     Returns:
-        Label id to distance in millimetres, in the order of `labels`; nan where a map does not hold the label.
+        Label id to distances, in the order of `labels`; None where a map does not hold the label.
 
     Raises:
         ValueError: The shapes differ or are not 3-D.
@@ -177,20 +195,19 @@ def hausdorff_per_label(
     if fixed_labels.shape != warped_labels.shape:
         raise ValueError(f'label maps of shapes {fixed_labels.shape} and {warped_labels.shape} must have equal shapes')
     fixed_boxes, warped_boxes = _boxes(fixed_labels), _boxes(warped_labels)
-    distances = {}
+    distances: dict[int, SurfaceDistances | None] = {}
     for label in labels:
         if label == BACKGROUND:
             continue
         if label not in fixed_boxes or label not in warped_boxes:
-            distances[int(label)] = math.nan
+            distances[int(label)] = None
             continue
         box = tuple(
             slice(min(one.start, other.start), max(one.stop, other.stop))
             for one, other in zip(fixed_boxes[label], warped_boxes[label], strict=True)
         )
-        distances[int(label)] = robust_hausdorff(
-            fixed_labels[box] == label, warped_labels[box] == label, spacing, definition
-        )
+        one, other = (array[box] == label for array in (fixed_labels, warped_labels))
+        distances[int(label)] = surface_distances(one, other, spacing, elements)
     return distances
 
 
@@ -204,22 +221,10 @@ def _surface(mask: np.ndarray, spacing: tuple[float, ...], elements: str) -> tup
     return surface, surfel_areas(spacing)[codes[surface]]
 
 
-def _hausdorff_of(distances: SurfaceDistances | None, definition: SurfaceDefinition) -> float:
-    if distances is None:
-        return math.nan
-    directed = (
-        (distances.forward, distances.forward_weights),
-        (distances.backward, distances.backward_weights),
-    )
-    if definition.combine == 'union':
-        directed = (tuple(np.concatenate(part) for part in zip(*directed, strict=True)),)
-    return max(_weighted_percentile(values, weights, definition.percentile) for values, weights in directed)
-
-
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percentile: float) -> float:
     order = np.argsort(values, kind='stable')
     shares = np.cumsum(weights[order]) / weights.sum()
-    position = np.searchsorted(shares, percentile / 100)
+    position = int(np.searchsorted(shares, percentile / 100))
     return float(values[order][min(position, len(values) - 1)])
 
 

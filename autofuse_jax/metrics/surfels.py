@@ -35,7 +35,7 @@ def surfel_areas(spacing: tuple[float, float, float]) -> np.ndarray:
     for code in range(1, ALL_INSIDE):
         inside = {corner for corner in CORNERS if code & CORNER_WEIGHTS[corner]}
         minority = inside if len(inside) <= len(CORNERS) // 2 else set(CORNERS) - inside
-        areas[code] = sum(_patch_area(group, np.asarray(spacing, np.float64)) for group in _groups(minority))
+        areas[code] = sum((_patch_area(group, np.asarray(spacing, np.float64)) for group in _groups(minority)), 0.0)
     return areas
 
 
@@ -56,7 +56,7 @@ def corner_codes(mask: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _groups(corners: set[Sequence[int]]) -> list[list[Sequence[int]]]:
+def _groups(corners: set[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
     """Split corners into groups that are joined by edges of the cube."""
     left, groups = set(corners), []
     while left:
@@ -73,12 +73,12 @@ def _axes_between(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
     return np.asarray(first) != np.asarray(second)
 
 
-def _patch_area(group: list[Sequence[int]], spacing: np.ndarray) -> float:
+def _patch_area(group: list[tuple[int, ...]], spacing: np.ndarray) -> float:
     """Area of the patch that cuts off one to four joined corners."""
     faces = np.prod(spacing) / spacing  # Area of the cube's face across each axis.
-    triangle = np.linalg.norm(faces) / 8  # Cuts off a single corner, through the middles of its three edges.
-    edges = [_axes_between(*pair) for pair in itertools.combinations(group, 2)]
-    edges = np.array([edge for edge in edges if edge.sum() == 1]).reshape(-1, 3)
+    triangle = float(np.linalg.norm(faces)) / 8  # Cuts off a single corner, through the middles of its three edges.
+    apart = [_axes_between(*pair) for pair in itertools.combinations(group, 2)]
+    edges = np.array([axes for axes in apart if axes.sum() == 1]).reshape(-1, 3)
     if len(group) == 1:
         return triangle
     if len(group) == 2:

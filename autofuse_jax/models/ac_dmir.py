@@ -1,6 +1,6 @@
 """AC-DMiR: segmentation of the image warped by a first map guides a second one, through attention between tasks."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -180,5 +180,5 @@ class SegmentationNet(nn.Module):
         return jax.nn.softmax(classes, axis=-1), features
 
 
-def _near_zero() -> dict[str, nn.initializers.Initializer]:
+def _near_zero() -> dict[str, Any]:
     return {'kernel_init': nn.initializers.normal(MEAN_KERNEL_STDDEV), 'bias_init': nn.initializers.zeros_init()}

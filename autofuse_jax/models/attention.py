@@ -24,8 +24,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, num_heads: int) -
     """
     channels = query.shape[-1]
     check_heads(channels, num_heads)
-    heads = (part.reshape(*part.shape[:2], num_heads, -1).swapaxes(1, 2) for part in (query, key, value))
-    return softmax_attention(*heads).swapaxes(1, 2).reshape(query.shape)
+    q, k, v = (part.reshape(*part.shape[:2], num_heads, -1).swapaxes(1, 2) for part in (query, key, value))
+    return softmax_attention(q, k, v).swapaxes(1, 2).reshape(query.shape)
 
 
 def softmax_attention(

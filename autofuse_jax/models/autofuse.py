@@ -97,8 +97,8 @@ class FusionBranch(nn.Module):
             Mean (B, d, h, w, 3), log-variance (B, d, h, w, 3) or None, and w_fuse of each gate by name.
         """
         width = numbered(self.widths)
-        fixed, moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
-        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        of_fixed, of_moving = (dict(zip(FUSED_BLOCKS, features, strict=True)) for features in (fixed, moving))
+        fuse, gate_weights = fuse_levels(self, of_fixed, of_moving)
         features = decode(encode(images, width, self.remat, fuse), width, self.remat, fuse)
         head = RegistrationHead(self.variance, width[8], name='registration_head')
         mean, log_variance = head(features[8])

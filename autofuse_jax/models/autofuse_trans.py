@@ -1,6 +1,7 @@
 """AutoFuse-Trans: AutoFuse whose convolutional blocks are Swin transformer stages."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -129,8 +130,8 @@ class SwinFusionBranch(SwinBranch):
         self, images: jax.Array, fixed: Features, moving: Features
     ) -> tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]:
         """Predict the field as `FusionBranch` does, from features of the seven stages."""
-        fixed, moving = (dict(enumerate(features, 1)) for features in (fixed, moving))
-        fuse, gate_weights = fuse_levels(self, fixed, moving)
+        of_fixed, of_moving = (dict(enumerate(features, 1)) for features in (fixed, moving))
+        fuse, gate_weights = fuse_levels(self, of_fixed, of_moving)
         features = self.run_stages(images, fuse)
         head = RegistrationHead(self.variance, STAGE_FACTORS[-1] * self.width, name='registration_head')
         mean, log_variance = head(features[-1])
@@ -175,13 +176,14 @@ class AutoFuseTrans(PairNetwork):
     @nn.nowrap
     def branches(self) -> tuple[SwinSingleBranch | SingleBranch, SwinFusionBranch]:
         """Return the single branch, Swin or convolutional, and the Swin fusion branch."""
-        common = {
+        common: dict[str, Any] = {
             'num_heads': self.base_channels // CHANNELS_PER_HEAD,
             'depth': self.depth,
             'window': tuple(self.window),
             'relative_bias': self.relative_bias,
             'remat': self.remat,
         }
+        single: SwinSingleBranch | SingleBranch
         if self.single_branch == 'swin':
             single = SwinSingleBranch(self.base_channels, num_classes=self.num_classes, name='single_branch', **common)
         else:

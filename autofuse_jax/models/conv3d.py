@@ -138,7 +138,7 @@ def _conv3d_by_slices(volume: jax.Array, kernel: jax.Array, *, stride: int) -> j
     algorithm = winograd.fastest(depth)
     if taps == winograd.TAPS and stride == 1 and algorithm and _is_large(volume, kernel):
         return winograd.filter_depth(volume, kernel, functools.partial(_conv2d_of_slices, stride=1), algorithm)
-    return sum(_conv2d_of_slices(slab, kernel[tap], stride) for tap, slab in enumerate(shifted))
+    return jnp.asarray(sum(_conv2d_of_slices(slab, kernel[tap], stride) for tap, slab in enumerate(shifted)))
 
 
 def _is_large(volume: jax.Array, kernel: jax.Array) -> bool:
@@ -209,7 +209,7 @@ class Conv3d(nn.Module):
     """
 
     features: int
-    kernel_size: tuple[int, int, int] = (3, 3, 3)
+    kernel_size: tuple[int, ...] = (3, 3, 3)
     kernel_init: Initializer = uniform_fan_in
     bias_init: Initializer | None = None
     stride: int = 1

@@ -11,7 +11,7 @@ LEAKY_SLOPE = 0.2
 NORM_EPSILON = 1e-5
 
 # Voxels along each axis that become one, or the other way round.
-Factor = tuple[int, int, int]
+Factor = tuple[int, ...]
 HALVING: Factor = (2, 2, 2)
 CUBE: Factor = (3, 3, 3)
 

@@ -15,7 +15,7 @@ from autofuse_jax.outputs import RegistrationOutput
 SIZE_MULTIPLE = 16
 
 
-def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, int, int] = SIZE_MULTIPLE) -> None:
+def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, ...] = SIZE_MULTIPLE) -> None:
     """Check the images that a network is given.
 
     Args:

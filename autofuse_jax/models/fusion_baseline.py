@@ -12,7 +12,7 @@ from autofuse_jax.models.pair_network import narrowed
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
-Velocity = tuple[jax.Array, jax.Array]
+Velocity = tuple[jax.Array, jax.Array | None]
 
 
 class FusionBaseline(nn.Module):

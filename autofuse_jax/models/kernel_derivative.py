@@ -32,7 +32,7 @@ def worth_blocks(volume: jax.Array, kernel: jax.Array) -> bool:
     return large and math.prod(volume.shape[1:4]) * VOXELS_WORTH_BLOCKS >= math.prod(kernel.shape[1:4])
 
 
-def kernel_derivative(volume: jax.Array, cotangent: jax.Array, size: tuple[int, int, int]) -> jax.Array:
+def kernel_derivative(volume: jax.Array, cotangent: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Return the derivative of `conv3d` at stride 1 with respect to its kernel.
 
     Args:
@@ -47,7 +47,7 @@ def kernel_derivative(volume: jax.Array, cotangent: jax.Array, size: tuple[int, 
     return jax.vmap(lambda x, y: _of_sample(x, y, size))(volume, cotangent).sum(axis=0)
 
 
-def _of_sample(volume: jax.Array, cotangent: jax.Array, size: tuple[int, int, int]) -> jax.Array:
+def _of_sample(volume: jax.Array, cotangent: jax.Array, size: tuple[int, ...]) -> jax.Array:
     depth, height, width, channels = volume.shape
     features, taps = cotangent.shape[-1], size[0]
     along, before, beside = (length // 2 for length in size)
@@ -60,8 +60,8 @@ def _of_sample(volume: jax.Array, cotangent: jax.Array, size: tuple[int, int, in
     def add_block(number: jax.Array, total: jax.Array) -> jax.Array:
         start = (number // blocks, number % blocks * rows, 0, 0)
         inputs = jax.lax.dynamic_slice(padded, start, (1, rows + 2 * before, *padded.shape[2:]))[0]
-        shifted = [inputs[b : b + rows, c : c + width] for b in range(size[1]) for c in range(size[2])]
-        shifted = jnp.concatenate(shifted, axis=-1).reshape(rows * width, -1)
+        parts = [inputs[b : b + rows, c : c + width] for b in range(size[1]) for c in range(size[2])]
+        shifted = jnp.concatenate(parts, axis=-1).reshape(rows * width, -1)
         # The last of the outputs around a slice sees it through the first tap.
         outputs = jax.lax.dynamic_slice(cotangent, start, (taps, rows, width, features))[::-1]
         outputs = outputs.reshape(taps, rows * width, features).swapaxes(1, 2)
@@ -72,7 +72,7 @@ def _of_sample(volume: jax.Array, cotangent: jax.Array, size: tuple[int, int, in
     return total.reshape(taps, features, *size[1:], channels).transpose(0, 2, 3, 4, 1)
 
 
-def _rows(volume: jax.Array, size: tuple[int, int, int]) -> int:
+def _rows(volume: jax.Array, size: tuple[int, ...]) -> int:
     """Return how many rows of a slice (D, H, W, I) are taken at a time, all blocks about the same."""
     height, bytes_of_row = volume.shape[1], math.prod(volume.shape[2:]) * math.prod(size[1:]) * volume.dtype.itemsize
     most = min(height, max(1, BLOCK_BYTES // bytes_of_row))

@@ -20,14 +20,17 @@ class OnePassNetwork(nn.Module):
         ValueError: The images' sizes are not multiples of `multiple`.
     """
 
-    # What the sizes of the images are multiples of.
-    multiple: ClassVar[int] = SIZE_MULTIPLE
     # What an option may be that is no number of 1 or more, see `check_network`.
     known: ClassVar[dict[str, Range | Collection[str]]] = {}
 
     def __post_init__(self):
         check_network(self, **self.known)
         super().__post_init__()
+
+    @property
+    def multiple(self) -> int:
+        """What the sizes of the images are multiples of."""
+        return SIZE_MULTIPLE
 
     def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Compute the output for two images that have been checked; to be called once, from `__call__`."""

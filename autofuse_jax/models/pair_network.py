@@ -123,12 +123,12 @@ class PairNetwork(nn.Module):
         return SAME_GRID
 
     @property
-    def multiple(self) -> Factor:
+    def multiple(self) -> tuple[int, ...]:
         """What D, H and W of the images must be multiples of."""
         return tuple(SIZE_MULTIPLE * step for step in self.pooling)
 
     @property
-    def noise_factor(self) -> Factor:
+    def noise_factor(self) -> tuple[int, ...]:
         """What the grid of the noise, which is that of the velocity, is coarser by than the images'."""
         return tuple(2 * step for step in self.pooling)
 

@@ -14,7 +14,6 @@ import numpy as np
 from autofuse_jax.models.attention import check_heads, softmax_attention
 from autofuse_jax.models.conv3d import uniform_fan_in, uniform_of_bound
 from autofuse_jax.models.windows import (
-    Size,
     Windows,
     fit_windows,
     partition,
@@ -100,7 +99,7 @@ class WindowAttention(nn.Module):
     """
 
     num_heads: int
-    window: Size
+    window: tuple[int, ...]
     qkv_bias: bool = True
     relative_bias: str = 'geometric'
     join_windows: Callable[[jax.Array, Windows], jax.Array] = unpartition
@@ -178,8 +177,8 @@ class SwinBlock(nn.Module):
     """
 
     num_heads: int
-    window: Size
-    shift: Size = NO_SHIFT
+    window: tuple[int, ...]
+    shift: tuple[int, ...] = NO_SHIFT
     mlp_ratio: int = 4
     qkv_bias: bool = True
     shrink_window: bool = True
@@ -220,7 +219,7 @@ class SwinStage(nn.Module):
 
     depth: int
     num_heads: int
-    window: Size
+    window: tuple[int, ...]
     relative_bias: str = 'geometric'
     remat: bool = False
     qkv_bias: bool = True

@@ -1,5 +1,6 @@
 """TransMatch: one Swin encoder for both images, cross-attention between them at each scale, a convolutional decoder."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -63,6 +64,11 @@ class CrossAttention(nn.Module):
         return layer_norm(volume.dtype, 'norm')(stage(volume, asking))
 
 
+def _across(cross: CrossAttention, both: jax.Array) -> jax.Array:
+    """Let the images of each pair, side by side along the batch, look at each other."""
+    return cross(both, exchanged(both))
+
+
 class TransMatch(SwinPairNetwork):
     """TransMatch; attributes that are not listed see `SwinPairNetwork`.
 
@@ -107,14 +113,14 @@ class TransMatch(SwinPairNetwork):
         padded_fixed, padded_moving = pad_to_multiple(fixed), pad_to_multiple(moving)
         of_fixed, of_moving = of_both(self.make_encoder(join), padded_fixed, padded_moving)
         first = tuple(rate for stage in self.drop_paths for rate in stage)[:CROSS_DEPTH]
-        skips = []
+        skips: list[tuple[jax.Array, ...]] = []
         for scale, pair in enumerate(zip(of_fixed, of_moving, strict=True), 1):
             cross = CrossAttention(self.cross_heads, self.window, first, join, name=f'cross_attention_{scale}')
             if scale == len(of_fixed):
                 # Nobody uses that of the fixed image.
                 volume = cross(pair[1], pair[0])
                 continue
-            cross_fixed, cross_moving = of_both(lambda both, c=cross: c(both, exchanged(both)), *pair)
+            cross_fixed, cross_moving = of_both(functools.partial(_across, cross), *pair)
             skips.append((cross_moving, cross_fixed))
         images = jnp.concatenate([padded_moving, padded_fixed], axis=-1)
         skips.insert(0, (ConvNormBlock(self.embed_dim // 2, name='half_resolution')(average_pool(images)),))

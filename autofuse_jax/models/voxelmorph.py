@@ -1,14 +1,14 @@
 """VoxelMorph and its diffeomorphic form: one U-Net on the concatenated pair."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields.resize import resize_align_corners
-from autofuse_jax.models.conv3d import Initializer, uniform_fan_in
+from autofuse_jax.models.conv3d import uniform_fan_in
 from autofuse_jax.models.field_outputs import check_pair, of_displacement, of_velocity, widened
 from autofuse_jax.models.heads import log_variance_convolution, mean_convolution
 from autofuse_jax.models.one_pass import OnePassNetwork
@@ -30,7 +30,7 @@ class Layout:
     downsampling: str
     encoder: tuple[int, ...] = (1, 2, 2, 2)
 
-    def options(self, base_channels: int) -> dict[str, object]:
+    def options(self, base_channels: int) -> dict[str, Any]:
         """Return the options of `UNet` for a base width."""
         return {
             'encoder': tuple(factor * base_channels for factor in self.encoder),
@@ -140,12 +140,12 @@ class DiffeomorphicVoxelMorph(nn.Module):
         if noise is not None:
             velocity = velocity + jnp.exp(0.5 * widened(log_variance)) * noise
         halved = resize_align_corners(0.5 * velocity, tuple(size // 2 for size in velocity.shape[1:4]))
-        return of_velocity(halved, moving).replace(velocity_mean=mean, log_variance=log_variance)
+        return dataclasses.replace(of_velocity(halved, moving), velocity_mean=mean, log_variance=log_variance)
 
 
-def _he_normal() -> dict[str, Initializer]:
+def _he_normal() -> dict[str, Any]:
     return {'kernel_init': nn.initializers.he_normal(), 'bias_init': nn.initializers.zeros_init()}
 
 
-def _pytorch() -> dict[str, Initializer | None]:
+def _pytorch() -> dict[str, Any]:
     return {'kernel_init': uniform_fan_in, 'bias_init': None}

@@ -26,22 +26,22 @@ class Windows:
         shift: How far the volume is rolled towards its origin before it is cut, voxels along each axis.
     """
 
-    size: Size
-    window: Size
-    shift: Size
+    size: tuple[int, ...]
+    window: tuple[int, ...]
+    shift: tuple[int, ...]
 
     @property
-    def padded(self) -> Size:
+    def padded(self) -> tuple[int, ...]:
         """Size after padding the far ends to multiples of the window."""
         return tuple(-(-size // window) * window for size, window in zip(self.size, self.window, strict=True))
 
     @property
-    def count(self) -> Size:
+    def count(self) -> tuple[int, ...]:
         """Number of windows along each axis."""
         return tuple(size // window for size, window in zip(self.padded, self.window, strict=True))
 
 
-def fit_windows(size: Size, window: Size, shift: Size, *, shrink: bool) -> Windows:
+def fit_windows(size: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...], *, shrink: bool) -> Windows:
     """Choose the windows for a volume.
 
     Args:
@@ -143,7 +143,7 @@ def shift_mask(regions: jax.Array, dtype: jnp.dtype) -> jax.Array:
     return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, MASKED_LOGIT).astype(dtype)
 
 
-def relative_index(window: Size) -> np.ndarray:
+def relative_index(window: tuple[int, ...]) -> np.ndarray:
     """Return, for each two tokens of a window, the row of the relative bias table that belongs to their offset.
 
     `((a - a' + d - 1) (2h - 1) + (b - b' + h - 1)) (2w - 1) + (c - c' + w - 1)` for tokens (a, b, c) and (a', b', c').
@@ -157,7 +157,7 @@ def relative_index(window: Size) -> np.ndarray:
     return _index_in_table(window, window)
 
 
-def relative_index_in_part(part: Size, window: Size, relative_bias: str) -> np.ndarray:
+def relative_index_in_part(part: tuple[int, ...], window: tuple[int, ...], relative_bias: str) -> np.ndarray:
     """Return the rows of a window's table for a smaller window.
 
     Args:
@@ -180,7 +180,7 @@ def relative_index_in_part(part: Size, window: Size, relative_bias: str) -> np.n
     return relative_index(window)[:tokens, :tokens]
 
 
-def _index_in_table(part: Size, window: Size) -> np.ndarray:
+def _index_in_table(part: tuple[int, ...], window: tuple[int, ...]) -> np.ndarray:
     positions = np.stack(np.meshgrid(*(np.arange(size) for size in part), indexing='ij'), axis=-1).reshape(-1, 3)
     offset = positions[:, None] - positions[None] + np.asarray(window) - 1
     _, rows_h, rows_w = (2 * size - 1 for size in window)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from autofuse_jax.models.attention import attend
 from autofuse_jax.models.pair_network import exchanged
 from autofuse_jax.models.swin import NO_SHIFT, DropPath, Mlp, layer_norm, linear
-from autofuse_jax.models.windows import Size, Windows, fit_windows, partition, unpartition
+from autofuse_jax.models.windows import Windows, fit_windows, partition, unpartition
 
 # A window sees itself and one window to each side along each axis.
 NEIGHBOURS = 3
@@ -56,7 +56,7 @@ class CrossWindowAttention(nn.Module):
     """
 
     num_heads: int
-    window: Size
+    window: tuple[int, ...]
     legacy: bool = False
 
     @nn.compact
@@ -95,7 +95,7 @@ class CrossBlock(nn.Module):
     """
 
     num_heads: int
-    window: Size
+    window: tuple[int, ...]
     drop_path: float = 0.0
     legacy: bool = False
 
@@ -121,7 +121,7 @@ class CrossStage(nn.Module):
     """
 
     num_heads: int
-    window: Size
+    window: tuple[int, ...]
     drop_paths: tuple[float, ...]
     legacy: bool = False
     remat: bool = False

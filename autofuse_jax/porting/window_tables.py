@@ -5,23 +5,23 @@ import itertools
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.models.windows import Size, relative_index
+from autofuse_jax.models.windows import relative_index
 
 BIAS_TABLE_SUFFIX = '.relative_position_bias_table'
 INDEX_SUFFIX = '.relative_position_index'
 
 
-def table_rows(window: Size) -> int:
+def table_rows(window: tuple[int, ...]) -> int:
     """Return the rows of a window's table, (2d - 1)(2h - 1)(2w - 1)."""
     return int(np.prod([2 * size - 1 for size in window]))
 
 
-def cubic_window(rows: int) -> Size:
+def cubic_window(rows: int) -> tuple[int, ...]:
     """Return the cubic window whose table has, or comes closest to, a number of rows."""
     return ((round(rows ** (1 / 3)) + 1) // 2,) * 3
 
 
-def window_of_table(rows: int, index: np.ndarray | None) -> Size:
+def window_of_table(rows: int, index: np.ndarray | None) -> tuple[int, ...]:
     """Return the window of a table, of whatever form.
 
     The rows alone fit several windows: 891 are those of 5 x 6 x 5, 5 x 5 x 6 and others. The buffer tells them apart,

@@ -48,8 +48,8 @@ def _blocks(official: str, ours: str, depth: int) -> Iterator[Tensor]:
         for part, part_name in ATTENTION_LAYERS.items():
             yield from layer(f'{theirs}.cross_attn.{part}', f'{name}/attention/{part_name}', LINEAR)
         yield from norm(f'{theirs}.norm2', f'{name}/norm_2')
-        for part in (1, 2):
-            yield from layer(f'{theirs}.mlp.fc{part}', f'{name}/mlp/linear_{part}', LINEAR)
+        for place in (1, 2):
+            yield from layer(f'{theirs}.mlp.fc{place}', f'{name}/mlp/linear_{place}', LINEAR)
 
 
 def _options(shapes: Shapes) -> dict[str, Any]:

@@ -24,8 +24,8 @@ class Fit:
     """
 
     matrix: np.ndarray
-    scale: tuple[float, float, float]
-    shift_mm: tuple[float, float, float]
+    scale: tuple[float, ...]
+    shift_mm: tuple[float, ...]
 
 
 def fit_into(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix: np.ndarray) -> Fit:

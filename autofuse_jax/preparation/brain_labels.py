@@ -106,7 +106,7 @@ def freesurfer_table(regions: str = 'all') -> LabelTable:
     names, class_of = _subcortical(FREESURFER_SUBCORTICAL)
     names |= FREESURFER_OTHERS
     cortex = MERGED_NAMES.index('Cerebral-Cortex') + 1
-    dkt = {}
+    dkt: dict[int, str] = {}
     for offset, side in ((FREESURFER_LEFT, 'ctx-lh'), (FREESURFER_RIGHT, 'ctx-rh')):
         dkt |= {offset + number: f'{side}-{name}' for number, name in DKT_REGIONS.items()}
         names |= {offset + number: f'{side}-{name}' for number, name in DESIKAN_REGIONS.items()}

@@ -108,7 +108,7 @@ def cut_fraction(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix:
     """
     positions = places_on_grid(brain, affine, grid, matrix)
     inside = ((positions >= -0.5) & (positions < np.asarray(grid.shape) - 0.5)).all(axis=-1)
-    return float(1 - np.count_nonzero(inside) / len(inside))
+    return float(1 - np.count_nonzero(inside) / inside.size)
 
 
 def places_on_grid(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix: np.ndarray) -> np.ndarray:
@@ -175,4 +175,4 @@ def centred_grid(source: ImageGrid, wanted: Grid) -> ImageGrid:
     ratio = np.asarray(wanted.spacing) / upright.spacing
     start = (np.asarray(upright.shape) - 1) / 2 - (np.asarray(wanted.shape) - 1) / 2 * ratio
     start = np.where(np.abs(ratio - 1) < SAME_SPACING, np.trunc(start), start)
-    return respace_grid(cut_grid(upright, start, wanted.shape), wanted.spacing, wanted.shape)
+    return respace_grid(cut_grid(upright, start.tolist(), wanted.shape), wanted.spacing, wanted.shape)

@@ -219,7 +219,7 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused:
     if unknown:
         print(f'  ids that the label table does not score: {", ".join(map(str, unknown))}')
     cuts = {outcome.id: outcome.report['cut_percent'] for outcome in outcomes}
-    worst = max(cuts, key=cuts.get)
+    worst = max(cuts, key=lambda name: cuts[name])
     limit = 100 * LARGEST_CUT
     print(
         f'  brain voxels outside the grid: mean {sum(cuts.values()) / len(cuts):.4f} %, largest {cuts[worst]:.4f} % '

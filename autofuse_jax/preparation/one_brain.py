@@ -20,6 +20,7 @@ from autofuse_jax.preparation.brain_fit import LARGEST_CUT, fit_into
 from autofuse_jax.preparation.brain_labels import LabelTable
 from autofuse_jax.preparation.brain_resampling import brain_mask, centred_grid, cut_fraction, prepare_brain
 from autofuse_jax.preparation.found_brains import FoundBrain
+from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.preparation.mni import brain_window, load_template
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.transforms.grids import ImageGrid
@@ -199,7 +200,8 @@ def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:
             }
     prepared = prepare_brain(volume, grid, matrix, keep_values=job.keep_values)
     if job.alignment != NONE:
-        report['template_overlap'] = round(_overlap(prepared.image > 0, _template_brain(job.template, job.grid)), 4)
+        brain = (prepared.image > 0).astype(np.uint8)
+        report['template_overlap'] = round(label_overlap(brain, _template_brain(job.template, job.grid), [1]), 4)
     report['cut_percent'] = round(100 * prepared.cut_fraction, 5)
     report['brain_ml'] = round(prepared.brain_ml, 1)
     report['seconds'] = round(time.perf_counter() - started, 2)
@@ -223,8 +225,5 @@ def _template(path: Path | None, grid: Grid) -> tuple[Volume, ImageGrid]:
 @functools.cache
 def _template_brain(path: Path | None, grid: Grid) -> np.ndarray:
     template, window = _template(path, grid)
-    return sample_image(template.image, moving_positions(AffineTransform(np.eye(4)), window, template.affine)) > 0
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * np.count_nonzero(one & other) / max(np.count_nonzero(one) + np.count_nonzero(other), 1))
+    image = sample_image(template.image, moving_positions(AffineTransform(np.eye(4)), window, template.affine))
+    return (image > 0).astype(np.uint8)

@@ -4,13 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autofuse_jax.data.formats import LABELS_KEY, series_length
 from autofuse_jax.data.manifests import Frame, Subject
 from autofuse_jax.data.prepared import Grid, origin_of, prepare_volume, read_finished, write_frame
 from autofuse_jax.data.volumes import Volume, read_image, read_labels
 from autofuse_jax.errors import UserError
+from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.preparation.sources import Problem, SourceFrame, SourceSubject
 
 
@@ -93,28 +92,8 @@ def prepare_subject(job: Job) -> Outcome:
         entries.append(Frame(frame.index, frame.phase, file, labels is not None))
     if problems:
         return Outcome(None, tuple(problems), None, reused)
-    dice = mean_dice(labels_of['ED'], labels_of['ES'], job.classes) if {'ED', 'ES'} <= set(labels_of) else None
+    dice = label_overlap(labels_of['ED'], labels_of['ES'], job.classes) if {'ED', 'ES'} <= set(labels_of) else None
     return Outcome(Subject(source.id, source.split, source.group, tuple(entries)), (), dice, reused)
-
-
-def mean_dice(first: np.ndarray, second: np.ndarray, classes: tuple[int, ...]) -> float:
-    """Mean over the structures of 2 |A and B| / (|A| + |B|).
-
-    Args:
-        first: Integer labels.
-        second: Integer labels of the same shape.
-        classes: The ids to average over; background 0 is left out, and so is an id that neither map holds.
-
-    Returns:
-        The mean in [0, 1]; NaN where no structure is present at all.
-    """
-    scores = []
-    for label in classes:
-        one, other = first == label, second == label
-        size = np.count_nonzero(one) + np.count_nonzero(other)
-        if label and size:
-            scores.append(2 * np.count_nonzero(one & other) / size)
-    return float(np.mean(scores)) if scores else float('nan')
 
 
 def _all_frames(source: SourceSubject) -> tuple[SourceFrame, ...]:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from autofuse_jax.data.manifests import MANIFEST_NAME
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
@@ -15,8 +15,18 @@ from autofuse_jax.progress import CountProgress
 SETTINGS_NAME = 'settings.json'
 # Temporary files of `files.replacing` that a killed run could not remove.
 LEFTOVERS = '*/.writing-*'
-# What became of a subject.
-Outcome = TypeVar('Outcome')
+
+
+class HasProblems(Protocol):
+    """What became of a subject."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was wrong with it."""
+        ...
+
+
+Outcome = TypeVar('Outcome', bound=HasProblems)
 
 
 def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from autofuse_jax.errors import UserError
@@ -14,7 +14,9 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
-def run_in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+def run_in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Generator[Result, None, None]:
     """Yield function(item) for all items as they finish, in any order.
 
     Closing the iterator early lets the items that are being worked on finish and drops the others.
@@ -58,5 +60,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

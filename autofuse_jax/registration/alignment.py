@@ -1,6 +1,7 @@
 """Linear alignment of two images in world space: centres of mass, then rigid, then affine, from coarse to fine."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
-from autofuse_jax.registration.minimise import Schedule, minimise
+from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.pyramid import Level, make_level
 
 # A start must beat the one by the headers by this share of its similarity, because scanners usually know best.
@@ -154,7 +155,7 @@ def align(
                     data,
                     settings.similarity,
                     Schedule(steps, settings.learning_rate * size, settings.tolerance),
-                    lambda done, value, name=name, steps=steps: say(name, done, steps, value),
+                    functools.partial(say_step, say, name, steps),
                 )
                 matrix = world_matrix(np.asarray(found.params), radius, centre, matrix)
                 stages.append(found.stage(name))

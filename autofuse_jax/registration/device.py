@@ -47,8 +47,7 @@ def open_network(path: Path, device: str) -> RegistrationModel | RuntimeModel:
     Raises:
         UserError: A file is missing or damaged.
     """
-    model = load_model(path)
-    if device == CPU and has_runtime():
-        model = RuntimeModel(model)
+    network = load_model(path)
+    model = RuntimeModel(network) if device == CPU and has_runtime() else network
     print(f'network: {model.description.method} in {model.runtime}', file=sys.stderr)
     return model

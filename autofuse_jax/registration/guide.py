@@ -203,7 +203,7 @@ def _shares(grid: ImageGrid, points: np.ndarray) -> np.ndarray:
 
 
 def _inside(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    return ((voxels >= -0.5) & (voxels <= np.asarray(shape) - 0.5)).all(axis=-1)
+    return np.all((voxels >= -0.5) & (voxels <= np.asarray(shape) - 0.5), axis=-1)
 
 
 def _meets(classes: ClassMap, grid: ImageGrid) -> bool:

@@ -1,9 +1,11 @@
 """Registering two images from Python: files, arrays or volumes in, a result out."""
 
 import os
+from pathlib import Path
 
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
@@ -20,7 +22,7 @@ def register_images(
     moving_labels: LabelsLike | None = None,
     fixed_mask: LabelsLike | None = None,
     moving_mask: LabelsLike | None = None,
-    model: RegistrationModel | str | os.PathLike | None = None,
+    model: RegistrationModel | RuntimeModel | str | os.PathLike | None = None,
     guide: Guide | GuideFiles | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
@@ -68,7 +70,7 @@ def register_images(
         open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
     )
     if isinstance(model, str | os.PathLike):
-        model = load_model(model)
+        model = load_model(Path(model))
     if isinstance(guide, GuideFiles):
         guide = read_guide(guide, *volumes)
     if isinstance(guide, Guide):

@@ -1,6 +1,7 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_l
 from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import GridGuide, maps_at
-from autofuse_jax.registration.minimise import Schedule, minimise
+from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 
 # Axes with fewer voxels than this are not halved any further.
 SMALLEST_SIDE = 8
@@ -207,7 +208,7 @@ def optimise_instance(
             data,
             options,
             Schedule(steps, settings.learning_rate, settings.tolerance),
-            lambda done, value, name=name, steps=steps: say(name, done, steps, value),
+            functools.partial(say_step, say, name, steps),
         )
         departure = found.params
         stages.append(found.stage(name))
@@ -215,7 +216,7 @@ def optimise_instance(
     return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
 
 
-def exponentials(velocity: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def exponentials(velocity: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the displacements of a velocity field and of its negative, its inverse.
 
     Args:
@@ -228,7 +229,7 @@ def exponentials(velocity: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.
     return jax.device_get(_both_ways(jnp.asarray(velocity), shape=tuple(shape)))
 
 
-def velocity_shape(shape: tuple[int, int, int], shrink: int) -> tuple[int, int, int]:
+def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
     """Return the shape of the velocity field that belongs to a grid."""
     return _shrunk(shape, shrink)
 
@@ -245,10 +246,13 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
         value = -similarity + options.jacobian * folding
         if data.classes:
             *maps, weights = data.classes
+            fixed_map, moving_map = maps[::order]
             there = resample_displacement(half, weights.shape)
-            value += options.guide * class_guide_loss(*maps[::order], there, weights=weights)
+            value += options.guide * class_guide_loss(fixed_map, moving_map, there, weights=weights)
         if data.points:
-            value += options.points * point_guide_loss(*data.points[::order], displacement, spacing=data.voxel)
+            fixed_points, moving_points = data.points[::order]
+            apart = point_guide_loss(fixed_points, moving_points, displacement, spacing=data.voxel)
+            value += options.points * apart
         return value
 
     velocity = data.given + departure
@@ -275,8 +279,9 @@ def _points_at(guide: GridGuide, shape: tuple[int, ...]) -> tuple[jax.Array, ...
     return tuple(jnp.asarray(points * size - 0.5, jnp.float32) for points in (guide.fixed_points, guide.moving_points))
 
 
-def _exponentials(velocity: jax.Array, *, shape: tuple[int, int, int]) -> tuple[jax.Array, jax.Array]:
-    return tuple(resample_displacement(integrate_velocity(v), shape) for v in (velocity, -velocity))
+def _exponentials(velocity: jax.Array, *, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    forward, backward = (resample_displacement(integrate_velocity(v), shape) for v in (velocity, -velocity))
+    return forward, backward
 
 
 _both_ways = jax.jit(_exponentials, static_argnames='shape')

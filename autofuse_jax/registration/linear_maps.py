@@ -10,7 +10,7 @@ from autofuse_jax.choices import AFFINE, RIGID, TRANSLATION
 PARAMETER_COUNT = {TRANSLATION: 3, RIGID: 6, AFFINE: 12}
 
 
-def linear_map(params: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+def linear_map(params: jax.Array, radius: jax.Array | float) -> tuple[jax.Array, jax.Array]:
     """Return the matrix and the shift that parameters stand for.
 
     `matrix = expm(G / radius)` with G = skew(rotation) + symmetric(scale and shear): one unit of any parameter moves a

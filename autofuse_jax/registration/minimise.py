@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_option
+from autofuse_jax.progress import OnProgress
 
 # Steps between two looks at the loss: enough to keep the device busy, few enough that progress and a stop are prompt.
 STEPS_PER_CALL = 5
@@ -127,6 +128,11 @@ def minimise(
     return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)
 
 
+def say_step(say: OnProgress, name: str, steps: int, done: int, loss: float) -> None:
+    """Tell the progress of a descent of so many steps at most, as `minimise` calls it."""
+    say(name, done, steps, loss)
+
+
 def _optimiser() -> optax.GradientTransformation:
     return optax.scale_by_adam()
 
@@ -147,7 +153,8 @@ def _step(params: Any, state: Any, rate: jax.Array, data: Any, loss: Loss, optio
 
 def _advance_pieces(params: Any, state: Any, data: Any, rates: jax.Array, *, loss: Loss, options: Any):
     def body(carry: tuple, rate: jax.Array) -> tuple[tuple, jax.Array]:
-        params, state, value = _step(*carry, rate, data, loss, options)
+        params, state = carry
+        params, state, value = _step(params, state, rate, data, loss, options)
         return (params, state), value
 
     (params, state), losses = jax.lax.scan(body, (params, state), rates)

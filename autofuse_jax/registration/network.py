@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide
 from autofuse_jax.registration.working_grid import on_grid, working_grid
@@ -32,7 +33,9 @@ class NetworkField(NamedTuple):
     moving_probabilities: np.ndarray | None = None
 
 
-def network_field(model: RegistrationModel, fixed: Volume, moving: Volume, alignment: Transform) -> NetworkField:
+def network_field(
+    model: RegistrationModel | RuntimeModel, fixed: Volume, moving: Volume, alignment: Transform
+) -> NetworkField:
     """Run a network on a pair, in the voxel size and axis order that it was trained with.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 from autofuse_jax.choices import AUTO, NETWORK, NONE
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import POSITIVE, UserError, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
@@ -81,7 +82,7 @@ def register_volumes(
     moving: Volume,
     settings: PipelineSettings | None = None,
     *,
-    model: RegistrationModel | None = None,
+    model: RegistrationModel | RuntimeModel | None = None,
     guide: Guide | str | None = AUTO,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
@@ -150,7 +151,7 @@ def _deform(
     moving: Volume,
     linear: AffineTransform,
     settings: PipelineSettings,
-    model: RegistrationModel | None,
+    model: RegistrationModel | RuntimeModel | None,
     guide: Guide | str | None,
     on_progress: OnProgress | None,
 ) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None]:
@@ -180,9 +181,10 @@ def _deform(
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
-        *images, weights = pair_on_grid(fixed, moving, linear, grid)
+        fixed_image, moving_image, weights = pair_on_grid(fixed, moving, linear, grid)
         found = optimise_instance(
-            *images,
+            fixed_image,
+            moving_image,
             settings.instance,
             weights=weights,
             velocity=velocity,

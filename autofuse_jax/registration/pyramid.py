@@ -42,7 +42,7 @@ class Level:
         return to_world(self.grid.affine, np.array(voxels))
 
 
-def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, int, int]:
+def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, ...]:
     """Return the shape at which the voxels of a grid are about `spacing` millimetres large, never finer than they are.
 
     Args:

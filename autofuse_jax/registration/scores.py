@@ -1,17 +1,20 @@
 """How good a registration is: similarity, overlap, surface distance, folding, inverse consistency."""
 
-from collections.abc import Sequence
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
-from autofuse_jax.metrics.overlap import BACKGROUND, dice_per_label, mean_dice
-from autofuse_jax.metrics.surface import hausdorff_per_label
+from autofuse_jax.evaluation.pair_data import AFTER, BEFORE, PairData
+from autofuse_jax.evaluation.pair_scores import score_pair
+from autofuse_jax.evaluation.protocol import DEFAULT, DSC, HD95, JACOBIAN_RANGE, NJD, SDLOGJ
+from autofuse_jax.metrics.structures import label_ids
 from autofuse_jax.transforms.grids import grid_points
 from autofuse_jax.transforms.maps import DenseTransform
 
+# What the report of a registration says of its transform.
+REPORT = dataclasses.replace(DEFAULT, name='register', quantities=(DSC, HD95, NJD, SDLOGJ, JACOBIAN_RANGE))
 # Percentile of the inverse consistency error that is reported beside its mean and its largest value.
 HIGH_PERCENTILE = 95
 
@@ -43,30 +46,19 @@ def score_registration(
         (0 .. 1) and hd95_mm_before, hd95_mm_after, as means over structures and, under the same names with _per_label,
         one by one. NaN where something cannot be measured.
     """
-    determinant = jacobian_determinant(transform.displacement)
-    scores: dict[str, Any] = {
+    pair = PairData(
+        transform.displacement,
+        fixed.affine,
+        fixed_labels=fixed.labels,
+        warped_labels=None if moved_labels is None else {BEFORE: labels_before, AFTER: moved_labels},
+        structures=label_ids(fixed.labels, labels_before, moved_labels),
+    )
+    return {
         'ncc_before': correlation(fixed.image, moving_before),
         'ncc_after': correlation(fixed.image, moved),
-        'njd_percent': njd_percent(determinant),
-        'sdlogj': sdlogj(determinant),
-        'jacobian_min': float(determinant.min()),
-        'jacobian_max': float(determinant.max()),
         'inverse_consistency_mm': inverse_consistency(transform, inverse),
+        **score_pair(pair, REPORT),
     }
-    if fixed.labels is None or labels_before is None or moved_labels is None:
-        return scores
-    structures = scored_labels(fixed.labels, labels_before, moved_labels)
-    for when, labels in (('before', labels_before), ('after', moved_labels)):
-        overlap = dice_per_label(fixed.labels, labels, structures)
-        distance = hausdorff_per_label(fixed.labels, labels, structures, fixed.spacing)
-        known = [value for value in distance.values() if np.isfinite(value)]
-        scores |= {
-            f'dsc_{when}': mean_dice(overlap),
-            f'dsc_{when}_per_label': overlap,
-            f'hd95_mm_{when}': float(np.mean(known)) if known else float('nan'),
-            f'hd95_mm_{when}_per_label': distance,
-        }
-    return scores
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -103,9 +95,3 @@ def inverse_consistency(transform: DenseTransform, inverse: DenseTransform) -> d
         'p95': float(np.percentile(apart, HIGH_PERCENTILE)),
         'max': float(apart.max()),
     }
-
-
-def scored_labels(*maps: np.ndarray) -> Sequence[int]:
-    """Return the ids that occur in any of the maps, background left out, in ascending order."""
-    found = set().union(*(np.unique(labels).tolist() for labels in maps))
-    return sorted(found - {BACKGROUND})

@@ -13,14 +13,16 @@ import numpy as np
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, json_types, replacing, write_json
 from autofuse_jax.metrics.cine import cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
+from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
-from autofuse_jax.registration.scores import correlation, inverse_consistency, scored_labels
+from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.cine import cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
@@ -51,7 +53,7 @@ def register_series(
     settings: PipelineSettings,
     *,
     classes: Mapping[int, str] | None = None,
-    model: RegistrationModel | None = None,
+    model: RegistrationModel | RuntimeModel | None = None,
     quiet: bool = False,
 ) -> SeriesResult:
     """Register every frame of a series to one of them.
@@ -256,11 +258,10 @@ def _curves(
     fixed: Volume, frames: Sequence[RegistrationResult], classes: Mapping[int, str]
 ) -> dict[str, dict[str, list[float]]]:
     labels = np.zeros(fixed.image.shape, np.int32) if fixed.labels is None else fixed.labels
-    names = {label: classes.get(label, f'label {label}') for label in scored_labels(labels)}
     return cine_curves(
         labels,
         (jacobian_determinant(frame.transform.displacement) for frame in frames),
-        names,
+        structure_names(label_ids(labels), classes),
         fixed.grid.voxel_mm3,
         None if fixed.labels is None else (labels_on_frame(frame) for frame in frames),
     )

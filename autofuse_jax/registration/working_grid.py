@@ -36,12 +36,14 @@ def working_grid(
         Voxels over the same field of view; the fixed grid itself where it suits.
     """
     steps = np.asarray(fixed.spacing)
-    given = spacing is not None
-    wanted = np.broadcast_to(spacing, 3) if given else np.minimum(steps, LARGEST_ANISOTROPY * steps.min())
-    shape = np.maximum(np.rint(np.asarray(fixed.shape) * steps / wanted), 1)
-    if not given and shape.prod() > largest_voxels:
-        shape = np.maximum(np.floor(shape * (largest_voxels / shape.prod()) ** (1 / 3)), 1)
-    shape = tuple(int(size) for size in shape)
+    if spacing is not None:
+        wanted = np.broadcast_to(spacing, 3)
+    else:
+        wanted = np.minimum(steps, LARGEST_ANISOTROPY * steps.min())
+    sizes = np.maximum(np.rint(np.asarray(fixed.shape) * steps / wanted), 1)
+    if spacing is None and sizes.prod() > largest_voxels:
+        sizes = np.maximum(np.floor(sizes * (largest_voxels / sizes.prod()) ** (1 / 3)), 1)
+    shape = tuple(int(size) for size in sizes)
     return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
 
 
@@ -59,12 +61,16 @@ def pair_on_grid(
     Returns:
         The fixed and the moving image in [0, 1], and the product of the masks; None where there is none.
     """
-    images, masks = [], []
+    weights = None
     for volume, transform in ((fixed, None), (moving, alignment)):
-        images.append(on_grid(window_normalise(volume).image, volume.affine, grid, transform))
         if volume.mask is not None:
-            masks.append(on_grid(volume.mask, volume.affine, grid, transform))
-    return *images, math.prod(masks) if masks else None
+            sampled = on_grid(volume.mask, volume.affine, grid, transform)
+            weights = sampled if weights is None else weights * sampled
+    return (
+        on_grid(window_normalise(fixed).image, fixed.affine, grid),
+        on_grid(window_normalise(moving).image, moving.affine, grid, alignment),
+        weights,
+    )
 
 
 def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: Transform | None = None) -> np.ndarray:

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from autofuse_jax.files import replacing
 from autofuse_jax.reports.colours import Scale
@@ -67,7 +67,8 @@ class Canvas:
         Returns:
             Content of a PNG file.
         """
-        figure = Figure(figsize=[pixels / DOTS_PER_INCH for pixels in self.size], dpi=DOTS_PER_INCH, facecolor='black')
+        width, height = (pixels / DOTS_PER_INCH for pixels in self.size)
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor='black')
         canvas = FigureCanvasAgg(figure)
         self.fill(figure.add_axes((0, 0, 1, 1)), view, shape, painter, scale_bar=scale_bar)
         return png_of(canvas)
@@ -91,8 +92,12 @@ class Canvas:
         axes.set_xlim(middle_x - self.width / 2, middle_x + self.width / 2)
         axes.set_ylim(middle_y + self.height / 2, middle_y - self.height / 2)
         axes.set_aspect('auto')
-        places = ((0.015, 0.5, 'left', 'center'), (0.985, 0.5, 'right', 'center'))
-        places += ((0.5, 0.98, 'center', 'top'), (0.5, 0.02, 'center', 'bottom'))
+        places = (
+            (0.015, 0.5, 'left', 'center'),
+            (0.985, 0.5, 'right', 'center'),
+            (0.5, 0.98, 'center', 'top'),
+            (0.5, 0.02, 'center', 'bottom'),
+        )
         for letter, (x, y, across, along) in zip(view.sides, places, strict=True):
             _write(axes, x, y, letter, ha=across, va=along, fontsize=LETTER_POINTS)
         if scale_bar:
@@ -116,7 +121,7 @@ def _write(axes: Axes, x: float, y: float, text: str, **settings) -> None:
     axes.text(x, y, text, transform=axes.transAxes, color='white', path_effects=rim, **settings)
 
 
-def canvas_for(views: Sequence[View], shape: tuple[int, int, int], largest: tuple[int, int] = LARGEST_SIZE) -> Canvas:
+def canvas_for(views: Sequence[View], shape: tuple[int, ...], largest: tuple[int, int] = LARGEST_SIZE) -> Canvas:
     """Return the smallest canvas that holds all views of a volume.
 
     Args:
@@ -145,7 +150,7 @@ class Sheet:
 
     def __init__(self, width: int, height: int):
         self._width, self._height = width, height
-        size = [pixels / DOTS_PER_INCH for pixels in (width, height)]
+        size = width / DOTS_PER_INCH, height / DOTS_PER_INCH
         self._figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor='white')
         self._canvas = FigureCanvasAgg(self._figure)
 
@@ -162,8 +167,8 @@ class Sheet:
 
     def write(self, left: float, top: float, text: str, **settings: Any) -> None:
         """Write a text whose upper left corner is at a place, unless `settings` of a text say otherwise."""
-        settings = {'ha': 'left', 'va': 'top', 'fontsize': LETTER_POINTS} | settings
-        self._figure.text(left / self._width, 1 - top / self._height, text, **settings)
+        chosen: dict[str, Any] = {'ha': 'left', 'va': 'top', 'fontsize': LETTER_POINTS} | settings
+        self._figure.text(left / self._width, 1 - top / self._height, text, **chosen)
 
     def mark(self, left: float, top: float, colour: str, width: float = 22, height: float = 5) -> None:
         """Draw a small bar of a colour, for a legend."""
@@ -195,5 +200,6 @@ def png_of(canvas: FigureCanvasAgg) -> bytes:
     # White paper stays white.
     pixels[(pixels[..., :3] == KEPT_BITS).all(-1)] = 255
     buffer = io.BytesIO()
-    imsave(buffer, pixels[..., :3], format='png')
+    # Not by matplotlib, which would store an opaque alpha channel with it.
+    Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(buffer, format='png', optimize=True)
     return buffer.getvalue()

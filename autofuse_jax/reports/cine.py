@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from autofuse_jax.files import replacing
 from autofuse_jax.metrics.cine import DETERMINANTS, VOLUMES, WHOLE_IMAGE
@@ -59,7 +60,7 @@ def cine_png(
     title: str = '',
 ) -> bytes:
     """Return the picture of `cine_plot`, which says what the arguments are, as the content of a PNG file."""
-    times = _times(curves, times, reference_frame)
+    places = _times(curves, times, reference_frame)
     canvas, (left, right) = two_panels(HEIGHT_INCHES)
     if title:
         canvas.figure.suptitle(title, x=0.01, ha='left')
@@ -73,7 +74,7 @@ def cine_png(
     for panel, kind in ((left, volumes), (right, determinants)):
         # The coloured ones last, on top of the grey ones.
         for name in sorted(kind, key=lambda name: styles[name][0] != FAINT):
-            _curve(panel, times, np.asarray(kind[name], float), name, styles[name], extremes=kind is volumes)
+            _curve(panel, places, np.asarray(kind[name], float), name, styles[name], extremes=kind is volumes)
         grey = sum(styles[name][0] == FAINT for name in kind)
         if grey:
             panel.plot([], [], color=FAINT, linewidth=0.8, label=f'{grey} smaller structures')
@@ -107,8 +108,8 @@ def cine_section(
     png = cine_png(curves, times=times, time_label=time_label, reference_frame=reference_frame)
     places = _times(curves, times, reference_frame)
     rows = []
-    for name, values in curves.get(VOLUMES, {}).items():
-        values = np.asarray(values, float)
+    for name, numbers in curves.get(VOLUMES, {}).items():
+        values = np.asarray(numbers, float)
         if not np.isfinite(values).any():
             continue
         most, least = int(np.nanargmax(values)), int(np.nanargmin(values))
@@ -128,8 +129,8 @@ def cine_section(
         'Largest ▲ and smallest ▼',
         size_in_pixels(HEIGHT_INCHES),
     )
-    numbers = table([*header, 'smallest vs largest %'], rows) if rows else None
-    return section('Over the cycle', tag('p', text), tag('div', figure, class_='plot'), numbers)
+    summary = table([*header, 'smallest vs largest %'], rows) if rows else None
+    return section('Over the cycle', tag('p', text), tag('div', figure, class_='plot'), summary)
 
 
 def _times(curves: Curves, times: Sequence[float] | None, reference_frame: int) -> np.ndarray:
@@ -177,7 +178,7 @@ def _curve(
 def _finish(panel: Axes, time_label: str) -> None:
     finish_axes(panel, time_label)
     if time_label == FRAME:
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.set_major_locator(MaxNLocator('auto', integer=True))
     if panel.get_legend_handles_labels()[0]:
         # Below the panel, where it covers no curve.
         panel.legend(frameon=False, fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.16), ncols=3)

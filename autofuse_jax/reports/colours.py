@@ -76,4 +76,5 @@ def structure_colours(labels: Iterable[int]) -> dict[int, str]:
 
 def on_white(colour: str) -> str:
     """Return a colour of the palette a little darker, for lines on white paper."""
-    return colors.to_hex((1 - BLACK_SHARE) * np.asarray(colors.to_rgb(colour)))
+    red, green, blue = ((1 - BLACK_SHARE) * share for share in colors.to_rgb(colour))
+    return colors.to_hex((red, green, blue))

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
-from autofuse_jax.reports.evaluation_tables import csv_text, heading, present
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.summary import markdown_table, spread_of
+from autofuse_jax.reports.markdown import MISSING, markdown_table
+from autofuse_jax.reports.protocol_words import heading
+from autofuse_jax.reports.summary import Spread, present, seconds_apart, spread_of, spread_text
+from autofuse_jax.reports.tables import csv_text
 
 CONFIDENT = 0.05
 STAR = '*'
@@ -90,9 +92,7 @@ def protocol_table(means: Mapping[str, Mapping[str, Records]], protocols: Sequen
     for quantity in QUANTITIES:
         for run in first:
             if any(spread_of(means[name][run], quantity.key).count for name in names):
-                texts = [
-                    spread_of(means[name][run], quantity.key).text(quantity.decimals, quantity.factor) for name in names
-                ]
+                texts = [spread_text(means[name][run], quantity, quantity.key) for name in names]
                 rows.append([f'{quantity.heading}, {run}', *texts])
     flat = [_flatten(protocol) for protocol in protocols]
     fields = [field for field in flat[0] if len({str(record.get(field)) for record in flat}) > 1]
@@ -124,22 +124,27 @@ def _quantities(content: ComparisonContent) -> list[Quantity]:
     return [quantity for quantity in QUANTITIES if quantity.key in seen]
 
 
+def _seconds(content: ComparisonContent) -> dict[str, Spread]:
+    """Seconds a pair by run, without those that may include compilation; empty where no run has any."""
+    seconds = {run: seconds_apart(records)[1] for run, records in content.runs.items()}
+    return seconds if any(spread.count for spread in seconds.values()) else {}
+
+
 def _mean_head(content: ComparisonContent, quantities: Sequence[Quantity]) -> list[str]:
-    timed = ['s per pair'] if any(spread_of(records, 'seconds').count for records in content.runs.values()) else []
+    timed = ['s per pair'] if _seconds(content) else []
     return ['run', *(heading(quantity, content.protocol) for quantity in quantities), *timed]
 
 
 def _mean_rows(content: ComparisonContent, quantities: Sequence[Quantity], *, stars: bool = False) -> list[list[str]]:
-    timed = len(_mean_head(content, quantities)) > len(quantities) + 1
-    reference = content.runs[content.reference]
-    before = [spread_of(reference, q.before).text(q.decimals, q.factor) if q.before else '–' for q in quantities]
-    rows = [['before', *before, *(['–'] if timed else [])]]
+    seconds, reference = _seconds(content), content.runs[content.reference]
+    before = [spread_text(reference, quantity, quantity.before) for quantity in quantities]
+    rows = [['before', *before, *([MISSING] if seconds else [])]]
     for run, records in content.runs.items():
         cells = []
         for quantity in quantities:
             star = STAR if stars and _differs(content, quantity, None, run) else ''
-            cells.append(spread_of(records, quantity.key).text(quantity.decimals, quantity.factor) + star)
-        rows.append([run, *cells, *([spread_of(records, 'seconds').text(1)] if timed else [])])
+            cells.append(spread_text(records, quantity, quantity.key) + star)
+        rows.append([run, *cells, *([seconds[run].text(1)] if seconds else [])])
     return rows
 
 
@@ -157,7 +162,7 @@ def _difference_table(content: ComparisonContent) -> tuple[list[str], list[list[
                 heading(quantity, content.protocol),
                 quantity.write(row['difference'], signed=True),
                 _interval(quantity, row['lower'], row['upper']),
-                '–' if row['difference'] == 0 else ('yes' if better else 'no'),
+                MISSING if row['difference'] == 0 else ('yes' if better else 'no'),
                 f'{row["effect"]:+.{EFFECT_DECIMALS}f}',
                 p_text(row['p']),
                 p_text(row['p_holm']),
@@ -174,7 +179,7 @@ def p_text(p: float) -> str:
 
 def _interval(quantity: Quantity, lower: float, upper: float) -> str:
     if math.isnan(lower):
-        return '–'
+        return MISSING
     return f'{quantity.write(lower, signed=True)} to {quantity.write(upper, signed=True)}'
 
 
@@ -186,9 +191,9 @@ def _structure_rows(content: ComparisonContent, quantity: Quantity) -> list[list
     rows = []
     for label, name in content.classes.items():
         reference = content.runs[content.reference]
-        cells = [spread_of(reference, f'{quantity.before}_per_label', label).text(quantity.decimals, quantity.factor)]
+        cells = [spread_text(reference, quantity, quantity.before, label)]
         for run, records in content.runs.items():
-            text = spread_of(records, f'{quantity.key}_per_label', label).text(quantity.decimals, quantity.factor)
+            text = spread_text(records, quantity, quantity.key, label)
             cells.append(text + (STAR if _differs(content, quantity, label, run) else ''))
         rows.append([name, *cells])
     return rows

@@ -91,8 +91,8 @@ class Display:
     """
 
     transform: np.ndarray
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
     tilt: float
 
     def volume(self, array: np.ndarray) -> np.ndarray:

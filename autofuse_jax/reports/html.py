@@ -41,7 +41,7 @@ def tag(element: str, /, *content: Any, **attributes: Any) -> Html:
 
 def joined(content: Iterable[Any]) -> Html:
     """Join text, `Html`, None and nested lists of these; all but `Html` is escaped."""
-    parts = []
+    parts: list[str] = []
     for item in content:
         if isinstance(item, Html):
             parts.append(item)

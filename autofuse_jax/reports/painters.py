@@ -108,7 +108,7 @@ def paint_jacobian(registration: RegistrationView, view: View) -> Painter:
             np.ma.array(np.where(bad, 1.0, cut), mask=bad),
             cmap=JACOBIAN_SCALE.colour_map,
             norm=JACOBIAN_SCALE.norm,
-            extent=view.extent(*cut.shape, shift=shift),
+            extent=view.extent(cut.shape[0], cut.shape[1], shift=shift),
             interpolation='nearest',
         )
         groups, count = ndimage.label(bad, np.ones((3, 3)))

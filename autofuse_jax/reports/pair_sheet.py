@@ -138,11 +138,11 @@ def score_lines(names: Mapping[int, str], record: Mapping[str, Any]) -> list[Sco
     lines: list[ScoreLine] = [(None, heading, 'before', 'after')]
     for label in chosen:
         name = names[label] if len(names[label]) <= NAME_LETTERS else names[label][: NAME_LETTERS - 1] + '…'
-        scores = (number(found.get(label), 1, 100) for found in (before, after))
-        lines.append((colour_of.get(label), name, *scores))
+        scores = [number(found.get(label), 1, 100) for found in (before, after)]
+        lines.append((colour_of.get(label), name, scores[0], scores[1]))
     if after:
-        means = (number(record.get(f'dsc_{when}'), 1, 100) for when in ('before', 'after'))
-        lines.append((None, f'mean of {len(names)}', *means))
+        means = [number(record.get(f'dsc_{when}'), 1, 100) for when in ('before', 'after')]
+        lines.append((None, f'mean of {len(names)}', means[0], means[1]))
     return lines
 
 

@@ -1,6 +1,7 @@
 """What pictures consist of: images, outlines, edges, checkerboards and grids, in millimetres of a plane."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,10 +48,10 @@ def grey(cut: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.clip((np.nan_to_num(cut.astype(np.float64), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
 
 
-def show(axes: Axes, view: View, picture: np.ndarray, **settings) -> None:
+def show(axes: Axes, view: View, picture: np.ndarray, **settings: Any) -> None:
     """Draw values of a plane, (rows, columns), in grey between 0 and 1 unless `settings` of imshow say otherwise."""
-    settings = {'cmap': 'gray', 'vmin': 0, 'vmax': 1, 'interpolation': 'bilinear'} | settings
-    axes.imshow(picture, extent=view.extent(*picture.shape[:2]), **settings)
+    chosen: dict[str, Any] = {'cmap': 'gray', 'vmin': 0, 'vmax': 1, 'interpolation': 'bilinear'} | settings
+    axes.imshow(picture, extent=view.extent(*picture.shape[:2]), **chosen)
 
 
 def checkerboard(view: View, first: np.ndarray, second: np.ndarray, side: float) -> np.ndarray:
@@ -146,6 +147,6 @@ def grid_lines(
     ]:
         pieces.append(np.stack([line[:-1], line[1:]], axis=1))
         values.append((value[:-1] + value[1:]) / 2)
-    collection = LineCollection(np.concatenate(pieces), array=np.concatenate(values), **settings)
+    collection = LineCollection(list(np.concatenate(pieces)), array=np.concatenate(values), **settings)
     axes.add_collection(collection)
     return collection

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.files import json_types, write_text
+from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.reports.html import Html, document, number, section, table, tag
 from autofuse_jax.reports.picture_sections import (
     checkerboard_section,
@@ -18,7 +19,7 @@ from autofuse_jax.reports.picture_sections import (
     images_section,
 )
 from autofuse_jax.reports.registration_view import view_registration
-from autofuse_jax.reports.structure_table import structure_names, structures_section
+from autofuse_jax.reports.structure_table import structures_section
 from autofuse_jax.reports.verdict import judge, score_tiles
 from autofuse_jax.transforms.grids import ImageGrid
 
@@ -63,7 +64,7 @@ def registration_page(
     labels = (fixed_labels, moving_labels_before, moved_labels)
     affine = np.asarray(affine, np.float64)
     scores, fixed_file, moving_file = (_part(report, key) for key in ('scores', 'fixed', 'moving'))
-    names = structure_names(_part(report, 'classes'), *labels, scored=_part(scores, 'dsc_after_per_label'))
+    names = _structures(report, labels)
     registration = view_registration(
         fixed=fixed,
         before=moving_before,
@@ -105,6 +106,13 @@ def registration_page(
 def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An entry that is a dictionary, empty where it is missing or None."""
     return content.get(key) or {}
+
+
+def _structures(report: Mapping[str, Any], labels: Sequence[np.ndarray | None]) -> dict[int, str]:
+    """Names of the structures that are in any of the label maps or have a score, in the order of their ids."""
+    classes = {int(label): str(name) for label, name in _part(report, 'classes').items()}
+    scored = [int(label) for label in _part(_part(report, 'scores'), 'dsc_after_per_label')]
+    return structure_names(sorted({*label_ids(*labels), *scored}), classes)
 
 
 def _name(entry: Mapping[str, Any], otherwise: str) -> str:

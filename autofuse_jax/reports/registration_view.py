@@ -148,7 +148,8 @@ def view_registration(
     _check_shapes(fixed, before, after, displacement, jacobian, labels)
     display = display_of(affine, fixed.shape)
     turned = display.volume(fixed)
-    turned_labels = tuple(None if array is None else display.volume(array) for array in labels)
+    fixed_labels, labels_before, labels_after = (None if array is None else display.volume(array) for array in labels)
+    turned_labels = fixed_labels, labels_before, labels_after
     fixed_window = panels.window_of(fixed)
     weights = [array for array in turned_labels if array is not None and array.any()]
     # Without labels: tissue, taken as what is at least a quarter as bright as white.

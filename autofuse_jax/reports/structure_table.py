@@ -1,33 +1,16 @@
 """One row for each structure of a registration: volumes, overlap and surface distance before and after."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import voxel_counts
 from autofuse_jax.reports.colours import PALETTE, structure_colours
 from autofuse_jax.reports.html import DASH, Html, chip, is_number, number, section, table, tag
 
 MM3_PER_ML = 1000.0
-
-
-def structure_names(
-    classes: Mapping[Any, str] | None, *maps: np.ndarray | None, scored: Mapping[str, Any] | None = None
-) -> dict[int, str]:
-    """Return the structures that are in any of the label maps or have a score, in the order of their ids.
-
-    Args:
-        classes: Label id (number or its text) to name, or None.
-        *maps: Integer label maps or None.
-        scored: Score of each label, as in report.json.
-
-    Returns:
-        Label id to name, background left out; 'label 7' for ids without a name.
-    """
-    names = {int(label): str(name) for label, name in (classes or {}).items()}
-    present = {int(label) for array in maps if array is not None for label in np.unique(array[array != 0])}
-    present |= {int(label) for label in scored or {}}
-    return {label: names.get(label, f'label {label}') for label in sorted(present - {0})}
 
 
 def structures_section(
@@ -39,7 +22,7 @@ def structures_section(
     """Return the table, the structure with the smallest DSC after registration first.
 
     Args:
-        names: As returned by `structure_names`.
+        names: Label id to name, in any order.
         scores: The entry 'scores' of report.json. Where it has no DSC of the structures, they are counted here.
         labels: Fixed, moving (before) and moved labels on the fixed grid, or None.
         voxel_mm3: Volume of a voxel.
@@ -52,7 +35,7 @@ def structures_section(
     fixed, before, after = labels
     volumes = [_volumes_ml(array, voxel_mm3) for array in labels]
     overlap = [
-        scores.get(f'dsc_{when}_per_label') or _overlaps(fixed, moving)
+        scores.get(f'dsc_{when}_per_label') or _overlaps(fixed, moving, names)
         for when, moving in (('before', before), ('after', after))
     ]
     distance = [scores.get(f'hd95_mm_{when}_per_label') or {} for when in ('before', 'after')]
@@ -99,20 +82,14 @@ def structures_section(
 def _volumes_ml(labels: np.ndarray | None, voxel_mm3: float) -> dict[int, float] | None:
     if labels is None:
         return None
-    found, counts = np.unique(labels[labels != 0], return_counts=True)
-    return {int(label): count * voxel_mm3 / MM3_PER_ML for label, count in zip(found, counts, strict=True)}
+    return {label: count * voxel_mm3 / MM3_PER_ML for label, count in voxel_counts(labels).items()}
 
 
-def _overlaps(fixed: np.ndarray | None, moving: np.ndarray | None) -> dict[str, float]:
-    """DSC of every label of two maps, keyed as in report.json."""
+def _overlaps(fixed: np.ndarray | None, moving: np.ndarray | None, labels: Iterable[int]) -> dict[str, float]:
+    """DSC of the labels of two maps, keyed as in report.json."""
     if fixed is None or moving is None:
         return {}
-    sizes = [_volumes_ml(array, MM3_PER_ML) for array in (fixed, moving)]
-    both = _volumes_ml(np.where(fixed == moving, fixed, 0), MM3_PER_ML)
-    return {
-        str(label): 2 * both.get(label, 0.0) / (sizes[0].get(label, 0.0) + sizes[1].get(label, 0.0))
-        for label in sizes[0] | sizes[1]
-    }
+    return {str(label): score for label, score in dice_per_label(fixed, moving, labels).items()}
 
 
 def _dsc_cell(before: Any, after: Any) -> Html:

@@ -1,4 +1,4 @@
-"""Means over the pairs of an evaluation, and the Markdown page that shows them."""
+"""Numbers over the pairs of a run: means, spreads, and which quantities there are."""
 
 import dataclasses
 import math
@@ -7,22 +7,48 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.metrics.overlap import BACKGROUND
-from autofuse_jax.metrics.statistics import bootstrap_interval
+from autofuse_jax.errors import UserError
+from autofuse_jax.metrics.landmarks import ROBUST_PERCENTILE
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
+from autofuse_jax.reports.markdown import MISSING
 
-WORST_PAIRS = 5
-MISSING = '–'
+PER_LABEL = '_per_label'
+# Entries that the numbers of a run have whether or not they were measured.
+USUAL_KEYS = ('dsc_before', 'dsc_after', 'njd_percent', 'sdlogj')
 
-METHOD_NOTE = """\
-- A pair `X_to_Y` registers the moving frame X to the fixed frame Y.
-- DSC: the moving integer labels are warped with nearest sampling and compared with the fixed labels, structure by
-  structure; mean over structures, then over pairs. Background is not scored. A structure that is in neither map is
-  skipped, one that is in only one of them scores 0.
-- NJD: percentage of voxels whose Jacobian determinant is 0 or negative; forward differences on the grid of
-  (D-1)(H-1)(W-1) voxels, no mask.
-- SDlogJ: standard deviation of the logarithm of the Jacobian determinant on the same voxels; determinants below 1e-9
-  count as 1e-9.
-- `±` is the standard deviation over pairs (divisor n - 1)."""
+Records = Sequence[Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContent:
+    """What the tables of a run report.
+
+    Attributes:
+        records: Records of `evaluation.case_scores`, at least one, in the order of evaluation.
+        classes: Names of the scored structures by label id.
+        title: Heading of the page.
+        facts: What was evaluated (data, split, checkpoint, commit, ...), shown as a list and stored.
+        protocol: Protocol of the scores; None where unknown.
+        notes: Sentences about how the pairs were read.
+
+    Raises:
+        UserError: There are no records.
+    """
+
+    records: Records
+    classes: Mapping[int, str]
+    title: str
+    facts: Mapping[str, Any]
+    protocol: Mapping[str, Any] | None
+    notes: Sequence[str] = ()
+
+    def __post_init__(self):
+        if not self.records:
+            raise UserError(
+                'there are no pairs to report',
+                expected='at least one evaluated pair',
+                fix='check that the chosen split of the manifest has subjects with the frames to register',
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +58,7 @@ class Spread:
     Attributes:
         mean: Mean of the values that are numbers; nan where there is none.
         deviation: Standard deviation with divisor count - 1; nan for fewer than two values.
-        count: How many values are numbers.
+        count: Number of values that are numbers.
     """
 
     mean: float
@@ -56,7 +82,7 @@ def spread(values: Iterable[float | None]) -> Spread:
     Returns:
         The spread.
     """
-    numbers = np.array([value for value in values if value is not None and not math.isnan(value)], np.float64)
+    numbers = _numbers(values)
     return Spread(
         mean=float(numbers.mean()) if numbers.size else math.nan,
         deviation=float(numbers.std(ddof=1)) if numbers.size > 1 else math.nan,
@@ -64,158 +90,85 @@ def spread(values: Iterable[float | None]) -> Spread:
     )
 
 
-def spread_of(records: Sequence[Mapping[str, Any]], key: str, inner: Any = None) -> Spread:
+def spread_of(records: Records, key: str, inner: Any = None) -> Spread:
     """Spread of `record[key]`, or of `record[key][inner]`, over the records that have it."""
     if inner is None:
         return spread(record.get(key) for record in records)
     return spread((record.get(key) or {}).get(inner) for record in records)
 
 
-def seconds_apart(records: Sequence[Mapping[str, Any]]) -> tuple[float | None, Spread]:
-    """Seconds of the first pair, which may include compilation, and the spread of the seconds of all later pairs."""
-    return records[0].get('seconds'), spread_of(records[1:], 'seconds')
-
-
-def structures(classes: Mapping[int, str]) -> dict[int, str]:
-    """The classes that are scored: all but the background."""
-    return {label: name for label, name in classes.items() if label != BACKGROUND}
-
-
-def summary_numbers(records: Sequence[Mapping[str, Any]], classes: Mapping[int, str]) -> dict[str, Any]:
-    """The means of a report as a plain dictionary, for comparing runs by program.
+def spread_text(records: Records, quantity: Quantity, key: str, label: int | None = None) -> str:
+    """Write the mean and deviation of a quantity in the state and, with a label, of the structure that a key names.
 
     Args:
-        records: One dictionary per pair, as `write_records` takes them.
-        classes: Label id to name.
-
-    Returns:
-        Nested dictionary of numbers in the units of the records (DSC in [0, 1], NJD in percent, seconds); nan where
-        nothing was measured.
+        records: Of a run.
+        quantity: Says how numbers are written.
+        key: `quantity.key` or `quantity.before`; '' where there is nothing to write.
+        label: Id of a structure, or None for the mean over structures.
     """
-    first, later = seconds_apart(records)
-    numbers: dict[str, Any] = {'pairs': len(records)}
-    for key in ('dsc_before', 'dsc_after', 'njd_percent', 'sdlogj'):
-        numbers[key] = dataclasses.asdict(spread_of(records, key))
-    numbers['seconds_first_pair'] = first
-    numbers['seconds_later_pairs'] = dataclasses.asdict(later)
-    numbers['structures'] = {
-        name: {
-            key: dataclasses.asdict(spread_of(records, f'{key}_per_label', label))
-            for key in ('dsc_before', 'dsc_after', 'segmentation_dsc')
-        }
-        for label, name in structures(classes).items()
-    }
-    gates = _gates(records)
-    if gates:
-        numbers['gate_means'] = {gate: dataclasses.asdict(spread_of(records, 'gate_means', gate)) for gate in gates}
-    return numbers
+    if not key:
+        return MISSING
+    return spread_of(records, key if label is None else key + PER_LABEL, label).text(quantity.decimals, quantity.factor)
 
 
-def markdown_summary(
-    records: Sequence[Mapping[str, Any]], classes: Mapping[int, str], header: Mapping[str, Any]
-) -> str:
-    """The report page: headline, structures, gate means, worst pairs, and how the numbers were made.
-
-    Args:
-        records: One dictionary per pair, as `write_records` takes them.
-        classes: Label id to name.
-        header: What was evaluated, shown as a list at the top; 'title' becomes the heading.
-
-    Returns:
-        Markdown text.
-    """
-    title = header.get('title', 'Registration report')
-    parts = [f'# {title}']
-    facts = [f'- {key}: {value}' for key, value in header.items() if key != 'title']
-    parts.append('\n'.join([*facts, f'- pairs: {len(records)}']))
-    parts += ['## Registration', _headline(records), *_remarks(records)]
-    parts += ['## Structures', _structure_table(records, classes)]
-    gates = _gates(records)
-    if gates:
-        rows = [[gate.rpartition('_')[2], spread_of(records, 'gate_means', gate).text(3)] for gate in gates]
-        parts += [
-            '## Fusion gates',
-            'Mean weight of the fusion branch; the weight of the two single-image branches is 1 minus it.',
-            markdown_table(['level i', 'w_fuse'], rows),
-        ]
-    worst = sorted((record for record in records if _is_number(record.get('dsc_after'))), key=lambda r: r['dsc_after'])
-    if worst:
-        rows = [_pair_row(record) for record in worst[:WORST_PAIRS]]
-        parts += ['## Worst pairs', markdown_table(['pair', 'DSC before %', 'DSC after %', 'NJD %', 'SDlogJ'], rows)]
-    parts += ['## How the numbers were made', METHOD_NOTE]
-    return '\n\n'.join(parts) + '\n'
+def seconds_apart(records: Records) -> tuple[float | None, Spread]:
+    """Seconds of the pair that may include compilation, None where none says so, and the spread of all others'."""
+    first = [record.get('seconds') for record in records if record.get('first_call')]
+    return first[0] if first else None, spread_of(
+        [record for record in records if not record.get('first_call')], 'seconds'
+    )
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with the first column on the left and the others on the right."""
-    escape = [[str(cell).replace('|', '\\|') for cell in row] for row in (head, *rows)]
-    lines = ['| ' + ' | '.join(row) + ' |' for row in escape]
-    lines.insert(1, '|' + '|'.join([':---', *['---:'] * (len(head) - 1)]) + '|')
-    return '\n'.join(lines)
+def present(records: Records) -> list[Quantity]:
+    """Return the quantities that any record has a number of."""
+    return [quantity for quantity in QUANTITIES if spread_of(records, quantity.key).count]
 
 
-def _headline(records: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        ['before', spread_of(records, 'dsc_before').text(1, 100), MISSING, MISSING, MISSING],
-        [
-            'after',
-            spread_of(records, 'dsc_after').text(1, 100),
-            spread_of(records, 'njd_percent').text(3),
-            spread_of(records, 'sdlogj').text(3),
-            seconds_apart(records)[1].text(3),
-        ],
-    ]
-    return markdown_table(['registration', 'DSC %', 'NJD %', 'SDlogJ', 'seconds per pair'], rows)
-
-
-def _remarks(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    remarks = []
-    scored = [record for record in records if _is_number(record.get('dsc_after'))]
-    if len(scored) > 1:
-        people = [record.get('subject', record['pair']) for record in scored]
-        lower, upper = bootstrap_interval([record['dsc_after'] for record in scored], groups=people)
-        remarks.append(
-            f'The 95 % bootstrap interval of the mean DSC after registration is {100 * lower:.1f} to '
-            f'{100 * upper:.1f} % ({len(set(people))} subjects resampled).'
-        )
-    both = [record for record in scored if _is_number(record.get('dsc_before'))]
-    if both:
-        worse = sum(record['dsc_after'] < record['dsc_before'] for record in both)
-        remarks.append(f'Registration lowered the DSC of {worse} of {len(both)} pairs.')
-    first = seconds_apart(records)[0]
-    if _is_number(first):
-        remarks.append(
-            f'The first pair took {first:.3f} s, which may include compilation; it is not in the seconds per pair.'
-        )
-    return remarks
-
-
-def _structure_table(records: Sequence[Mapping[str, Any]], classes: Mapping[int, str]) -> str:
-    columns = {'DSC before %': 'dsc_before_per_label', 'DSC after %': 'dsc_after_per_label'}
-    if any(record.get('segmentation_dsc_per_label') for record in records):
-        columns['segmentation DSC %'] = 'segmentation_dsc_per_label'
-    rows = [
-        [name, *(spread_of(records, key, label).text(1, 100) for key in columns.values())]
-        for label, name in structures(classes).items()
-    ]
-    return markdown_table(['structure', *columns], rows)
-
-
-def _gates(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the gates in any record, by level."""
+def gates_of(records: Records) -> list[str]:
+    """Return the names of the gates in any record, by level."""
     names = {gate for record in records for gate in record.get('gate_means') or {}}
     return sorted(names, key=lambda gate: (len(gate), gate))
 
 
-def _pair_row(record: Mapping[str, Any]) -> list[str]:
-    return [
-        record['pair'],
-        spread([record.get('dsc_before')]).text(1, 100),
-        spread([record['dsc_after']]).text(1, 100),
-        spread([record.get('njd_percent')]).text(3),
-        spread([record.get('sdlogj')]).text(3),
-    ]
+def summary_numbers(content: RunContent) -> dict[str, Any]:
+    """The numbers of a run as a plain dictionary, for comparing runs by program.
+
+    Args:
+        content: The run.
+
+    Returns:
+        Nested dictionary of numbers in the units of the records (DSC in [0, 1], NJD in percent, mm, seconds): 'pairs';
+        mean, deviation, median, 30th percentile and count of every quantity, before and after; 'seconds_first_pair',
+        'seconds_later_pairs'; 'structures' and 'gate_means' by name. nan where nothing was measured.
+    """
+    records = content.records
+    keys = [key for quantity in present(records) for key in (quantity.before, quantity.key) if key]
+    first, later = seconds_apart(records)
+    labelled = [key for quantity in present(records) if quantity.per_label for key in (quantity.before, quantity.key)]
+    gates = gates_of(records)
+    return {
+        'pairs': len(records),
+        **{key: _with_percentiles(records, key) for key in dict.fromkeys([*USUAL_KEYS, *keys])},
+        'seconds_first_pair': first,
+        'seconds_later_pairs': dataclasses.asdict(later),
+        'structures': {
+            name: {key: dataclasses.asdict(spread_of(records, key + PER_LABEL, label)) for key in labelled if key}
+            for label, name in content.classes.items()
+        },
+        **(
+            {'gate_means': {g: dataclasses.asdict(spread_of(records, 'gate_means', g)) for g in gates}} if gates else {}
+        ),
+    }
 
 
-def _is_number(value: float | None) -> bool:
-    return value is not None and not math.isnan(value)
+def _with_percentiles(records: Records, key: str) -> dict[str, float]:
+    numbers = _numbers(record.get(key) for record in records)
+    return {
+        **dataclasses.asdict(spread(numbers)),
+        'median': float(np.median(numbers)) if numbers.size else math.nan,
+        f'p{ROBUST_PERCENTILE}': float(np.percentile(numbers, ROBUST_PERCENTILE)) if numbers.size else math.nan,
+    }
+
+
+def _numbers(values: Iterable[float | None]) -> np.ndarray:
+    return np.array([value for value in values if value is not None and not math.isnan(value)], np.float64)

@@ -1,125 +1,111 @@
-"""Records of an evaluation, one per pair, as CSV for spreadsheets, JSON for programs and text for people."""
+"""The files of an evaluated run: CSV for spreadsheets, JSON for programs, Markdown and LaTeX; text for the terminal."""
 
 import csv
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.errors import UserError
-from autofuse_jax.files import json_types, replacing, write_json, write_text
-from autofuse_jax.reports.summary import markdown_summary, seconds_apart, spread_of, structures, summary_numbers
+from autofuse_jax.files import json_types, write_json, write_text
+from autofuse_jax.reports.summary import PER_LABEL, RunContent, present, seconds_apart, spread_of, summary_numbers
+from autofuse_jax.reports.summary_page import summary_latex, summary_page
 
-CSV_NAME, JSON_NAME, SUMMARY_NAME = 'pairs.csv', 'pairs.json', 'summary.md'
-PER_LABEL = '_per_label'
+CSV_NAME, STRUCTURES_NAME, JSON_NAME = 'pairs.csv', 'structures.csv', 'pairs.json'
+PAGE_NAME, LATEX_NAME = 'summary.md', 'summary.tex'
 
 
-def write_records(
-    folder: str | os.PathLike,
-    records: Sequence[Mapping[str, Any]],
-    classes: Mapping[int, str],
-    header: Mapping[str, Any],
-) -> Path:
-    """Write `pairs.csv`, `pairs.json` and `summary.md`.
+def write_tables(folder: str | os.PathLike, content: RunContent) -> list[Path]:
+    """Write pairs.csv, structures.csv, pairs.json, summary.md and summary.tex.
 
-    A record has 'pair' ('X_to_Y': moving X registered to fixed Y) and, where known, 'subject', 'fixed_frame',
-    'moving_frame', 'dsc_before', 'dsc_after' (in [0, 1]), 'dsc_before_per_label', 'dsc_after_per_label',
-    'segmentation_dsc_per_label' (label id to DSC), 'njd_percent', 'sdlogj', 'seconds' and 'gate_means' (gate name to
-    mean weight). Other entries go into the CSV and JSON as they are. Numbers that are missing or nan become empty
-    fields in the CSV and null in the JSON.
+    A record has 'pair' ('X_to_Y': moving X registered to fixed Y), 'subject' and what
+    `evaluation.pair_scores.score_pair` returns. Entries that are numbers or text become columns of pairs.csv, and so do
+    gate means; scores of structures are in structures.csv, a line for each structure of each pair. Numbers that are
+    missing or nan are empty in CSV and null in JSON.
 
     Args:
         folder: Where to write; made if missing. Files of these names are replaced.
-        records: At least one, in the order of evaluation.
-        classes: Label id to name, background included or not.
-        header: What was evaluated (data, split, checkpoint, commit, ...); 'title' becomes the heading of the summary.
+        content: The run.
 
     Returns:
-        The path of `summary.md`.
-
-    Raises:
-        UserError: There are no records.
+        The files.
     """
-    _check(records)
-    folder = Path(folder)
-    rows = [_flat(record, classes) for record in records]
-    # Columns in order of first appearance, so that a record with extra entries loses nothing.
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with replacing(folder / CSV_NAME) as temporary, temporary.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, columns, restval='', lineterminator='\n')
-        writer.writeheader()
-        writer.writerows({column: '' if value is None else value for column, value in row.items()} for row in rows)
-    content = {
-        'header': header,
-        'classes': classes,
-        'summary': summary_numbers(records, classes),
-        'pairs': list(records),
+    texts = {
+        CSV_NAME: csv_text([_pair_row(record) for record in content.records]),
+        STRUCTURES_NAME: csv_text(_structure_rows(content)),
+        PAGE_NAME: summary_page(content),
+        LATEX_NAME: summary_latex(content),
     }
-    write_json(folder / JSON_NAME, json_types(content))
-    write_text(folder / SUMMARY_NAME, markdown_summary(records, classes, header))
-    return folder / SUMMARY_NAME
+    paths = {name: Path(folder) / name for name in (*texts, JSON_NAME)}
+    for name, text in texts.items():
+        write_text(paths[name], text)
+    record = {
+        'header': {'title': content.title, **content.facts},
+        'classes': content.classes,
+        'protocol': content.protocol,
+        'notes': list(content.notes),
+        'summary': summary_numbers(content),
+        'pairs': list(content.records),
+    }
+    write_json(paths[JSON_NAME], json_types(record))
+    return list(paths.values())
 
 
-def console_table(records: Sequence[Mapping[str, Any]], classes: Mapping[int, str]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; columns in order of first appearance, missing numbers as empty fields."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval='', lineterminator='\n')
+    writer.writeheader()
+    for row in rows:
+        cells = json_types(row)
+        writer.writerow({column: '' if value is None else value for column, value in cells.items()})
+    return buffer.getvalue()
+
+
+def console_table(content: RunContent) -> str:
     """A short plain text table of the same means, for the terminal.
 
     Args:
-        records: As `write_records` takes them.
-        classes: Label id to name.
+        content: The run.
 
     Returns:
         Text of a few lines, without a line break at the end.
-
-    Raises:
-        UserError: There are no records.
     """
-    _check(records)
-    segmented = any(record.get('segmentation_dsc_per_label') for record in records)
-    rows = [['DSC %', 'before', 'after', *(['segmentation'] if segmented else [])]]
-    for label, name in structures(classes).items():
-        row = [name]
-        for key in ('dsc_before_per_label', 'dsc_after_per_label', 'segmentation_dsc_per_label')[: 2 + segmented]:
-            row.append(spread_of(records, key, label).text(1, 100))
-        rows.append(row)
-    overall = [spread_of(records, key).text(1, 100) for key in ('dsc_before', 'dsc_after')]
-    rows.append(['mean', *overall, *([''] if segmented else [])])
-    lines = _aligned(rows)
+    records = content.records
+    columns = {'before': 'dsc_before', 'after': 'dsc_after'}
+    if any(record.get('segmentation_dsc_per_label') for record in records):
+        columns['segmentation'] = 'segmentation_dsc'
+    rows = [['DSC %', *columns]]
+    for label, name in content.classes.items():
+        rows.append([name, *(spread_of(records, key + PER_LABEL, label).text(1, 100) for key in columns.values())])
+    rows.append(['mean', *(spread_of(records, key).text(1, 100) for key in columns.values())])
     first, later = seconds_apart(records)
-    lines.append('')
-    lines.append(f'NJD {spread_of(records, "njd_percent").text(3)} %   SDlogJ {spread_of(records, "sdlogj").text(3)}')
     timing = f'{len(records)} {"pair" if len(records) == 1 else "pairs"}'
     if later.count:
         timing += f', {later.text(3)} s each'
     if first is not None and not math.isnan(first):
         timing += f', first pair {first:.3f} s (may include compilation)'
-    lines.append(timing)
-    return '\n'.join(lines)
+    folding = f'NJD {spread_of(records, "njd_percent").text(3)} %   SDlogJ {spread_of(records, "sdlogj").text(3)}'
+    return '\n'.join([*_aligned(rows), '', folding, timing])
 
 
-def _check(records: Sequence[Mapping[str, Any]]) -> None:
-    if not records:
-        raise UserError(
-            'there are no pairs to report',
-            expected='at least one evaluated pair',
-            fix='check that the chosen split of the manifest has subjects with the frames to register',
-        )
+def _pair_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One line: what is a number or text, then gates."""
+    row = {key: value for key, value in record.items() if not isinstance(value, Mapping)}
+    return row | dict(record.get('gate_means') or {})
 
 
-def _flat(record: Mapping[str, Any], classes: Mapping[int, str]) -> dict[str, Any]:
-    """One CSV row: entries of nested dictionaries become columns such as dsc_after_myocardium and gate_2."""
-    row: dict[str, Any] = {}
-    for key, value in json_types(record).items():
-        if not isinstance(value, dict):
-            row[key] = value
-        elif key.endswith(PER_LABEL):
-            for label, name in structures(classes).items():
-                row[f'{key.removesuffix(PER_LABEL)}_{name.replace(" ", "_")}'] = value.get(str(label))
-        elif key == 'gate_means':
-            row.update(value)
-        else:
-            row.update({f'{key}_{inner}': item for inner, item in value.items()})
-    return row
+def _structure_rows(content: RunContent) -> list[dict[str, Any]]:
+    labelled = [quantity for quantity in present(content.records) if quantity.per_label]
+    keys = [key for quantity in labelled for key in (quantity.before, quantity.key) if key]
+    return [
+        {'pair': record['pair'], 'label': label, 'structure': name}
+        | {key: (record.get(key + PER_LABEL) or {}).get(label, math.nan) for key in keys}
+        for record in content.records
+        for label, name in content.classes.items()
+    ]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

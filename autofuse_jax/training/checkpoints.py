@@ -5,6 +5,7 @@ and `checkpoints/best/<step>`, the parameters with the highest validation score.
 complete on disk before the old one goes.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def restore(
     wanted = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
     wanted |= _average(structure)
     arrays, record, step = _load(workdir, LATEST, wanted, layout)
-    state = structure.replace(
+    state = dataclasses.replace(
+        structure,
         step=jax.device_put(np.int32(step), layout),
         params=arrays[PARAMS],
         optimizer=arrays[OPTIMIZER],

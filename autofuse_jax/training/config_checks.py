@@ -27,7 +27,7 @@ ABSENT = object()
 AT_LEAST_0 = Range(least=0, whole=True)
 # What a field may be: one of some words, or a number in a range. Options of the method and of augmentation are not
 # here: they check themselves.
-KNOWN = {
+KNOWN: dict[str, Any] = {
     'method': METHODS,
     'seed': Range(least=0, most=2**32 - 1, whole=True),
     'data.source': DATA_SOURCES,
@@ -234,7 +234,7 @@ def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool, poolin
     multiples = tuple(SIZE_MULTIPLE * step for step in pooling)
     numbers = len(grid) == 3 and all(isinstance(size, int) for size in grid)
     if not numbers or any(size < step or size % step for size, step in zip(grid, multiples, strict=True)):
-        fitting = ()
+        fitting: tuple[int, ...] = ()
         if numbers:
             fitting = tuple(max(1, round(size / step)) * step for size, step in zip(grid, multiples, strict=True))
         known = SIZE_MULTIPLE if len({*multiples}) == 1 else multiples
@@ -285,7 +285,7 @@ def _how_to_set(field: str) -> str:
 
 
 def _flatten(config: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f'{prefix}{name}.')

@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import difflib
+import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import autofuse_jax.configs
 from autofuse_jax.errors import UserError
@@ -107,14 +109,16 @@ def importable_configs(file: Path) -> Iterator[None]:
     around = [folder for folder in file.resolve().parents if folder.name == PACKAGE][:1]
     folders = [folder for folder in (*around, Path.cwd() / PACKAGE, config_folder()) if folder.is_dir()]
     first = next(folder / '__init__.py' for folder in folders if (folder / '__init__.py').is_file())
-    spec = importlib.util.spec_from_file_location(PACKAGE, first, submodule_search_locations=[*map(str, folders)])
+    loader = importlib.machinery.SourceFileLoader(PACKAGE, str(first))
+    spec = importlib.machinery.ModuleSpec(PACKAGE, loader, origin=str(first), is_package=True)
+    spec.submodule_search_locations = [*map(str, folders)]
     package = importlib.util.module_from_spec(spec)
     before, path = _take_modules(), list(sys.path)
     sys.modules[PACKAGE] = package
     # `python -m` has the working directory on its path, an installed program has not.
     sys.path.append(os.getcwd())
     try:
-        spec.loader.exec_module(package)
+        loader.exec_module(package)
         yield
     finally:
         _take_modules()
@@ -131,7 +135,7 @@ def _config_path(name: str) -> Path:
     return shown_path(config_folder() / f'{name}.py')
 
 
-def _take_modules() -> dict[str, object]:
+def _take_modules() -> dict[str, ModuleType]:
     """Remove what has been imported as configs, and what an earlier config file left behind, and return it."""
     names = [name for name in sys.modules if name in (PACKAGE, EXECUTED) or name.startswith(f'{PACKAGE}.')]
     return {name: sys.modules.pop(name) for name in names}

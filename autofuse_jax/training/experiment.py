@@ -1,6 +1,7 @@
 """Everything that a config describes, opened and checked."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from autofuse_jax.data.open_dataset import open_dataset
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.data.teacher_fields import TeacherFields, open_teacher
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.case_scores import OnCase, Record, score_cases
 from autofuse_jax.files import claim_folder
 from autofuse_jax.methods.base import Method, Params
 from autofuse_jax.methods.registry import make_method, section_options
@@ -31,7 +33,7 @@ from autofuse_jax.training.optimizers import check_multiples, make_optimizer, ma
 from autofuse_jax.training.precision import check_precision, compute_dtype, products_in
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.training_data import TrainingData
-from autofuse_jax.training.validation import PairScorer
+from autofuse_jax.training.validation import PairPredictor, PredictFunction, make_predict, training_protocol
 from autofuse_jax.weights.released import read_released
 from autofuse_jax.weights.shipped import weights_file
 
@@ -63,6 +65,7 @@ class Experiment:
         self.grid = check_against_data(config, self.manifest)
         self.phases = phases_of(config)
         self.total_steps = self.phases[-1].end
+        self.protocol = training_protocol(config.evaluation.jacobian_determinant)
         self.mesh: Mesh = make_mesh(config.training.devices, config.training.depth_devices)
         _check_shares(config.training.batch_size, self.grid, self.mesh)
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
@@ -168,23 +171,41 @@ class Experiment:
             raise UserError(
                 f'labels guided the teacher in {teacher.root}, and this network is trained without',
                 expected='a teacher of images alone',
-                fix=f'python -m autofuse_jax.teach --data={self.manifest.root} --out=FOLDER, without --labels',
+                fix=f'autofuse-jax teach --data={self.manifest.root} --out=FOLDER, without --labels',
             )
         return teacher
 
-    def scorer(self, split: str) -> PairScorer:
-        """Return the scorer of the ED/ES pairs of a split; all their labels are used."""
+    @functools.cached_property
+    def _predict(self) -> PredictFunction:
+        """Compiled once for validations and the report."""
+        return make_predict(self.method, self.manifest.shape, replicated(self.mesh))
+
+    def predictor(self, split: str) -> PairPredictor:
+        """Return the predictor of the pairs of a split that the config evaluates; all their labels are used."""
         everyone = frozenset(subject.id for subject in self.manifest.subjects)
         pairs = pair_source(self.config.evaluation.pairs, self.manifest, split, everyone).anchors
-        return PairScorer(
-            self.method,
+        return PairPredictor(
+            self._predict,
             self.manifest,
             self.store,
             pairs,
             seed=self.config.seed,
-            determinant=self.config.evaluation.jacobian_determinant,
-            layouts=(single_sharded(self.mesh), replicated(self.mesh)),
+            image_layout=single_sharded(self.mesh),
+            computing=self.computing,
         )
+
+    def score(self, predictor: PairPredictor, params: Params, on_case: OnCase | None = None) -> list[Record]:
+        """Register and score pairs as the config says.
+
+        Args:
+            predictor: From `predictor`.
+            params: Parameters of the method.
+            on_case: Called after each pair, for pictures.
+
+        Returns:
+            One record a pair, see `evaluation.case_scores`.
+        """
+        return score_cases(predictor.cases(params), [self.protocol], on_case)[self.protocol.name]
 
 
 def _for_one_call() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training and evaluation of a registration method from a config: the whole path in one place."""
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -64,10 +65,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         True
     """
     experiment = Experiment(config, Path(workdir))
-    with experiment.computing():
-        trainer = Trainer(experiment)
-        finished = trainer.run()
-    return evaluate(config, workdir) if finished else None
+    return _report(experiment) if _train(experiment) else None
 
 
 def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -86,7 +84,18 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         UserError: Config, data or checkpoint are wrong.
         OSError: The report could not be written.
     """
-    experiment = Experiment(config, Path(workdir))
+    return _report(Experiment(config, Path(workdir)))
+
+
+def _train(experiment: Experiment) -> bool:
+    """Train, and leave nothing of the training on the devices; see `Trainer.run`."""
+    with experiment.computing():
+        return Trainer(experiment).run()
+
+
+def _report(experiment: Experiment) -> dict[str, float]:
+    """Report on the evaluation split, see `evaluate`."""
+    config, workdir = experiment.config, experiment.workdir
     structure = experiment.state_structure()
     layout = replicated(experiment.mesh)
     split, manifest = config.evaluation.split, experiment.manifest
@@ -115,19 +124,10 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
             'evaluated_subjects': [subject.id for subject in manifest.subjects_of(split)],
         },
     }
-    scorer = experiment.scorer(split)
-    with experiment.computing():
-        if not is_first():
-            # All processes compute together, one writes.
-            return summarise(scorer.score(params))
-        return write_report(
-            experiment.workdir,
-            scorer=scorer,
-            params=params,
-            split=split,
-            pictures=config.evaluation.pictures,
-            about=about,
-        )
+    if not is_first():
+        # All processes compute together, one writes.
+        return summarise(experiment.score(experiment.predictor(split), params))
+    return write_report(experiment, params, split, about)
 
 
 class Trainer:
@@ -145,7 +145,7 @@ class Trainer:
         self._experiment = experiment
         self._training = config.training
         self._data = experiment.training_data()
-        self._scorer = experiment.scorer('validation')
+        self._predictor = experiment.predictor('validation')
         self._step_functions: dict[Any, StepFunction] = {}
         self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
         self._best, self._measure = float('-inf'), REGISTRATION_MEASURE
@@ -168,7 +168,7 @@ class Trainer:
             params = experiment.read_weights(layout)
             # Buffers of their own, because those of a state are donated.
             average = None if state.average is None else jax.tree.map(jnp.copy, params)
-            return state.replace(params=params, average=average)
+            return dataclasses.replace(state, params=params, average=average)
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
@@ -308,7 +308,7 @@ class Trainer:
     def _validate(self, phase: Phase) -> None:
         self._flush()
         started = time.monotonic()
-        means = summarise(self._scorer.score(self._state.evaluated))
+        means = summarise(self._experiment.score(self._predictor, self._state.evaluated))
         before, after, njd = means['dsc_before'], means['dsc_after'], means['njd_percent']
         self._writer.write(self._step, 'validation', means)
         self._progress.note_validation(after, njd)

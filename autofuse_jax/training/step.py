@@ -34,7 +34,8 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        params, optimizer_states, metrics = state.params, dict(state.optimizer), {}
+        params, optimizer_states = state.params, dict(state.optimizer)
+        metrics: Metrics = {}
         for key, objective in zip(jax.random.split(keys, len(objectives)), objectives, strict=True):
             trained, frozen = split_params(params, objective.trains)
 
@@ -69,7 +70,7 @@ def compile_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     average_decay: float = 0.0,
-) -> StepFunction:
+) -> jax.stages.Wrapped:
     """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
 
     Args:

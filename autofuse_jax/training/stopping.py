@@ -4,7 +4,7 @@ import enum
 import signal
 import time
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECONDS_PER_MINUTE = 60.0
@@ -31,7 +31,7 @@ class StopRequest:
         self._budget = max_minutes * SECONDS_PER_MINUTE
         self._started = time.monotonic()
         self._signal: str | None = None
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     @property
     def reason(self) -> str | None:

@@ -68,7 +68,7 @@ class TrainingData:
                 f'labels of {len(teacher.labelled_subjects - self.labelled_ids)} training subjects that this run must '
                 f'not use guided the teacher in {teacher.root}',
                 expected='a teacher that was guided by the labels of data.labelled_subjects at most',
-                fix='python -m autofuse_jax.teach with --labelled-subjects and --seed as in the config',
+                fix='autofuse-jax teach with --labelled-subjects and --seed as in the config',
             )
         self._sources: dict[str, PairSource] = {
             phase.name: pair_source(phase.pairs, manifest, 'train', self.labelled_ids) for phase in phases

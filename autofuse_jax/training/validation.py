@@ -1,29 +1,29 @@
-"""Scoring predictions on pairs: DSC, folding, segmentation and time, always on the grid of the prepared data."""
+"""Predictions on pairs for validation and reports, always on the grid of the prepared data, and how they are scored."""
 
+import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.manifests import Manifest
+from autofuse_jax.data.manifests import Frame, Manifest
 from autofuse_jax.data.original_labels import OriginalLabels
 from autofuse_jax.data.pairs import Pair
+from autofuse_jax.evaluation.case_scores import Record
+from autofuse_jax.evaluation.pair_data import PairData, Segmentation
+from autofuse_jax.evaluation.protocol import DSC, NJD, SDLOGJ, Folding, Protocol
+from autofuse_jax.evaluation.runs import Case
 from autofuse_jax.fields import resample_displacement
 from autofuse_jax.methods.base import Method, Params, Prediction
-from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, official_njd_percent, sdlogj
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
-from autofuse_jax.metrics.warping import warp_labels
+from autofuse_jax.reports.summary import spread_of
 
-Record = dict[str, Any]
 LABEL_CACHE_GIB = 1.0
-# Called with each pair, its record and its displacement (D, H, W, 3) on the prepared grid.
-PairCallback = Callable[[Pair, Record, np.ndarray], None]
-
-
+DESCRIPTION = 'The definitions of default, without surface distances: they would take longer than the registration.'
 PredictFunction = Callable[[Params, jax.Array, jax.Array, jax.Array], Prediction]
 
 
@@ -35,7 +35,7 @@ def make_predict(
     Args:
         method: The registration method.
         shape: (D, H, W) of the prepared data; the network may work on another grid over the same field of view.
-        layout: Of the result; default where the compiler leaves it.
+        layout: Layout of the result; default where the compiler leaves it.
 
     Returns:
         (params, fixed, moving, key) -> prediction. Images are on the network's grid; the displacement of the result is
@@ -47,7 +47,8 @@ def make_predict(
         displacement = prediction.displacement
         if displacement.shape[1:4] != shape:
             displacement = jax.vmap(lambda u: resample_displacement(u, shape))(displacement)
-        return prediction.replace(
+        return dataclasses.replace(
+            prediction,
             displacement=displacement,
             fixed_segmentation=_labels_on(prediction.fixed_segmentation, shape),
             moving_segmentation=_labels_on(prediction.moving_segmentation, shape),
@@ -65,65 +66,66 @@ def _labels_on(probabilities: jax.Array | None, shape: tuple[int, int, int]) -> 
     return jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
 
 
-class PairScorer:
-    """Scores predictions for a fixed list of pairs; compiled once, used at every validation and at the end.
+class PairPredictor:
+    """Registers a fixed list of pairs; compiled once, used at every validation and at the end.
 
     Args:
-        method: The registration method.
+        predict: From `make_predict`.
         manifest: The prepared data.
         store: Frames on the network's grid.
-        pairs: What to register. Scoring uses the label maps of all frames that have one, because hidden labels are
-            hidden from training only. A manifest with original classes is scored on the original label maps.
-        seed: Of the draws of a method that samples; pair n always gets the same.
-        determinant: 'correct' (default), or 'official' to replay the NJD of the official code: the share of voxels
-            where its determinant is below zero. SDlogJ is always that of the correct determinant.
-        layouts: Of images and of results on several devices; default wherever they are. With several processes all do
-            the same, and results must be on all of them.
+        pairs: What to register. Label maps of all frames that have one go with them, because hidden labels are hidden
+            from training only. A manifest with original classes brings the original label maps.
+        seed: Seed of the draws of a method that samples; pair n always gets the same.
+        image_layout: Layout of images on several devices; default wherever they are. With several processes all do the
+            same, and results must be on all of them.
+        computing: Makes the context to compute in, such as `Experiment.computing`; default as it is.
     """
 
     def __init__(
         self,
-        method: Method,
+        predict: PredictFunction,
         manifest: Manifest,
         store: FrameStore,
         pairs: Sequence[Pair],
         *,
         seed: int = 0,
-        determinant: str = 'correct',
-        layouts: tuple[jax.sharding.Sharding, jax.sharding.Sharding] | None = None,
+        image_layout: jax.sharding.Sharding | None = None,
+        computing: Callable[[], AbstractContextManager] = nullcontext,
     ):
-        self._image_layout, result_layout = layouts or (None, None)
-        self._predict = make_predict(method, manifest.shape, result_layout)
+        self._predict = predict
+        self._computing = computing
+        self._image_layout = image_layout
         self.manifest = manifest
         self._store = store
         # Label maps on the prepared grid, read once: validation comes back to them again and again.
         self._prepared = FrameStore(manifest, manifest.shape, cache_gib=LABEL_CACHE_GIB)
         self.pairs = tuple(pairs)
         self._key = jax.random.key(seed)
-        self._determinant = determinant
-        self._labels = [label for label in manifest.scored_classes if label != 0]
         self._original = OriginalLabels(manifest, LABEL_CACHE_GIB) if manifest.original_classes else None
 
-    def score(self, params: Params, on_pair: PairCallback | None = None) -> list[Record]:
-        """Register every pair and score it.
+    def cases(self, params: Params) -> tuple[Case, ...]:
+        """Return the pairs for `evaluation.case_scores`, each registered when it is loaded.
 
         Args:
             params: Parameters of the method.
-            on_pair: Called after each pair, for pictures.
 
         Returns:
-            One record a pair: DSC before and after and per structure (0..1, NaN where a structure is in neither map),
-            NJD in percent, SDlogJ, seconds (synchronised; the first pair includes compilation and says so), gate means
-            and segmentation DSC where the method has them.
+            One a pair, on the prepared grid. The seconds of the first, which says so with 'first_call', may include
+            compilation.
         """
-        records = []
-        for number, pair in enumerate(self.pairs):
-            record, displacement = self._score_pair(params, number)
-            record['first_call'] = number == 0
-            records.append(record)
-            if on_pair is not None:
-                on_pair(pair, record, displacement)
-        return records
+        return tuple(
+            Case(
+                pair.name,
+                pair.fixed_subject,
+                functools.partial(self._registered, params, number),
+                {
+                    'fixed_frame': pair.fixed.phase or str(pair.fixed.index),
+                    'moving_frame': pair.moving.phase or str(pair.moving.index),
+                    'first_call': number == 0,
+                },
+            )
+            for number, pair in enumerate(self.pairs)
+        )
 
     def volumes(self, pair: Pair) -> dict[str, np.ndarray | None]:
         """Return images and scored label maps of a pair on the prepared grid: 'fixed', 'moving', '..._labels'."""
@@ -133,80 +135,74 @@ class PairScorer:
             moving = moving[0], self._original.load(pair.moving)
         return {'fixed': fixed[0], 'moving': moving[0], 'fixed_labels': fixed[1], 'moving_labels': moving[1]}
 
-    def register(self, params: Params, number: int) -> tuple[Prediction, float]:
-        """Register one pair without scoring it.
+    def predict(self, params: Params, number: int) -> tuple[Prediction, float]:
+        """Register one pair.
 
         Args:
             params: Parameters of the method.
             number: Position in `pairs`.
 
         Returns:
-            The prediction as NumPy arrays with a leading axis of 1, see `make_predict`, and the seconds it took (the
-            first call includes compilation).
+            The prediction as NumPy arrays with a leading axis of 1, see `make_predict`, and the seconds it took.
         """
         pair, key = self.pairs[number], jax.random.fold_in(self._key, number)
         images = [self._store.load(frame)[0][None, ..., None] for frame in (pair.fixed, pair.moving)]
-        images = jax.block_until_ready(jax.device_put(images, self._image_layout))
-        started = time.perf_counter()
-        prediction = jax.block_until_ready(self._predict(params, *images, key))
-        seconds = time.perf_counter() - started
+        with self._computing():
+            fixed, moving = jax.block_until_ready(jax.device_put(images, self._image_layout))
+            started = time.perf_counter()
+            prediction = jax.block_until_ready(self._predict(params, fixed, moving, key))
+            seconds = time.perf_counter() - started
         return jax.device_get(prediction), seconds
 
-    def _score_pair(self, params: Params, number: int) -> tuple[Record, np.ndarray]:
-        pair = self.pairs[number]
-        prediction, seconds = self.register(params, number)
-        displacement = prediction.displacement[0]
-        determinant = jacobian_determinant(displacement)
-        volumes = self.volumes(pair)
-        record = {
-            'pair': pair.name,
-            'subject': pair.fixed_subject,
-            'fixed_frame': pair.fixed.phase or str(pair.fixed.index),
-            'moving_frame': pair.moving.phase or str(pair.moving.index),
-            'njd_percent': self._njd_percent(displacement, determinant),
-            'sdlogj': sdlogj(determinant),
-            'seconds': seconds,
-        }
-        if prediction.gate_means:
-            record['gate_means'] = {name: float(value[0]) for name, value in prediction.gate_means.items()}
-        if volumes['fixed_labels'] is not None and volumes['moving_labels'] is not None:
-            warped = warp_labels(volumes['moving_labels'], displacement)
-            for when, labels in (('before', volumes['moving_labels']), ('after', warped)):
-                scores = dice_per_label(volumes['fixed_labels'], labels, self._labels)
-                record |= {f'dsc_{when}': mean_dice(scores), f'dsc_{when}_per_label': scores}
-        if prediction.fixed_segmentation is not None and pair.fixed.has_labels:
-            training_labels = self._prepared.load(pair.fixed)[1]
-            classes = [label for label in self.manifest.classes if label != 0]
-            scores = dice_per_label(training_labels, prediction.fixed_segmentation[0], classes)
-            # Training classes have other ids than the original structures, so their scores have a name of their own.
-            kind = 'label' if self._original is None else 'training_class'
-            record[f'segmentation_dsc_per_{kind}'] = scores
-        return record, displacement
+    def _registered(self, params: Params, number: int) -> PairData:
+        prediction, seconds = self.predict(params, number)
+        volumes = self.volumes(self.pairs[number])
+        affine = np.diag([*self.manifest.spacing, 1.0])
+        gates = {name: float(value[0]) for name, value in prediction.gate_means.items()}
+        return PairData(
+            np.asarray(prediction.displacement[0]),
+            affine,
+            affine,
+            fixed_labels=volumes['fixed_labels'],
+            moving_labels=volumes['moving_labels'],
+            seconds=seconds,
+            structures=tuple(self.manifest.scored_classes),
+            segmentation=self._segmentation(self.pairs[number].fixed, prediction.fixed_segmentation),
+            measurements={'gate_means': gates} if gates else {},
+        )
 
-    def _njd_percent(self, displacement: np.ndarray, determinant: np.ndarray) -> float:
-        if self._determinant == 'correct':
-            return njd_percent(determinant)
-        return official_njd_percent(displacement)
+    def _segmentation(self, frame: Frame, predicted: np.ndarray | jax.Array | None) -> Segmentation | None:
+        if predicted is None or not frame.has_labels:
+            return None
+        # Training classes have other ids than the original structures.
+        kind = 'label' if self._original is None else 'training_class'
+        return Segmentation(self._prepared.load(frame)[1], np.asarray(predicted[0]), tuple(self.manifest.classes), kind)
+
+
+def training_protocol(determinant: str = 'correct') -> Protocol:
+    """Return how validations and the report of a run are scored.
+
+    Args:
+        determinant: 'correct' (default), or 'official' to replay the NJD of the official code.
+
+    Returns:
+        The protocol 'default' without what takes long.
+    """
+    folding = Folding(determinant=determinant)
+    return Protocol('training', DESCRIPTION, folding=folding, quantities=(DSC, NJD, SDLOGJ))
 
 
 def summarise(records: Sequence[Record]) -> dict[str, float]:
     """Return the means over pairs that select checkpoints and head reports.
 
     Args:
-        records: From `PairScorer.score`.
+        records: From `evaluation.case_scores`.
 
     Returns:
         'dsc_before', 'dsc_after' (0..1), 'njd_percent', 'sdlogj', and where there are segmentations 'segmentation_dsc';
-        NaN where no pair has the value.
+        nan where no pair has the value.
     """
-    means = {name: _mean(records, name) for name in ('dsc_before', 'dsc_after', 'njd_percent', 'sdlogj')}
-    keys = ('segmentation_dsc_per_label', 'segmentation_dsc_per_training_class')
-    segmentations = [mean_dice(record[key]) for record in records for key in keys if key in record]
-    if segmentations:
-        means['segmentation_dsc'] = _mean([{'dsc': value} for value in segmentations], 'dsc')
-    return means
-
-
-def _mean(records: Sequence[Record], name: str) -> float:
-    values = [record[name] for record in records if name in record and not np.isnan(record[name])]
-    return float(np.mean(values)) if values else float('nan')
+    names = ['dsc_before', 'dsc_after', 'njd_percent', 'sdlogj']
+    if any('segmentation_dsc' in record for record in records):
+        names.append('segmentation_dsc')
+    return {name: spread_of(records, name).mean for name in names}

@@ -19,7 +19,7 @@ class ImageGrid:
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     affine: np.ndarray
 
     @property
@@ -71,7 +71,7 @@ class ImageGrid:
             bool (...).
         """
         voxels = to_voxels(self.affine, points)
-        return ((voxels >= -margin) & (voxels <= np.asarray(self.shape) - 1 + margin)).all(axis=-1)
+        return np.all((voxels >= -margin) & (voxels <= np.asarray(self.shape) - 1 + margin), axis=-1)
 
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
@@ -83,7 +83,8 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     Returns:
         Three lengths in millimetres.
     """
-    return tuple(float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    first, second, third = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return first, second, third
 
 
 def canonical_grid(grid: ImageGrid) -> ImageGrid:

@@ -46,10 +46,10 @@ def write_transform(path: str | os.PathLike, transform: Transform, convention: s
     check_target(path, convention)
     check_replaceable(path)
     is_text = is_text_transform(path)
-    if is_text and not isinstance(transform, AffineTransform):
-        raise UserError(f'{path} holds affine transforms only', fix='write a displacement field as .nii.gz')
     info = dataclasses.replace(info, kind=AFFINE if is_text else DISPLACEMENT, convention=convention)
     if is_text:
+        if not isinstance(transform, AffineTransform):
+            raise UserError(f'{path} holds affine transforms only', fix='write a displacement field as .nii.gz')
         write_itk_text(path, transform)
     else:
         _write_field(path, transform, convention, info)
@@ -62,7 +62,7 @@ def read_transform(
     *,
     fixed: ImageRecord | None = None,
     moving: ImageRecord | None = None,
-) -> tuple[Transform, TransformInfo]:
+) -> tuple[AffineTransform | DenseTransform, TransformInfo]:
     """Read a transform.
 
     Args:

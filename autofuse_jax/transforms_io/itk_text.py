@@ -90,7 +90,8 @@ def read_itk_text(path: str | os.PathLike) -> AffineTransform:
 
 
 def _entries(path: Path, lines: Sequence[str]) -> tuple[list[str], list[tuple[list[float], list[float]]]]:
-    kinds, numbers = [], []
+    kinds: list[str] = []
+    numbers: list[tuple[list[float], list[float]]] = []
     for number, line in enumerate(lines, start=1):
         name, _, rest = line.partition(':')
         if name == 'Transform':

@@ -137,7 +137,8 @@ def _coordinate_columns(header: list[str] | None) -> tuple[int, int, int]:
     names = [name.strip().lower() for name in header or []]
     for wanted in COORDINATE_NAMES:
         if set(wanted) <= set(names):
-            return tuple(names.index(name) for name in wanted)
+            first, second, third = (names.index(name) for name in wanted)
+            return first, second, third
     return (0, 1, 2)
 
 

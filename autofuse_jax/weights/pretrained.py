@@ -1,7 +1,7 @@
 """A trained network ready to use: weights in, arrays in, deformation out."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -57,7 +57,7 @@ class RegistrationModel:
         UserError: The parameters are not those of the described network, or its normalisation is unknown.
     """
 
-    def __init__(self, params: dict[str, np.ndarray], description: Description):
+    def __init__(self, params: Mapping[str, np.ndarray], description: Description):
         if description.normalisation != MIN_MAX:
             raise UserError(
                 f'the weights want images normalised by {description.normalisation!r}',
@@ -118,7 +118,7 @@ def register_pair(
     predict: Callable[[np.ndarray, np.ndarray], Prediction],
     fixed: np.ndarray,
     moving: np.ndarray,
-    multiple: tuple[int, int, int] = (SIZE_MULTIPLE,) * 3,
+    multiple: tuple[int, ...] = (SIZE_MULTIPLE,) * 3,
 ) -> Registration:
     """Register two images with whatever runs the network.
 

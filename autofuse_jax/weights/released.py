@@ -164,7 +164,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         OSError: The folder cannot be written.
     """
     with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # no parameter is called allow_pickle
 
 
 def file_hash(path: Path) -> str:

@@ -31,7 +31,8 @@ from autofuse_jax.data.volumes import Volume, read_image, read_labels
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
@@ -117,7 +118,7 @@ def run_ours(fixed: Volume, moving: Volume, structures: tuple[int, ...], setting
 def run_before(fixed: Volume, moving: Volume, structures: tuple[int, ...]) -> dict[str, Any]:
     """Score what the headers alone give."""
     labels = move_volume(moving, fixed.grid).labels
-    return {'dsc': mean_dice(dice_per_label(fixed.labels, labels, structures))}
+    return {'dsc': mean_over_structures(dice_per_label(fixed.labels, labels, structures))}
 
 
 def run_syn(fixed: Volume, moving: Volume, structures: tuple[int, ...], settings: SynSettings) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _scores(
     determinant = jacobian_determinant(displacement)
     dice = dice_per_label(fixed.labels, moved_labels, structures)
     return {
-        'dsc': mean_dice(dice),
+        'dsc': mean_over_structures(dice),
         'dsc_per_label': dice,
         'njd_percent': njd_percent(determinant),
         'sdlogj': sdlogj(determinant),

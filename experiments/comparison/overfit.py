@@ -23,7 +23,8 @@ from autofuse_jax.errors import run_command
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, make_method
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
@@ -115,7 +116,7 @@ def overfit(
 
     def dsc() -> float:
         warped = warp_labels(np.asarray(batch['moving_labels'][0]), np.asarray(predict(state.params)[0]))
-        return mean_dice(dice_per_label(np.asarray(batch['fixed_labels'][0]), warped, [1]))
+        return mean_over_structures(dice_per_label(np.asarray(batch['fixed_labels'][0]), warped, [1]))
 
     done, compiled = 0, {}
     yield Look(0, dsc(), float('nan'))

@@ -6,7 +6,7 @@ from typing import Any
 
 from autofuse_jax.configs.comparison.rows import TABLES
 
-from autofuse_jax.reports.summary import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table
 
 MILLION = 1e6
 # P values below this are given as such.

@@ -29,7 +29,7 @@ import jax
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json, write_text
 from autofuse_jax.provenance import provenance
-from autofuse_jax.reports.summary import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.precision import DEFAULT, PRECISIONS, check_precision
 from experiments.record_parser import record_parser

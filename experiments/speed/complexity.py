@@ -39,7 +39,7 @@ from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, make_method, section_options
 from autofuse_jax.models.transmorph_blocks import fitting_window
 from autofuse_jax.provenance import provenance
-from autofuse_jax.reports.summary import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table
 from autofuse_jax.training.memory import device_bytes
 from experiments.record_parser import record_parser
 from experiments.speed.memory_and_time import GIB, analyse, program

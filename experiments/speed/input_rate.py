@@ -25,7 +25,7 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json, write_text
 from autofuse_jax.provenance import provenance
-from autofuse_jax.reports.summary import markdown_table
+from autofuse_jax.reports.markdown import markdown_table
 from autofuse_jax.sharding import put_batch
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import STEPS_AHEAD

@@ -28,7 +28,7 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json, write_text
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.provenance import provenance
-from autofuse_jax.reports.summary import markdown_table
+from autofuse_jax.reports.markdown import markdown_table
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import Trainer

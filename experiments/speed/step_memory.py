@@ -17,7 +17,7 @@ from autofuse_jax.errors import run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.provenance import provenance
-from autofuse_jax.reports.summary import markdown_table
+from autofuse_jax.reports.markdown import markdown_table
 from autofuse_jax.training.memory import GIB, step_bytes
 from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.precision import BFLOAT16, DEFAULT, compute_dtype

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.files import write_text
-from autofuse_jax.reports.summary import markdown_table
+from autofuse_jax.reports.markdown import markdown_table
 from experiments.comparison.table import paper_tables
 from experiments.speed.complexity import summary_table
 from experiments.tables.registration_tables import registration_tables

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from autofuse_jax.reports.summary import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table
 
 # Method in the records: its name in the tables.
 METHODS = {

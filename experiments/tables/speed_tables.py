@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from autofuse_jax.reports.summary import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table
 from autofuse_jax.training.precision import DEFAULT
 from experiments.speed.accelerator_targets import TARGETS
 from experiments.speed.accelerators import STEP as TRAINING_STEP

@@ -10,7 +10,8 @@ from autofuse_jax.data.manifests import Manifest, read_manifest
 from autofuse_jax.data.phantom_motion import from_reference, to_reference
 from autofuse_jax.errors import UserError
 from autofuse_jax.metrics.folding import jacobian_determinant
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_image, warp_labels
 
 LABELS = (1, 2, 3)
@@ -57,7 +58,7 @@ def test_ventricles_shrink_and_overlap_before_registration_is_as_in_acdc(subject
     for subject in subjects:
         relaxed = phantoms.render_frame(subject, 1)[1]
         contracted = phantoms.render_frame(subject, subject.systole)[1]
-        before.append(mean_dice(dice_per_label(relaxed, contracted, LABELS)))
+        before.append(mean_over_structures(dice_per_label(relaxed, contracted, LABELS)))
         # The drawn ejection fractions are 52 to 65 %; the formula ignores the rounding of the apex.
         ejection = 1 - np.count_nonzero(contracted == 3) / np.count_nonzero(relaxed == 3)
         assert 0.35 < ejection < 0.72
@@ -74,7 +75,7 @@ def test_true_displacement_carries_labels_and_image(subjects, to_systole):
         moving, moving_labels = phantoms.render_frame(subject, moving_frame)
         displacement = phantoms.true_displacement(subject, fixed_frame, moving_frame)
         after = dice_per_label(fixed_labels, warp_labels(moving_labels, displacement), LABELS)
-        scores.append(mean_dice(after))
+        scores.append(mean_over_structures(after))
         warped = warp_image(moving, displacement)
         assert np.corrcoef(fixed.ravel(), warped.ravel())[0, 1] > np.corrcoef(fixed.ravel(), moving.ravel())[0, 1]
     # What is missing to 1 is nearest sampling on 3 x 3 x 6 mm voxels.
@@ -86,7 +87,7 @@ def test_finer_voxels_bring_the_labels_closer():
     moving_labels = phantoms.render_frame(subject, subject.systole)[1]
     displacement = phantoms.true_displacement(subject, 1, subject.systole)
     after = dice_per_label(phantoms.render_frame(subject, 1)[1], warp_labels(moving_labels, displacement), LABELS)
-    assert mean_dice(after) > 0.95
+    assert mean_over_structures(after) > 0.95
 
 
 def test_motion_is_invertible_and_ends_before_the_border():

@@ -5,12 +5,17 @@ from pathlib import Path
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.open_run import open_run, run_names
+from autofuse_jax.evaluation import open_run as opening
+from autofuse_jax.evaluation.open_run import run_names
 from autofuse_jax.evaluation.runs import Sources, common_pairs
 
 
 def names(*paths, given=None):
     return run_names([Path(path) for path in paths], given)
+
+
+def open_run(path, name, sources):
+    return opening.open_run(path, name, sources, lambda path, name, sources: ('network', path, name))
 
 
 def test_names_are_the_shortest_ends_that_differ():
@@ -43,6 +48,14 @@ def test_paths_that_are_no_run(tmp_path):
         open_run(tmp_path / 'nowhere', 'run', Sources())
     with pytest.raises(UserError, match='no pairs were found in .*pairs.json'):
         open_run(tmp_path, 'run', Sources())
+
+
+def test_training_folders_and_weights_are_opened_as_networks(tmp_path):
+    (tmp_path / 'params.npz').write_bytes(b'')
+    (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)
+    (tmp_path / 'run' / 'config.json').write_text('{}')
+    for path in (tmp_path / 'params.npz', tmp_path / 'run'):
+        assert open_run(path, 'mine', Sources()) == ('network', path, 'mine')
 
 
 def test_damaged_scores_are_named(tmp_path):

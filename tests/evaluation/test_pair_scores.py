@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData, score_pair, structure_names, through_the_world
+from autofuse_jax.evaluation.pair_data import AFTER, BEFORE, PairData, Segmentation, through_the_world
+from autofuse_jax.evaluation.pair_scores import name_structures, score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS, Folding, Protocol, Surface, Tre
 from autofuse_jax.metrics.diffeomorphism import ndv_percent
 from autofuse_jax.metrics.surface import SurfaceDefinition, robust_hausdorff
@@ -30,8 +31,12 @@ def test_shift_by_hand():
     assert record['dsc_before_per_label'] == {1: 0.5, 2: 0.5}
     assert record['hd95_mm_before'] == 4.0 and record['hd95_mm_after'] == 0.0
     assert record['hd95_mm_before_per_label'] == {1: 4.0, 2: 4.0}
+    # Of the 44 surface voxels of a block (12, 10, 10 and 12 in its planes), 20 lie on the other's surface, 2 inside it
+    # a voxel of 1 mm from its side, 10 a plane of 2 mm from it and 12 two planes.
+    assert record['assd_mm_before_per_label'][1] == pytest.approx((2 * 1 + 10 * 2 + 12 * 4) / 44)
+    assert record['assd_mm_after'] == 0.0
     assert record['njd_percent'] == record['sdlogj'] == 0.0 and record['seconds'] == 3.0
-    assert 'tre_mm_after' not in record
+    assert 'tre_mm_after' not in record and 'jacobian_min' not in record
 
 
 def test_unit_spacing_counts_voxels():
@@ -215,8 +220,57 @@ def test_learn2reg_against_a_direct_computation():
         assert record['hd95_mm_after_per_label'][label] == pytest.approx(expected)
 
 
+def test_only_what_a_protocol_asks_for_is_measured():
+    pair = pair_of(fixed_points=np.ones((1, 3)), moving_points=np.ones((1, 3)))
+    expected = {
+        'dsc': {'dsc_before', 'dsc_after', 'dsc_before_per_label', 'dsc_after_per_label'},
+        'assd': {'assd_mm_before', 'assd_mm_after', 'assd_mm_before_per_label', 'assd_mm_after_per_label'},
+        'njd': {'njd_percent'},
+        'sdlogj': {'sdlogj'},
+        'jacobian_range': {'jacobian_min', 'jacobian_max'},
+    }
+    for quantity, keys in expected.items():
+        assert set(score_pair(pair, dataclasses.replace(DEFAULT, quantities=(quantity,)))) == keys
+    assert 'tre_mm_after' in score_pair(pair, dataclasses.replace(DEFAULT, quantities=('tre',)))
+    folded = score_pair(folding_pair(), dataclasses.replace(DEFAULT, quantities=('jacobian_range',)))
+    assert folded == {'jacobian_min': -0.5, 'jacobian_max': 1.0}
+
+
+def test_pair_without_a_registration_is_scored_as_it_is():
+    record = score_pair(PairData(fixed_labels=labels_at(5), moving_labels=labels_at(3)), DEFAULT)
+    assert record['dsc_before'] == 0.5 and record['hd95_mm_before'] == 2.0
+    assert not any('after' in key or key in ('njd_percent', 'sdlogj') for key in record)
+
+
+def test_labels_that_have_been_warped_are_scored_as_they_are():
+    warped = {BEFORE: labels_at(4), AFTER: labels_at(5)}
+    pair = PairData(shift_field(-2.0), AFFINE, fixed_labels=labels_at(5), warped_labels=warped)
+    record = score_pair(pair, LEARN2REG)
+    assert (record['dsc_before'], record['dsc_after']) == (0.75, 1.0)
+
+
+def test_folds_of_the_official_determinant():
+    protocol = dataclasses.replace(DEFAULT, folding=Folding(determinant='official'))
+    # u falls by 1.5 along the first axis: det J is -0.5 there, and what the official code computes does not see it.
+    record = score_pair(folding_pair(), protocol)
+    assert record['njd_percent'] == 0.0 < score_pair(folding_pair(), DEFAULT)['njd_percent']
+    assert record['sdlogj'] == score_pair(folding_pair(), DEFAULT)['sdlogj']
+    with pytest.raises(UserError, match='official determinant goes with forward differences'):
+        Folding(determinant='official', voxels='interior')
+
+
+@pytest.mark.parametrize('kind', ['label', 'training_class'])
+def test_segmentation_and_measurements_go_into_the_record(kind):
+    segmentation = Segmentation(labels_at(5), labels_at(4, second=False), (0, 1, 2, 3), kind)
+    pair = PairData(shift_field(0.0), segmentation=segmentation, measurements={'gate_means': {'gate_2': 0.5}})
+    record = score_pair(pair, DEFAULT)
+    scores = record[f'segmentation_dsc_per_{kind}']
+    assert (scores[1], scores[2]) == (0.75, 0.0) and math.isnan(scores[3]) and 0 not in scores
+    assert record['segmentation_dsc'] == 0.375 and record['gate_means'] == {'gate_2': 0.5}
+
+
 def test_names_come_from_the_protocol_or_the_data():
     records = [{'dsc_after_per_label': {2: 0.5, 7: 0.1}}, {'pair': 'unlabelled'}]
-    assert structure_names(DEFAULT, {0: 'background', 2: 'heart'}, records) == {2: 'heart', 7: 'label 7'}
+    assert name_structures(DEFAULT, {0: 'background', 2: 'heart'}, records) == {2: 'heart', 7: 'label 7'}
     listed = Protocol('mine', labels={7: 'seven', 9: 'nine'})
-    assert structure_names(listed, {}, records) == {7: 'seven'}
+    assert name_structures(listed, {}, records) == {7: 'seven'}

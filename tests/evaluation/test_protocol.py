@@ -11,9 +11,9 @@ from autofuse_jax.evaluation.protocol import (
     Protocol,
     Surface,
     Tre,
-    protocol_from_record,
-    read_protocol,
+    same_definitions,
 )
+from autofuse_jax.evaluation.protocol_files import protocol_from_record, read_protocol
 
 
 def written(tmp_path, record):
@@ -56,6 +56,10 @@ def test_fields_that_are_left_out_are_those_of_the_default():
         ({'name': 'a', 'labels': [1, 2]}, ['labels is [1, 2]', 'left ventricle']),
         ({'name': 'a', 'labels': {'one': 'x'}}, ['labels.one']),
         ({'name': 'a', 'labels': {'1': 2}}, ['labels.1 is 2']),
+        ({'name': 'a', 'quantities': ['dsc', 'dice']}, ["quantities is ['dsc', 'dice']", 'dsc, hd95, assd']),
+        ({'name': 'a', 'quantities': 'dsc'}, ["quantities is 'dsc'"]),
+        ({'name': 'a', 'quantities': []}, ['quantities is []']),
+        ({'name': 'a', 'folding': {'determinant': 'right'}}, ["folding.determinant is 'right'", 'correct, official']),
         ({}, ['name is', 'names a folder']),
         ({'name': '../up'}, ["name is '../up'"]),
         ({'name': 3}, ['in the protocol', 'name is 3', 'text']),
@@ -75,6 +79,9 @@ def test_what_is_wrong_is_named(tmp_path, record, words):
         (lambda: Surface(percentile=101), 'surface.percentile is 101. Expected: a number above 0, at most 100'),
         (lambda: Tre(spacing='mm'), "tre.spacing is 'mm'"),
         (lambda: Protocol('mine', missing_structures='one'), "missing_structures is 'one'"),
+        (lambda: Protocol('mine', quantities=('dice',)), "a quantity of the protocol is 'dice'"),
+        (lambda: Folding(determinant='right'), "folding.determinant is 'right'"),
+        (lambda: Folding(determinant='official', voxels='interior'), 'goes with forward differences'),
         (lambda: Protocol('mine', labels={0: 'background'}), 'a label of the protocol is 0'),
     ],
 )
@@ -88,3 +95,18 @@ def test_unknown_names_list_the_known_ones(tmp_path):
         read_protocol('l2r')
     with pytest.raises(UserError, match='only a folder of that name'):
         read_protocol(str(tmp_path))
+
+
+def test_same_definitions_whatever_is_measured_and_however_it_is_called():
+    default, other = PROTOCOLS['default'].as_record(), Protocol('mine', 'My own.', quantities=('dsc',)).as_record()
+    assert same_definitions(default, other) and same_definitions(other, default)
+    # A record of an earlier version, which had fewer fields.
+    earlier = {key: value for key, value in default.items() if key != 'quantities'}
+    earlier |= {'folding': {key: value for key, value in default['folding'].items() if key != 'determinant'}}
+    assert same_definitions(json.loads(json.dumps(earlier)), default)
+    for changed in (
+        Protocol('default', folding=Folding(threshold=0.1)),
+        Protocol('default', surface=Surface('surfels')),
+    ):
+        assert not same_definitions(default, changed.as_record())
+    assert not same_definitions(default, None) and not same_definitions(None, None)

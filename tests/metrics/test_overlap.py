@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 
 
 def test_hand_worked_scores():
@@ -20,7 +21,7 @@ def test_hand_worked_scores():
     assert math.isnan(scores[3])
     assert scores[4] == 0
     # (2/3 + 4/5 + 0) / 3 = 22/45.
-    assert mean_dice(scores) == pytest.approx(22 / 45)
+    assert mean_over_structures(scores) == pytest.approx(22 / 45)
 
 
 def test_label_only_in_the_warped_map_scores_zero():
@@ -29,9 +30,9 @@ def test_label_only_in_the_warped_map_scores_zero():
 
 def test_equal_maps_score_one_and_disjoint_maps_zero():
     labels = np.random.default_rng(0).integers(0, 4, size=(6, 5, 4))
-    assert mean_dice(dice_per_label(labels, labels, range(4))) == 1
+    assert mean_over_structures(dice_per_label(labels, labels, range(4))) == 1
     shifted = np.where(labels > 0, labels % 3 + 1, 0)
-    assert mean_dice(dice_per_label(labels, shifted, range(4))) == 0
+    assert mean_over_structures(dice_per_label(labels, shifted, range(4))) == 0
 
 
 def test_score_does_not_depend_on_the_order_of_the_maps():
@@ -42,8 +43,8 @@ def test_score_does_not_depend_on_the_order_of_the_maps():
 
 def test_nothing_to_score_is_nan():
     empty = np.zeros((2, 2, 2), int)
-    assert math.isnan(mean_dice(dice_per_label(empty, empty, [1, 2])))
-    assert math.isnan(mean_dice({}))
+    assert math.isnan(mean_over_structures(dice_per_label(empty, empty, [1, 2])))
+    assert math.isnan(mean_over_structures({}))
 
 
 def test_unequal_shapes_and_real_numbers_are_refused():

@@ -10,8 +10,10 @@ from scipy import ndimage
 
 from autofuse_jax.metrics.surface import (
     SurfaceDefinition,
+    average_distance,
     average_surface_distance,
-    hausdorff_per_label,
+    distances_per_label,
+    percentile_distance,
     robust_hausdorff,
     surface_distances,
 )
@@ -102,11 +104,16 @@ def test_per_label_equals_one_by_one():
     fixed = np.where(blobs(2)[0], generator.choice([3, 700], size=(24, 20, 16)), 0)
     warped = np.roll(fixed, 2, axis=2)
     warped[warped == 5] = 0
-    found = hausdorff_per_label(fixed, warped, [0, 700, 3, 5], ANISOTROPIC)
-    assert list(found) == [700, 3, 5]
-    for label in (700, 3):
-        assert found[label] == robust_hausdorff(fixed == label, warped == label, ANISOTROPIC) > 0
-    assert math.isnan(found[5])
+    for definition in (SurfaceDefinition(), SURFELS):
+        found = distances_per_label(fixed, warped, [0, 700, 3, 5], ANISOTROPIC, definition.elements)
+        assert list(found) == [700, 3, 5]
+        for label in (700, 3):
+            masks = fixed == label, warped == label
+            assert percentile_distance(found[label], definition) == robust_hausdorff(*masks, ANISOTROPIC, definition)
+            mean = average_surface_distance(*masks, ANISOTROPIC, definition)
+            assert average_distance(found[label]) == mean > 0
+        assert found[5] is None
+        assert math.isnan(percentile_distance(None, definition)) and math.isnan(average_distance(None))
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -170,7 +177,7 @@ def test_wrong_shapes_are_refused(first, second):
         surface_distances(np.ones(first, bool), np.ones(second, bool), (1, 1, 1))
     if first != second:
         with pytest.raises(ValueError, match='equal shapes'):
-            hausdorff_per_label(np.ones(first, int), np.ones(second, int), [1], (1, 1, 1))
+            distances_per_label(np.ones(first, int), np.ones(second, int), [1], (1, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """AutoFuse and AutoFuse-Trans against golden numbers of the official networks (set G5), in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,10 @@ from tests.quick import quick_jit
 
 SHAPE = (32, 32, 16)
 SEMI = {'num_classes': 4, 'segmentation_feedback': 'argmax'}
-TRANS = SEMI | {'single_branch': 'convolutional', 'relative_bias': 'truncated'}
+OPTIONS = {
+    'autofuse_semi': SEMI,
+    'autofuse_trans_semi': SEMI | {'single_branch': 'convolutional', 'relative_bias': 'truncated'},
+}
 
 
 def sine_rule(number, shape):
@@ -29,10 +34,11 @@ def official_shape(shape, layout):
     return (*swapped, *shape[:-2])
 
 
-def filled_params(architecture_name, options):
+@functools.cache
+def filled_params(architecture_name):
     """Parameters by flat name, filled by the rule, and the options that porting reads from them."""
     architecture = ARCHITECTURES[architecture_name]
-    shapes = flatten(parameter_structure(make_method(architecture.method, options, {})))
+    shapes = flatten(parameter_structure(make_method(architecture.method, OPTIONS[architecture_name], {})))
     state = {
         tensor.official: sine_rule(number, official_shape(shapes[tensor.ours].shape, tensor.layout))
         for number, tensor in enumerate(architecture.tensors)
@@ -49,30 +55,30 @@ def golden_pair():
     return fixed[None, ..., None], moving[None, ..., None]
 
 
-def output_of(architecture_name, options):
+def output_of(architecture_name):
     """The output of the network with filled parameters for the set's images, in float64."""
-    params, _ = filled_params(architecture_name, options)
-    network = METHODS[ARCHITECTURES[architecture_name].method].network(**options)
+    params, _ = filled_params(architecture_name)
+    network = METHODS[ARCHITECTURES[architecture_name].method].network(**OPTIONS[architecture_name])
     with jax.enable_x64(True):
         fixed, moving = (jnp.asarray(image, jnp.float64) for image in golden_pair())
         return jax.device_get(quick_jit(network.apply)({'params': unflatten(params)}, fixed, moving))
 
 
-@pytest.mark.parametrize(('architecture_name', 'options'), [('autofuse_semi', SEMI), ('autofuse_trans_semi', TRANS)])
-def test_options_are_read_from_the_weights(architecture_name, options):
-    _, found = filled_params(architecture_name, options)
+@pytest.mark.parametrize('architecture_name', OPTIONS)
+def test_options_are_read_from_the_weights(architecture_name):
+    _, found = filled_params(architecture_name)
     network = METHODS[ARCHITECTURES[architecture_name].method].network
     assert found['num_classes'] == 4 and found['base_channels'] == network.base_channels
 
 
 @pytest.fixture(scope='module')
 def output():
-    return output_of('autofuse_semi', SEMI)
+    return output_of('autofuse_semi')
 
 
 @pytest.fixture(scope='module')
 def trans_output():
-    return output_of('autofuse_trans_semi', TRANS)
+    return output_of('autofuse_trans_semi')
 
 
 def test_flow(output):

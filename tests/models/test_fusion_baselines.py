@@ -1,17 +1,19 @@
 """EarlyFuse, MidFuse, LateFuse and MultiFuse: their sizes, where the images meet, and how they start."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.early_fuse import EarlyFuse
 from autofuse_jax.models.late_fuse import LateFuse
 from autofuse_jax.models.mid_fuse import MidFuse
 from autofuse_jax.models.multi_fuse import MultiFuse
-from tests.models.test_autofuse import count, images, output_of, shapes_of
+from tests.models.shapes import count, output_of, shapes_of
+from tests.models.test_autofuse import images, integrated
 from tests.quick import quick_jit, quick_key, random_params
 
 BASELINES = {'early_fuse': EarlyFuse, 'mid_fuse': MidFuse, 'late_fuse': LateFuse, 'multi_fuse': MultiFuse}
@@ -90,28 +92,29 @@ def noise():
     return jnp.asarray(np.random.default_rng(1).normal(size=(2, 8, 8, 8, 3)), jnp.float32)
 
 
+@functools.cache
+def program_of(name):
+    """Random parameters of a network, and its program: of parameters, two images and noise."""
+    network = BASELINES[name](WIDTH)
+    apply = quick_jit(lambda params, *inputs: network.apply({'params': params}, *inputs))
+    return random_params(shapes_of(network)), apply
+
+
 @pytest.fixture(scope='module', params=BASELINES)
 def outputs(request, pair, noise):
     """Of a network with random parameters: of a pair, the same sampled, and of the images exchanged."""
-    network = BASELINES[request.param](WIDTH)
-    params = random_params(shapes_of(network))
-
-    @quick_jit
-    def apply(fixed, moving, noise):
-        return network.apply({'params': params}, fixed, moving, noise)
-
+    params, apply = program_of(request.param)
     without = jnp.zeros_like(noise)
-    return apply(*pair, without), apply(*pair, noise), apply(*pair[::-1], without)
+    return apply(params, *pair, without), apply(params, *pair, noise), apply(params, *pair[::-1], without)
 
 
 def test_displacement_is_the_integrated_velocity(outputs, noise):
     mean, sampled, _ = outputs
     assert jnp.abs(mean.velocity_mean).max() > 0.3
-    integrate = quick_jit(jax.vmap(lambda v: upsample_displacement(integrate_velocity(v))))
-    np.testing.assert_allclose(mean.displacement, integrate(mean.velocity_mean), atol=1e-4)
-    np.testing.assert_allclose(mean.inverse_displacement, integrate(-mean.velocity_mean), atol=1e-4)
+    np.testing.assert_allclose(mean.displacement, integrated(mean.velocity_mean), atol=1e-4)
+    np.testing.assert_allclose(mean.inverse_displacement, integrated(-mean.velocity_mean), atol=1e-4)
     velocity = sampled.velocity_mean + jnp.exp(sampled.log_variance / 2) * noise
-    np.testing.assert_allclose(sampled.displacement, integrate(velocity), atol=1e-4)
+    np.testing.assert_allclose(sampled.displacement, integrated(velocity), atol=1e-4)
     assert jnp.abs(sampled.displacement - mean.displacement).max() > 0.1
 
 
@@ -142,10 +145,9 @@ JOINED = {
 
 
 @pytest.mark.parametrize('name', JOINED)
-def test_both_images_go_through_the_same_weights(name, pair):
+def test_both_images_go_through_the_same_weights(name, pair, noise):
     """Exchanging the images exchanges their features, so exchanging the weights behind them too changes nothing."""
-    network = BASELINES[name](WIDTH)
-    params = random_params(shapes_of(network))
+    params, apply = program_of(name)
     exchanged = jax.tree.map(lambda leaf: leaf, params)
     for path, first in JOINED[name].items():
         layer = exchanged
@@ -155,30 +157,32 @@ def test_both_images_go_through_the_same_weights(name, pair):
         half = (kernel.shape[3] - first) // 2
         parts = (kernel[..., :first, :], kernel[..., first + half :, :], kernel[..., first : first + half, :])
         layer['kernel'] = jnp.concatenate(parts, axis=3)
-    apply = quick_jit(lambda params, fixed, moving: network.apply({'params': params}, fixed, moving).velocity_mean)
-    velocity = apply(params, *pair)
-    np.testing.assert_allclose(apply(exchanged, *pair[::-1]), velocity, atol=1e-4)
-    assert jnp.abs(apply(params, *pair[::-1]) - velocity).max() > 0.1
+    velocity, same, other = (
+        apply(*arguments, jnp.zeros_like(noise)).velocity_mean
+        for arguments in ((params, *pair), (exchanged, *pair[::-1]), (params, *pair[::-1]))
+    )
+    np.testing.assert_allclose(same, velocity, atol=1e-4)
+    assert jnp.abs(other - velocity).max() > 0.1
 
 
 @pytest.mark.parametrize('name', BASELINES)
-def test_without_a_velocity_nothing_moves(name, pair):
-    network = BASELINES[name](WIDTH)
-    params = random_params(shapes_of(network))
+def test_without_a_velocity_nothing_moves(name, pair, noise):
+    params, apply = program_of(name)
+    params = jax.tree.map(lambda leaf: leaf, params)
     head = (
         params['registration_head']
         if 'registration_head' in params
         else next(part['registration_head'] for part in params.values() if 'registration_head' in part)
     )
     head['mean'] = jax.tree.map(jnp.zeros_like, head['mean'])
-    output = quick_jit(network.apply)({'params': params}, *pair)
+    output = apply(params, *pair, jnp.zeros_like(noise))
     np.testing.assert_array_equal(output.displacement, 0)
     np.testing.assert_allclose(output.warped, pair[1], atol=1e-6)
 
 
 @pytest.mark.parametrize('name', BASELINES)
 def test_it_is_trained_with_the_objective_of_autofuse(name, pair):
-    method = make_method(name, {'base_channels': WIDTH}, {'ncc_window': 3})
+    method = make_method(name, {'base_channels': WIDTH}, {'ncc_window': 3}, {'symmetric': True})
     assert method.uses_labels is False
     (objective,) = method.objectives('phase_1')
     params = random_params(shapes_of(BASELINES[name](WIDTH)))
@@ -190,15 +194,9 @@ def test_it_is_trained_with_the_objective_of_autofuse(name, pair):
         'term/kl',
     }
     prediction = jax.eval_shape(method.predict, params, *pair, quick_key())
+    assert prediction.displacement.shape == (2, 16, 16, 16, 3)
     assert prediction.velocity.shape == (2, 8, 8, 8, 3)
     assert prediction.gate_means == {} and prediction.fixed_segmentation is None
-
-
-@pytest.mark.parametrize('name', BASELINES)
-def test_symmetric_prediction_is_possible(name, pair):
-    method = make_method(name, {'base_channels': WIDTH}, {}, {'symmetric': True})
-    shapes = shapes_of(BASELINES[name](WIDTH))
-    assert jax.eval_shape(method.predict, shapes, *pair, quick_key()).displacement.shape == (2, 16, 16, 16, 3)
 
 
 @pytest.mark.parametrize('name', BASELINES)
@@ -210,5 +208,5 @@ def test_impossible_sizes_are_named(name):
 
 @pytest.mark.parametrize('name', BASELINES)
 def test_fields_are_single_precision_at_least(name):
-    output = output_of(BASELINES[name](WIDTH), jnp.bfloat16)
+    output = output_of(BASELINES[name](WIDTH), dtype=jnp.bfloat16)
     assert output.displacement.dtype == jnp.float32 and output.warped.dtype == jnp.bfloat16

@@ -1,5 +1,7 @@
 """What holds of every network that registers and segments: size, outputs, start near the identity, what trains what."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,5 +76,5 @@ def test_what_each_output_trains(name):
 
 def test_sizes_must_be_multiples(network):
     fitting = {16: (32, 32, 16), 8: (32, 24, 16)}[network.multiple]
-    with pytest.raises(ValueError, match=f'multiples of {network.multiple}; pad them to {fitting}'.replace('(', r'\(')):
+    with pytest.raises(ValueError, match=re.escape(f'multiples of {network.multiple}; pad them to {fitting}')):
         shapes_of(network.small, (32, 20, 16))

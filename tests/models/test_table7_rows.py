@@ -1,7 +1,5 @@
 """The rows of Table 7: what joins the branches of AutoFuse is taken away or weakened, and nothing else changes."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,8 @@ import pytest
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.autofuse_trans import AutoFuseTrans
-from tests.models.test_autofuse import count, displacement_loss, images, output_of, shapes_of
+from tests.models.shapes import count, image_of, output_of, shapes_of
+from tests.models.test_autofuse import displacement_loss, images
 from tests.quick import quick_jit, quick_key, random_params
 
 LEVELS = range(2, 9)
@@ -36,10 +35,10 @@ APPENDED = {
     'appended feature and input': {'fusion': 'concat', 'feed_segmentation': True},
 }
 ALL = ROWS | APPENDED
-UNGATED = [row for row in ALL if row != 'gate']
+# One of each kind of link.
+UNGATED = ['loss', 'feature and input', 'appended feature and input']
 
 
-@functools.cache
 def published(row, classes=4):
     return shapes_of(AutoFuse(num_classes=classes, segmentation_feedback='argmax', large_kernel=False, **ALL[row]))
 
@@ -51,6 +50,10 @@ def small(row, **options):
 @pytest.mark.parametrize('row', COUNTS)
 def test_number_of_parameters(row):
     assert count(published(row)) == COUNTS[row]
+
+
+@pytest.mark.parametrize('row', ['loss', 'feature and input'])
+def test_number_of_parameters_of_more_classes(row):
     # 16 more classes: 17 parameters of the segmentation head each, and as argmax is fed back, nothing else.
     assert count(published(row, classes=20)) == COUNTS[row] + 16 * 17
 
@@ -87,10 +90,13 @@ def test_without_gates_there_are_no_gate_weights(row):
     output = output_of(small(row))
     assert output.gate_weights == {}
     assert output.fixed_segmentation.shape == (1, 16, 16, 16, 3)
+
+
+def test_without_gates_a_prediction_has_no_means_of_gates():
+    row = 'feature and input'
     method = make_method('autofuse', {'base_channels': 2, 'num_classes': 3} | ALL[row], {})
-    image = jax.ShapeDtypeStruct((1, 16, 16, 16, 1), jnp.float32)
-    shapes = shapes_of(AutoFuse(base_channels=2, num_classes=3, **ALL[row]))
-    assert jax.eval_shape(method.predict, shapes, image, image, quick_key()).gate_means == {}
+    image = image_of((16, 16, 16))
+    assert jax.eval_shape(method.predict, shapes_of(small(row)), image, image, quick_key()).gate_means == {}
 
 
 @pytest.mark.parametrize('row', UNGATED)

@@ -12,7 +12,7 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.data.resample import crop_or_pad, resample_labels
 from autofuse_jax.data.volumes import read_labels
-from autofuse_jax.preparation.one_cine import mean_dice
+from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.prepare import main
 
 DATA = Path(os.environ.get('AUTOFUSE_JAX_DATA', Path(__file__).parents[3] / 'shared' / 'data'))
@@ -73,5 +73,5 @@ def test_dice_before_registration_of_all_real_patients(tmp_path):
             [load_frame(manifest, subject.frame_of_phase(phase)).labels for phase in ('ED', 'ES')]
             for subject in subjects
         ]
-        scores = [mean_dice(first, second, tuple(manifest.classes)) for first, second in pairs]
+        scores = [label_overlap(first, second, tuple(manifest.classes)) for first, second in pairs]
         assert 100 * np.mean(scores) == pytest.approx(percent, abs=0.3)

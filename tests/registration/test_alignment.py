@@ -7,7 +7,8 @@ import pytest
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.registration.alignment import AlignmentSettings, align
 from autofuse_jax.transforms.grids import to_world
 from autofuse_jax.transforms.maps import AffineTransform
@@ -29,7 +30,7 @@ def pair(truth=TRUTH, grid=None):
 
 def overlap(fixed, moving, matrix):
     labels = sample_labels(moving.labels, moving_positions(AffineTransform(matrix), FIXED_GRID, moving.affine))
-    return mean_dice(dice_per_label(fixed.labels, labels, (1, 2, 3)))
+    return mean_over_structures(dice_per_label(fixed.labels, labels, (1, 2, 3)))
 
 
 @pytest.mark.parametrize('similarity', ['ncc', 'mi'])

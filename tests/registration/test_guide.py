@@ -7,7 +7,8 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.registration import guide as guides
 from autofuse_jax.registration.guide import (
@@ -48,8 +49,10 @@ def test_classes_guide_where_the_images_show_nothing(pair, guide):
     fixed, moving = pair
     on_grid = guide_on_grid(guide, GRID, STILL)
     result = optimise_instance(flat(fixed), flat(moving), QUICK, guide=on_grid, spacing=GRID.spacing)
-    before = mean_dice(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
-    after = mean_dice(dice_per_label(fixed.labels, warp_labels(moving.labels, result.displacement), (1, 2, 3)))
+    before = mean_over_structures(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
+    after = mean_over_structures(
+        dice_per_label(fixed.labels, warp_labels(moving.labels, result.displacement), (1, 2, 3))
+    )
     assert after > max(0.95, before + 0.05)
     assert njd_percent(jacobian_determinant(result.displacement)) == 0
 
@@ -95,7 +98,7 @@ def test_labels_and_probabilities_on_grids_of_their_own(pair, guide):
     for other in (class_map(labels, fine.affine, 'fine'), soft):
         maps = guide_on_grid(dataclasses.replace(guide, fixed=other), GRID, STILL).fixed
         assert maps.shape == (*GRID.shape, 3) and 0 <= maps.min() and maps.max() <= 1
-        assert mean_dice(dice_per_label(fixed.labels, maps[..., 1].round().astype(int) * 2, (2,))) > 0.9
+        assert mean_over_structures(dice_per_label(fixed.labels, maps[..., 1].round().astype(int) * 2, (2,))) > 0.9
 
 
 def test_the_alignment_is_applied_to_the_moving_side_once(pair, guide):

@@ -8,7 +8,8 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.losses.similarity import local_ncc
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from tests.registration.scenes import bulge, centred_grid, picture
@@ -31,8 +32,10 @@ def found(pair):
 
 def test_structures_meet_without_folding(pair, found):
     fixed, moving = pair
-    before = mean_dice(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
-    after = mean_dice(dice_per_label(fixed.labels, warp_labels(moving.labels, found.displacement), (1, 2, 3)))
+    before = mean_over_structures(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
+    after = mean_over_structures(
+        dice_per_label(fixed.labels, warp_labels(moving.labels, found.displacement), (1, 2, 3))
+    )
     assert after > before + 0.05 and after > 0.93
     assert njd_percent(jacobian_determinant(found.displacement)) == 0
     assert found.displacement.dtype == np.float32 and found.displacement.shape == (*GRID.shape, 3)

@@ -7,7 +7,8 @@ import pytest
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
@@ -37,7 +38,7 @@ def result(pair):
 
 
 def overlap(fixed, labels):
-    return mean_dice(dice_per_label(fixed.labels, labels, (1, 2, 3)))
+    return mean_over_structures(dice_per_label(fixed.labels, labels, (1, 2, 3)))
 
 
 def test_turn_and_bulge_are_found_across_grids(pair, result):

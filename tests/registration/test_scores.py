@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.registration.scores import correlation, inverse_consistency, score_registration, scored_labels
+from autofuse_jax.registration.scores import correlation, inverse_consistency, score_registration
 from autofuse_jax.transforms.maps import DenseTransform
+
+WHEN = ('before', 'after')
 
 
 def shift(voxels, shape=(8, 8, 8), spacing=2.0):
@@ -50,7 +52,17 @@ def test_scores_of_labels_before_and_after():
     assert scores['hd95_mm_before'] == pytest.approx(2) and scores['hd95_mm_after_per_label'] == {4: 0}
     assert scores['ncc_after'] == pytest.approx(1) and scores['ncc_before'] < 0.5
     assert scores['njd_percent'] == 0 and scores['jacobian_min'] == scores['jacobian_max'] == 1
+    assert set(scores) == {
+        *('ncc_before', 'ncc_after', 'inverse_consistency_mm', 'njd_percent', 'sdlogj', 'jacobian_min', 'jacobian_max'),
+        *(f'{key}_{when}{end}' for key in ('dsc', 'hd95_mm') for when in WHEN for end in ('', '_per_label')),
+    }
 
 
-def test_labels_of_all_maps_are_scored_but_not_the_background():
-    assert scored_labels(np.array([0, 3]), np.array([1, 0])) == [1, 3]
+def test_labels_of_the_moved_image_alone_are_not_scored():
+    image = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
+    labels = np.ones(image.shape, np.int32)
+    images = {'moving_before': image, 'moved': image, 'labels_before': labels, 'moved_labels': labels}
+    fixed = Volume(image, None, np.diag([2.0, 2, 2, 1]), 'fixed')
+    assert not any(
+        key.startswith(('dsc', 'hd95')) for key in score_registration(fixed, shift(0.0), shift(0.0), **images)
+    )

@@ -4,7 +4,8 @@ import nibabel as nib
 import numpy as np
 
 from autofuse_jax.metrics.folding import jacobian_determinant
-from autofuse_jax.metrics.overlap import dice_per_label, mean_dice
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_image, warp_labels
 from autofuse_jax.reports.registration_view import RegistrationView, view_registration
 
@@ -38,8 +39,8 @@ def example_pair() -> dict:
         'scores': {
             'ncc_before': 0.4,
             'ncc_after': 0.9,
-            'dsc_before': mean_dice(before),
-            'dsc_after': mean_dice(after),
+            'dsc_before': mean_over_structures(before),
+            'dsc_after': mean_over_structures(after),
             'dsc_before_per_label': {str(label): score for label, score in before.items()},
             'dsc_after_per_label': {str(label): score for label, score in after.items()},
             'hd95_mm_before': 4.5,

@@ -15,4 +15,7 @@ def test_factor_decimals_and_sign():
 
 
 def test_headings():
-    assert [quantity.heading for quantity in QUANTITIES] == ['DSC %', 'HD95 mm', 'TRE mm', 'NJD %', 'NDV %', 'SDlogJ']
+    assert [quantity.heading for quantity in QUANTITIES] == [
+        *('DSC %', 'HD95 mm', 'ASSD mm', 'TRE mm', 'NJD %', 'NDV %', 'SDlogJ'),
+        'segmentation DSC %',
+    ]

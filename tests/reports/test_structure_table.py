@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from autofuse_jax.reports.structure_table import structure_names, structures_section
+from autofuse_jax.metrics.structures import label_ids, structure_names
+from autofuse_jax.reports.structure_table import structures_section
 from tests.reports.parsed_page import ParsedPage
 
 
@@ -15,17 +16,8 @@ def maps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def rows(scores, labels, names=None) -> list[list[str]]:
-    names = names or structure_names({'1': 'one <1>'}, *labels)
+    names = names or structure_names(label_ids(*labels), {1: 'one <1>'})
     return ParsedPage(structures_section(names, scores, labels, voxel_mm3=500.0)).rows()
-
-
-def test_names_come_from_classes_maps_and_scores():
-    assert structure_names({'1': 'one', 5: 'five', 0: 'air'}, *maps(), scored={'9': 0.5}) == {
-        1: 'one',
-        7: 'label 7',
-        9: 'label 9',
-    }
-    assert structure_names(None, None, None) == {}
 
 
 def test_volumes_and_overlaps_are_counted_worst_first():

@@ -1,15 +1,24 @@
-"""Means over pairs and the Markdown page."""
+"""Numbers over pairs."""
 
 import math
 
 import pytest
 
-from autofuse_jax.reports.summary import markdown_summary, markdown_table, spread, summary_numbers
+from autofuse_jax.reports.evaluation_quantities import QUANTITIES
+from autofuse_jax.reports.summary import (
+    RunContent,
+    gates_of,
+    present,
+    seconds_apart,
+    spread,
+    spread_text,
+    summary_numbers,
+)
 
-CLASSES = {0: 'background', 1: 'right ventricle', 2: 'myocardium'}
+CLASSES = {1: 'right ventricle', 2: 'myocardium'}
 
 
-def record(pair: str, before: float, after: float, **more) -> dict:
+def record(pair, before, after, **more):
     return {
         'pair': pair,
         'subject': pair[:4],
@@ -22,6 +31,9 @@ def record(pair: str, before: float, after: float, **more) -> dict:
         'seconds': 2.0,
         **more,
     }
+
+
+RECORDS = [record('a_to_b', 0.5, 0.8, seconds=9.0, first_call=True), record('b_to_a', 0.5, 0.6, first_call=False)]
 
 
 def test_spread_by_hand():
@@ -38,70 +50,44 @@ def test_spread_of_one_and_of_none():
     assert spread([]).text(1) == spread([math.nan]).text(1) == '–'
 
 
-def test_headline_structures_and_timing():
-    records = [
-        record('p001_ED_to_ES', 0.5, 0.8, seconds=40.0),
-        record('p001_ES_to_ED', 0.6, 0.7),
-        record('p002_ED_to_ES', 0.7, 0.6, seconds=3.0),
-    ]
-    page = markdown_summary(records, CLASSES, {'title': 'Run 7', 'split': 'test'})
-    assert page.startswith('# Run 7\n\n- split: test\n- pairs: 3\n')
-    # Mean 0.6, deviation 0.1 of 0.5, 0.6, 0.7; and of 0.8, 0.7, 0.6 mean 0.7. Later pairs: 2 s and 3 s.
-    assert '| before | 60.0 ± 10.0 | – | – | – |' in page
-    assert '| after | 70.0 ± 10.0 | 0.250 ± 0.000 | 0.125 ± 0.000 | 2.500 ± 0.707 |' in page
-    assert '| right ventricle | 60.0 ± 10.0 | 80.0 ± 10.0 |' in page
-    assert '| myocardium | 60.0 ± 10.0 | 60.0 ± 10.0 |' in page
-    assert 'lowered the DSC of 1 of 3 pairs' in page
-    assert 'The first pair took 40.000 s' in page
-    assert '2 subjects resampled' in page
-    assert 'background |' not in page
-    assert 'segmentation' not in page and 'w_fuse' not in page
+def test_spread_of_a_quantity_before_after_and_of_a_structure():
+    dsc = QUANTITIES[0]
+    assert spread_text(RECORDS, dsc, dsc.before) == '50.0 ± 0.0'
+    assert spread_text(RECORDS, dsc, dsc.key, 2) == '60.0 ± 14.1'
+    assert spread_text(RECORDS, dsc, '') == '–'
 
 
-def test_segmentation_and_gates_appear_when_recorded():
-    more = {'segmentation_dsc_per_label': {1: 0.9, 2: 0.8}}
-    records = [
-        record('a_to_b', 0.5, 0.8, gate_means={'gate_2': 0.5, 'gate_10': 0.25}, **more),
-        record('b_to_a', 0.5, 0.8, gate_means={'gate_2': 0.6, 'gate_10': 0.25}, **more),
-    ]
-    page = markdown_summary(records, CLASSES, {})
-    assert page.startswith('# Registration report\n')
-    assert '| right ventricle | 50.0 ± 0.0 | 90.0 ± 0.0 | 90.0 ± 0.0 |' in page
-    # 0.5 and 0.6: deviation 0.05 * sqrt(2) = 0.0707. Levels are sorted as numbers.
-    assert '| 2 | 0.550 ± 0.071 |\n| 10 | 0.250 ± 0.000 |' in page
+def test_quantities_that_are_there():
+    assert [quantity.title for quantity in present(RECORDS)] == ['DSC', 'NJD', 'SDlogJ']
+    assert present([{'pair': 'a', 'njd_percent': math.nan}]) == []
 
 
-def test_worst_pairs_are_the_five_lowest_in_rising_order():
-    records = [record(f'pair{number}', 0.5, 0.1 * number) for number in (7, 3, 5, 2, 6, 4, 8)]
-    records.append(record('unlabelled', math.nan, math.nan))
-    page = markdown_summary(records, CLASSES, {})
-    worst = page.split('## Worst pairs')[1].split('##')[0]
-    assert [line.split(' | ')[0] for line in worst.splitlines() if line.startswith('| pair')] == [
-        '| pair',
-        '| pair2',
-        '| pair3',
-        '| pair4',
-        '| pair5',
-        '| pair6',
-    ]
-    assert 'unlabelled' not in worst
+def test_only_a_call_that_says_so_is_the_first():
+    first, later = seconds_apart(RECORDS)
+    assert (first, later.mean, later.count) == (9.0, 2.0, 1)
+    first, later = seconds_apart([{'seconds': 1.0}, {'seconds': 3.0}, {}])
+    assert (first, later.mean, later.count) == (None, 2.0, 2)
 
 
-def test_records_without_labels_or_times_still_make_a_page():
-    page = markdown_summary([{'pair': 'a_to_b', 'njd_percent': 0.5}], CLASSES, {})
-    assert '| after | – | 0.500 | – | – |' in page
-    assert '| myocardium | – | – |' in page
-    assert 'Worst pairs' not in page
+def test_gates_by_level():
+    assert gates_of([{'gate_means': {'gate_10': 0.5}}, {'gate_means': {'gate_2': 0.5}}, {}]) == ['gate_2', 'gate_10']
 
 
 def test_numbers_for_programs():
-    numbers = summary_numbers([record('a_to_b', 0.5, 0.8, seconds=9.0), record('b_to_a', 0.5, 0.6)], CLASSES)
+    numbers = summary_numbers(RunContent(RECORDS, CLASSES, 'Run', {}, None))
     assert numbers['pairs'] == 2
-    assert numbers['dsc_after']['mean'] == pytest.approx(0.7)
+    assert numbers['dsc_after'] == pytest.approx(
+        {'mean': 0.7, 'deviation': 0.1 * math.sqrt(2), 'count': 2, 'median': 0.7, 'p30': 0.66}
+    )
     assert numbers['seconds_first_pair'] == 9 and numbers['seconds_later_pairs']['mean'] == 2
     assert numbers['structures']['myocardium']['dsc_after']['mean'] == pytest.approx(0.6)
-    assert numbers['structures']['myocardium']['segmentation_dsc']['count'] == 0
+    assert set(numbers['structures']['myocardium']) == {'dsc_before', 'dsc_after'}
+    assert 'gate_means' not in numbers
 
 
-def test_bars_in_cells_do_not_split_them():
-    assert markdown_table(['a', 'b'], [['x|y', '1']]) == '| a | b |\n|:---|---:|\n| x\\|y | 1 |'
+def test_usual_numbers_are_there_even_where_nothing_was_measured():
+    numbers = summary_numbers(RunContent([{'pair': 'a', 'gate_means': {'gate_2': 0.5}}], {}, 'Run', {}, None))
+    assert numbers['dsc_after']['count'] == numbers['sdlogj']['count'] == 0 and math.isnan(
+        numbers['dsc_after']['median']
+    )
+    assert numbers['gate_means']['gate_2']['mean'] == 0.5 and numbers['structures'] == {}

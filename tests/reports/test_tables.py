@@ -1,4 +1,4 @@
-"""Files of an evaluation and the table for the terminal."""
+"""Files of an evaluated run and the table for the terminal."""
 
 import csv
 import json
@@ -9,20 +9,28 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.protocol import PROTOCOLS
 from autofuse_jax.files import json_types
-from autofuse_jax.reports.tables import console_table, write_records
+from autofuse_jax.reports.summary import RunContent
+from autofuse_jax.reports.tables import console_table, write_tables
 
-CLASSES = {0: 'background', 1: 'right ventricle', 2: 'myocardium'}
+CLASSES = {1: 'right ventricle', 2: 'rest | other'}
+DEFAULT = PROTOCOLS['default'].as_record()
 RECORDS = [
     {
         'pair': 'patient001_ED_to_ES',
         'subject': 'patient001',
         'fixed_frame': 'ES',
         'moving_frame': 'ED',
+        'first_call': True,
         'dsc_before': np.float32(0.5),
         'dsc_after': 0.75,
+        'hd95_mm_before': 4.0,
+        'hd95_mm_after': 2.0,
         'dsc_before_per_label': {1: 0.5, 2: math.nan},
         'dsc_after_per_label': {1: 0.75, 2: math.nan},
+        'hd95_mm_before_per_label': {1: 4.0, 2: math.nan},
+        'hd95_mm_after_per_label': {1: 2.0, 2: math.nan},
         'njd_percent': 0.0,
         'seconds': 8.0,
     },
@@ -31,6 +39,7 @@ RECORDS = [
         'subject': 'patient001',
         'fixed_frame': 'ED',
         'moving_frame': 'ES',
+        'first_call': False,
         'dsc_before': 0.5,
         'dsc_after': math.nan,
         'dsc_before_per_label': {1: 0.5, 2: 0.5},
@@ -42,56 +51,76 @@ RECORDS = [
 ]
 
 
-def test_csv_has_a_column_per_structure_and_gate(tmp_path):
-    write_records(tmp_path / 'run', RECORDS, CLASSES, {})
-    with (tmp_path / 'run' / 'pairs.csv').open(newline='', encoding='utf-8') as file:
-        first, second = csv.DictReader(file)
-    assert first['pair'] == 'patient001_ED_to_ES'
-    assert float(first['dsc_after_right_ventricle']) == 0.75
-    assert first['dsc_after_myocardium'] == second['dsc_after'] == ''
+def content_of(records=RECORDS, **facts):
+    return RunContent(records, CLASSES, 'Run', facts, DEFAULT, ['A note.'])
+
+
+def rows_of(path):
+    with path.open(newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_of_pairs_has_numbers_and_gates(tmp_path):
+    write_tables(tmp_path / 'run', content_of())
+    first, second = rows_of(tmp_path / 'run' / 'pairs.csv')
+    assert first['pair'] == 'patient001_ED_to_ES' and first['first_call'] == 'True'
+    assert float(first['dsc_after']) == 0.75 and second['dsc_after'] == ''
+    assert first['hd95_mm_after'] == '2.0' and second['hd95_mm_after'] == ''
     assert first['gate_2'] == '' and second['gate_2'] == '0.5'
-    assert not any('background' in column for column in first)
+    assert not any('per_label' in column for column in first)
 
 
-def test_json_is_strict_and_writes_nan_as_null(tmp_path):
-    write_records(tmp_path, RECORDS, CLASSES, {'checkpoint': Path('run/best')})
+def test_csv_of_structures_has_a_line_for_each_of_each_pair(tmp_path):
+    write_tables(tmp_path, content_of())
+    rows = rows_of(tmp_path / 'structures.csv')
+    assert [(row['pair'], row['label'], row['structure']) for row in rows] == [
+        ('patient001_ED_to_ES', '1', 'right ventricle'),
+        ('patient001_ED_to_ES', '2', 'rest | other'),
+        ('patient001_ES_to_ED', '1', 'right ventricle'),
+        ('patient001_ES_to_ED', '2', 'rest | other'),
+    ]
+    assert (rows[0]['dsc_before'], rows[0]['hd95_mm_after'], rows[1]['dsc_after']) == ('0.5', '2.0', '')
+    assert list(rows[0])[3:] == ['dsc_before', 'dsc_after', 'hd95_mm_before', 'hd95_mm_after']
 
+
+def test_json_is_strict_and_holds_the_protocol(tmp_path):
     def refuse(constant):
         raise AssertionError(f'{constant} is not JSON')
 
+    write_tables(tmp_path, content_of(checkpoint=Path('run/best')))
     content = json.loads((tmp_path / 'pairs.json').read_text(encoding='utf-8'), parse_constant=refuse)
-    assert content['header'] == {'checkpoint': str(Path('run/best'))}
-    assert content['classes'] == {'0': 'background', '1': 'right ventricle', '2': 'myocardium'}
+    assert content['header'] == {'title': 'Run', 'checkpoint': str(Path('run/best'))}
+    assert content['classes'] == {'1': 'right ventricle', '2': 'rest | other'}
+    assert content['protocol'] == DEFAULT and content['notes'] == ['A note.']
     assert content['pairs'][0]['dsc_after_per_label'] == {'1': 0.75, '2': None}
-    assert content['summary']['dsc_after'] == {'mean': 0.75, 'deviation': None, 'count': 1}
+    expected = {'mean': 0.75, 'deviation': None, 'count': 1, 'median': 0.75, 'p30': 0.75}
+    assert content['summary']['dsc_after'] == expected
+    assert content['summary']['structures']['right ventricle']['dsc_before']['mean'] == 0.5
 
 
-def test_summary_path_is_returned_and_nothing_else_is_left(tmp_path):
-    path = write_records(tmp_path, RECORDS, CLASSES, {'title': 'Run'})
-    assert path == tmp_path / 'summary.md'
-    assert path.read_text(encoding='utf-8').startswith('# Run\n')
-    assert sorted(item.name for item in tmp_path.iterdir()) == ['pairs.csv', 'pairs.json', 'summary.md']
+def test_paths_are_returned_and_nothing_else_is_left(tmp_path):
+    paths = write_tables(tmp_path, content_of())
+    assert sorted(path.name for path in paths) == sorted(item.name for item in tmp_path.iterdir())
+    assert {path.name for path in paths} == {'pairs.csv', 'structures.csv', 'pairs.json', 'summary.md', 'summary.tex'}
 
 
 def test_writing_again_replaces(tmp_path):
-    write_records(tmp_path, RECORDS, CLASSES, {})
-    write_records(tmp_path, RECORDS[:1], CLASSES, {})
+    write_tables(tmp_path, content_of())
+    write_tables(tmp_path, content_of(RECORDS[:1]))
     assert len((tmp_path / 'pairs.csv').read_text(encoding='utf-8').splitlines()) == 2
 
 
-@pytest.mark.parametrize('write', [lambda folder: write_records(folder, [], {}, {}), lambda _: console_table([], {})])
-def test_no_records_is_an_error_with_advice(tmp_path, write):
+def test_no_records_is_an_error_with_advice():
     with pytest.raises(UserError, match='no pairs to report.*split of the manifest'):
-        write(tmp_path)
-    assert not list(tmp_path.iterdir())
+        content_of([])
 
 
 def test_console_table_lines_up():
-    lines = console_table(RECORDS, CLASSES).splitlines()
+    lines = console_table(content_of()).splitlines()
     assert lines[:4] == [
         'DSC %                before  after',
         'right ventricle  50.0 ± 0.0   75.0',
-        'myocardium             50.0      –',
+        'rest | other           50.0      –',
         'mean             50.0 ± 0.0   75.0',
     ]
     # NJD 0 and 0.5: mean 0.25, deviation 0.5 / sqrt(2).
@@ -100,10 +129,11 @@ def test_console_table_lines_up():
 
 
 def test_console_table_of_one_pair_with_segmentation():
-    record = {**RECORDS[0], 'segmentation_dsc_per_label': {1: 0.875, 2: 0.5}}
-    lines = console_table([record], CLASSES).splitlines()
+    record = {**RECORDS[0], 'segmentation_dsc': 0.6875, 'segmentation_dsc_per_label': {1: 0.875, 2: 0.5}}
+    lines = console_table(content_of([record])).splitlines()
     assert lines[0].split() == ['DSC', '%', 'before', 'after', 'segmentation']
     assert lines[1].split() == ['right', 'ventricle', '50.0', '75.0', '87.5']
+    assert lines[3].split() == ['mean', '50.0', '75.0', '68.8']
     assert lines[-1] == '1 pair, first pair 8.000 s (may include compilation)'
 
 

@@ -7,6 +7,7 @@ and seen on one that compiles quickly.
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from autofuse_jax.commands.port_weights import port
 from autofuse_jax.errors import UserError
 from autofuse_jax.porting.convert import flatten
 from autofuse_jax.sharding import replicated
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoints, loop
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import Trainer, evaluate, train_and_evaluate
 from autofuse_jax.training.metrics_log import read_rows
@@ -95,7 +96,7 @@ def _assert_same_run(phantom: Path, one: Path, other: Path) -> None:
 
 def test_run_leaves_what_it_promises(uninterrupted):
     folder = uninterrupted / 'evaluation_test'
-    for name in ('pairs.csv', 'pairs.json', 'summary.md', 'result.json'):
+    for name in ('pairs.csv', 'structures.csv', 'pairs.json', 'summary.md', 'summary.tex', 'result.json'):
         assert (folder / name).stat().st_size > 100
     assert len(list((folder / 'pictures').glob('*.png'))) == 1
     assert (uninterrupted / 'curves.png').stat().st_size > 1000
@@ -203,6 +204,16 @@ def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, light, tmp_pat
     assert checkpoints.latest_step(tmp_path) == 1  # however short: the next invocation must get further
     train_and_evaluate(light_config(phantom), tmp_path)
     _assert_same_run(phantom, light, tmp_path)
+
+
+def test_training_and_its_report_share_one_experiment(phantom, light, tmp_path, monkeypatch):
+    """A complete run, so that only the report is left to do."""
+    made = []
+    monkeypatch.setattr(loop, 'Experiment', lambda *arguments: made.append(Experiment(*arguments)) or made[-1])
+    shutil.copytree(light, tmp_path / 'run')
+    means = train_and_evaluate(light_config(phantom), tmp_path / 'run')
+    assert len(made) == 1
+    assert means == evaluate(light_config(phantom), light)
 
 
 def test_evaluation_is_deterministic(phantom, light):

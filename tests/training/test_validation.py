@@ -6,8 +6,10 @@ import pytest
 
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.case_scores import score_cases
 from autofuse_jax.methods.base import Method, Prediction
-from autofuse_jax.training.validation import PairScorer, summarise
+from autofuse_jax.training.validation import PairPredictor, make_predict, summarise, training_protocol
 from tests.data.hand_made import manifest_of, subject, write_data_set
 
 SHAPE = (8, 4, 4)
@@ -39,13 +41,16 @@ def shifting(vector=(0.0, 0.0, 0.0), *, per_voxel=0.0, segments=False, gates=Fal
     return Method('shifting', lambda key, shape: {}, lambda phase: (), predict, uses_labels=False)
 
 
-def score(manifest, method, grid=SHAPE, **options):
+def predictor_of(manifest, method, grid=SHAPE):
     everyone = frozenset(entry.id for entry in manifest.subjects)
     pairs = pair_source('ed_es', manifest, 'test', everyone).anchors
-    records = PairScorer(method, manifest, FrameStore(manifest, grid, 1.0), pairs).score(
-        {'zero': jnp.zeros(())}, **options
-    )
-    return {record['pair']: record for record in records}
+    return PairPredictor(make_predict(method, manifest.shape), manifest, FrameStore(manifest, grid, 1.0), pairs)
+
+
+def score(manifest, method, grid=SHAPE, on_case=None, determinant='correct'):
+    cases = predictor_of(manifest, method, grid).cases({'zero': jnp.zeros(())})
+    protocol = training_protocol(determinant)
+    return {record['pair']: record for record in score_cases(cases, [protocol], on_case)[protocol.name]}
 
 
 def test_no_displacement_changes_nothing(manifest):
@@ -80,7 +85,7 @@ def test_network_on_a_coarser_grid(manifest):
         manifest,
         method,
         grid=(4, 4, 4),
-        on_pair=lambda pair, record, displacement: seen.append((pair.name, displacement)),
+        on_case=lambda case, pair, records: seen.append((case.name, pair.displacement)),
     )
     assert records['a_ED_to_ES']['dsc_before'] == 0.5
     assert records['a_ED_to_ES']['dsc_after'] == 1.0  # 0.25 of a voxel rounds to none
@@ -96,6 +101,14 @@ def test_folding_is_counted_on_every_voxel(manifest):
     for record in score(manifest, shifting(per_voxel=1.0)).values():
         assert record['njd_percent'] == 0.0
         assert record['sdlogj'] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_folds_as_the_official_code_counts_them(manifest):
+    # Its determinant does not see a fold along the first axis.
+    for record in score(manifest, shifting(per_voxel=-2.0), determinant='official').values():
+        assert record['njd_percent'] == 0.0 and 'hd95_mm_after' not in record
+    with pytest.raises(UserError, match="the determinant is 'other'. Expected: one of correct, official"):
+        training_protocol('other')
 
 
 @pytest.mark.parametrize('grid', [SHAPE, (8, 8, 8)])
@@ -127,8 +140,8 @@ def test_frames_without_labels_have_no_overlap(tmp_path):
 
 
 def test_volumes_are_those_of_the_prepared_grid(manifest):
-    pairs = pair_source('ed_es', manifest, 'test', frozenset()).anchors  # hidden labels are still scored
-    volumes = PairScorer(shifting(), manifest, FrameStore(manifest, (4, 4, 4), 1.0), pairs).volumes(pairs[0])
+    predictor = predictor_of(manifest, shifting(), (4, 4, 4))
+    volumes = predictor.volumes(predictor.pairs[0])
     assert {name: volume.shape for name, volume in volumes.items()} == dict.fromkeys(
         ('fixed', 'moving', 'fixed_labels', 'moving_labels'), SHAPE
     )
@@ -143,10 +156,10 @@ def test_summarise_skips_nan_and_absent_values():
             'dsc_after': 0.5,
             'njd_percent': 1.0,
             'sdlogj': 0.5,
-            'segmentation_dsc_per_label': {1: 0.5},
+            'segmentation_dsc': 0.5,
         },
         {'dsc_before': 0.75, 'dsc_after': NAN, 'njd_percent': 3.0, 'sdlogj': 1.5},
-        {'njd_percent': 5.0, 'sdlogj': NAN, 'segmentation_dsc_per_label': {1: 1.0, 2: NAN, 3: 0.5}},
+        {'njd_percent': 5.0, 'sdlogj': NAN, 'segmentation_dsc': 0.75},
     ]
     # dsc_before: (0.25 + 0.75) / 2; njd: (1 + 3 + 5) / 3; sdlogj: (0.5 + 1.5) / 2; segmentation: (0.5 + 0.75) / 2.
     assert summarise(records) == {
@@ -159,6 +172,6 @@ def test_summarise_skips_nan_and_absent_values():
 
 
 def test_summarise_without_any_value():
-    means = summarise([{'njd_percent': 0.0, 'sdlogj': 0.0, 'segmentation_dsc_per_label': {1: NAN}}])
+    means = summarise([{'njd_percent': 0.0, 'sdlogj': 0.0, 'segmentation_dsc': NAN}])
     assert np.isnan([means['dsc_before'], means['dsc_after'], means['segmentation_dsc']]).all()
     assert 'segmentation_dsc' not in summarise([{'njd_percent': 0.0, 'sdlogj': 0.0}])

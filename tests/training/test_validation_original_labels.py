@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.formats import load_npz, store_npz
-from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import write_manifest
-from autofuse_jax.data.pairs import pair_source
-from autofuse_jax.training.validation import PairScorer, summarise
+from autofuse_jax.training.validation import summarise
 from tests.data.hand_made import manifest_of, subject, write_data_set
-from tests.training.test_validation import SHAPE, shifting
+from tests.training.test_validation import SHAPE, predictor_of, score, shifting
 
 LEFT, RIGHT = 300, 1400
 
@@ -33,8 +31,7 @@ def manifest(tmp_path_factory):
 
 
 def records_of(manifest, method):
-    pairs = pair_source('ed_es', manifest, 'test', frozenset('a')).anchors
-    return PairScorer(method, manifest, FrameStore(manifest, SHAPE, 1.0), pairs).score({'zero': np.zeros(())})
+    return list(score(manifest, method).values())
 
 
 def test_original_structures_are_scored(manifest):
@@ -60,7 +57,6 @@ def test_segmentations_are_compared_with_the_training_classes(manifest):
 
 
 def test_pictures_and_tables_show_what_is_scored(manifest):
-    pairs = pair_source('ed_es', manifest, 'test', frozenset('a')).anchors
-    scorer = PairScorer(shifting(), manifest, FrameStore(manifest, SHAPE, 1.0), pairs)
-    assert set(np.unique(scorer.volumes(pairs[0])['moving_labels'])) == {0, LEFT, RIGHT}
+    predictor = predictor_of(manifest, shifting())
+    assert set(np.unique(predictor.volumes(predictor.pairs[0])['moving_labels'])) == {0, LEFT, RIGHT}
     assert manifest.scored_classes == {0: 'background', LEFT: 'left', RIGHT: 'right'}

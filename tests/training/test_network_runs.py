@@ -6,13 +6,13 @@ import jax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.networks import open_weights, open_workdir
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS
 from autofuse_jax.evaluation.runs import Sources
 from autofuse_jax.porting.convert import flatten
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.experiment import Experiment
+from autofuse_jax.training.network_runs import open_network, open_weights
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.weights.released import Description, write_released
 from tests.quick import random_params
@@ -35,19 +35,19 @@ def trained(tmp_path_factory):
 def reported(trained):
     """What the report after training would say."""
     _, _, experiment, params = trained
-    return experiment.scorer('test').score(params)
+    return experiment.score(experiment.predictor('test'), params)
 
 
 @pytest.mark.parametrize('kind', ['workdir', 'weights'])
 def test_scores_are_those_of_the_report(trained, reported, kind, tmp_path):
     workdir, data, experiment, params = trained
     if kind == 'workdir':
-        run = open_workdir(workdir, 'run', Sources(data=data))
+        run = open_network(workdir, 'run', Sources(data=data))
         assert 'step 7' in run.notes[0]
     else:
         model = experiment.config.model.to_dict()
         write_released(tmp_path / 'params.npz', flatten(jax.device_get(params)), Description('autofuse', model))
-        run = open_weights(tmp_path / 'params.npz', 'run', Sources(data=data))
+        run = open_network(tmp_path / 'params.npz', 'run', Sources(data=data))
     assert [case.name for case in run.cases] == [record['pair'] for record in reported]
     assert [case.group for case in run.cases] == [record['subject'] for record in reported]
     for case, record in zip(run.cases[:1], reported, strict=False):
@@ -67,4 +67,4 @@ def test_weights_need_data(tmp_path):
 def test_damaged_config_is_named(tmp_path, content, words):
     (tmp_path / 'config.json').write_text(content)
     with pytest.raises(UserError, match=f'config.json {words}'):
-        open_workdir(tmp_path, 'run', Sources())
+        open_network(tmp_path, 'run', Sources())

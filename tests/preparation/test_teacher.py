@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from autofuse_jax import teach as command
-from autofuse_jax.commands import teach
+from autofuse_jax.commands import teach as command
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pairs import ed_es_pairs
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.data.teacher_fields import RECORD_NAME, open_teacher
+from autofuse_jax.preparation import teacher
 from autofuse_jax.registration.instance import InstanceSettings
 
 SHAPE = (32, 32, 16)
@@ -27,7 +27,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    monkeypatch.setattr(teach, 'SETTINGS', FEW)
+    monkeypatch.setattr(teacher, 'SETTINGS', FEW)
 
 
 def test_a_teacher_of_labels(data, tmp_path, few_steps, capsys):
@@ -59,12 +59,12 @@ def test_without_labels_none_take_part(data, tmp_path, few_steps):
 
 def test_a_repetition_keeps_what_is_there(data, tmp_path, few_steps, capsys):
     out = tmp_path / 'teacher'
-    teach.teach(data, out)
+    teacher.teach(data, out)
     first, *_ = sorted(out.glob('*.npz'))
     before = first.stat().st_mtime_ns
     (out / RECORD_NAME).unlink()
     capsys.readouterr()
-    teach.teach(data, out)
+    teacher.teach(data, out)
     assert first.stat().st_mtime_ns == before and capsys.readouterr().out == ''
     assert json.loads((out / RECORD_NAME).read_text())['settings'] == json.loads(json.dumps(dataclasses.asdict(FEW)))
 
@@ -76,6 +76,6 @@ def test_wrong_data_is_one_line(tmp_path, capsys):
 
 def test_fields_of_other_settings_are_not_taken_for_these(data, tmp_path, few_steps, capsys):
     out = tmp_path / 'teacher'
-    teach.teach(data, out)
+    teacher.teach(data, out)
     assert command.main([f'--data={data}', f'--out={out}', '--labels']) == 2
     assert 'was prepared with other settings (labelled_subjects: []' in capsys.readouterr().err

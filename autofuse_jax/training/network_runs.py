@@ -1,19 +1,17 @@
-"""Trained networks: the pairs of a split of prepared data, registered one at a time when they are scored."""
+"""Trained networks as runs to evaluate: the pairs of a split of prepared data, registered when they are scored."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.errors import UserError
-from autofuse_jax.evaluation.pair_scores import PairData
-from autofuse_jax.evaluation.runs import Case, Run, Sources
+from autofuse_jax.evaluation.runs import Run, Sources
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.runtime import keep_compiled_programs
@@ -21,7 +19,7 @@ from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import with_absent_options
 from autofuse_jax.training.experiment import Experiment
-from autofuse_jax.training.validation import PairScorer
+from autofuse_jax.training.validation import PairPredictor, make_predict
 from autofuse_jax.weights.released import read_released
 
 CONFIG_NAME = 'config.json'
@@ -54,8 +52,8 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
     structure = experiment.state_structure()
     params, _, step = checkpoints.load_params(folder, structure.params, replicated(experiment.mesh))
     split = sources.split or config.evaluation.split
-    notes = (f'Registered with the parameters of step {step} in {folder}.',)
-    return _run(name, folder, 'checkpoint', experiment.scorer(split), params, split, notes)
+    note = f'Registered with the parameters of step {step} in {folder}.'
+    return _run(name, folder, 'checkpoint', experiment.predictor(split), params, split, note)
 
 
 def open_weights(path: Path, name: str, sources: Sources) -> Run:
@@ -87,37 +85,33 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
     everyone = frozenset(subject.id for subject in manifest.subjects)
     policy = description.config['evaluation']['pairs'] if description.config else DEFAULT_PAIRS
     pairs = pair_source(policy, manifest, split, everyone).anchors
-    scorer = PairScorer(method, manifest, FrameStore(manifest, grid, CACHE_GIB), pairs)
+    store = FrameStore(manifest, grid, CACHE_GIB)
+    predictor = PairPredictor(make_predict(method, manifest.shape), manifest, store, pairs)
     params = jax.device_put(unflatten(flat))
-    return _run(name, path, 'released weights', scorer, params, split, (f'Registered with the weights {path}.',))
+    return _run(name, path, 'released weights', predictor, params, split, f'Registered with the weights {path}.')
 
 
-def _run(
-    name: str, source: Path, kind: str, scorer: PairScorer, params: Any, split: str, notes: tuple[str, ...]
-) -> Run:
-    manifest = scorer.manifest
-    affine = np.diag([*manifest.spacing, 1.0])
+def open_network(path: Path, name: str, sources: Sources) -> Run:
+    """Open a training run, where the path is a folder, or released weights.
+
+    Args:
+        path: The work folder, or the npz.
+        name: What tables call it.
+        sources: See `open_workdir` and `open_weights`.
+
+    Returns:
+        The run.
+
+    Raises:
+        UserError: See there.
+    """
+    return open_workdir(path, name, sources) if path.is_dir() else open_weights(path, name, sources)
+
+
+def _run(name: str, source: Path, kind: str, predictor: PairPredictor, params: Any, split: str, note: str) -> Run:
+    manifest = predictor.manifest
     data_note = f'Data: {manifest.dataset}, {split} split, on the prepared grid of {manifest.spacing} mm.'
-
-    def loader(number: int):
-        def load() -> PairData:
-            prediction, seconds = scorer.register(params, number)
-            volumes = scorer.volumes(scorer.pairs[number])
-            return PairData(
-                prediction.displacement[0],
-                affine,
-                affine,
-                np.eye(4),
-                volumes['fixed_labels'],
-                volumes['moving_labels'],
-                seconds=seconds,
-                structures=tuple(manifest.scored_classes),
-            )
-
-        return load
-
-    cases = [Case(pair.name, pair.fixed_subject, loader(number)) for number, pair in enumerate(scorer.pairs)]
-    return Run(name, source, kind, tuple(cases), manifest.scored_classes, (*notes, data_note))
+    return Run(name, source, kind, predictor.cases(params), manifest.scored_classes, (note, data_note))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
