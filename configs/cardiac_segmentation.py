@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.fusion_channels = 16
     config.model.fusion_pooling = (2, 2, 1)
     config.model.thin_levels = 2
+    config.model.background_in_padding = True
     config.data.augmentation.rotation = 30.0
     config.data.augmentation.scale = 0.15
     config.data.augmentation.gamma = 0.4

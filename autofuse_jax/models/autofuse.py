@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from autofuse_jax.errors import Range, UserError, check_numbers
+from autofuse_jax.errors import COUNT, Range, UserError, check_numbers
 from autofuse_jax.models.conv_blocks import Factor, downsample, upsample
 from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
@@ -31,6 +31,7 @@ class SingleBranch(nn.Module):
             the image before, and with classes block 10 after block 9, so that the segmentation is as fine as the image.
         fine_width: Channels of blocks 0 and 10.
         thin_levels: Number of levels, from the finest on, whose kernels are 3 x 3 x 1; default 0.
+        background_in_padding: Whether slices along the third axis without any intensity are background; default False.
     """
 
     widths: tuple[int, ...]
@@ -39,6 +40,7 @@ class SingleBranch(nn.Module):
     pooling: tuple[int, ...] = SAME_GRID
     fine_width: int = 0
     thin_levels: int = 0
+    background_in_padding: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[Features, jax.Array | None]:
@@ -58,6 +60,9 @@ class SingleBranch(nn.Module):
                 joined = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
                 segmented = conv_block(10, self.fine_width, self.remat, thin)(joined)
             segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(segmented)
+            if self.background_in_padding:
+                background = jax.nn.one_hot(0, self.num_classes, dtype=segmentation.dtype)
+                segmentation = jnp.where(jnp.any(image > 0, axis=(1, 2), keepdims=True), segmentation, background)
         return tuple(features[number] for number in FUSED_BLOCKS), segmentation
 
 
@@ -117,6 +122,9 @@ class AutoFuse(PairNetwork):
             branch's coarser; default 0: `base_channels`.
         thin_levels: Number of levels of the single branch, from the finest on, whose kernels are 3 x 3 x 1, which do
             not join slices; default 0.
+        background_in_padding: Whether slices along the third axis without any intensity, which padding left, are
+            segmented as background; default False. Phases that train the segmentation alone do not look at them, so
+            that anything might be there.
         fusion_pooling: Voxels of the images averaged into one voxel of the fusion branch; default 1 x 1 x 1. The
             velocity is then this many times coarser than half resolution.
         fine_pooling: Voxels of the images averaged into one voxel of the single branch's block 1, divisors of
@@ -133,6 +141,7 @@ class AutoFuse(PairNetwork):
     fusion_channels: int = 0
     fine_channels: int = 0
     thin_levels: int = 0
+    background_in_padding: bool = False
     fusion_pooling: Factor = SAME_GRID
     # No count along each axis, as zeros stand for another option.
     fine_pooling: tuple = (0, 0, 0)
@@ -145,6 +154,7 @@ class AutoFuse(PairNetwork):
 
     def __post_init__(self):
         super().__post_init__()
+        check_numbers('model.fusion_pooling', self.fusion_pooling, COUNT, count=3)
         check_numbers('model.fine_pooling', self.fine_pooling, AT_LEAST_0, count=3)
         fine = self._fine_pooling()
         if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine, strict=True)):
@@ -179,6 +189,7 @@ class AutoFuse(PairNetwork):
             self._fine_pooling(),
             self.fine_channels or width,
             self.thin_levels,
+            self.background_in_padding,
             name='single_branch',
         )
         fusion = FusionBranch(

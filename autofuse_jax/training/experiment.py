@@ -155,10 +155,17 @@ class Experiment:
         """Return the teacher of the config, or None.
 
         Raises:
-            UserError: It was made of other data, or with labels, which an unsupervised network must not see.
+            UserError: It is missing, was made of other data, or with labels that an unsupervised network must not see.
         """
+        loss = self.config.loss
         if not self.config.data.teacher:
-            return None
+            if not loss.get('teacher', 0.0) and not loss.get('teacher_phases', ()):
+                return None
+            raise UserError(
+                'data.teacher is empty, and loss.teacher or loss.teacher_phases ask for it',
+                expected='the folder that `python -m autofuse_jax.teach` wrote',
+                fix='add --config.data.teacher=FOLDER',
+            )
         teacher = open_teacher(Path(self.config.data.teacher), self.manifest)
         if teacher.labelled_subjects and not self.method.uses_labels:
             raise UserError(

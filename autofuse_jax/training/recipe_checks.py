@@ -56,7 +56,8 @@ def _check_kinds(config: ConfigDict) -> None:
 
 def _check_teacher(config: ConfigDict) -> None:
     weight, phases = config.loss.get('teacher', 0.0), tuple(config.loss.get('teacher_phases', ()))
-    if bool(weight or phases) != bool(config.data.teacher):
+    # Where it is missing, that is said when data are opened, as with data.root.
+    if config.data.teacher and not weight and not phases:
         raise UserError(
             f'data.teacher is {config.data.teacher!r}, loss.teacher {weight} and loss.teacher_phases {phases}',
             expected='a folder of velocities where a term uses them, and nowhere else',

@@ -110,7 +110,7 @@ def test_sizes_that_do_not_fit_say_to_what_to_pad():
     [
         ({'thin_levels': 6}, 'model.thin_levels is 6.*of 0 or more, less than 6'),
         ({'fusion_channels': -1}, 'model.fusion_channels is -1'),
-        ({'fusion_pooling': (2, 0, 1)}, 'model.fusion_pooling is .*3 numbers'),
+        ({'fusion_pooling': (2, 0, 1)}, 'model.fusion_pooling is .* numbers, each a whole number of 1 or more'),
         ({'fusion_pooling': (2, 2)}, 'model.fusion_pooling is .*3 numbers'),
         ({'fusion_pooling': (2, 2, 1), 'fine_pooling': (2, 2)}, 'model.fine_pooling is .*3 numbers'),
         ({'fusion_pooling': (2, 2, 1), 'fine_pooling': (2, 2, 2)}, 'divisors of model.fusion_pooling'),
@@ -119,3 +119,16 @@ def test_sizes_that_do_not_fit_say_to_what_to_pad():
 def test_options_that_do_not_fit(options, message):
     with pytest.raises(UserError, match=message):
         AutoFuse(**SMALL, **options)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_slices_that_padding_left_are_background_where_that_is_asked_for(masked):
+    model = AutoFuse(background_in_padding=masked, **SMALL)
+    single, _ = model.branches()
+    image = np.random.default_rng(0).random((1, 16, 16, 16, 1), np.float32)
+    image[..., 12:, :] = 0.0
+    params = random_params(shapes_of(model, (16, 16, 16)))['single_branch']
+    _, segmentation = quick_jit(lambda p: single.apply({'params': p}, image))(params)
+    inside, padding = segmentation[..., :12, :], segmentation[..., 12:, :]
+    assert 0 < inside.min() and inside.max() < 1
+    assert bool(np.all(padding == np.array([1, 0, 0]))) == masked

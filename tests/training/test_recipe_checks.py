@@ -27,7 +27,6 @@ def config_with(fields):
         ({'loss.fusion_phases': ('phase_9',)}, 'names the phase phase_9'),
         ({'loss.fusion_phases': ('phase_1',), 'loss.teacher_phases': ('phase_1',)}, 'of several kinds'),
         ({'data.teacher': 'folder'}, 'a folder of velocities where a term uses them'),
-        ({'loss.teacher': 1.0}, 'a folder of velocities where a term uses them'),
         ({'phases.phase_1.crop': (24, 32, 16)}, r'three multiples of \(16, 16, 16\)'),
         ({'phases.phase_1.crop': (32, 32, 0), 'data.teacher': 'x', 'loss.teacher': 1.0}, 'zeros with data.teacher'),
         ({'optimizer.average_decay': 1.0}, 'less than 1'),
@@ -52,7 +51,6 @@ def test_a_phase_knows_its_part():
 def test_the_parts_of_the_cardiac_recipe_have_the_same_branch_that_segments():
     first, second = cardiac_segmentation.get_config(), cardiac_taught_semi.get_config()
     validate(first)
-    second.data.teacher = 'folder'
     validate(second)
     for option in ('base_channels', 'fine_channels', 'thin_levels', 'num_classes'):
         assert first.model[option] == second.model[option]
