@@ -163,7 +163,7 @@ class Experiment:
                 return None
             raise UserError(
                 'data.teacher is empty, and loss.teacher or loss.teacher_phases ask for it',
-                expected='the folder that `python -m autofuse_jax.teach` wrote',
+                expected='the folder that `autofuse-jax teach` wrote',
                 fix='add --config.data.teacher=FOLDER',
             )
         teacher = open_teacher(Path(self.config.data.teacher), self.manifest)
