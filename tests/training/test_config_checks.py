@@ -219,8 +219,9 @@ def test_config_of_the_package_is_valid_and_its_model_can_be_built(name):
     config = importlib.import_module(f'autofuse_jax.configs.{name}').get_config()
     validate(config)
     assert phases_of(config)
-    shape = tuple(config.data.grid) if any(config.data.grid) else (32, 32, 16)
     method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
+    smallest = (-(-size // step) * step for size, step in zip((32, 32, 16), method.multiple, strict=True))
+    shape = tuple(config.data.grid) if any(config.data.grid) else tuple(smallest)
     assert method.uses_labels == (config.model.num_classes > 0)
     assert parameter_count(config.method, json.dumps(config.model.to_dict()), shape) > 10_000
 
