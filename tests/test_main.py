@@ -209,7 +209,9 @@ def test_shape_of_the_data_does_not_fit(capsys, tmp_path):
 def test_workdir_below_a_file(capsys, tmp_path, data_set):
     (tmp_path / 'file').write_text('')
     workdir = tmp_path / 'file' / 'run'
-    assert_refused(capsys, on_data(data_set.root, workdir), str(workdir), 'To fix: check the path')
+    assert_refused(
+        capsys, on_data(data_set.root, workdir), f'{tmp_path / "file"} is a file', 'To fix: correct --workdir'
+    )
 
 
 def test_evaluation_without_a_checkpoint(capsys, tmp_path, data_set, toy_method):

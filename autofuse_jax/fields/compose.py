@@ -19,6 +19,7 @@ def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
         (D, H, W, 3), in voxels. `outer` counts as zero outside its grid.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> step = jnp.zeros((4, 4, 4, 3)).at[..., 0].set(1.0)
         >>> twice = compose(step, step)
         >>> twice[1, 1, 1].tolist()

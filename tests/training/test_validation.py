@@ -107,7 +107,7 @@ def test_folds_as_the_official_code_counts_them(manifest):
     # Its determinant does not see a fold along the first axis.
     for record in score(manifest, shifting(per_voxel=-2.0), determinant='official').values():
         assert record['njd_percent'] == 0.0 and 'hd95_mm_after' not in record
-    with pytest.raises(UserError, match="the determinant is 'other'. Expected: one of correct, official"):
+    with pytest.raises(UserError, match="determinant is 'other'. Expected: one of correct, official"):
         training_protocol('other')
 
 
