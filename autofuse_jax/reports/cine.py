@@ -79,7 +79,7 @@ def cine_png(
         if grey:
             panel.plot([], [], color=FAINT, linewidth=0.8, label=f'{grey} smaller structures')
         if any(np.isfinite(np.asarray(values, float)).any() for values in kind.values()):
-            place = times[reference_frame]
+            place = places[reference_frame]
             panel.axvline(place, color='0.4', linewidth=1.0, linestyle=':', zorder=0, label='reference')
         else:
             panel.text(0.5, 0.5, 'nothing measured', transform=panel.transAxes, ha='center', color='0.5')
