@@ -38,7 +38,7 @@ def official_shape(shape, layout):
 def filled_params(architecture_name):
     """Parameters by flat name, filled by the rule, and the options that porting reads from them."""
     architecture = ARCHITECTURES[architecture_name]
-    shapes = flatten(parameter_structure(make_method(architecture.method, OPTIONS[architecture_name], {})))
+    shapes = flatten(parameter_structure(make_method(architecture.method, OPTIONS.get(architecture_name, {}), {})))
     state = {
         tensor.official: sine_rule(number, official_shape(shapes[tensor.ours].shape, tensor.layout))
         for number, tensor in enumerate(architecture.tensors)
@@ -58,7 +58,7 @@ def golden_pair():
 def output_of(architecture_name):
     """The output of the network with filled parameters for the set's images, in float64."""
     params, _ = filled_params(architecture_name)
-    network = METHODS[ARCHITECTURES[architecture_name].method].network(**OPTIONS[architecture_name])
+    network = METHODS[ARCHITECTURES[architecture_name].method].network(**OPTIONS.get(architecture_name, {}))
     with jax.enable_x64(True):
         fixed, moving = (jnp.asarray(image, jnp.float64) for image in golden_pair())
         return jax.device_get(quick_jit(network.apply)({'params': unflatten(params)}, fixed, moving))

@@ -8,7 +8,7 @@ from tests.models.test_autofuse_golden import output_of
 
 @pytest.fixture(scope='module')
 def output():
-    return output_of('voxelmorph', {})
+    return output_of('voxelmorph')
 
 
 def test_flow(output):
