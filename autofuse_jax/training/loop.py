@@ -59,6 +59,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         >>> config.model.base_channels = 2
         >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})
         >>> config.phases.phase_1.steps, config.phases.phase_2.steps, config.optimizer.warmup_steps = 1, 1, 0
+        >>> config.training.devices = 1
         >>> means = train_and_evaluate(config, 'runs/quickstart')  # doctest: +ELLIPSIS
         DSC %...
         >>> 0 < means['dsc_after'] <= 1
