@@ -45,8 +45,8 @@ def weights(method: Any) -> Any:
     return params
 
 
-def computed(device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return displacement, loss and all derivatives in a row, computed on a device."""
+def computed(arguments: Any, device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return displacement, loss and all derivatives in a row for weights and images, computed on a device."""
     method = make_method('autofuse', model, {}, compute_dtype=compute_dtype(precision))
     (objective,) = method.objectives('phase_1')
     key = jax.random.key(SEED)
@@ -55,9 +55,6 @@ def computed(device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarr
         displacement = method.predict(params, batch['fixed'], batch['moving'], key).displacement
         return displacement, jax.value_and_grad(lambda p: objective.loss(p, batch, key)[0])(params)
 
-    cpu = jax.devices('cpu')[0]
-    with jax.default_device(cpu):
-        arguments = weights(method), images()
     with products_in(precision), jax.default_device(device):
         displacement, (loss, gradient) = jax.jit(both)(*jax.device_put(arguments, device))
     leaves = [np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(gradient)]
@@ -66,12 +63,15 @@ def computed(device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarr
 
 def compare(device: jax.Device, **model: Any) -> dict[str, Any]:
     """Return the largest displacement, and the differences by precision."""
-    reference, loss, gradient = computed(jax.devices('cpu')[0], FLOAT32, **model)
+    cpu = jax.devices('cpu')[0]
+    with jax.default_device(cpu):
+        arguments = weights(make_method('autofuse', model, {})), images()
+    reference, loss, gradient = computed(arguments, cpu, FLOAT32, **model)
     found: dict[str, Any] = {'largest_displacement': float(np.abs(reference).max()), 'precisions': {}}
     for precision in PRECISIONS:
         if precision == 'bfloat16' and not has_bfloat16(device):
             continue
-        other, other_loss, other_gradient = computed(device, precision, **model)
+        other, other_loss, other_gradient = computed(arguments, device, precision, **model)
         found['precisions'][precision] = {
             'displacement_largest': float(np.abs(other - reference).max()),
             'displacement_mean': float(np.abs(other - reference).mean()),

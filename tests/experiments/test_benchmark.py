@@ -279,21 +279,23 @@ def test_time_counts_once_however_many_operations_run():
 
 def test_a_device_agrees_with_itself(monkeypatch):
     monkeypatch.setattr(device_agreement, 'SIZE', SIZE)
+    monkeypatch.setattr(device_agreement, 'PRECISIONS', ('float32', 'bfloat16'))
     with hurried():
         found = device_agreement.compare(jax.devices('cpu')[0], base_channels=2, large_kernel=False)
     assert found['largest_displacement'] > 0.01
-    assert set(found['precisions']) == {'default', 'float32'}
+    # No CPU computes in bfloat16.
+    assert set(found['precisions']) == {'float32'}
     assert all(value == 0 for one in found['precisions'].values() for value in one.values())
 
 
 def test_the_memory_of_a_step_falls_with_what_is_recomputed(tmp_path, monkeypatch):
-    """With the first, a middle and the last of what can be recomputed; each is traced for seconds."""
-    monkeypatch.setattr(step_memory, 'REMATS', step_memory.REMATS[::2])
+    """With nothing and with everything recomputed; each is traced for seconds."""
+    monkeypatch.setattr(step_memory, 'REMATS', step_memory.REMATS[::4])
     out = tmp_path / 'memory.json'
     assert step_memory.main(['--sizes=32x32x16', f'--out={out}']) == 0
     record = json.loads(out.read_text())
     found = {(estimate['remat'], estimate['precision']): estimate['gib'] for estimate in record['estimates']}
-    none, some, everything = (found[remat, 'default'] for remat in step_memory.REMATS)
-    assert none > some > everything > 0
+    none, everything = (found[remat, 'default'] for remat in step_memory.REMATS)
+    assert none > everything > 0
     assert found['none', 'bfloat16'] < none
     assert step_memory.table(record).count('\n') == 1 + len(step_memory.REMATS)

@@ -28,7 +28,8 @@ from autofuse_jax.training.loop import Trainer, evaluate, train_and_evaluate
 from autofuse_jax.training.metrics_log import read_rows
 from autofuse_jax.weights.released import read_released
 from tests.light import light_arguments, light_config
-from tests.quick import hurried, quick_jit
+from tests.programs import remembered_programs
+from tests.quick import quick_jit
 from tests.tiny import tiny_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,23 +38,29 @@ TOTAL_STEPS = 9
 NOT_REPRODUCIBLE = ('pairs_per_second',)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module', autouse=True)
+def programs():
+    """Most runs differ in when they are stopped and continued, not in what they compile."""
+    with remembered_programs():
+        yield
+
+
+@pytest.fixture(scope='module')
 def phantom(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp('phantom')
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def uninterrupted(phantom, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp('uninterrupted')
-    with hurried():
-        means = train_and_evaluate(tiny_config(phantom), workdir)
+    means = train_and_evaluate(tiny_config(phantom), workdir)
     assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj', 'segmentation_dsc'}
     # Later tests compare with them.
     (workdir / 'means.json').write_text(json.dumps(means))
     return workdir
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def light(phantom, tmp_path_factory) -> Path:
     """An uninterrupted run of the light config."""
     workdir = tmp_path_factory.mktemp('light')
@@ -234,7 +241,7 @@ def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
 def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
     config = light_config(phantom, optimizer__learning_rate=1e12)
     problem = r'at step \d+ these are not finite any more: term/'
-    with hurried(), pytest.raises(UserError, match=problem) as raised:
+    with pytest.raises(UserError, match=problem) as raised:
         train_and_evaluate(config, tmp_path)
     assert 'lower optimizer.learning_rate' in str(raised.value)
     step = checkpoints.latest_step(tmp_path)
@@ -280,7 +287,7 @@ def test_hidden_labels_are_counted(phantom, tmp_path):
     assert len(trainer._data.labelled_ids) == 1
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def released(uninterrupted, tmp_path_factory) -> Path:
     """The best parameters of the run in the released format."""
     path = tmp_path_factory.mktemp('released') / 'params.npz'
@@ -289,8 +296,7 @@ def released(uninterrupted, tmp_path_factory) -> Path:
 
 
 def test_released_weights_are_evaluated_like_the_run_they_come_from(phantom, uninterrupted, released, tmp_path):
-    with hurried():
-        means = evaluate(tiny_config(phantom, weights=str(released)), tmp_path)
+    means = evaluate(tiny_config(phantom, weights=str(released)), tmp_path)
     assert means == _means(uninterrupted)
     record = json.loads((tmp_path / 'evaluation_test' / 'result.json').read_text())
     assert record['weights']['file'] == str(released) and len(record['weights']['sha256']) == 64
@@ -302,15 +308,13 @@ def test_official_weights_are_evaluated(phantom, uninterrupted, released, tmp_pa
     official, again = tmp_path / 'official.npz', tmp_path / 'again.npz'
     port(released, official)
     port(official, again)
-    with hurried():
-        means = evaluate(tiny_config(phantom, weights=str(again)), tmp_path / 'run')
+    means = evaluate(tiny_config(phantom, weights=str(again)), tmp_path / 'run')
     assert means == _means(uninterrupted)
 
 
 def test_training_starts_from_released_weights(phantom, released, tmp_path):
     config = tiny_config(phantom, weights=str(released))
-    with hurried():
-        trainer = _trainer(config, tmp_path)
+    trainer = _trainer(config, tmp_path)
     flat = flatten(jax.device_get(trainer._state.params))
     params, _ = read_released(released)
     assert flat.keys() == params.keys()
@@ -365,12 +369,11 @@ def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path)
         'training__validate_every': 3,
     }
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    with hurried():
-        train_and_evaluate(tiny_config(phantom, **fields), whole)
-        for _ in range(2):
-            # At least a step each.
-            train_and_evaluate(tiny_config(phantom, **fields, training__max_minutes=1e-9), parts)
-        train_and_evaluate(tiny_config(phantom, **fields), parts)
+    train_and_evaluate(tiny_config(phantom, **fields), whole)
+    for _ in range(2):
+        # At least a step each.
+        train_and_evaluate(tiny_config(phantom, **fields, training__max_minutes=1e-9), parts)
+    train_and_evaluate(tiny_config(phantom, **fields), parts)
     states = [_final_state(tiny_config(phantom, **fields), workdir) for workdir in (whole, parts)]
     for one, other in zip(*(jax.tree.leaves(state) for state, _ in states), strict=True):
         np.testing.assert_array_equal(one, other)
