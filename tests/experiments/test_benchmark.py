@@ -277,6 +277,7 @@ def test_time_counts_once_however_many_operations_run():
     assert profile_step.busy(events, 3, 7) == 2
 
 
+@pytest.mark.slow
 def test_a_device_agrees_with_itself(monkeypatch):
     monkeypatch.setattr(device_agreement, 'SIZE', SIZE)
     monkeypatch.setattr(device_agreement, 'PRECISIONS', ('float32', 'bfloat16'))
@@ -288,6 +289,7 @@ def test_a_device_agrees_with_itself(monkeypatch):
     assert all(value == 0 for one in found['precisions'].values() for value in one.values())
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_step_falls_with_what_is_recomputed(tmp_path, monkeypatch):
     """With nothing and with everything recomputed; each is traced for seconds."""
     monkeypatch.setattr(step_memory, 'REMATS', step_memory.REMATS[::4])

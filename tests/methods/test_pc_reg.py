@@ -89,12 +89,14 @@ def test_gradients_without_labels(state, gradients, fixed, moving):
     assert reached(one['phase_1']) == reached(one['phase_2']) == trained
 
 
+@pytest.mark.slow
 def test_a_correspondence_step_leaves_perception_as_it_is(state, correspondence_step):
     after, _ = correspondence_step(state, batch_of())
     assert moved(state.params, after.params) == {'correspondence'}
     jax.tree.map(np.testing.assert_array_equal, state.optimizer['perception'], after.optimizer['perception'])
 
 
+@pytest.mark.slow
 def test_a_perception_step_leaves_correspondence_as_it_is(state, perception_step):
     after, _ = perception_step(state, batch_of())
     assert moved(state.params, after.params) == {'perception'}
@@ -116,6 +118,7 @@ def test_a_pair_without_labels_leaves_perception_alone_even_when_its_optimiser_h
     assert metrics['perception/update_norm'] == 0
 
 
+@pytest.mark.slow
 def test_the_correspondence_network_is_trained_on_masks_before_the_perception_step(
     state, second_step, correspondence_step
 ):

@@ -73,15 +73,11 @@ def training():
     return make
 
 
-# Compiling a gradient in float64 takes most of a minute; the long tests do the other networks.
-TRAINED = [
-    'autofuse_uns',
-    pytest.param('autofuse_semi', marks=pytest.mark.slow),
-    pytest.param('autofuse_trans_uns', marks=pytest.mark.slow),
-    pytest.param('autofuse_trans_semi', marks=pytest.mark.slow),
-]
+# Compiling a gradient in float64 takes most of a minute for each network.
+TRAINED = ['autofuse_uns', 'autofuse_semi', 'autofuse_trans_uns', 'autofuse_trans_semi']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', TRAINED)
 def test_outputs_in_float64(training, name):
     reference, results = training(name)
@@ -93,6 +89,7 @@ def test_outputs_in_float64(training, name):
         assert error < 1e-5 * np.abs(reference.stored[field]).max(), (field, error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', TRAINED)
 def test_gradient_of_every_tensor(training, name):
     reference, results = training(name)
@@ -102,6 +99,7 @@ def test_gradient_of_every_tensor(training, name):
     assert errors[worst] < 1e-3, (worst, errors[worst])
 
 
+@pytest.mark.slow
 def test_loss_over_three_steps(training):
     reference, results = training('autofuse_uns')
     np.testing.assert_allclose([value for value, _ in results], reference.stored['loss_over_3_adam_steps'], rtol=1e-4)
