@@ -41,9 +41,9 @@ def describe_differences(*, missing: Collection[str], extra: Collection[str]) ->
     parts = []
     for kind, names in (('missing', missing), ('extra', extra)):
         if names:
-            shown = ', '.join(sorted(names)[:SHOWN_NAMES])
+            first_names = ', '.join(sorted(names)[:SHOWN_NAMES])
             more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
-            parts.append(f'{len(names)} {kind} ({shown}{more})')
+            parts.append(f'{len(names)} {kind} ({first_names}{more})')
     return ', '.join(parts) or 'nothing missing, nothing extra'
 
 
@@ -80,8 +80,8 @@ class Range:
             f'at most {self.most}': self.most,
             f'less than {self.below}': self.below,
         }
-        given = [words for words, bound in bounds.items() if math.isfinite(bound)]
-        return ' '.join(['a whole number' if self.whole else 'a number', ', '.join(given)]).rstrip()
+        limits = [words for words, bound in bounds.items() if math.isfinite(bound)]
+        return ' '.join(['a whole number' if self.whole else 'a number', ', '.join(limits)]).rstrip()
 
 
 # Ranges that many options have.
@@ -91,40 +91,40 @@ WEIGHT = Range(least=0)
 SHARE = Range(least=0, most=1)
 
 
-def check_option(name: str, value: Any, known: Range | Collection[Any], *, fix: str = '') -> None:
+def check_option(name: str, value: Any, domain: Range | Collection[Any], *, fix: str = '') -> None:
     """Check that an option is in a range or one of the known values.
 
     Args:
         name: What messages call the option, with its section where it has one, such as 'loss.kl'.
         value: What was given.
-        known: What it may be.
+        domain: What it may be.
         fix: What to do; default to correct it.
 
     Raises:
         UserError: It is not.
     """
-    if value not in known:
-        expected = str(known) if isinstance(known, Range) else f'one of {", ".join(map(str, known))}'
+    if value not in domain:
+        expected = str(domain) if isinstance(domain, Range) else f'one of {", ".join(map(str, domain))}'
         raise UserError(f'{name} is {value!r}', expected=expected, fix=fix or f'correct {name}')
 
 
-def check_numbers(name: str, values: Any, known: Range, *, count: int | None = None) -> None:
+def check_numbers(name: str, values: Any, domain: Range, *, count: int | None = None) -> None:
     """Check that an option is a sequence of numbers in a range.
 
     Args:
         name: See `check_option`.
         values: What was given.
-        known: What each may be.
+        domain: What each may be.
         count: How many there are; default None: one or more.
 
     Raises:
         UserError: It is not.
     """
     fits = isinstance(values, tuple | list) and len(values) > 0 and count in (None, len(values))
-    if not fits or not all(value in known for value in values):
+    if not fits or not all(value in domain for value in values):
         number = 'one or more' if count is None else count
-        shown = tuple(values) if isinstance(values, list) else values
-        raise UserError(f'{name} is {shown!r}', expected=f'{number} numbers, each {known}', fix=f'correct {name}')
+        numbers = tuple(values) if isinstance(values, list) else values
+        raise UserError(f'{name} is {numbers!r}', expected=f'{number} numbers, each {domain}', fix=f'correct {name}')
 
 
 def check_odd(name: str, value: Any) -> None:

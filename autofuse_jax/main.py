@@ -99,8 +99,8 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
         user_error = _user_error_behind(error)
         if user_error is not None:
             raise user_error from error
-        built = '' if isinstance(error, flags.Error) else 'the config cannot be built: '
-        raise UserError(f'{built}{_one_line(error)}', fix=advice) from error
+        cause = '' if isinstance(error, flags.Error) else 'the config cannot be built: '
+        raise UserError(f'{cause}{_one_line(error)}', fix=advice) from error
     if values.help:
         names = textwrap.fill(f'Configs: {", ".join(config_names())}.', 120)
         print(f'{__doc__.replace(PROGRAM, program)}\n{names}\n\nFlags:\n{values.get_help()}')
@@ -116,10 +116,10 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
 
 
 def _joining(values: flags.FlagValues) -> dict[str, Any] | None:
-    given = {name: values[name].value for name in ('coordinator', 'processes', 'process')}
+    options = {name: values[name].value for name in ('coordinator', 'processes', 'process')}
     if values.distributed:
-        return given | {'timeout': values.timeout}
-    unused = [f'--{name}' for name, value in given.items() if value is not None]
+        return options | {'timeout': values.timeout}
+    unused = [f'--{name}' for name, value in options.items() if value is not None]
     if unused:
         raise UserError(f'{", ".join(unused)} without --distributed', fix='add --distributed')
     return None

@@ -89,17 +89,17 @@ class Pace:
         """Leave out seconds that were spent on something else."""
         self._started += seconds
 
-    def remaining(self, done: int, left: int) -> float | None:
+    def remaining(self, steps: int, steps_ahead: int) -> float | None:
         """Return the seconds that the steps which are left will take.
 
         Args:
-            done: Number of steps since the last restart.
-            left: Number of steps that are left.
+            steps: Number of steps since the last restart.
+            steps_ahead: Number of steps that are left.
 
         Returns:
             Seconds; None where no step has been measured yet.
         """
-        return (time.monotonic() - self._started) / done * left if done > 0 else None
+        return (time.monotonic() - self._started) / steps * steps_ahead if steps > 0 else None
 
 
 class CountProgress:

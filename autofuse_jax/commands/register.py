@@ -99,7 +99,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
     alignment = AlignmentSettings(kind=kind, similarity=options.similarity, start=start)
     instance = None
     if options.deform:
-        given = {
+        options_of = {
             'shrink': options.shrink,
             'steps': options.steps,
             'smoothness': options.smoothness,
@@ -111,7 +111,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'guide': options.guide_weight,
             'points': options.guide_points_weight,
         }
-        instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
+        instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
     return PipelineSettings(alignment, instance, options.spacing)
 
 

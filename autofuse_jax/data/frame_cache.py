@@ -29,9 +29,9 @@ class FrameCache(Generic[Arrays]):
 
     def load(self, frame: Frame) -> Arrays:
         """Return the arrays of a frame, read-only because they are shared; whatever `read` raises is raised."""
-        kept = self._kept.get(frame.file)
-        if kept is not None:
-            return kept
+        entry = self._kept.get(frame.file)
+        if entry is not None:
+            return entry
         arrays = self._read(frame)
         present = [array for array in arrays if array is not None]
         for array in present:

@@ -20,7 +20,7 @@ class FrameStore:
     def __init__(self, manifest: Manifest, grid: tuple[int, ...], cache_gib: float):
         self._manifest = manifest
         self._grid = tuple(grid)
-        self._cache = FrameCache(self._read, cache_gib)
+        self._cache = FrameCache(self._read_frame, cache_gib)
 
     def load(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a frame on the network's grid.
@@ -36,7 +36,7 @@ class FrameStore:
         """
         return self._cache.load(frame)
 
-    def _read(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    def _read_frame(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         volume = load_frame(self._manifest, frame)
         if self._grid == self._manifest.shape:
             return volume.image, volume.labels

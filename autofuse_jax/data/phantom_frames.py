@@ -162,8 +162,8 @@ def true_displacement(phantom: Phantom, fixed_frame: int, moving_frame: int) -> 
     points, scale, extent = _grid(phantom)
     anatomy, motion = phantom.anatomy, phantom.motion
     reference = to_reference(anatomy, motion, points, phantom.contraction(fixed_frame), extent)
-    moved = from_reference(anatomy, motion, reference, phantom.contraction(moving_frame), extent)
-    return (moved - points) * scale / np.asarray(phantom.spacing)
+    counterparts = from_reference(anatomy, motion, reference, phantom.contraction(moving_frame), extent)
+    return (counterparts - points) * scale / np.asarray(phantom.spacing)
 
 
 def _grid(phantom: Phantom) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:

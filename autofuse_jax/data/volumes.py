@@ -36,8 +36,8 @@ class Volume:
 
     def __post_init__(self):
         if self.image.ndim not in (3, 4):
-            found = f'the image of {self.name} has shape {self.image.shape}'
-            raise UserError(found, expected='(D, H, W) or (D, H, W, T)')
+            problem = f'the image of {self.name} has shape {self.image.shape}'
+            raise UserError(problem, expected='(D, H, W) or (D, H, W, T)')
         if self.labels is not None and self.labels.shape != self.image.shape[:3]:
             raise UserError(
                 f'the labels of {self.name} have shape {self.labels.shape}, its image {self.image.shape[:3]}',

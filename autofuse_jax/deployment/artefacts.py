@@ -89,8 +89,8 @@ def export_model(
     else:
         graph = network_graph(model.method, model.params, size)
         record['runtime'] = runtime_name()
-    made = provenance()
-    record |= {'versions': made['versions'], 'commit': made['commit'], 'date': made['date']}
+    origin = provenance()
+    record |= {'versions': origin['versions'], 'commit': origin['commit'], 'date': origin['date']}
     with collecting(path.parent, record_of(path).name) as folder:
         if path.suffix == STABLEHLO:
             (folder / path.name).write_bytes(program)

@@ -30,13 +30,13 @@ def score_cases(
     Raises:
         UserError: A pair cannot be read or scored.
     """
-    scored: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
+    records_of: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
     for case in cases:
         pair = case.load()
         names = {'pair': case.name, 'subject': case.group}
         records = {protocol.name: {**names, **case.facts, **score_pair(pair, protocol)} for protocol in protocols}
         for protocol, record in records.items():
-            scored[protocol].append(record)
+            records_of[protocol].append(record)
         if on_case is not None:
             on_case(case, pair, records)
-    return scored
+    return records_of

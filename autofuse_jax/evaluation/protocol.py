@@ -22,7 +22,7 @@ USUAL_QUANTITIES = (DSC, HD95, ASSD, NJD, SDLOGJ, TRE)
 # Fields of a protocol that do not change what a number means.
 FREE_FIELDS = ('name', 'description', 'quantities')
 # Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
-KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
+DOMAINS: dict[str, dict[str, Range | tuple[str, ...]]] = {
     '': {
         'label_interpolation': LABEL_INTERPOLATIONS,
         'outside': ('voxel_edges', 'voxel_centres'),
@@ -45,8 +45,8 @@ KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
 
 
 def _check_section(section: str, options: Any) -> None:
-    for name, known in KNOWN[section].items():
-        check_option(section + name, getattr(options, name), known)
+    for name, domain in DOMAINS[section].items():
+        check_option(section + name, getattr(options, name), domain)
     check_types(options, section)
 
 
@@ -207,12 +207,12 @@ def same_definitions(first: Mapping[str, Any] | None, second: Mapping[str, Any] 
     """
     if first is None or second is None:
         return False
-    known = DEFAULT.as_record()
+    defaults = DEFAULT.as_record()
     definitions = []
     for record in (first, second):
         whole = {
             field: {**value, **(record.get(field) or {})} if isinstance(value, dict) else record.get(field, value)
-            for field, value in known.items()
+            for field, value in defaults.items()
         }
         definitions.append({field: value for field, value in whole.items() if field not in FREE_FIELDS})
     return json_types(definitions[0]) == json_types(definitions[1])

@@ -98,7 +98,7 @@ def common_pairs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     first = next(iter(names.values()))
     common = [name for name in first if all(name in other for other in names.values())]
     if not common:
-        examples = '; '.join(f'{run}: {len(found)} pairs, such as {found[0]}' for run, found in names.items())
+        examples = '; '.join(f'{run}: {len(pairs)} pairs, such as {pairs[0]}' for run, pairs in names.items())
         raise UserError(
             f'the runs have no pair in common ({examples})',
             expected='the same pairs under the same names in every run',

@@ -122,7 +122,7 @@ def autofuse_objective(
         Meng et al., AutoFuse, Eq. 1-4.
     """
     if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
-        batch = _with_labels_told_by_zeros(batch)
+        batch = _with_flags_from_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
     if weights.inverse and output.inverse_displacement is not None:
         exchanged = _exchanged(output, output.inverse_displacement, batch)
@@ -278,15 +278,15 @@ def _warped_labels(
     return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
 
 
-def _with_labels_told_by_zeros(batch: Batch) -> Batch:
+def _with_flags_from_zeros(batch: Batch) -> Batch:
     """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
-    told = dict(batch)
+    result = dict(batch)
     for role in ('fixed', 'moving'):
         labels, flags = batch[f'{role}_labels'], batch[f'{role}_has_labels']
         labels = jnp.where(flags.reshape(-1, 1, 1, 1) > 0, labels, 0)
-        told[f'{role}_labels'] = labels
-        told[f'{role}_has_labels'] = jnp.broadcast_to(jnp.any(labels != 0).astype(flags.dtype), flags.shape)
-    return told
+        result[f'{role}_labels'] = labels
+        result[f'{role}_has_labels'] = jnp.broadcast_to(jnp.any(labels != 0).astype(flags.dtype), flags.shape)
+    return result
 
 
 def _one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.methods.pair_method import apply_network, lazy_init, prediction_of, velocity_noise
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
-from autofuse_jax.models.pair_network import PairNetwork, narrowed
+from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 
 SINGLE_BRANCH, FUSION_BRANCH = 'single_branch', 'fusion_branch'
 
@@ -107,7 +107,7 @@ def autofuse_method(
     def segmentation_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         del key
         single, _ = model.branches()
-        images = narrowed(batch['fixed'], model.compute_dtype)
+        images = in_compute_dtype(batch['fixed'], model.compute_dtype)
         _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
         return frame_segmentation_objective(segmentation, batch)
 

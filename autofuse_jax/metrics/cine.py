@@ -36,9 +36,9 @@ def cine_curves(
     means: dict[str, list[float]] = {name: [] for name in (*names.values(), WHOLE_IMAGE)}
     for determinant in jacobians:
         # Differences exist for all but the last voxel along each axis.
-        cut = reference_labels[tuple(slice(size) for size in determinant.shape)]
+        voxel_labels = reference_labels[tuple(slice(size) for size in determinant.shape)]
         for label, name in names.items():
-            inside = determinant[cut == label]
+            inside = determinant[voxel_labels == label]
             means[name].append(float(inside.mean(dtype=np.float64)) if inside.size else math.nan)
         means[WHOLE_IMAGE].append(float(determinant.mean(dtype=np.float64)))
     ml = voxel_mm3 / MM3_PER_ML

@@ -36,9 +36,9 @@ class SurfaceDefinition:
     percentile: float = 95.0
 
     def __post_init__(self):
-        for value, known in ((self.elements, ELEMENTS), (self.combine, COMBINATIONS)):
-            if value not in known:
-                raise ValueError(f'{value!r} is not one of {", ".join(known)}')
+        for value, choices in ((self.elements, ELEMENTS), (self.combine, COMBINATIONS)):
+            if value not in choices:
+                raise ValueError(f'{value!r} is not one of {", ".join(choices)}')
         if not 0 < self.percentile <= 100:
             raise ValueError(f'percentile {self.percentile} must be above 0 and at most 100')
 

@@ -54,11 +54,11 @@ class SingleBranch(nn.Module):
         features = decode(encode(volume, width, self.remat, thin=thin), width, self.remat, thin=thin)
         segmentation = None
         if self.num_classes:
-            joined = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
-            segmented = conv_block(9, width[9], self.remat, thin)(joined)
+            features_and_skip = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
+            segmented = conv_block(9, width[9], self.remat, thin)(features_and_skip)
             if fine:
-                joined = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
-                segmented = conv_block(10, self.fine_width, self.remat, thin)(joined)
+                features_and_skip = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
+                segmented = conv_block(10, self.fine_width, self.remat, thin)(features_and_skip)
             segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(segmented)
             if self.background_in_padding:
                 background = jax.nn.one_hot(0, self.num_classes, dtype=segmentation.dtype)

@@ -78,8 +78,10 @@ class SwinBranch(nn.Module):
             outputs[number] = run(number, merged)
         for number, skip in DECODER_SKIPS.items():
             expanded = PatchExpanding(width[number], name=f'expanding_{number}')(outputs[number - 1])
-            joined = jnp.concatenate([expanded, outputs[skip]], axis=-1)
-            outputs[number] = run(number, Conv3d(width[number], (1, 1, 1), name=f'projection_{number}')(joined))
+            features_and_skip = jnp.concatenate([expanded, outputs[skip]], axis=-1)
+            outputs[number] = run(
+                number, Conv3d(width[number], (1, 1, 1), name=f'projection_{number}')(features_and_skip)
+            )
         return tuple(outputs[number] for number in sorted(outputs))
 
 
@@ -105,8 +107,8 @@ class SwinSingleBranch(SwinBranch):
             block = recomputing(ConvBlock, self.remat, FULL_RESOLUTION, full_resolution=True)
             skip = block(self.width // 2, name='conv_1')(image)
             expanded = PatchExpanding(self.width // 2, name='expanding_8')(features[-1])
-            joined = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
-            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(joined)
+            features_and_skip = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
+            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(features_and_skip)
         return features, segmentation
 
 

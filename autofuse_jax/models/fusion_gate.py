@@ -18,8 +18,8 @@ FUSIONS = ('gate', 'sum', 'concat', 'none')
 
 def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
     """Return `h = IN(LReLU(Conv3([f, m])))`, (B, D, H, W, channels); to be called within a compact method."""
-    joined = jnp.concatenate([fixed, moving], axis=-1)
-    return activated_norm(Conv3d(channels, name='single')(joined))
+    pair = jnp.concatenate([fixed, moving], axis=-1)
+    return activated_norm(Conv3d(channels, name='single')(pair))
 
 
 class EfficientLargeKernel(nn.Module):

@@ -103,7 +103,7 @@ def decode(
     """
     outputs = dict(outputs)
     for number, skip in DECODER_SKIPS.items():
-        joined = jnp.concatenate([upsample(outputs[number - 1]), outputs[skip]], axis=-1)
-        output = conv_block(number, width[number], remat, thin)(joined)
+        features_and_skip = jnp.concatenate([upsample(outputs[number - 1]), outputs[skip]], axis=-1)
+        output = conv_block(number, width[number], remat, thin)(features_and_skip)
         outputs[number] = after(number, output) if after else output
     return outputs

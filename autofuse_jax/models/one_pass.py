@@ -21,10 +21,10 @@ class OnePassNetwork(nn.Module):
     """
 
     # What an option may be that is no number of 1 or more, see `check_network`.
-    known: ClassVar[dict[str, Range | Collection[str]]] = {}
+    domains: ClassVar[dict[str, Range | Collection[str]]] = {}
 
     def __post_init__(self):
-        check_network(self, **self.known)
+        check_network(self, **self.domains)
         super().__post_init__()
 
     @property

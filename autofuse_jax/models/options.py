@@ -16,20 +16,20 @@ NO_OPTIONS = ('parent', 'name', COMPUTE_DTYPE)
 DROP_RATE = Range(least=0, below=1)
 
 
-def check_network(network: nn.Module, **known: Range | Collection[str]) -> None:
-    """Check the options of a network: whole numbers count something, so that each is 1 or more unless `known` says.
+def check_network(network: nn.Module, **domains: Range | Collection[str]) -> None:
+    """Check the options of a network: whole numbers count something, so that each is 1 or more unless `domains` says.
 
     Args:
         network: The module.
-        **known: What an option may be that is no such number: a range or words.
+        **domains: What an option may be that is no such number: a range or words.
 
     Raises:
         UserError: Names the first option that is wrong, its value, what is expected and what to do.
     """
     for field in dataclasses.fields(network):
         name, value = SECTION + field.name, getattr(network, field.name)
-        if field.name in known:
-            check_option(name, value, known[field.name])
+        if field.name in domains:
+            check_option(name, value, domains[field.name])
         elif field.type is int:
             check_option(name, value, COUNT)
         elif field.type in (Size, tuple[int, ...]):

@@ -51,7 +51,7 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
     return of_fixed, of_moving
 
 
-def narrowed(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
+def in_compute_dtype(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
     """Return an image in the type that a network computes in; None leaves it as it is."""
     return image if dtype is None else image.astype(dtype)
 
@@ -105,8 +105,8 @@ class PairNetwork(nn.Module):
     RANGES: ClassVar[dict[str, Range]] = {}
 
     def __post_init__(self):
-        known = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
-        check_network(self, num_classes=Range(least=0, whole=True), **known, **self.RANGES)
+        domains = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
+        check_network(self, num_classes=Range(least=0, whole=True), **domains, **self.RANGES)
         if self.num_classes:
             check_num_classes(self.num_classes)
         check_remat(self.remat)
@@ -157,7 +157,7 @@ class PairNetwork(nn.Module):
         """
         check_pair(fixed, moving, self.multiple)
         single, fusion = self.branches()
-        narrow_fixed, narrow_moving = (narrowed(image, self.compute_dtype) for image in (fixed, moving))
+        narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
         (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
         inputs = [narrow_fixed, narrow_moving]

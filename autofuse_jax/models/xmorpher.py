@@ -72,7 +72,7 @@ class XMorpher(OnePassNetwork):
     remat: str = 'none'
 
     multiple: ClassVar[int] = PATCH
-    known: ClassVar = {'drop_path': DROP_RATE}
+    domains: ClassVar = {'drop_path': DROP_RATE}
 
     def __post_init__(self):
         super().__post_init__()
@@ -87,9 +87,9 @@ class XMorpher(OnePassNetwork):
 
     def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Return displacement and warped image."""
-        joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
-        joined = layer_norm(joined.dtype, 'joined_norm')(joined)
-        expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)
+        features = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
+        features = layer_norm(features.dtype, 'joined_norm')(features)
+        expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(features)
         displacement = widened(Conv3d(3, name='flow')(expanded))
         return of_displacement(mixed_grid_displacement(displacement) if self.legacy else displacement, moving)
 

@@ -30,17 +30,17 @@ def join_neighbours(windows: jax.Array, *, legacy: bool = False) -> jax.Array:
         (B, nD, nH, nW, 27 T, C), neighbours in order of their offsets.
     """
     *_, tokens, channels = windows.shape
-    joined = windows[..., None, :, :]
+    neighbourhoods = windows[..., None, :, :]
     for axis in (1, 2, 3):
-        count = joined.shape[axis] - NEIGHBOURS + 1
-        shifted = [jax.lax.slice_in_dim(joined, place, place + count, axis=axis) for place in range(NEIGHBOURS)]
+        count = neighbourhoods.shape[axis] - NEIGHBOURS + 1
+        shifted = [jax.lax.slice_in_dim(neighbourhoods, place, place + count, axis=axis) for place in range(NEIGHBOURS)]
         # The offset along this axis runs faster than those along the axes before.
-        joined = jnp.stack(shifted, axis=5)
-        joined = joined.reshape(*joined.shape[:4], -1, tokens, channels)
+        neighbourhoods = jnp.stack(shifted, axis=5)
+        neighbourhoods = neighbourhoods.reshape(*neighbourhoods.shape[:4], -1, tokens, channels)
     if legacy:
         place = (LEGACY_MISSING[0] * NEIGHBOURS + LEGACY_MISSING[1]) * NEIGHBOURS + LEGACY_MISSING[2]
-        joined = joined.at[:, :, :, :, place].set(windows[:, :1, :1, :1])
-    return joined.reshape(*joined.shape[:4], -1, channels)
+        neighbourhoods = neighbourhoods.at[:, :, :, :, place].set(windows[:, :1, :1, :1])
+    return neighbourhoods.reshape(*neighbourhoods.shape[:4], -1, channels)
 
 
 class CrossWindowAttention(nn.Module):

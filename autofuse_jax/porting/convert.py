@@ -44,7 +44,7 @@ def from_official(
         state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
     buffers = {name: np.asarray(tensor) for name, tensor in state.items() if is_buffer(name)}
     state = {name: np.asarray(tensor) for name, tensor in state.items() if name not in buffers}
-    network = recognise(state, official=True, wanted=architecture)
+    network = recognise(state, official=True, architecture_name=architecture)
     params = {}
     for tensor in network.tensors:
         value = state[tensor.official]
@@ -76,7 +76,7 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
     Raises:
         UserError: Parameters are missing or extra, or hold NaN or infinities.
     """
-    network = recognise(params, official=False, wanted=architecture)
+    network = recognise(params, official=False, architecture_name=architecture)
     state = {}
     for tensor in network.tensors:
         value, axes = _outputs(np.asarray(params[tensor.ours]), tensor.layout), TO_OFFICIAL.get(tensor.layout)

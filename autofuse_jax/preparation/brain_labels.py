@@ -76,8 +76,8 @@ class LabelTable:
         Raises:
             UserError: Such an id is there.
         """
-        found = set(np.unique(labels).tolist()) - {0}
-        unknown = sorted(found - set(self.names)) if self.complete else sorted(label for label in found if label < 0)
+        ids = set(np.unique(labels).tolist()) - {0}
+        unknown = sorted(ids - set(self.names)) if self.complete else sorted(label for label in ids if label < 0)
         if unknown:
             raise UserError(
                 f'the labels of {name} hold the unknown ids {unknown}',
@@ -193,7 +193,9 @@ def read_label_table(path: str | os.PathLike) -> LabelTable:
         names[label] = name
         if group is None:
             continue
-        number = next((known for known, its_name in classes.items() if known and its_name == group), len(classes))
+        number = next(
+            (class_id for class_id, its_name in classes.items() if class_id and its_name == group), len(classes)
+        )
         classes[number] = group
         class_of[label] = number
     if len(classes) > MOST_CLASSES:

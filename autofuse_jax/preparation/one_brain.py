@@ -122,20 +122,20 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
 
 def warnings_of(outcome: BrainOutcome) -> list[str]:
     """Return what is unusual about a prepared brain, in sentences for the user."""
-    report, found = outcome.report, []
+    report, warnings = outcome.report, []
     if report['cut_percent'] > 100 * LARGEST_CUT:
-        found.append(f'{report["cut_percent"]:.3f} % of its brain voxels lie outside the grid and were cut off')
+        warnings.append(f'{report["cut_percent"]:.3f} % of its brain voxels lie outside the grid and were cut off')
     # Without a template the images need not be whole brains.
     aligned = 'template_overlap' in report
     if aligned and not USUAL_BRAIN_ML[0] <= report['brain_ml'] <= USUAL_BRAIN_ML[1]:
-        found.append(
+        warnings.append(
             f'{report["brain_ml"]:.0f} ml count as brain, which is unusual: is the image skull-stripped, 0 outside '
             'the brain and in millimetres?'
         )
     if aligned and report['template_overlap'] < USUAL_OVERLAP:
         overlap = 100 * report['template_overlap']
-        found.append(f'it overlaps the template by {overlap:.0f} % only, so the alignment has probably failed')
-    return found
+        warnings.append(f'it overlaps the template by {overlap:.0f} % only, so the alignment has probably failed')
+    return warnings
 
 
 def read_brain(brain: FoundBrain) -> Volume:
@@ -170,8 +170,8 @@ def align_to_template(template: Volume, volume: Volume, kind: str, similarity: s
 
     # Labels have no part in it, so that labelled and unlabelled brains are treated alike.
     moving = dataclasses.replace(volume, labels=None)
-    found = align(template, moving, AlignmentSettings(kind=kind, similarity=similarity))
-    return found.matrix, found.start
+    alignment = align(template, moving, AlignmentSettings(kind=kind, similarity=similarity))
+    return alignment.matrix, alignment.start
 
 
 def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:

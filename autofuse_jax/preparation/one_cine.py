@@ -101,7 +101,7 @@ def _all_frames(source: SourceSubject) -> tuple[SourceFrame, ...]:
     if source.series is None:
         return source.frames
     count = series_length(source.series)
-    named = {frame.position: frame for frame in source.frames}
+    frame_at = {frame.position: frame for frame in source.frames}
     beyond = [frame for frame in source.frames if frame.position >= count]
     if beyond:
         raise UserError(
@@ -109,7 +109,8 @@ def _all_frames(source: SourceSubject) -> tuple[SourceFrame, ...]:
             fix='check Info.cfg, and that the 4-D file was copied completely',
         )
     return tuple(
-        named.get(position) or SourceFrame(position + 1, '', source.series, position, None) for position in range(count)
+        frame_at.get(position) or SourceFrame(position + 1, '', source.series, position, None)
+        for position in range(count)
     )
 
 

@@ -65,10 +65,10 @@ def draw_validation(group_of: Mapping[str, str], count: int, seed: int) -> list[
     Returns:
         The drawn ids, sorted.
     """
-    seen: dict[str, int] = {}
+    group_counts: dict[str, int] = {}
     ranked = []
     for key, name in sorted((hashlib.sha256(f'{seed}:{name}'.encode()).hexdigest(), name) for name in group_of):
-        rank = seen.get(group_of[name], 0)
-        seen[group_of[name]] = rank + 1
+        rank = group_counts.get(group_of[name], 0)
+        group_counts[group_of[name]] = rank + 1
         ranked.append((rank, key, name))
     return sorted(name for _, _, name in sorted(ranked)[:count])

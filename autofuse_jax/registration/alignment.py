@@ -149,7 +149,7 @@ def align(
                 name = f'{kind} at {spacing:g} mm'
                 data = _data(level, matrix, centre, radius, kind, settings.similarity)
                 size = max(min(level[0].grid.spacing), spacing / 2)
-                found = minimise(
+                minimum = minimise(
                     _loss,
                     jnp.zeros(12, jnp.float32),
                     data,
@@ -157,8 +157,8 @@ def align(
                     Schedule(steps, settings.learning_rate * size, settings.tolerance),
                     functools.partial(say_step, say, name, steps),
                 )
-                matrix = world_matrix(np.asarray(found.params), radius, centre, matrix)
-                stages.append(found.stage(name))
+                matrix = world_matrix(np.asarray(minimum.params), radius, centre, matrix)
+                stages.append(minimum.stage(name))
     return Alignment(matrix, start, tuple(stages))
 
 
@@ -178,8 +178,8 @@ def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
         combined = linear @ data.to_world[:, :3]
         offset = linear @ data.to_world[:, 3] + data.to_moving[:, :3] @ shift + data.to_moving[:, 3]
         displacement = voxel_grid(data.fixed.shape) @ (combined.T - jnp.eye(3)) + offset
-    sampled = warp_linear(data.moving, displacement)
-    warped, inside = sampled[..., 0], sampled[..., 1]
+    samples = warp_linear(data.moving, displacement)
+    warped, inside = samples[..., 0], samples[..., 1]
     if similarity == MUTUAL_INFORMATION:
         weights = (data.weights * inside).reshape(-1)
         return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)

@@ -123,7 +123,7 @@ def check_guide(guide: Guide, fixed: ImageGrid, moving: ImageGrid) -> None:
         if not guide.labels:
             raise UserError(
                 f'the guides {guide.fixed.name} and {guide.moving.name} have no class in common: '
-                f'{_listed(guide.fixed.labels)} and {_listed(guide.moving.labels)}',
+                f'{_list_text(guide.fixed.labels)} and {_list_text(guide.moving.labels)}',
                 expected='the same ids for the same structures',
             )
         worlds = (fixed, fixed if guide.aligned else moving)
@@ -185,12 +185,12 @@ def maps_at(maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     Returns:
         float32 (d', h', w', C), with half the voxels along each axis as often as `LARGEST_MAPS` asks for.
     """
-    wanted = tuple(shape)
-    while np.prod(wanted) * maps.shape[-1] > LARGEST_MAPS:
-        wanted = tuple(max(1, size // 2) for size in wanted)
-    if wanted == maps.shape[:3]:
+    target = tuple(shape)
+    while np.prod(target) * maps.shape[-1] > LARGEST_MAPS:
+        target = tuple(max(1, size // 2) for size in target)
+    if target == maps.shape[:3]:
         return maps
-    return np.stack([resize_image(maps[..., index], wanted) for index in range(maps.shape[-1])], axis=-1)
+    return np.stack([resize_image(maps[..., index], target) for index in range(maps.shape[-1])], axis=-1)
 
 
 def _stacked(classes: ClassMap, labels: Sequence[int], grid: ImageGrid, transform: Transform | None) -> np.ndarray:
@@ -214,5 +214,5 @@ def _meets(classes: ClassMap, grid: ImageGrid) -> bool:
     return bool(_inside(to_voxels(grid.affine, world), grid.shape).any())
 
 
-def _listed(labels: Sequence[int]) -> str:
+def _list_text(labels: Sequence[int]) -> str:
     return ', '.join(str(label) for label in labels)

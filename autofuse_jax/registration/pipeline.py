@@ -118,31 +118,33 @@ def register_volumes(
         raise UserError(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
-    found = align(fixed, moving, settings.alignment, on_progress=on_progress)
-    linear = AffineTransform(found.matrix)
+    alignment = align(fixed, moving, settings.alignment, on_progress=on_progress)
+    linear = AffineTransform(alignment.matrix)
     check_overlap(fixed, moving, linear)
-    stages = list(_alignment_stages(settings.alignment, found))
+    stages = list(_alignment_stages(settings.alignment, alignment))
     forward: list[Transform] = [linear]
     backward: list[Transform] = [inverse_affine(linear)]
-    used = None
+    guide_used = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, done, used = _deform(fixed, moving, linear, settings, model, guide, on_progress)
+        deformation, inverse, deformation_stages, guide_used = _deform(
+            fixed, moving, linear, settings, model, guide, on_progress
+        )
         forward.append(deformation)
         backward.insert(0, inverse)
-        stages += done
+        stages += deformation_stages
     transform = to_dense(forward, fixed.grid)
-    moved = move_volume(moving, fixed.grid, transform)
+    warped = move_volume(moving, fixed.grid, transform)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
         transform=transform,
         inverse=to_dense(backward, moving.grid),
         alignment=linear,
-        moved=moved.image,
-        moved_labels=moved.labels,
+        moved=warped.image,
+        moved_labels=warped.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
-        guide=used,
+        guide=guide_used,
     )
 
 
@@ -182,7 +184,7 @@ def _deform(
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
         fixed_image, moving_image, weights = pair_on_grid(fixed, moving, linear, grid)
-        found = optimise_instance(
+        result = optimise_instance(
             fixed_image,
             moving_image,
             settings.instance,
@@ -192,8 +194,8 @@ def _deform(
             guide=None if guide is None else guide_on_grid(guide, grid, linear),
             on_progress=on_progress,
         )
-        displacement, inverse = found.displacement, found.inverse_displacement
-        stages += found.stages
+        displacement, inverse = result.displacement, result.inverse_displacement
+        stages += result.stages
     return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide
 
 
@@ -236,7 +238,7 @@ def _check(fixed: Volume, moving: Volume) -> None:
             )
 
 
-def _alignment_stages(settings: AlignmentSettings, found: Alignment) -> tuple[dict[str, Any], ...]:
-    if settings.kind == NONE and found.start == 'header':
+def _alignment_stages(settings: AlignmentSettings, alignment: Alignment) -> tuple[dict[str, Any], ...]:
+    if settings.kind == NONE and alignment.start == 'header':
         return ()
-    return ({'name': f'start: {found.start}', 'seconds': 0.0}, *found.stages)
+    return ({'name': f'start: {alignment.start}', 'seconds': 0.0}, *alignment.stages)

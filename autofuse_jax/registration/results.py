@@ -129,8 +129,8 @@ def _write_images(folder: Path, result: RegistrationResult, companions: Sequence
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
     for companion in companions:
-        moved = move_volume(companion.volume, result.fixed.grid, result.transform)
-        write_image(folder / f'moved_{companion.name}{SUFFIX}', moved.image, affine)
+        warped = move_volume(companion.volume, result.fixed.grid, result.transform)
+        write_image(folder / f'moved_{companion.name}{SUFFIX}', warped.image, affine)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:

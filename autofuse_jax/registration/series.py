@@ -222,7 +222,7 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
     before = [correlation(fixed.image, frame.moving.image) for frame in result.frames]
     most = int(np.nanargmin(before))
     frame = result.frames[most]
-    shown = {
+    frame_report = {
         **report,
         'fixed': {'file': f'frame {result.reference}'},
         'moving': {'file': f'frame {most}'},
@@ -241,7 +241,7 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
         displacement=frame.transform.displacement,
         jacobian=jacobian_determinant(frame.transform.displacement),
         affine=fixed.affine,
-        report=shown,
+        report=frame_report,
         fixed_labels=fixed.labels,
         extra_sections=[cine_section(result.curves, reference_frame=result.reference)],
     )

@@ -150,9 +150,11 @@ def _styles(curves: Curves) -> dict[str, tuple[str, str]]:
     names = list(dict.fromkeys(name for kind in curves.values() for name in kind if name != WHOLE_IMAGE))
     largest = {name: np.max(np.nan_to_num(curves.get(VOLUMES, {}).get(name, [0.0]))) for name in names}
     # A stable sort: equal volumes stay in the order of the classes.
-    chosen = set(sorted(names, key=lambda name: -largest[name])[: len(PALETTE)])
+    names_with_colour = set(sorted(names, key=lambda name: -largest[name])[: len(PALETTE)])
     own = zip(map(on_white, PALETTE), MARKERS, strict=True)
-    return {name: next(own) if name in chosen else (FAINT, '') for name in names} | {WHOLE_IMAGE: ('black', '.')}
+    return {name: next(own) if name in names_with_colour else (FAINT, '') for name in names} | {
+        WHOLE_IMAGE: ('black', '.')
+    }
 
 
 def _curve(

@@ -36,17 +36,17 @@ def tag(element: str, /, *content: Any, **attributes: Any) -> Html:
         for key, value in attributes.items()
         if value is not None and value is not False
     )
-    return Html(f'<{element}{text}>' + ('' if element in VOID else f'{joined(content)}</{element}>'))
+    return Html(f'<{element}{text}>' + ('' if element in VOID else f'{concatenate(content)}</{element}>'))
 
 
-def joined(content: Iterable[Any]) -> Html:
+def concatenate(content: Iterable[Any]) -> Html:
     """Join text, `Html`, None and nested lists of these; all but `Html` is escaped."""
     parts: list[str] = []
     for item in content:
         if isinstance(item, Html):
             parts.append(item)
         elif isinstance(item, list | tuple):
-            parts.append(joined(item))
+            parts.append(concatenate(item))
         elif item is not None:
             parts.append(html.escape(str(item)))
     return Html(''.join(parts))

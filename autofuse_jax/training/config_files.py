@@ -77,13 +77,13 @@ def find_config(text: str) -> ConfigFile:
         UserError: There is neither such a file nor such a name.
     """
     words, colon, argument = text.partition(':')
-    given = argument if colon else None
+    config_argument = argument if colon else None
     if Path(words).is_file():
-        return ConfigFile(Path(words), given)
+        return ConfigFile(Path(words), config_argument)
     name = Path(words).as_posix().removeprefix(f'{PACKAGE}/').removesuffix('.py')
     names = config_names()
     if name in names:
-        return ConfigFile(_config_path(name), given)
+        return ConfigFile(_config_path(name), config_argument)
     old = OLD_ROW.fullmatch(name)
     if old and not colon and old[1] in names:
         remark = f'{PACKAGE}/{name}.py is now {PACKAGE}/{old[1]}.py:{old[2]}'

@@ -57,7 +57,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         >>> from autofuse_jax.configs import quickstart
         >>> config = quickstart.get_config()
         >>> config.model.base_channels = 2
-        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})
+        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 3, 'shape': (32, 32, 16)})
         >>> config.phases.phase_1.steps, config.phases.phase_2.steps, config.optimizer.warmup_steps = 1, 1, 0
         >>> config.training.devices = 1
         >>> means = train_and_evaluate(config, 'runs/quickstart')  # doctest: +ELLIPSIS
@@ -255,12 +255,15 @@ class Trainer:
         objectives = self._experiment.method.objectives(phase.name)
         program = objectives, batch['fixed'].shape
         if program not in self._step_functions:
-            needed = None
+            demand = None
             if self._training.check_memory:
-                kept, mesh = self._experiment.method_in_memory().objectives(phase.name), self._experiment.mesh
+                objectives_in_memory, mesh = (
+                    self._experiment.method_in_memory().objectives(phase.name),
+                    self._experiment.mesh,
+                )
                 platform = mesh.devices.flat[0].platform
-                needed = check_step_fits(kept, self._state, batch, devices=mesh.size, platform=platform)
-            about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
+                demand = check_step_fits(objectives_in_memory, self._state, batch, devices=mesh.size, platform=platform)
+            about = '' if demand is None else f', which needs about {demand / GIB:.1f} GiB on each device'
             self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()
             step = compile_train_step(

@@ -105,10 +105,10 @@ def check_step_fits(
     voxels = int(np.prod(batch['fixed'].shape[:4]))
     if voxels * MOST_BYTES_PER_VOXEL // devices < limit:
         return None
-    needed = filling(platform) * step_bytes(objectives, state, batch, devices)
-    if needed > limit:
-        raise _too_much(needed, batch, devices, limit)
-    return needed
+    demand = filling(platform) * step_bytes(objectives, state, batch, devices)
+    if demand > limit:
+        raise _too_much(demand, batch, devices, limit)
+    return demand
 
 
 def check_compiled_fits(
@@ -129,19 +129,19 @@ def check_compiled_fits(
     memory = compiled.memory_analysis()
     if memory is None:
         return
-    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    demand = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     # Results that are written over the arguments take nothing.
-    needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    demand += memory.output_size_in_bytes - memory.alias_size_in_bytes
     limit = device_bytes() if limit is None else limit
-    if needed > limit:
-        raise _too_much(needed, batch, devices, limit)
+    if demand > limit:
+        raise _too_much(demand, batch, devices, limit)
 
 
-def _too_much(needed: int, batch: Batch, devices: int, limit: int) -> UserError:
+def _too_much(demand: int, batch: Batch, devices: int, limit: int) -> UserError:
     pairs, *size, _ = batch['fixed'].shape
     return UserError(
         f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
-        f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
+        f'{demand / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
         fix="set a smaller training.batch_size, model.remat='activations' or 'all' (recomputes instead of keeping; "
         "accelerators only), training.precision='bfloat16', a smaller model.base_channels or data.grid, or let "
         'several devices share a volume (training.depth_devices); to try all the same, set '

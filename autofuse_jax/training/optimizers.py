@@ -101,12 +101,12 @@ def check_multiples(multiples: Multiples, params: Any) -> None:
     Raises:
         UserError: No parameter has such a part in its name.
     """
-    known = {part for name in _names(params) for part in name.split('/')}
+    parts = {part for name in _names(params) for part in name.split('/')}
     for part, _ in multiples:
-        if part not in known:
+        if part not in parts:
             raise UserError(
                 f'optimizer.multiples names {part!r}, which is part of no parameter',
-                expected=f'one of {", ".join(sorted(known))}',
+                expected=f'one of {", ".join(sorted(parts))}',
                 fix='correct optimizer.multiples',
             )
 

@@ -45,13 +45,13 @@ def make_train_step(
             (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
             before = optimizer_states[objective.name]
             updates, after = optimizer.update(gradient, before, trained)
-            changed = optax.apply_updates(trained, updates)
+            new_params = optax.apply_updates(trained, updates)
             if objective.active is not None:
                 active = objective.active(batch)
-                changed, after = _where(active, (changed, after), (trained, before))
+                new_params, after = _where(active, (new_params, after), (trained, before))
                 updates = _where(active, updates, jax.tree.map(jnp.zeros_like, updates))
             optimizer_states[objective.name] = after
-            params = {**frozen, **changed}
+            params = {**frozen, **new_params}
             prefix = f'{objective.name}/' if len(objectives) > 1 else ''
             norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
             metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
@@ -61,8 +61,8 @@ def make_train_step(
     return train_step
 
 
-def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
-    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), chosen, other)
+def _where(condition: jax.Array, where_true: Any, where_false: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), where_true, where_false)
 
 
 def compile_train_step(

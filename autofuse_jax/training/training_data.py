@@ -22,9 +22,9 @@ LARGEST_SEED = 2**32
 MOST_THREADS = 16
 
 
-def reading_threads(asked: int) -> int:
+def reading_threads(count: int) -> int:
     """Return how many threads read: as many as asked for, or one a core and at most `MOST_THREADS` where 0 are."""
-    return asked or min(available_cores(), MOST_THREADS)
+    return count or min(available_cores(), MOST_THREADS)
 
 
 class TrainingData:

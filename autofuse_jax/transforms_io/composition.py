@@ -132,15 +132,15 @@ def gaps(steps: Sequence[Step]) -> list[str]:
     Returns:
         The sentences; none where the images are not known. Images on other grids of the same space are no error.
     """
-    found = []
+    sentences = []
     for first, second in zip(steps[:-1], steps[1:], strict=True):
-        reached, wanted = first.fixed, second.moving
-        if reached is not None and wanted is not None and not reached.grid.same_as(wanted.grid):
-            found.append(
-                f'{first.name} ends on the grid of {reached.file} ({describe_grid(reached.grid)}), {second.name} '
-                f'starts from {wanted.file} ({describe_grid(wanted.grid)}); right only if both show the same space'
+        end, start = first.fixed, second.moving
+        if end is not None and start is not None and not end.grid.same_as(start.grid):
+            sentences.append(
+                f'{first.name} ends on the grid of {end.file} ({describe_grid(end.grid)}), {second.name} '
+                f'starts from {start.file} ({describe_grid(start.grid)}); right only if both show the same space'
             )
-    return found
+    return sentences
 
 
 def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.ndarray) -> np.ndarray:
@@ -154,19 +154,19 @@ def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.nd
     Returns:
         bool (N,). Images and fields reach half a voxel beyond their outer voxel centres.
     """
-    known = np.ones(len(fixed_points), bool)
+    flags = np.ones(len(fixed_points), bool)
     if steps[-1].fixed is not None:
-        known &= steps[-1].fixed.grid.contains(fixed_points, margin=REACH)
+        flags &= steps[-1].fixed.grid.contains(fixed_points, margin=REACH)
     if steps[0].moving is not None:
-        known &= steps[0].moving.grid.contains(moving_points, margin=REACH)
+        flags &= steps[0].moving.grid.contains(moving_points, margin=REACH)
     points = fixed_points
     for step in reversed(steps):
         if step.grid is not None and step.grid_is_fixed:
-            known &= step.grid.contains(points, margin=REACH)
+            flags &= step.grid.contains(points, margin=REACH)
         points = step.forward.map_points(points)
         if step.grid is not None and not step.grid_is_fixed:
-            known &= step.grid.contains(points, margin=REACH)
-    return known
+            flags &= step.grid.contains(points, margin=REACH)
+    return flags
 
 
 def _check_partner(path: Path, moving: ImageRecord | None, partner: Path, fixed: ImageRecord | None) -> None:

@@ -135,9 +135,9 @@ def _number(cell: str) -> float | None:
 
 def _coordinate_columns(header: list[str] | None) -> tuple[int, int, int]:
     names = [name.strip().lower() for name in header or []]
-    for wanted in COORDINATE_NAMES:
-        if set(wanted) <= set(names):
-            first, second, third = (names.index(name) for name in wanted)
+    for column_names in COORDINATE_NAMES:
+        if set(column_names) <= set(names):
+            first, second, third = (names.index(name) for name in column_names)
             return first, second, third
     return (0, 1, 2)
 

@@ -211,6 +211,6 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     return ImageRecord(file, ImageGrid(shape, affine))
 
 
-def _wrong(beside: Path, name: str, found: Any, expected: str) -> UserError:
+def _wrong(beside: Path, name: str, value: Any, expected: str) -> UserError:
     fix = 'fetch the sidecar again, or move it away and name the --convention'
-    return UserError(f'{beside}: {name!r} is {found!r}', expected=expected, fix=fix)
+    return UserError(f'{beside}: {name!r} is {value!r}', expected=expected, fix=fix)

@@ -140,11 +140,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f'there is no file {path}', fix='correct the path')
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError('it holds a single array')
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with archive:
+            return {name: archive[name] for name in archive.files}
     except DAMAGED_FILE_ERRORS as error:
         raise UserError(
             f'{path} cannot be read as npz ({error})',
