@@ -21,7 +21,7 @@ class Command:
 
     Attributes:
         module: Module whose `main` does it.
-        summary: What it does, in one line.
+        summary: Purpose, in one line.
         arguments: Arguments that come before those of the user.
     """
 

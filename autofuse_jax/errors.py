@@ -19,8 +19,8 @@ class UserError(ValueError):
     The text has three parts: what was found, what was expected, and what to do.
 
     Args:
-        found: What is wrong, naming the file, field or value.
-        expected: What would have been right; empty where `found` says it already.
+        found: Fault, with the file, field or value.
+        expected: Right form; empty where `found` says it already.
         fix: The next thing to do.
     """
 
@@ -95,10 +95,10 @@ def check_option(name: str, value: Any, domain: Range | Collection[Any], *, fix:
     """Check that an option is in a range or one of the known values.
 
     Args:
-        name: What messages call the option, with its section where it has one, such as 'loss.kl'.
-        value: What was given.
-        domain: What it may be.
-        fix: What to do; default to correct it.
+        name: Name of the option in messages, with its section where it has one, such as 'loss.kl'.
+        value: Value of the option.
+        domain: Range or collection of its possible values.
+        fix: Advice; default to correct it.
 
     Raises:
         UserError: It is not.
@@ -112,10 +112,10 @@ def check_numbers(name: str, values: Any, domain: Range, *, count: int | None = 
     """Check that an option is a sequence of numbers in a range.
 
     Args:
-        name: See `check_option`.
-        values: What was given.
-        domain: What each may be.
-        count: How many there are; default None: one or more.
+        name: Name of the option, see `check_option`.
+        values: Values of the option.
+        domain: Range of each.
+        count: Number of values; default None: one or more.
 
     Raises:
         UserError: It is not.
@@ -131,8 +131,8 @@ def check_odd(name: str, value: Any) -> None:
     """Check that an option is an odd number of 1 or more, as the side of a window around a voxel is.
 
     Args:
-        name: See `check_option`.
-        value: What was given.
+        name: Name of the option, see `check_option`.
+        value: Value of the option.
 
     Raises:
         UserError: It is not.
@@ -148,7 +148,7 @@ def check_types(options: Any, section: str = '') -> None:
 
     Args:
         options: An instance of the dataclass.
-        section: What messages put before the name of a field, such as 'loss.'.
+        section: Prefix of a field's name in messages, such as 'loss.'.
 
     Raises:
         UserError: One is not, or a number is not finite.
@@ -170,7 +170,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     instead of a traceback. Every other exception is a defect of this package and keeps its traceback.
 
     Args:
-        command: Called without arguments; its return value is the exit status, None meaning 0.
+        command: Function without arguments; its return value is the exit status, None meaning 0.
 
     Returns:
         0 on success, 2 after an error the user can act on, 130 after an interrupt from the keyboard.

@@ -59,12 +59,12 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
     """Parse a command line.
 
     Args:
-        arguments: Without the program's name.
-        program: What the help calls the program.
-        mode: What is done where `arguments` do not say it.
+        arguments: Arguments without the program's name.
+        program: Name of the program in the help.
+        mode: Task where `arguments` do not name one.
 
     Returns:
-        What to do; None where only help was asked for, which is then printed.
+        The task; None where only help was asked for, which is then printed.
 
     Raises:
         UserError: A flag, a config field or its type is wrong, or the config file is missing or broken.
@@ -129,7 +129,7 @@ def run(invocation: Invocation) -> int:
     """Train or evaluate.
 
     Args:
-        invocation: From `parse`.
+        invocation: Result of `parse`.
 
     Returns:
         0, or 143 where a signal ended training early (with a checkpoint).
@@ -159,9 +159,9 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM, mode: s
     """Run the command line.
 
     Args:
-        arguments: Without the program's name; default those of the process.
-        program: What the help calls the program.
-        mode: What is done where `arguments` do not say it.
+        arguments: Arguments without the program's name; default those of the process.
+        program: Name of the program in the help.
+        mode: Task where `arguments` do not name one.
 
     Returns:
         Exit status: 0, 2 after an error that the user can act on, 143 after a signal.

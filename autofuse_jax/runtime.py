@@ -52,7 +52,7 @@ def keep_compiled_programs(folder: str) -> None:
     """Keep compiled programs in a folder, so that only the first run of a size waits for the compiler.
 
     Args:
-        folder: Where they are kept; '~' is the user's home. Empty: nowhere.
+        folder: Folder that keeps them; '~' is the user's home. Empty: nowhere.
     """
     import jax
 

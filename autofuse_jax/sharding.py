@@ -16,8 +16,8 @@ def make_mesh(devices: int = 0, depth: int = 1) -> Mesh:
     """Make a mesh with the axes `data` and `depth`.
 
     Args:
-        devices: How many devices to use; 0 (default) means all, those of other processes too.
-        depth: How many devices share a volume; default 1. The others share the batch.
+        devices: Number of devices to use; 0 (default) means all, those of other processes too.
+        depth: Number of devices that share a volume; default 1. The others share the batch.
 
     Returns:
         A mesh of devices / depth times depth devices. Those that share a volume are neighbours, of one process.

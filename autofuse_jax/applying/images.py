@@ -45,11 +45,11 @@ class Request:
         label_interpolation: 'nearest' or 'linear'.
         points: CSV files.
         points_units: 'mm', 'mm-lps' or 'voxel'.
-        points_in: Where the points were set: 'moving' or 'fixed', of the composition as it is applied.
-        reference: Whose grid the results get; None: the fixed image of the composition.
+        points_in: Image in which the points were set: 'moving' or 'fixed', of the composition as it is applied.
+        reference: Image whose grid the results get; None: the fixed image of the composition.
         out: Folder of the results; needed where there are images, label maps or points.
         overwrite: Whether existing results may be replaced.
-        save_transform: Where the composition is written, None for nowhere.
+        save_transform: File of the composition, None for none.
         format: Its convention.
         convention: Convention of transform files that do not show it.
         fixed: Fixed image of a transform file that does not name it.
@@ -78,8 +78,8 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     """Apply transforms; all results appear, or none.
 
     Args:
-        request: What is to be done.
-        say: Called with every sentence for the user.
+        request: The task.
+        say: Callback for every sentence to the user.
 
     Returns:
         The files that were written, sidecars left out.

@@ -30,10 +30,10 @@ def move_points(
     Args:
         steps: The composition, in the order in which an image passes through it.
         path: The CSV file.
-        target: Where the moved points are written.
+        target: File for the moved points.
         units: A key of `POINT_FRAMES`, of the points that are read and written alike.
         points_in: The image in which the points were set, 'moving' or 'fixed'.
-        say: Called with every sentence for the user.
+        say: Callback for every sentence to the user.
 
     Raises:
         UserError: The file cannot be read, voxels are asked for of an image that is not known, or the transform cannot

@@ -66,7 +66,7 @@ def find_tools(settings: NiftyRegSettings) -> dict[str, str]:
     """Find NiftyReg's programs.
 
     Args:
-        settings: Where `folder` is given, only that folder counts; else the environment variable; else PATH.
+        settings: Settings whose `folder`, if given, is the only place; else the environment variable, else PATH.
 
     Returns:
         Path by name, of reg_f3d, reg_transform and reg_resample.
@@ -100,8 +100,8 @@ def registration_arguments(
     Args:
         fixed: The fixed image.
         moving: The moving image.
-        grid: Where the control points go.
-        warped: Where the moved image goes.
+        grid: File for the control points.
+        warped: File for the moved image.
         settings: All the rest.
     """
     return [

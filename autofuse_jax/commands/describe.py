@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
-        program: What the help calls the program.
+        program: Name of the program in the help.
 
     Returns:
         The exit status: 0, also where something cannot be described, which is then said.

@@ -32,7 +32,7 @@ class Dataset:
     """How one data set is found, and the grid it is prepared for unless the user names another.
 
     Attributes:
-        find: Lists the subjects of a source folder, given the folder and a splits file or None.
+        find: Function that lists the subjects of a source folder, from the folder and a splits file or None.
         grid: The default grid.
     """
 

@@ -88,7 +88,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
     """Turn command line options into settings.
 
     Args:
-        options: From the parser.
+        options: Options from the parser.
 
     Raises:
         UserError: A value is out of its range or two do not fit together.
@@ -141,7 +141,7 @@ def about_run(settings: PipelineSettings, command: str, weights: Path | None = N
     """Return what a report says of the run itself: settings, command, versions, commit, machine, date.
 
     Args:
-        settings: Of the registration.
+        settings: Settings of the registration.
         command: The command line.
         weights: File of the network's weights, or None.
     """

@@ -57,8 +57,8 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     zero. A velocity that belongs to the pair moves along: its vectors are turned and scaled as well.
 
     Args:
-        arrays: From `batches.pair_to_arrays`; of a frame alone, that frame is changed.
-        augmentation: How far.
+        arrays: Arrays of `batches.pair_to_arrays`; of a frame alone, that frame is changed.
+        augmentation: Limits of the change.
         rng: Source of the draws.
 
     Returns:
@@ -84,7 +84,7 @@ def crop_at_random(arrays: Arrays, size: Size, rng: np.random.Generator) -> Arra
     """Take a part of one training pair, the same part of both frames and their labels.
 
     Args:
-        arrays: From `batches.pair_to_arrays`.
+        arrays: Arrays of `batches.pair_to_arrays`.
         size: (D, H, W) of the part; where it lies is drawn uniformly. 0 along an axis: all of it.
         rng: Source of the draws.
 

@@ -80,7 +80,7 @@ def load_npz(
     Args:
         path: The file.
         only: Names of the arrays to read, as far as the file has them; default None reads all.
-        fix: What the message tells the user to do with a damaged file.
+        fix: Advice of the message about a damaged file.
 
     Returns:
         Name to array.
@@ -144,7 +144,7 @@ def load_array(path: str | os.PathLike, key: str) -> tuple[np.ndarray, np.ndarra
 
     Args:
         path: A .nii, .nii.gz, .mgz or .npz file.
-        key: Which array of an npz file: 'vol' for the image, 'seg' for the labels. Other formats hold one array.
+        key: Name of the array in an npz file: 'vol' for the image, 'seg' for the labels. Other formats hold one array.
 
     Returns:
         The array with its axes in file order, in the type that the file's scaling gives, and the (4, 4) affine from

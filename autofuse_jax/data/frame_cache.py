@@ -17,8 +17,8 @@ class FrameCache(Generic[Arrays]):
     """Reads the arrays of frames and keeps them.
 
     Args:
-        read: Reads the arrays of a frame.
-        cache_gib: How much memory the kept arrays may take, in GiB. What is beyond it is read again each time.
+        read: Function that reads the arrays of a frame.
+        cache_gib: Largest memory of the kept arrays, in GiB. What is beyond it is read again each time.
     """
 
     def __init__(self, read: Callable[[Frame], Arrays], cache_gib: float):

@@ -14,7 +14,7 @@ class FrameStore:
     Args:
         manifest: The prepared data.
         grid: (D, H, W) of the network; equal to the manifest's shape, or another grid over the same field of view.
-        cache_gib: How much memory the kept frames may take, in GiB. Frames beyond it are read again each time.
+        cache_gib: Largest memory of the kept frames, in GiB. Frames beyond it are read again each time.
     """
 
     def __init__(self, manifest: Manifest, grid: tuple[int, ...], cache_gib: float):

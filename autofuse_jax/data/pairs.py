@@ -78,9 +78,9 @@ class PairSource:
     """A pair policy applied to a set of subjects.
 
     Attributes:
-        anchors: What one epoch goes through, in a new order each time.
-        draw: Turns an anchor and a random generator into a pair, or into a frame alone; deterministic policies ignore
-            the generator.
+        anchors: Items that one epoch goes through, in a new order each time.
+        draw: Function that turns an anchor and a random generator into a pair, or into a frame alone;
+            deterministic policies ignore the generator.
     """
 
     anchors: Sequence[Any]
@@ -95,7 +95,7 @@ def labelled_subject_ids(subjects: Sequence[Subject], *, count: int, seed: int) 
 
     Args:
         subjects: The subjects of a split.
-        count: How many may keep their labels; -1 means all that have any.
+        count: Number of subjects that may keep their labels; -1 means all that have any.
         seed: Seed of the permutation.
 
     Returns:

@@ -77,7 +77,7 @@ def write_frame(
 
     Args:
         path: Ends in .npz.
-        volume: From `prepare_volume`.
+        volume: Volume from `prepare_volume`.
         origin: Text that identifies the source file and the settings.
         more: Further arrays by name; default none.
 
@@ -94,9 +94,9 @@ def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: 
     """Identify what a frame is made from by a hash, without the folder that the files happen to lie in.
 
     Args:
-        settings: Whatever determines the result, JSON-compatible.
+        settings: Settings that determine the result, JSON-compatible.
         files: Source files; None stands for one that there is not.
-        more: Whatever else identifies the frame, JSON-compatible, such as its number in a series.
+        more: Further marks of the frame, JSON-compatible, such as its number in a series.
 
     Returns:
         Text that differs where any of these, names or sizes of files differ.
@@ -109,8 +109,8 @@ def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray]
     """Read a frame that an earlier run has finished.
 
     Args:
-        path: Where the frame would be.
-        origin: What it must have been made from.
+        path: File that the frame would have.
+        origin: Record of what it must have been made from.
 
     Returns:
         The arrays of the file, or None where it is absent, damaged or of another origin.
@@ -130,7 +130,7 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
 
     Args:
         manifest: The manifest that lists the frame.
-        frame: Which one.
+        frame: The frame.
 
     Returns:
         Image float32 (D, H, W) in [0, 1], labels uint8 or None, affine (4, 4), and the frame's `file` as name.
@@ -166,7 +166,7 @@ def load_original_labels(manifest: Manifest, frame: Frame) -> np.ndarray | None:
 
     Args:
         manifest: The manifest that lists the frame; it has `original_classes`.
-        frame: Which one.
+        frame: The frame.
 
     Returns:
         Integer (D, H, W); None where the frame has no labels.

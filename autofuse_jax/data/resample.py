@@ -29,7 +29,7 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     Args:
         volume: The volume, 3-D.
         grid: The wanted grid.
-        transform: From the world of the grid to that of the volume; None leaves every point where it is.
+        transform: Transform from the world of the grid to that of the volume; None leaves every point where it is.
 
     Returns:
         Image and labels on that grid, without a mask.

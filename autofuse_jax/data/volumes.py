@@ -24,7 +24,7 @@ class Volume:
         image: float32 (D, H, W), or (D, H, W, T) for a series of T frames.
         labels: Integer (D, H, W), 0 for background, or None where unlabelled.
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
-        name: What messages call this volume, usually its file name.
+        name: Name in messages, usually that of the file.
         mask: (D, H, W), at least 0: how much each voxel counts for the similarity of a registration; None: all alike.
     """
 

@@ -40,7 +40,7 @@ def to_graph(
     """Convert a function to a graph.
 
     Args:
-        function: Traceable, from arrays to arrays by name; what it closes over becomes part of the graph.
+        function: Traceable function from arrays to arrays by name; what it closes over becomes part of the graph.
         inputs: Shape and type of each argument by the name that it gets, in the order of the arguments.
 
     Returns:
@@ -68,7 +68,7 @@ def run_program(program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Valu
     """Add a program to a graph.
 
     Args:
-        program: Closed; a plain jaxpr without constants will do.
+        program: Program, closed; a plain jaxpr without constants will do.
         arguments: One value for each of its inputs.
 
     Returns:

@@ -23,8 +23,8 @@ class Value:
     """An array of JAX as a tensor of OpenVINO.
 
     Attributes:
-        tensor: Where it is computed; of static size.
-        order: Which axis of the array each axis of the tensor is; every axis of the array occurs once.
+        tensor: Tensor of the graph that computes it; of static size.
+        order: Axis of the array for each axis of the tensor; every axis of the array occurs once.
         shape: Shape of the array. Where the tensor has size 1, all entries along that axis are equal.
     """
 

@@ -20,8 +20,8 @@ def score_cases(
 
     Args:
         cases: The pairs.
-        protocols: With different names.
-        on_case: Called after each pair, for pictures or a line of progress.
+        protocols: Protocols of different names.
+        on_case: Callback after each pair, for pictures or a line of progress.
 
     Returns:
         Records by the name of the protocol, one a pair: 'pair', 'subject', the facts of the case and what

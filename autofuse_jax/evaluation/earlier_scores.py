@@ -16,8 +16,8 @@ def open_scores(folder: Path, name: str) -> Run:
     """Open the scores in `pairs.json`.
 
     Args:
-        folder: Written by this command, or by the report at the end of training (`evaluation_<split>`).
-        name: What tables call it.
+        folder: Folder written by this command, or by the report at the end of training (`evaluation_<split>`).
+        name: Name in tables.
 
     Returns:
         The run, with its records.

@@ -28,7 +28,7 @@ def folding_scores(pair: PairData, protocol: Protocol) -> dict[str, float]:
 
     Args:
         pair: A pair with a displacement.
-        protocol: Says what is counted on which voxels.
+        protocol: Definition of what is counted on which voxels.
 
     Returns:
         Numbers; nan where no voxel counts.

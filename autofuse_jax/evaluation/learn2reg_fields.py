@@ -39,8 +39,8 @@ def open_fields(folder: Path, name: str, sources: Sources) -> Run:
     """Open a folder of displacement fields.
 
     Args:
-        folder: Holds the fields.
-        name: What tables call it.
+        folder: Folder of the fields.
+        name: Name in tables.
         sources: `dataset_json` or, where it is None, the only `*dataset.json` in `data` or in the folder; images,
             labels and landmarks are in `data`, or beside the JSON.
 

@@ -53,9 +53,9 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
 
     Args:
         path: A folder, the npz of released weights.
-        name: What tables call it.
-        sources: Where else to look.
-        open_network: Opens a network; a function of its own because nothing else here needs jax.
+        name: Name in tables.
+        sources: Other places to look in.
+        open_network: Function that opens a network; passed in, because nothing else here needs jax.
 
     Returns:
         The run; its pairs are read when they are scored.

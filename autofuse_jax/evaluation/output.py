@@ -43,8 +43,8 @@ def write_evaluation(
 
     Args:
         out: The folder; files that an earlier evaluation wrote there are removed first.
-        runs: What was evaluated.
-        protocols: What the scores are.
+        runs: Runs that were evaluated.
+        protocols: Definitions of the scores.
         records_of: Records by protocol, then by run.
         reference: Name of the run that others are compared with.
         facts: Command, version and date.

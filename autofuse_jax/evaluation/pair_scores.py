@@ -27,10 +27,10 @@ def score_pair(pair: PairData, protocol: Protocol) -> dict[str, Any]:
 
     Args:
         pair: The pair.
-        protocol: What is measured, and what the scores are.
+        protocol: Quantities to measure, and their definitions.
 
     Returns:
-        As far as the protocol asks for it and the pair allows it: 'njd_percent', 'sdlogj', 'jacobian_min',
+        Scores, as far as the protocol asks for them and the pair allows them: 'njd_percent', 'sdlogj', 'jacobian_min',
         'jacobian_max', 'ndv_percent'; 'seconds'; with labels of both images, for 'before' and 'after',
         'dsc_<when>' (0 .. 1), 'hd95_mm_<when>', 'assd_mm_<when>' and the same with '_per_label' (label id to number);
         with landmarks 'tre_mm_<when>' (mean), 'tre_mm_<when>_median', 'tre_mm_<when>_p30' and 'landmarks'; with a
@@ -181,7 +181,7 @@ def name_structures(
     Args:
         protocol: Its labels, where it lists them, name the structures and give their order.
         classes: Names that come with the data.
-        records: From `score_pair`.
+        records: Records of `score_pair`.
 
     Returns:
         Label id to name, in the order of the protocol or else of the ids.

@@ -129,21 +129,21 @@ class Protocol:
     """What a score is.
 
     Attributes:
-        name: What reports call it.
+        name: Name in reports.
         description: One sentence.
         labels: Label id to name of the structures to score; None: those that a prepared data set scores, else all that
             the fixed or moving map of a pair holds. Background (0) is never scored.
         label_interpolation: 'nearest', or 'linear': each label's 0/1 map on its own, the largest value wins.
-        outside: Where the moving map ends, beyond which there is background: at the 'voxel_edges', half a voxel beyond
+        outside: Edge of the moving map, beyond which there is background: at the 'voxel_edges', half a voxel beyond
             the outermost centres, or at the outermost 'voxel_centres' (Learn2Reg).
         missing_structures: Score of a structure that only one of the fixed and the warped map holds: 'zero': DSC 0, no
             surface distance; 'skip': none where the fixed or the unwarped moving map lacks it, else as 'zero'; 'nan':
             none, and none for the mean of that pair. A structure that is in neither is never scored.
-        folding: How folding is counted.
-        surface: How surface distances are measured.
-        tre: How landmark errors are measured.
-        quantities: What is measured where a pair allows it, of 'dsc' (with that of a predicted segmentation), 'hd95',
-            'assd', 'njd', 'sdlogj', 'jacobian_range' (smallest and largest determinant) and 'tre'.
+        folding: Definition of folding.
+        surface: Definition of surface distances.
+        tre: Definition of landmark errors.
+        quantities: Quantities to measure where a pair allows it, of 'dsc' (with that of a predicted segmentation),
+            'hd95', 'assd', 'njd', 'sdlogj', 'jacobian_range' (smallest and largest determinant) and 'tre'.
 
     Raises:
         UserError: An option is unknown or of a wrong type; the sections check theirs likewise.
@@ -199,7 +199,7 @@ def same_definitions(first: Mapping[str, Any] | None, second: Mapping[str, Any] 
     """Tell whether two recorded protocols say the same of what both measure; not where one was not recorded.
 
     Args:
-        first: From `Protocol.as_record`, perhaps of an earlier version, which had fewer fields.
+        first: Record of `Protocol.as_record`, perhaps of an earlier version, which had fewer fields.
         second: Likewise.
 
     Returns:

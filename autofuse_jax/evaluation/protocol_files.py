@@ -49,7 +49,7 @@ def protocol_from_record(record: Any, where: str) -> Protocol:
 
     Args:
         record: Nested dictionary with the fields of `Protocol`; what is left out is as in the preset 'default'.
-        where: What messages call its origin.
+        where: Name of its origin in messages.
 
     Returns:
         The protocol.

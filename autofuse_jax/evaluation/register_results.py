@@ -37,7 +37,7 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
 
     Args:
         folder: Folder of one result, or of several.
-        name: What tables call it.
+        name: Name in tables.
         sources: `data` is searched for labels that are not where the report says.
 
     Returns:

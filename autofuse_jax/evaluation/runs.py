@@ -21,8 +21,8 @@ class Case:
 
     Attributes:
         name: Its name; the same pair has the same name in every run.
-        group: What is alike about pairs: the subject of the fixed image.
-        load: Reads the pair.
+        group: Name that dependent pairs share: the subject of the fixed image.
+        load: Function that reads the pair.
         facts: Further entries of its record, such as the files.
     """
 
@@ -37,9 +37,9 @@ class Run:
     """One thing that was named on the command line.
 
     Attributes:
-        name: What tables call it.
-        source: Where it is.
-        kind: What it is, in words.
+        name: Name in tables.
+        source: File or folder.
+        kind: Kind, in words.
         cases: Its pairs; empty where the scores exist already.
         classes: Label id to name, as far as the data tells.
         notes: Sentences about how it was read.

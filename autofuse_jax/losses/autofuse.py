@@ -38,14 +38,14 @@ class ObjectiveWeights:
         ncc_window: Side of the correlation window in voxels; default 9.
         segmentation: alpha of Eq. 2; default 1.
         fusion: beta of Eq. 2; default 1.
-        consistency_grad: What the term between warped moving labels and the fixed segmentation trains: 'both'
+        consistency_grad: Arguments that the term between warped moving labels and the fixed segmentation trains: 'both'
             (default), 'seg_only' (as the official code does in effect) or 'flow_only'.
         label_warp: 'linear' (default) warps each class's indicator, so that the terms with warped labels train the
             deformation; 'nearest' warps label indices as the official code does, through which no gradient flows.
-        missing_labels: How a missing label map is told: 'flags' (default) of each sample, or 'zeros' as in the official
+        missing_labels: Sign of a missing label map: 'flags' (default) of each sample, or 'zeros' as in the official
             code: a term is left out, for the whole batch, where its target holds nothing but background. A labelled
             volume without foreground then counts as unlabelled.
-        ignore_absent: Average Dice over the classes present in the target only; default True.
+        ignore_absent: Whether Dice is averaged over the classes present in the target only; default True.
         inverse: Weight w of the same terms for the inverse map, which registers fixed to moving; default 0, as in the
             paper. Each term becomes `(forward + w backward) / (1 + w)`: twice the supervision for one pass through the
             network, and a velocity that explains the pair in both directions.

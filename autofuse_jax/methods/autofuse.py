@@ -23,11 +23,11 @@ class AutoFuseInference:
     """How AutoFuse predicts.
 
     Attributes:
-        symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
-            exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
-            paper. Needs a network that predicts a velocity.
-        sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
-            random key. Default False.
+        symmetric: Whether to predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`,
+            so that exchanging them gives the inverse map up to integration error, at twice the time. Default False, as
+            in the paper. Needs a network that predicts a velocity.
+        sample_velocity: Whether to predict from a sampled velocity, as the official code does: the result then depends
+            on the random key. Default False.
 
     Raises:
         UserError: Both are on, or one is no flag.
@@ -61,7 +61,7 @@ def autofuse_method(
         name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
-        inference: How it predicts; default the mean velocity of one order of the images.
+        inference: Options of the prediction; default the mean velocity of one order of the images.
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch

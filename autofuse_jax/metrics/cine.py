@@ -21,11 +21,11 @@ def cine_curves(
 
     Args:
         reference_labels: Integer labels of the reference frame, (D, H, W).
-        jacobians: For each frame the determinant on the grid of the reference frame, (D, H, W) or one less along each
+        jacobians: Determinants of each frame on the grid of the reference frame, (D, H, W) or one less along each
             axis; above 1 where the frame shows a place larger.
         names: Label id to name, background left out.
         voxel_mm3: Volume of a voxel.
-        frame_labels: For each frame the labels of the reference frame warped onto it. Without them a volume is the
+        frame_labels: Labels of the reference frame warped onto each frame. Without them a volume is the
             volume in the reference frame times the mean determinant in the structure.
 
     Returns:

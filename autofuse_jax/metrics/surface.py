@@ -108,7 +108,7 @@ def robust_hausdorff(
         first: bool (D, H, W).
         second: bool, the same shape.
         spacing: Voxel size along (D, H, W), in millimetres.
-        definition: What counts as the surface.
+        definition: Definition of the surface.
 
     Returns:
         The distance in millimetres; nan where a mask is empty.
@@ -134,7 +134,7 @@ def average_surface_distance(
         first: bool (D, H, W).
         second: bool, the same shape.
         spacing: Voxel size along (D, H, W), in millimetres.
-        definition: What counts as the surface.
+        definition: Definition of the surface.
 
     Returns:
         The distance in millimetres; nan where a mask is empty.

@@ -98,7 +98,7 @@ def upsample(volume: jax.Array, factor: tuple[int, ...] = HALVING) -> jax.Array:
 
     Args:
         volume: (B, D, H, W, C).
-        factor: Of the size along each axis; default 2 x 2 x 2.
+        factor: Factor of the size along each axis; default 2 x 2 x 2.
 
     Returns:
         (B, factor D, factor H, factor W, C).
@@ -115,7 +115,7 @@ class ConvBlock(nn.Module):
 
     Attributes:
         features: Number of output channels of both convolutions.
-        kernel_size: Of both convolutions, odd; default 3 x 3 x 3.
+        kernel_size: Size of both kernels, odd; default 3 x 3 x 3.
     """
 
     features: int

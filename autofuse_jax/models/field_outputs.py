@@ -19,9 +19,9 @@ def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, .
     """Check the images that a network is given.
 
     Args:
-        fixed: Expected (B, D, H, W, 1).
-        moving: Expected of the same shape.
-        multiple: What the sizes must be multiples of, one number or one for each axis; default 16.
+        fixed: Fixed images, (B, D, H, W, 1).
+        moving: Moving images of the same shape.
+        multiple: Step that the sizes must be multiples of, one number or one for each axis; default 16.
 
     Raises:
         ValueError: The shapes differ or are not of that form, or a size is no multiple; says to what to pad.

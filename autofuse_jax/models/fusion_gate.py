@@ -95,7 +95,7 @@ class UngatedFusion(nn.Module):
     `y = x + h` or `y = [x, h]` with h of `FusionGate`.
 
     Attributes:
-        concatenate: Append instead of adding, which doubles the channels; default False.
+        concatenate: Whether to append instead of adding, which doubles the channels; default False.
 
     Reference:
         Meng et al., AutoFuse, MultiFuse in Table 3 and feature fusion in Table 7. The text says sum; appending is ours.

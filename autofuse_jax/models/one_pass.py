@@ -45,7 +45,7 @@ class OnePassNetwork(nn.Module):
             moving: (B, D, H, W, 1), intensities in [0, 1].
 
         Returns:
-            What `register_pair` says.
+            Output of `register_pair`.
         """
         check_pair(fixed, moving, self.multiple)
         return self.register_pair(fixed, moving)

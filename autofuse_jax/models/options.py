@@ -21,7 +21,7 @@ def check_network(network: nn.Module, **domains: Range | Collection[str]) -> Non
 
     Args:
         network: The module.
-        **domains: What an option may be that is no such number: a range or words.
+        **domains: Range or words of an option that is no such number.
 
     Raises:
         UserError: Names the first option that is wrong, its value, what is expected and what to do.
@@ -41,10 +41,10 @@ def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
     """Check that an option of a network is a multiple of a number.
 
     Args:
-        name: Of the option.
+        name: Name of the option.
         value: Its value, a whole number of 1 or more.
         divisor: The number.
-        reason: Why it must be, to follow 'because'.
+        reason: Reason, to follow 'because'.
 
     Raises:
         UserError: It is not.

@@ -42,7 +42,7 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
         moving: (B, D, H, W, C).
 
     Returns:
-        What it gives for the fixed and for the moving images.
+        Outputs for the fixed and for the moving images.
     """
     # Interleaved along the batch, so that a pair stays on its device when the batch is sharded.
     images = jnp.stack([fixed, moving], axis=1).reshape(2 * fixed.shape[0], *fixed.shape[1:])
@@ -71,16 +71,16 @@ class PairNetwork(nn.Module):
     Attributes:
         base_channels: Base width c of the single branch.
         num_classes: C, background included; 0 (default) is the unsupervised network.
-        fusion: How features of the single branch join the fusion branch: 'gate' (default) weighs them, 'sum' adds them,
-            'concat' appends them, 'none' does not use them. Only 'gate' has gate weights.
+        fusion: Way of the single branch's features into the fusion branch: 'gate' (default) weighs them, 'sum' adds
+            them, 'concat' appends them, 'none' does not use them. Only 'gate' has gate weights.
         feed_segmentation: Whether the segmentations are an input of the fusion branch; default True.
-        large_kernel: Efficient large kernel blocks in the gates; default True.
+        large_kernel: Whether gates have efficient large kernel blocks; default True.
         output: 'velocity' (default) predicts a stationary velocity field that is integrated; 'displacement' predicts a
             half-resolution displacement (AutoFuse-disp).
         segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
             feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`; default False.
-        remat: Which stages are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
+        remat: Stages that are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
             `check_remat`; default 'none'.
         compute_dtype: Type of activations, such as bfloat16; default None: that of the images. Fields, their
             log-variance and segmentations are float32 at least.

@@ -26,7 +26,7 @@ def check_remat(remat: str) -> None:
     - 'activations' recomputes, of other convolutional blocks and gates, what costs little: all but convolutions.
 
     Args:
-        remat: Such as 'full_resolution,gates'.
+        remat: Option, such as 'full_resolution,gates'.
 
     Raises:
         UserError: A name is unknown, or 'none' stands beside others.

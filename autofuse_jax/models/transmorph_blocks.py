@@ -155,7 +155,7 @@ class SwinEncoder(nn.Module):
         num_heads: Attention heads of each stage.
         window: (d, h, w) of a window, the same in all stages; maps are padded to whole windows.
         drop_paths: Rates of each block, from `drop_path_rates`.
-        join_windows: How tokens become a volume again, see `WindowAttention`.
+        join_windows: Function that makes tokens a volume again, see `WindowAttention`.
     """
 
     width: int

@@ -48,9 +48,9 @@ class XMorpher(OnePassNetwork):
         window: (d, h, w) of a window; default (2, 2, 2).
         drop_path: Stochastic depth of the last block on the way down, linear from 0 in the first; default 0.2. A scale
             has the same on the way up. Only where a random stream 'dropout' is given, as in training.
-        legacy: Replay the missing window and the sampling of the published code; default False. The displacement is
-            then the one by which the image is in effect sampled.
-        remat: Which blocks are recomputed in the reverse pass, for less memory: scales '1' .. '4', 'full_resolution'
+        legacy: Whether the missing window and the sampling of the published code are replayed; default False. The
+            displacement is then the one by which the image is in effect sampled.
+        remat: Blocks that are recomputed in the reverse pass, for less memory: scales '1' .. '4', 'full_resolution'
             (the finest) or 'all', see `check_remat`; default 'none'.
 
     Raises:

@@ -52,7 +52,7 @@ class CrossWindowAttention(nn.Module):
     Attributes:
         num_heads: Number of heads; must divide the channels.
         window: (d, h, w) of a window, cut to the volume along axes where the volume is smaller.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
     """
 
     num_heads: int
@@ -91,7 +91,7 @@ class CrossBlock(nn.Module):
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
         drop_path: Probability that a branch is left out of a sample in training, see `DropPath`; default 0.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
     """
 
     num_heads: int
@@ -116,7 +116,7 @@ class CrossStage(nn.Module):
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
         drop_paths: Rates of each block, see `DropPath`; there are as many blocks.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
         remat: Whether blocks are recomputed in the reverse pass.
     """
 

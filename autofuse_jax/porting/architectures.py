@@ -119,7 +119,7 @@ def recognise(names: Collection[str], *, official: bool, architecture_name: str 
 
     Args:
         names: Keys of an official state dict without integer buffers, or names of our parameters.
-        official: Which of the two.
+        official: Whether the names are official ones.
         architecture_name: Name of the architecture that it must be; None for any.
 
     Returns:

@@ -28,7 +28,7 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
         root: Folder with npz files and at least one `*_pairs.npy`, side by side or one folder apart.
 
     Returns:
-        What was found; None where there is no list of pairs.
+        The source; None where there is no list of pairs.
 
     Raises:
         UserError: A list cannot be read, a subject is in two splits, or a list names a file that is not there.

@@ -23,9 +23,9 @@ class Tool:
     """One program.
 
     Attributes:
-        program: What it is called on the command line.
+        program: Name on the command line.
         arguments: Its arguments, with '{input}' and '{output}' for the two NIfTI files.
-        source: Where it comes from.
+        source: Software that it belongs to.
     """
 
     program: str

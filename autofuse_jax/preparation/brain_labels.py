@@ -40,7 +40,7 @@ class LabelTable:
     """What the ids of a label map mean, and which class each becomes for training.
 
     Attributes:
-        convention: In words, what the original ids are.
+        convention: Meaning of the original ids, in words.
         names: Original id to name, background left out. An id that is not here is background in both maps' scores.
         class_of: Original id to training class, 1 or more; any other id becomes background.
         classes: Training class to name, 0 for background, without gaps.
@@ -71,7 +71,7 @@ class LabelTable:
 
         Args:
             labels: Integer original ids.
-            name: What the message calls the label map.
+            name: Name of the label map in the message.
 
         Raises:
             UserError: Such an id is there.

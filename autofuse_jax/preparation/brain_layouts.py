@@ -55,7 +55,7 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
         root: Its folder.
 
     Returns:
-        What was found.
+        The source.
 
     Raises:
         UserError: The folder does not exist, or holds nothing of that layout.

@@ -144,7 +144,7 @@ def scale_to_white(image: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         image: Real numbers, 0 outside the brain; p is the 99.9th percentile of what is above 0.
-        name: What an error message calls this image.
+        name: Name of this image in an error message.
 
     Returns:
         float32 of the same shape, in [0, 1].

@@ -33,7 +33,7 @@ def split_brains(
         dataset: A key of `SPLIT_RULES`.
         name: Key of the data set in a file with several.
         root: Folder of the data.
-        splits_file: What the user names, or None.
+        splits_file: File that the user names, or None.
 
     Returns:
         Subject id to split, and the rule in words.

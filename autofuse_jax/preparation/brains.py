@@ -65,7 +65,7 @@ def prepare_brains(options: argparse.Namespace) -> int:
     """Prepare a brain data set.
 
     Args:
-        options: Of the command `autofuse_jax.prepare`.
+        options: Options of the command `autofuse_jax.prepare`.
 
     Returns:
         The exit status.

@@ -25,7 +25,7 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
         root: The folder.
 
     Returns:
-        What was found; None where there is no `dataset.json` or `NAME_dataset.json`.
+        The source; None where there is no `dataset.json` or `NAME_dataset.json`.
 
     Raises:
         UserError: The file cannot be read or is not of that form.

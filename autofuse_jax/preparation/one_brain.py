@@ -45,14 +45,14 @@ class BrainJob:
         brain: Its files.
         split: 'train', 'validation' or 'test'.
         grid: The prepared grid.
-        table: What its label ids mean.
+        table: Meaning of its label ids.
         template: File of the template; None for the MNI-152 template.
         alignment: 'affine', 'rigid' or 'none' (crop around the centre, no interpolation at the wanted voxel size).
-        similarity: Of the alignment, 'ncc' or 'mi'.
+        similarity: Similarity of the alignment, 'ncc' or 'mi'.
         extraction: 'none' or the brain extraction program.
         fit: Whether a brain of which more than 0.1 % would be cut off is fitted into the grid.
         keep_values: Whether grey values that are in [0, 1] already stay as they are.
-        settings: Whatever determines the result; frames made with other settings are made again.
+        settings: Settings that determine the result; frames made with other settings are made again.
         out: Folder of the prepared data set.
     """
 
@@ -77,10 +77,10 @@ class BrainOutcome:
     Attributes:
         id: Its name.
         subject: Its entry for the manifest, or None where something was wrong with it.
-        problems: What was wrong.
+        problems: Problems, none where all went well.
         reused: Whether an earlier run had finished it.
         ids: Original label ids that occur in the prepared label map.
-        report: What was measured: cut_percent, brain_ml, and with an alignment cut_percent_before_fit, fit_scale,
+        report: Measurements: cut_percent, brain_ml, and with an alignment cut_percent_before_fit, fit_scale,
             fit_shift_mm, template_overlap, start, seconds.
     """
 
@@ -96,7 +96,7 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
     """Prepare one brain; one finished by an earlier run is kept.
 
     Args:
-        job: What to do.
+        job: The task.
 
     Returns:
         The outcome. Bad source files are reported in it, not raised, so that the other subjects go on.

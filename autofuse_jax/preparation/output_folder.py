@@ -35,7 +35,7 @@ def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], ove
     Args:
         out: The output folder; made if missing.
         source: The folder that is prepared.
-        settings: Whatever determines the result.
+        settings: Settings that determine the result.
         overwrite: Whether frames prepared with other settings may be replaced.
 
     Raises:

@@ -18,7 +18,7 @@ def read_splits(path: str | os.PathLike, dataset: str) -> dict[str, str]:
 
     Args:
         path: JSON file: {"train": [ids], "validation": [ids], "test": [ids]}, or several of those under data set names.
-        dataset: Whose splits to take from a file with several, such as 'acdc'.
+        dataset: Name of the data set, such as 'acdc', in a file with several.
 
     Returns:
         Subject id to split.
@@ -59,7 +59,7 @@ def draw_validation(group_of: Mapping[str, str], count: int, seed: int) -> list[
 
     Args:
         group_of: Subject id to group.
-        count: How many to draw, at most all.
+        count: Number to draw, at most all.
         seed: Another seed, another choice.
 
     Returns:

@@ -48,7 +48,7 @@ class AlignmentSettings:
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
         steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
-        tolerance: See `Schedule`.
+        tolerance: Tolerance of `Schedule`.
 
     Raises:
         UserError: An option is unknown or out of its range, or spacings and steps differ in length.
@@ -84,8 +84,8 @@ class Alignment:
 
     Attributes:
         matrix: float64 (4, 4), from the fixed to the moving world, RAS millimetres (pull).
-        start: Which start was taken.
-        stages: What was done, one record a stage: name, seconds, steps, loss_first, loss_last, stopped.
+        start: Start that was taken.
+        stages: Records of the stages: name, seconds, steps, loss_first, loss_last, stopped.
     """
 
     matrix: np.ndarray
@@ -122,8 +122,8 @@ def align(
     Args:
         fixed: The fixed image, any grid, with a mask or without.
         moving: The moving image, likewise.
-        settings: How; default `AlignmentSettings()`.
-        on_progress: Called with the stage, steps done, steps at most and the loss.
+        settings: Settings; default `AlignmentSettings()`.
+        on_progress: Callback (stage, steps done, steps at most, loss).
 
     Returns:
         The alignment; the identity in world space for kind 'none' with start 'header'.

@@ -39,7 +39,7 @@ def open_network(path: Path, device: str) -> RegistrationModel | RuntimeModel:
 
     Args:
         path: npz in the released format.
-        device: As in `use_device`.
+        device: Device as in `use_device`.
 
     Returns:
         The network: in OpenVINO for 'cpu' where that is installed, in JAX otherwise.

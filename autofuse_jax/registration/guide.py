@@ -25,7 +25,7 @@ class ClassMap:
         values: Integer labels (D, H, W), or float probabilities (D, H, W, C) of `labels`, in [0, 1].
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         labels: Ids of the classes, without the background 0.
-        name: What messages call it.
+        name: Name in messages.
     """
 
     values: np.ndarray
@@ -49,7 +49,7 @@ class Guide:
         moving: Classes of the moving image, or None.
         fixed_points: float64 (N, 3), RAS millimetres of the fixed world, or None.
         moving_points: float64 (N, 3), their counterparts in the moving world, or None.
-        source: Where it comes from, in words, for reports.
+        source: Origin in words, for reports.
         aligned: Whether the moving classes lie in the fixed world already, brought there by the alignment.
     """
 
@@ -91,7 +91,7 @@ def class_map(labels: np.ndarray, affine: np.ndarray, name: str) -> ClassMap:
     Args:
         labels: Integer (D, H, W), 0 for the background.
         affine: (4, 4), from voxel indices to RAS millimetres.
-        name: What messages call it.
+        name: Name in messages.
 
     Raises:
         UserError: It holds the background only.

@@ -42,7 +42,7 @@ def read_guide(files: GuideFiles, fixed: Volume, moving: Volume) -> Guide:
     """Read a guide.
 
     Args:
-        files: Where it is.
+        files: Files of the guide.
         fixed: The fixed image; a guide that is an array lies on its grid.
         moving: The moving image, likewise.
 
@@ -95,7 +95,7 @@ def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str
     """Return what a report says of a guide.
 
     Args:
-        guide: What guided the registration, or None.
+        guide: Guide of the registration, or None.
         fixed: The fixed volume.
         moving: The moving volume.
 

@@ -50,7 +50,7 @@ class InstanceSettings:
             image is called fixed.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
-        tolerance: See `Schedule`.
+        tolerance: Tolerance of `Schedule`.
         trust: Share of a given velocity that the search starts from and departs from, in [0, 1]. Between 0.5 and 1 it
             hardly matters for pairs on which a network is as good as in training; the less it is, the less a
             network that has not seen such images can mislead.
@@ -153,12 +153,12 @@ def optimise_instance(
     Args:
         fixed: (D, H, W), in [0, 1].
         moving: (D, H, W), in [0, 1], on the same grid.
-        settings: How; default `InstanceSettings()`.
+        settings: Settings; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
-        on_progress: Called with the level, steps done, steps at most and the loss.
+        on_progress: Callback (level, steps done, steps at most, loss).
 
     Returns:
         Velocity and displacements.

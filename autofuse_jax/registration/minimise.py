@@ -84,11 +84,11 @@ def minimise(
 
     Args:
         loss: A function of a module, so that what is compiled for it is found again: (params, data, options) -> scalar.
-        params: Where to start, any tree of arrays.
+        params: Start, any tree of arrays.
         data: Arrays that the loss needs; other arrays of the same shapes do not compile again.
         options: Hashable; other options compile again.
         schedule: Steps, learning rate and tolerance.
-        on_loss: Called with the number of steps done and the loss, every 5 steps.
+        on_loss: Callback (steps done, loss), every 5 steps.
 
     Returns:
         The minimum that was reached.

@@ -42,7 +42,7 @@ def network_field(
         model: The network with its weights.
         fixed: The fixed image, any grid.
         moving: The moving image, any grid.
-        alignment: From the fixed to the moving world.
+        alignment: Transform from the fixed to the moving world.
 
     Returns:
         Displacement and velocity on the network's grid over the fixed field of view.
@@ -99,7 +99,7 @@ def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
 
     Args:
         grid: The wanted grid.
-        field: From `network_field`.
+        field: Field of `network_field`.
 
     Returns:
         float32 (d, h, w, 3), in voxels of `grid`.

@@ -55,14 +55,14 @@ class RegistrationResult:
     Attributes:
         fixed: The fixed volume, as given.
         moving: The moving volume, as given.
-        transform: From the fixed to the moving world on the fixed grid: alignment and deformation in one.
-        inverse: From the moving to the fixed world on the moving grid.
+        transform: Alignment and deformation in one, from the fixed to the moving world on the fixed grid.
+        inverse: Transform from the moving to the fixed world on the moving grid.
         alignment: The linear part alone.
         moved: float32 (D, H, W), the moving image on the fixed grid, interpolated once.
         moved_labels: Moving labels on the fixed grid, nearest; None without labels.
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
-        guide: What guided the deformation besides the images; None: nothing.
+        guide: Guide of the deformation besides the images; None: none.
     """
 
     fixed: Volume
@@ -95,12 +95,12 @@ def register_volumes(
     Args:
         fixed: The fixed volume, 3-D, with labels and mask or without.
         moving: The moving volume, likewise.
-        settings: Which steps; default alignment by an affine map and instance optimisation.
+        settings: Steps of the registration; default alignment by an affine map and instance optimisation.
         model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
         guide: Classes and points that guide instance optimisation besides the images; 'auto': what the network
             segments, where there is a network that does; 'network': the same, and an error where it does not; None:
             nothing.
-        on_progress: Called with the step's name, steps done, steps at most and the loss.
+        on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
         The result.
@@ -205,7 +205,7 @@ def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
     Args:
         fixed: The fixed volume.
         moving: The moving volume.
-        transform: From the fixed to the moving world.
+        transform: Transform from the fixed to the moving world.
 
     Raises:
         UserError: No voxel of the fixed image lies inside the moving one.

@@ -12,7 +12,7 @@ class StepProgress:
     """Prints progress; an instance is an `OnProgress` callback.
 
     Args:
-        stream: Where to write; default standard error.
+        stream: Stream to write to; default standard error.
         prefix: Text before each line, such as the frame of a series.
     """
 

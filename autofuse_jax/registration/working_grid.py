@@ -55,7 +55,7 @@ def pair_on_grid(
     Args:
         fixed: The fixed image, with a mask or without.
         moving: The moving image, likewise.
-        alignment: From the fixed to the moving world.
+        alignment: Transform from the fixed to the moving world.
         grid: The working grid.
 
     Returns:
@@ -80,7 +80,7 @@ def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: T
         image: (D, H, W).
         affine: Its affine (4, 4).
         grid: The wanted grid.
-        transform: From the world of the grid to that of the image; None is the identity.
+        transform: Transform from the world of the grid to that of the image; None is the identity.
 
     Returns:
         float32 of the grid's shape, 0 outside the image.

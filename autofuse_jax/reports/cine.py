@@ -36,9 +36,9 @@ def cine_plot(
 
     Args:
         path: The PNG file to write; folders are made.
-        curves: As `cine_curves` returns them; a kind may be missing.
+        curves: Curves as `cine_curves` returns them; a kind may be missing.
         times: Place of each frame on the time axis; the number of the frame, from 0, if None.
-        time_label: What the times are, with the unit, such as 'time (ms)'.
+        time_label: Meaning of the times, with the unit, such as 'time (ms)'.
         reference_frame: Number of the frame that all others were registered to, from 0.
         title: Heading, left out if empty.
 
@@ -97,10 +97,10 @@ def cine_section(
     """Return a section of a report page: the picture and a table of the largest and smallest volumes.
 
     Args:
-        curves: As for `cine_plot`.
-        times: As for `cine_plot`.
-        time_label: As for `cine_plot`.
-        reference_frame: As for `cine_plot`.
+        curves: Curves as for `cine_plot`.
+        times: Times as for `cine_plot`.
+        time_label: Label as for `cine_plot`.
+        reference_frame: Frame as for `cine_plot`.
 
     Returns:
         The section.

@@ -132,7 +132,7 @@ def display_of(affine: np.ndarray, shape: tuple[int, int, int]) -> Display:
         shape: (D, H, W).
 
     Returns:
-        How to show arrays on that grid.
+        Display of arrays on that grid.
     """
     grid = ImageGrid(tuple(shape), affine)
     orientation = nib.orientations.io_orientation(grid.affine)
@@ -150,7 +150,7 @@ def choose_views(display: Display, weight: np.ndarray) -> tuple[View, ...]:
     """Pick the planes to show: axial, coronal and sagittal, or three slices of a stack of thick slices.
 
     Args:
-        display: Of the grid.
+        display: Display of the grid.
         weight: (D, H, W) in display orientation, not negative: where there is something to see, such as labelled
             voxels.
 

@@ -57,7 +57,7 @@ def document(title: str, *body: Any) -> Html:
 
     Args:
         title: Plain text for the window.
-        *body: As `tag` takes content.
+        *body: Content as `tag` takes it.
 
     Returns:
         HTML5 with the style inside; it refers to no other file or address.
@@ -106,7 +106,7 @@ def picture(png: bytes, alternative: str, caption: Any, size: tuple[int, int]) -
 
     Args:
         png: Content of the PNG file.
-        alternative: What the picture shows, for readers who do not see it.
+        alternative: Content of the picture, for readers who do not see it.
         caption: Line below it.
         size: Width and height in pixels.
 
@@ -124,7 +124,7 @@ def colour_bar(colours: Sequence[str], ticks: Sequence[str], label: str) -> Html
     Args:
         colours: Colours at equal distances, such as '#ff0000', from low to high.
         ticks: Texts at equal distances, the first and the last at the ends.
-        label: What the colours stand for.
+        label: Meaning of the colours.
 
     Returns:
         The bar with its label.

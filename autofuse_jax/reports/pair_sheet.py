@@ -46,7 +46,7 @@ def pair_sheet(
 
     Args:
         path: The PNG file to write; folders are made.
-        registration: What to show; its displacement is finite.
+        registration: The registration; its displacement is finite.
         title: Heading.
         names: Label id to name of the structures, background left out.
         record: Scores of the pair: 'dsc_before_per_label' and 'dsc_after_per_label' (label id to 0..1 or NaN),
@@ -152,10 +152,10 @@ def draw_scores(
     """Write a table of scores at a place of a sheet.
 
     Args:
-        sheet: Where.
+        sheet: Page to draw on.
         left: Pixels.
         top: Pixels.
-        lines: From `score_lines`.
+        lines: Lines of `score_lines`.
         rights: Right ends of the two columns of numbers, pixels from `left`.
     """
     for row, (colour, name, before, after) in enumerate(lines):

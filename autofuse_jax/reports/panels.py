@@ -78,11 +78,11 @@ def outlines(axes: Axes, view: View, labels: np.ndarray, colours: Mapping[int, s
     """Outline each structure half way between its voxels and their neighbours.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
         labels: Integer labels, (rows, columns); 0 is background.
         colours: Colour of each label, or one for all; labels without a colour are left out.
-        width: Of the lines, in points.
+        width: Width of the lines, in points.
     """
     right, down = view.spacing
     present, compact = np.unique(labels, return_inverse=True)
@@ -103,11 +103,11 @@ def edges(axes: Axes, view: View, picture: np.ndarray, colour: str, width: float
     """Draw the strongest edges of a picture: zero crossings of its Laplacian of a Gaussian.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
         picture: Grey values, (rows, columns), finite.
-        colour: Of the lines.
-        width: Of the lines, in points.
+        colour: Colour of the lines.
+        width: Width of the lines, in points.
 
     Reference:
         Marr and Hildreth, Theory of edge detection, Proc. R. Soc. B 207, 1980.
@@ -129,12 +129,12 @@ def grid_lines(
     """Draw every n-th row and column of a grid of points, coloured by a value at each point.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
         points: (rows, columns, 2), right and down in millimetres.
         lengths: (rows, columns), the value.
         count: About how many lines to draw along the longer side.
-        **settings: Of the `LineCollection`, such as cmap and norm.
+        **settings: Options of the `LineCollection`, such as cmap and norm.
 
     Returns:
         The lines.

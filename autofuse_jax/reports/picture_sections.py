@@ -32,7 +32,7 @@ def images_section(registration: RegistrationView, names: Mapping[int, str]) -> 
     """Fixed image, moving image before and after, with the outlines of the structures or, without labels, edges.
 
     Args:
-        registration: What to show.
+        registration: The registration.
         names: Label id to name of the structures, background left out.
 
     Returns:
@@ -90,7 +90,7 @@ def deformation_section(registration: RegistrationView, folded: str) -> Html:
     """The deformation grid without its affine part, and the map of the Jacobian determinant of the whole transform.
 
     Args:
-        registration: What to show; its displacement is finite.
+        registration: The registration; its displacement is finite.
         folded: A sentence on folded voxels.
 
     Returns:

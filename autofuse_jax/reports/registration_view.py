@@ -28,7 +28,7 @@ class RegistrationView:
     """A registered pair in display orientation.
 
     Attributes:
-        display: How the array axes were turned.
+        display: Order and flips of the array axes.
         views: The planes to show.
         fixed: Fixed image, (D, H, W).
         before: Moving image on the fixed grid before registration.
@@ -140,7 +140,7 @@ def view_registration(
         labels: Fixed labels, moving labels before and after registration, integers of the same shape, or None.
 
     Returns:
-        What all pictures are drawn from.
+        View that all pictures are drawn from.
 
     Raises:
         ValueError: The shapes do not agree.

@@ -97,7 +97,7 @@ def restore(
     Args:
         workdir: The run's folder.
         structure: Shapes and types of the state, from `jax.eval_shape`.
-        layout: Where the arrays go.
+        layout: Placement of the arrays on the devices.
 
     Returns:
         The state and the record that was saved with it.
@@ -127,7 +127,7 @@ def load_params(
     Args:
         workdir: The run's folder.
         structure: Shapes and types of the parameters, from `jax.eval_shape`.
-        layout: Where the arrays go.
+        layout: Placement of the arrays on the devices.
         kind: 'best' or 'latest'; default as above.
 
     Returns:

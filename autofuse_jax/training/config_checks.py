@@ -164,7 +164,7 @@ def with_absent_options(config: ConfigDict) -> ConfigDict:
     """Return a stored config with the options that its method has got since, at their defaults.
 
     Args:
-        config: As a run wrote it.
+        config: Config as a run wrote it.
 
     Raises:
         UserError: The method is unknown.

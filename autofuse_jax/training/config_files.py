@@ -29,7 +29,7 @@ class ConfigFile:
     Attributes:
         path: The file.
         argument: The text behind the colon, which `get_config` is called with; None without a colon.
-        remark: What the user should know about the name; empty where it is as it should be.
+        remark: Sentence to the user about the name; empty where it is as it should be.
     """
 
     path: Path

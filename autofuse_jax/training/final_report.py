@@ -41,7 +41,7 @@ def write_report(experiment: Experiment, params: Params, split: str, about: dict
         experiment: The run.
         params: Parameters of its method.
         split: Name of the split.
-        about: What else belongs into the record: config, data, training.
+        about: Further content of the record: config, data, training.
 
     Returns:
         Means over the pairs, see `summarise`.

@@ -29,10 +29,10 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
     as much again, and what `remat` would compute again is kept: `check_compiled_fits` knows.
 
     Args:
-        objectives: Carried out in a step, one after the other.
+        objectives: Objectives of a step, one after the other.
         state: Arrays or their shapes.
         batch: Arrays or their shapes; of all devices together.
-        devices: Which share batch and volumes.
+        devices: Number of devices, which share batch and volumes.
 
     Returns:
         Bytes on one device.
@@ -57,8 +57,8 @@ def kept_by_compiler(remat: str, platform: str) -> str:
     only, as `remat='activations'` says, whether asked to or not.
 
     Args:
-        remat: See `models.remat.check_remat`.
-        platform: Of the devices, in the words of JAX ('cpu', 'gpu', 'tpu').
+        remat: Option of `models.remat.check_remat`.
+        platform: Platform of the devices, in the words of JAX ('cpu', 'gpu', 'tpu').
     """
     names = remat.split(',')
     if platform != 'gpu' or ALL in names or ACTIVATIONS in names:
@@ -88,11 +88,11 @@ def check_step_fits(
     """Refuse a training step that a device cannot hold, before minutes of compiling end in a crash.
 
     Args:
-        objectives: See `step_bytes`.
-        state: See `step_bytes`.
-        batch: See `step_bytes`.
-        devices: See `step_bytes`.
-        platform: Of the devices, see `kept_by_compiler`; default 'cpu'.
+        objectives: Objectives as for `step_bytes`.
+        state: State as for `step_bytes`.
+        batch: Batch as for `step_bytes`.
+        devices: Number as for `step_bytes`.
+        platform: Platform of the devices, see `kept_by_compiler`; default 'cpu'.
         limit: Bytes of a device; default what it has.
 
     Returns:
@@ -117,9 +117,9 @@ def check_compiled_fits(
     """Refuse a compiled training step that a device cannot hold, before running it ends in a crash.
 
     Args:
-        compiled: Of arrays that are on the devices already.
-        batch: See `step_bytes`.
-        devices: See `step_bytes`.
+        compiled: Step compiled for arrays that are on the devices already.
+        batch: Batch as for `step_bytes`.
+        devices: Number as for `step_bytes`.
         limit: Bytes of a device; default what it has.
 
     Raises:

@@ -100,7 +100,7 @@ class Progress:
     Args:
         total_steps: Length of training.
         first_step: Steps that were done before this process started.
-        stream: Where to write; default standard error.
+        stream: Stream to write to; default standard error.
     """
 
     def __init__(self, total_steps: int, *, first_step: int = 0, stream: TextIO | None = None):

@@ -95,7 +95,7 @@ def check_multiples(multiples: Multiples, params: Any) -> None:
     """Check that every factor belongs to some parameter.
 
     Args:
-        multiples: See `multiple_of`.
+        multiples: Multiples as for `multiple_of`.
         params: All parameters of a method, or their shapes.
 
     Raises:
@@ -120,7 +120,7 @@ def averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
         average: a, before the step.
         params: p, after the step.
         step: t, number of steps done before.
-        decay: In [0, 1).
+        decay: Decay of the average, in [0, 1).
 
     Returns:
         A tree as `params`.

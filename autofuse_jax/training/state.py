@@ -47,7 +47,7 @@ def create_train_state(
 
     Args:
         method: The registration method.
-        optimizer: Applied to each objective's parameters separately.
+        optimizer: Optimiser of each objective's parameters, with a state for each.
         phases: Names of all phases, whose objectives need optimiser states.
         shape: (D, H, W) of the images.
         key: Random key of the initial parameters and of all later draws.

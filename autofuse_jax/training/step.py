@@ -23,9 +23,9 @@ def make_train_step(
     """Return the function (state, batch) -> (state, metrics) that carries out all objectives once.
 
     Args:
-        objectives: Carried out in this order; a later one sees the parameters that an earlier one changed.
-        optimizer: Turns gradients into updates.
-        average_decay: Of the moving average that the state keeps; default 0: it keeps none.
+        objectives: Objectives, carried out in this order; a later one sees the parameters that an earlier one changed.
+        optimizer: Optimiser, which turns gradients into updates.
+        average_decay: Decay of the moving average that the state keeps; default 0: it keeps none.
 
     Returns:
         A pure function, not compiled yet. Its metrics are scalars: `loss`, `grad_norm`, `update_norm` and the
@@ -74,10 +74,10 @@ def compile_train_step(
     """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
 
     Args:
-        objectives: See `make_train_step`.
-        optimizer: See `make_train_step`.
+        objectives: Objectives as for `make_train_step`.
+        optimizer: Optimiser as for `make_train_step`.
         mesh: The devices.
-        average_decay: See `make_train_step`.
+        average_decay: Decay as for `make_train_step`.
 
     Returns:
         A function that compiles; the state passed to it must not be used afterwards.

@@ -24,16 +24,16 @@ class Step:
     """A transform as it is used.
 
     Attributes:
-        name: How the user named it.
-        forward: From the world of `fixed` to that of `moving`; images are sampled through it.
-        backward: From the world of `moving` to that of `fixed`: the exact inverse of `forward`, solved for each point
-            where `forward` is dense.
+        name: Name that the user gave it.
+        forward: Transform from the world of `fixed` to that of `moving`; images are sampled through it.
+        backward: Transform from the world of `moving` to that of `fixed`: the exact inverse of `forward`, solved
+            point by point where `forward` is dense.
         fixed: The image onto whose grid this step brings an image, None where it is not known.
         moving: The image that it brings there, None where it is not known.
         grid: The grid on which the dense transform is known, None for an affine one; it lies in the world of `fixed`,
             or in that of `moving` where the step is an inverse that is solved for.
         grid_is_fixed: Whether `grid` lies in the world of `fixed`.
-        source: How `forward` was found, in words.
+        source: Origin of `forward`, in words.
     """
 
     name: str
@@ -69,7 +69,7 @@ def load_step(
 
     Args:
         text: A path, or 'inverse:' and a path.
-        convention: What the user says the file is; None recognises it.
+        convention: Convention that the user says the file is in; None recognises it.
         inverse: Whether it is to be inverted; 'inverse:' inverts once more.
         fixed: The fixed image of the file (not of its inverse), where the user names it.
         moving: The moving image of the file, where the user names it.
@@ -127,7 +127,7 @@ def gaps(steps: Sequence[Step]) -> list[str]:
     """Return a sentence for each pair of steps that do not meet: one ends on an image, the next starts from another.
 
     Args:
-        steps: In the order in which an image passes through them.
+        steps: Steps in the order in which an image passes through them.
 
     Returns:
         The sentences; none where the images are not known. Images on other grids of the same space are no error.
@@ -147,7 +147,7 @@ def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.nd
     """Tell which points the transforms know: inside the images at both ends and inside every field between them.
 
     Args:
-        steps: In the order in which an image passes through them.
+        steps: Steps in the order in which an image passes through them.
         fixed_points: (N, 3) in the last fixed world, RAS millimetres.
         moving_points: (N, 3), the same points in the first moving world.
 

@@ -37,7 +37,7 @@ def explain(
 
     Args:
         path: Any file.
-        convention: What the user says it is; None finds out.
+        convention: Convention that the user says it is in; None finds out.
         fixed: The fixed image, where the user names it.
         moving: The moving image, where the user names it.
 

@@ -32,7 +32,7 @@ def write_transform(path: str | os.PathLike, transform: Transform, convention: s
     Args:
         path: .nii.gz, .nii or (Learn2Reg, voxel) .npz for a displacement field; .txt or .tfm for an affine transform in
             ITK convention.
-        transform: From the world of the fixed to that of the moving image. For a field it is sampled on the grid of
+        transform: Transform from the fixed to the moving world. For a field it is sampled on the grid of
             `info.fixed`, unless it is a dense transform on that very grid.
         convention: 'itk', 'fsl', 'learn2reg' or 'voxel'.
         info: Images, role, inverse and settings; its kind and convention are set here.

@@ -30,9 +30,9 @@ class PointTable:
         header: Names of the columns, None where the file has none.
         rows: The cells of every row, as text.
         lines: Line number of each row, for messages.
-        columns: Which three columns hold the coordinates.
+        columns: Numbers of the three columns of coordinates.
         points: float64 (N, 3), the coordinates as they are in the file.
-        delimiter: What separates the columns.
+        delimiter: Separator of the columns.
     """
 
     path: Path

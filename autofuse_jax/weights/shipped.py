@@ -14,7 +14,7 @@ def known_weights(folders: tuple[Path, ...] = FOLDERS) -> tuple[str, ...]:
     """Return the names of the weights that come with the package, sorted.
 
     Args:
-        folders: Where to look; default where the package has them.
+        folders: Folders to look in; default where the package has them.
     """
     return tuple(sorted({path.stem for folder in folders for path in folder.glob(f'*{SUFFIX}')}))
 
@@ -25,7 +25,7 @@ def weights_file(source: str | Path, folders: tuple[Path, ...] = FOLDERS) -> Pat
     Args:
         source: A path, which is returned as it is, or the name of weights that come with the package: a single word
             without suffix that is no file or folder.
-        folders: Where to look; default where the package has them.
+        folders: Folders to look in; default where the package has them.
 
     Returns:
         The path of an npz, or the path that was given.
