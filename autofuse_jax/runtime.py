@@ -1,4 +1,4 @@
-"""What a program runs as: its command, and the cores, memory and compiled programs that this machine lends it.
+"""The process of a program: its command, its cores and memory, and its cache of compiled programs.
 
 jax is imported inside the functions that need it: preparing data and the help of a command do without.
 """

@@ -1,4 +1,4 @@
-"""Moving points: the part of `python -m autofuse_jax.apply_transform` that pushes where images are pulled."""
+"""Points in `python -m autofuse_jax.apply_transform`: they are pushed where images are pulled."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -24,12 +24,12 @@ class FrameCache(Generic[Arrays]):
     def __init__(self, read: Callable[[Frame], Arrays], cache_gib: float):
         self._read = read
         self._free_bytes = cache_gib * BYTES_PER_GIB
-        self._kept: dict[str, Arrays] = {}
+        self._entries: dict[str, Arrays] = {}
         self._lock = threading.Lock()
 
     def load(self, frame: Frame) -> Arrays:
         """Return the arrays of a frame, read-only because they are shared; whatever `read` raises is raised."""
-        entry = self._kept.get(frame.file)
+        entry = self._entries.get(frame.file)
         if entry is not None:
             return entry
         arrays = self._read(frame)
@@ -38,7 +38,7 @@ class FrameCache(Generic[Arrays]):
             array.setflags(write=False)
         size = sum(array.nbytes for array in present)
         with self._lock:
-            if size <= self._free_bytes and frame.file not in self._kept:
+            if size <= self._free_bytes and frame.file not in self._entries:
                 self._free_bytes -= size
-                self._kept[frame.file] = arrays
+                self._entries[frame.file] = arrays
         return arrays

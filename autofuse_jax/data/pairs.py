@@ -1,4 +1,4 @@
-"""Pairs of frames, or frames alone, and the policies that draw them; what labels an experiment hides is hidden here."""
+"""Pairs of frames, or frames alone, and the policies that draw them; labels that an experiment hides stay hidden here."""
 
 import dataclasses
 import hashlib

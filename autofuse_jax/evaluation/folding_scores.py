@@ -1,4 +1,4 @@
-"""How regular the displacement of a pair is, as a protocol counts it."""
+"""Folding of a pair's displacement, as a protocol counts it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What can be evaluated: folders of results, opened as a list of pairs that are read one at a time."""
+"""Runs to evaluate: folders of results, opened as lists of pairs that are read one at a time."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

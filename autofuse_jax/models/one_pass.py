@@ -1,4 +1,4 @@
-"""Networks that draw nothing: what they make of a pair is the same in training and prediction."""
+"""Networks without random draws: they compute the same in training and prediction."""
 
 from collections.abc import Collection
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What the options of every network must be: the section `model` of a config. Networks check their own when made."""
+"""Checks of the options of every network, the section `model` of a config; a network checks its own when made."""
 
 import dataclasses
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Which stages of a network the reverse pass computes again instead of keeping what they computed."""
+"""Stages of a network that the reverse pass computes again instead of keeping their activations."""
 
 from typing import Any
 

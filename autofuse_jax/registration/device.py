@@ -1,4 +1,4 @@
-"""What a registration computes on, and what runs its network there."""
+"""The device of a registration, and the runtime of its network there."""
 
 import sys
 from pathlib import Path

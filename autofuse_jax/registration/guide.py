@@ -1,4 +1,4 @@
-"""What is known of a pair besides its intensities, in one form for the optimisation: classes and points."""
+"""Classes and points that guide a registration besides the intensities, in one form for the optimisation."""
 
 import dataclasses
 from collections.abc import Sequence

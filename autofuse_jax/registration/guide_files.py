@@ -1,4 +1,4 @@
-"""A guide from label maps and points of the user, and the rule that what guides is never what is scored."""
+"""A guide from the user's label maps and points, and the rule that no structure both guides and scores."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Config files: those that come with the package by their names, and what `configs` means inside of any of them."""
+"""Config files: the package's own by name, and the module `configs` that any of them may import."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""The optimiser, its learning rate schedule, and what is done to single groups of parameters and to their average."""
+"""The optimiser, its learning rate schedule, factors for groups of parameters, and their average."""
 
 from typing import Any
 

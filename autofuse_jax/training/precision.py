@@ -1,4 +1,4 @@
-"""In which precision networks multiply, and which devices can."""
+"""Precision of the products in networks, and the devices that have it."""
 
 import contextlib
 
