@@ -1,4 +1,4 @@
-"""Pairs of frames, or frames alone, and the policies that draw them; labels that an experiment hides stay hidden here."""
+"""Pairs of frames, or frames alone, and the policies that draw them; labels that an experiment hides stay hidden."""
 
 import dataclasses
 import hashlib

@@ -200,7 +200,7 @@ def png_of(canvas: FigureCanvasAgg) -> bytes:
     # White paper stays white.
     pixels[(pixels[..., :3] == KEPT_BITS).all(-1)] = 255
     buffer = io.BytesIO()
-    # Not by matplotlib, which would store an opaque alpha channel with it. Not with optimize=True either: a picture would
-    # be 5 % smaller and take six times as long to write.
+    # Not by matplotlib, which would store an opaque alpha channel with it. Not with optimize=True either: a picture
+    # would be 5 % smaller and take six times as long to write.
     Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(buffer, format='png')
     return buffer.getvalue()
