@@ -21,7 +21,7 @@ class Command:
 
     Attributes:
         module: Module whose `main` does it.
-        summary: What it does, in one line.
+        summary: Purpose, in one line.
         arguments: Arguments that come before those of the user.
     """
 
@@ -95,7 +95,7 @@ def help_text() -> str:
 
 def _run(name: str, rest: Sequence[str]) -> int:
     if name not in COMMANDS:
-        longer = [known for known in COMMANDS if known.startswith(name)]
+        longer = [command_name for command_name in COMMANDS if command_name.startswith(name)]
         nearest = (longer or difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.0))[0]
         raise UserError(
             f'there is no command {name}',

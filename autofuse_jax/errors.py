@@ -19,8 +19,8 @@ class UserError(ValueError):
     The text has three parts: what was found, what was expected, and what to do.
 
     Args:
-        found: What is wrong, naming the file, field or value.
-        expected: What would have been right; empty where `found` says it already.
+        found: Fault, with the file, field or value.
+        expected: Right form; empty where `found` says it already.
         fix: The next thing to do.
     """
 
@@ -41,9 +41,9 @@ def describe_differences(*, missing: Collection[str], extra: Collection[str]) ->
     parts = []
     for kind, names in (('missing', missing), ('extra', extra)):
         if names:
-            shown = ', '.join(sorted(names)[:SHOWN_NAMES])
+            first_names = ', '.join(sorted(names)[:SHOWN_NAMES])
             more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
-            parts.append(f'{len(names)} {kind} ({shown}{more})')
+            parts.append(f'{len(names)} {kind} ({first_names}{more})')
     return ', '.join(parts) or 'nothing missing, nothing extra'
 
 
@@ -80,8 +80,8 @@ class Range:
             f'at most {self.most}': self.most,
             f'less than {self.below}': self.below,
         }
-        given = [words for words, bound in bounds.items() if math.isfinite(bound)]
-        return ' '.join(['a whole number' if self.whole else 'a number', ', '.join(given)]).rstrip()
+        limits = [words for words, bound in bounds.items() if math.isfinite(bound)]
+        return ' '.join(['a whole number' if self.whole else 'a number', ', '.join(limits)]).rstrip()
 
 
 # Ranges that many options have.
@@ -91,48 +91,48 @@ WEIGHT = Range(least=0)
 SHARE = Range(least=0, most=1)
 
 
-def check_option(name: str, value: Any, known: Range | Collection[Any], *, fix: str = '') -> None:
+def check_option(name: str, value: Any, domain: Range | Collection[Any], *, fix: str = '') -> None:
     """Check that an option is in a range or one of the known values.
 
     Args:
-        name: What messages call the option, with its section where it has one, such as 'loss.kl'.
-        value: What was given.
-        known: What it may be.
-        fix: What to do; default to correct it.
+        name: Name of the option in messages, with its section where it has one, such as 'loss.kl'.
+        value: Value of the option.
+        domain: Range or collection of its possible values.
+        fix: Advice; default to correct it.
 
     Raises:
         UserError: It is not.
     """
-    if value not in known:
-        expected = str(known) if isinstance(known, Range) else f'one of {", ".join(map(str, known))}'
+    if value not in domain:
+        expected = str(domain) if isinstance(domain, Range) else f'one of {", ".join(map(str, domain))}'
         raise UserError(f'{name} is {value!r}', expected=expected, fix=fix or f'correct {name}')
 
 
-def check_numbers(name: str, values: Any, known: Range, *, count: int | None = None) -> None:
+def check_numbers(name: str, values: Any, domain: Range, *, count: int | None = None) -> None:
     """Check that an option is a sequence of numbers in a range.
 
     Args:
-        name: See `check_option`.
-        values: What was given.
-        known: What each may be.
-        count: How many there are; default None: one or more.
+        name: Name of the option, see `check_option`.
+        values: Values of the option.
+        domain: Range of each.
+        count: Number of values; default None: one or more.
 
     Raises:
         UserError: It is not.
     """
     fits = isinstance(values, tuple | list) and len(values) > 0 and count in (None, len(values))
-    if not fits or not all(value in known for value in values):
+    if not fits or not all(value in domain for value in values):
         number = 'one or more' if count is None else count
-        shown = tuple(values) if isinstance(values, list) else values
-        raise UserError(f'{name} is {shown!r}', expected=f'{number} numbers, each {known}', fix=f'correct {name}')
+        numbers = tuple(values) if isinstance(values, list) else values
+        raise UserError(f'{name} is {numbers!r}', expected=f'{number} numbers, each {domain}', fix=f'correct {name}')
 
 
 def check_odd(name: str, value: Any) -> None:
     """Check that an option is an odd number of 1 or more, as the side of a window around a voxel is.
 
     Args:
-        name: See `check_option`.
-        value: What was given.
+        name: Name of the option, see `check_option`.
+        value: Value of the option.
 
     Raises:
         UserError: It is not.
@@ -148,7 +148,7 @@ def check_types(options: Any, section: str = '') -> None:
 
     Args:
         options: An instance of the dataclass.
-        section: What messages put before the name of a field, such as 'loss.'.
+        section: Prefix of a field's name in messages, such as 'loss.'.
 
     Raises:
         UserError: One is not, or a number is not finite.
@@ -170,7 +170,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     instead of a traceback. Every other exception is a defect of this package and keeps its traceback.
 
     Args:
-        command: Called without arguments; its return value is the exit status, None meaning 0.
+        command: Function without arguments; its return value is the exit status, None meaning 0.
 
     Returns:
         0 on success, 2 after an error the user can act on, 130 after an interrupt from the keyboard.

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
-        program: What help and records call the program.
+        program: Name of the program in help and records.
 
     Returns:
         The exit status: 0, or 2 after an error that the user can act on.

@@ -33,7 +33,7 @@ def claim_folder(
             not overwritten.
         only_own: Whether a folder that holds files but no such record may not be overwritten; default False.
         continues: Whether the command goes on with what is there, or adds to it, and checks itself whether it fits.
-        option: What messages call the folder.
+        option: Name of the folder in messages.
 
     Raises:
         UserError: It cannot be a folder, or it holds files that may not be replaced.
@@ -120,7 +120,7 @@ def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
     put in place last: whoever finds it finds all the others complete.
 
     Args:
-        folder: Where the files go; made if missing. Files of the same names are replaced, others stay.
+        folder: Folder of the files; made if missing. Files of the same names are replaced, others stay.
         last: Name of the file that marks the result as complete.
 
     Yields:

@@ -59,12 +59,12 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
     """Parse a command line.
 
     Args:
-        arguments: Without the program's name.
-        program: What the help calls the program.
-        mode: What is done where `arguments` do not say it.
+        arguments: Arguments without the program's name.
+        program: Name of the program in the help.
+        mode: Task where `arguments` do not name one.
 
     Returns:
-        What to do; None where only help was asked for, which is then printed.
+        The task; None where only help was asked for, which is then printed.
 
     Raises:
         UserError: A flag, a config field or its type is wrong, or the config file is missing or broken.
@@ -99,8 +99,8 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
         user_error = _user_error_behind(error)
         if user_error is not None:
             raise user_error from error
-        built = '' if isinstance(error, flags.Error) else 'the config cannot be built: '
-        raise UserError(f'{built}{_one_line(error)}', fix=advice) from error
+        cause = '' if isinstance(error, flags.Error) else 'the config cannot be built: '
+        raise UserError(f'{cause}{_one_line(error)}', fix=advice) from error
     if values.help:
         names = textwrap.fill(f'Configs: {", ".join(config_names())}.', 120)
         print(f'{__doc__.replace(PROGRAM, program)}\n{names}\n\nFlags:\n{values.get_help()}')
@@ -116,10 +116,10 @@ def parse(arguments: list[str], program: str = PROGRAM, mode: str = MODES[0]) ->
 
 
 def _joining(values: flags.FlagValues) -> dict[str, Any] | None:
-    given = {name: values[name].value for name in ('coordinator', 'processes', 'process')}
+    options = {name: values[name].value for name in ('coordinator', 'processes', 'process')}
     if values.distributed:
-        return given | {'timeout': values.timeout}
-    unused = [f'--{name}' for name, value in given.items() if value is not None]
+        return options | {'timeout': values.timeout}
+    unused = [f'--{name}' for name, value in options.items() if value is not None]
     if unused:
         raise UserError(f'{", ".join(unused)} without --distributed', fix='add --distributed')
     return None
@@ -129,7 +129,7 @@ def run(invocation: Invocation) -> int:
     """Train or evaluate.
 
     Args:
-        invocation: From `parse`.
+        invocation: Result of `parse`.
 
     Returns:
         0, or 143 where a signal ended training early (with a checkpoint).
@@ -159,9 +159,9 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM, mode: s
     """Run the command line.
 
     Args:
-        arguments: Without the program's name; default those of the process.
-        program: What the help calls the program.
-        mode: What is done where `arguments` do not say it.
+        arguments: Arguments without the program's name; default those of the process.
+        program: Name of the program in the help.
+        mode: Task where `arguments` do not name one.
 
     Returns:
         Exit status: 0, 2 after an error that the user can act on, 143 after a signal.

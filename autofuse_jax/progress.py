@@ -18,7 +18,7 @@ def format_duration(seconds: float) -> str:
     """Return a duration as '1h05m', '3m20s' or '8s'.
 
     Args:
-        seconds: At least 0.
+        seconds: Length of time, at least 0.
 
     Example:
         >>> format_duration(3900), format_duration(200), format_duration(8.4)
@@ -35,7 +35,7 @@ class ProgressLine:
     """One line: rewritten in place on a terminal, a line of its own every now and then in a file.
 
     Args:
-        stream: Where to write; default standard error.
+        stream: Stream to write to; default standard error.
         interval: Seconds between two lines in a file, at least 0; default 0: every one is written.
     """
 
@@ -89,27 +89,27 @@ class Pace:
         """Leave out seconds that were spent on something else."""
         self._started += seconds
 
-    def remaining(self, done: int, left: int) -> float | None:
+    def remaining(self, steps: int, steps_ahead: int) -> float | None:
         """Return the seconds that the steps which are left will take.
 
         Args:
-            done: Number of steps since the last restart.
-            left: Number of steps that are left.
+            steps: Number of steps since the last restart.
+            steps_ahead: Number of steps that are left.
 
         Returns:
             Seconds; None where no step has been measured yet.
         """
-        return (time.monotonic() - self._started) / done * left if done > 0 else None
+        return (time.monotonic() - self._started) / steps * steps_ahead if steps > 0 else None
 
 
 class CountProgress:
     """Progress through a known number of things: 'prepared 3/10 subjects, about 2m10s left'.
 
     Args:
-        verb: What is done with each, such as 'prepared'.
-        total: How many there are.
-        noun: What they are, such as 'subjects'.
-        stream: See `ProgressLine`.
+        verb: Word for what is done with each, such as 'prepared'.
+        total: Number of things.
+        noun: Word for the things, such as 'subjects'.
+        stream: Stream to write to, see `ProgressLine`.
     """
 
     def __init__(self, verb: str, total: int, noun: str, *, stream: TextIO | None = None):
@@ -122,7 +122,7 @@ class CountProgress:
         """Count one more.
 
         Args:
-            note: What to say besides; default nothing.
+            note: Text beside the count; default none.
             restored: Whether it was there already, so that it says nothing of those that are left; default False.
         """
         self._done += 1

@@ -71,10 +71,10 @@ def commit_of(folder: Path) -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git prints; None where it cannot, because it is not there or the folder is in no checkout."""
     try:
-        done = subprocess.run(['git', *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        process = subprocess.run(['git', *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def processor() -> str:

@@ -1,4 +1,4 @@
-"""What a program runs as: its command, and the cores, memory and compiled programs that this machine lends it.
+"""The process of a program: its command, its cores and memory, and its cache of compiled programs.
 
 jax is imported inside the functions that need it: preparing data and the help of a command do without.
 """
@@ -52,7 +52,7 @@ def keep_compiled_programs(folder: str) -> None:
     """Keep compiled programs in a folder, so that only the first run of a size waits for the compiler.
 
     Args:
-        folder: Where they are kept; '~' is the user's home. Empty: nowhere.
+        folder: Folder that keeps them; '~' is the user's home. Empty: nowhere.
     """
     import jax
 

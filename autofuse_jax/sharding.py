@@ -16,8 +16,8 @@ def make_mesh(devices: int = 0, depth: int = 1) -> Mesh:
     """Make a mesh with the axes `data` and `depth`.
 
     Args:
-        devices: How many devices to use; 0 (default) means all, those of other processes too.
-        depth: How many devices share a volume; default 1. The others share the batch.
+        devices: Number of devices to use; 0 (default) means all, those of other processes too.
+        depth: Number of devices that share a volume; default 1. The others share the batch.
 
     Returns:
         A mesh of devices / depth times depth devices. Those that share a volume are neighbours, of one process.
@@ -32,24 +32,24 @@ def make_mesh(devices: int = 0, depth: int = 1) -> Mesh:
             expected=f'0 (all) to {len(available)}, the number of {available[0].platform} devices here',
             fix='correct training.devices',
         )
-    used = devices or len(available)
-    if depth < 1 or used % depth:
+    count = devices or len(available)
+    if depth < 1 or count % depth:
         raise UserError(
-            f'training.depth_devices is {depth} with {used} devices',
-            expected=f'a divisor of {used}',
+            f'training.depth_devices is {depth} with {count} devices',
+            expected=f'a divisor of {count}',
             fix='correct training.depth_devices or training.devices',
         )
     if jax.process_count() > 1:
         local = jax.local_device_count()
-        if used != len(available) or local % depth:
+        if count != len(available) or local % depth:
             raise UserError(
-                f'{used} devices, of which {depth} share a volume, on {jax.process_count()} processes of {local}',
+                f'{count} devices, of which {depth} share a volume, on {jax.process_count()} processes of {local}',
                 expected='all devices, and as many of a volume as divide those of a process',
                 fix='set training.devices=0 and correct training.depth_devices',
             )
-    chosen = np.asarray(available[:used]).reshape(-1, depth)
+    grid = np.asarray(available[:count]).reshape(-1, depth)
     # Auto axes: the compiler chooses how intermediate arrays are laid out.
-    return Mesh(chosen, (DATA_AXIS, DEPTH_AXIS), axis_types=(AxisType.Auto, AxisType.Auto))
+    return Mesh(grid, (DATA_AXIS, DEPTH_AXIS), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

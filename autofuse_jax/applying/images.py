@@ -45,11 +45,11 @@ class Request:
         label_interpolation: 'nearest' or 'linear'.
         points: CSV files.
         points_units: 'mm', 'mm-lps' or 'voxel'.
-        points_in: Where the points were set: 'moving' or 'fixed', of the composition as it is applied.
-        reference: Whose grid the results get; None: the fixed image of the composition.
+        points_in: Image in which the points were set: 'moving' or 'fixed', of the composition as it is applied.
+        reference: Image whose grid the results get; None: the fixed image of the composition.
         out: Folder of the results; needed where there are images, label maps or points.
         overwrite: Whether existing results may be replaced.
-        save_transform: Where the composition is written, None for nowhere.
+        save_transform: File of the composition, None for none.
         format: Its convention.
         convention: Convention of transform files that do not show it.
         fixed: Fixed image of a transform file that does not name it.
@@ -78,8 +78,8 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     """Apply transforms; all results appear, or none.
 
     Args:
-        request: What is to be done.
-        say: Called with every sentence for the user.
+        request: The task.
+        say: Callback for every sentence to the user.
 
     Returns:
         The files that were written, sidecars left out.
@@ -104,12 +104,12 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
             move_points(steps, path, target, units=request.points_units, points_in=request.points_in, say=say)
         if request.images or request.labels or request.save_transform is not None:
             _move_volumes(request, steps, targets, stage, say)
-        written = list(targets.values())
+        files = list(targets.values())
         if request.save_transform is not None:
-            written.append(request.save_transform)
+            files.append(request.save_transform)
         _say_inversions(steps, say)
-    say('written: ' + ', '.join(str(path) for path in written))
-    return written
+    say('written: ' + ', '.join(str(path) for path in files))
+    return files
 
 
 def _target(request: Request, path: Path, stage: Staging) -> Path:
@@ -130,14 +130,14 @@ def _claim_transform(request: Request, stage: Staging) -> None:
 
 def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
     """Read the transforms, in the order in which an image passes through them."""
-    given: dict[str, Any] = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
+    options: dict[str, Any] = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
     # Images named by hand belong to one transform; which of several would be a guess.
     if len(request.transforms) > 1 and (request.fixed or request.moving):
         raise UserError(
             'several transforms together with --fixed or --moving',
             fix='save each as a file with sidecar first (--save-transform), then join those',
         )
-    steps = [load_step(text, inverse=request.inverse, **given) for text in request.transforms]
+    steps = [load_step(text, inverse=request.inverse, **options) for text in request.transforms]
     if request.inverse:
         steps.reverse()
     for step in steps:
@@ -170,15 +170,15 @@ def _move_volumes(
         _hint_at_labels(path, say)
         positions = _positions(path, mapped, volume.grid)
         if volume.image.ndim == 3:
-            moved = sample_image(volume.image, positions)
+            warped = sample_image(volume.image, positions)
         else:
-            moved = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
-        write_image(stage.temporary(targets[path]), moved, reference.grid.affine)
+            warped = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
+        write_image(stage.temporary(targets[path]), warped, reference.grid.affine)
     for path in request.labels:
         labels, grid = read_labels(path)
-        moved = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, grid))
-        _warn_of_lost_labels(path, labels, moved, say)
-        write_labels(stage.temporary(targets[path]), moved, reference.grid.affine)
+        warped = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, grid))
+        _warn_of_lost_labels(path, labels, warped, say)
+        write_labels(stage.temporary(targets[path]), warped, reference.grid.affine)
     if request.save_transform is not None:
         _save(request, steps, reference, stage)
 
@@ -191,7 +191,7 @@ def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None
             f'--format {request.format} needs the moving image, which no sidecar names', fix='name it with --moving'
         )
     if is_text_transform(path):
-        transform: Transform = AffineTransform(_joined([cast(AffineTransform, step.forward).matrix for step in steps]))
+        transform: Transform = AffineTransform(_product([cast(AffineTransform, step.forward).matrix for step in steps]))
     else:
         transform = to_dense([step.forward for step in steps], reference.grid)
     settings = {'composed_of': [step.source for step in steps]}
@@ -199,7 +199,7 @@ def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None
     write_transform(stage.temporary(path), transform, request.format, info)
 
 
-def _joined(matrices: Sequence[np.ndarray]) -> np.ndarray:
+def _product(matrices: Sequence[np.ndarray]) -> np.ndarray:
     # A point goes through the last one first.
     result = np.eye(4)
     for matrix in matrices:
@@ -228,8 +228,8 @@ def _hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
         )
 
 
-def _warn_of_lost_labels(path: Path, labels: np.ndarray, moved: np.ndarray, say: Callable[[str], Any]) -> None:
-    lost = sorted(set(np.unique(labels).tolist()) - set(np.unique(moved).tolist()))
+def _warn_of_lost_labels(path: Path, labels: np.ndarray, warped: np.ndarray, say: Callable[[str], Any]) -> None:
+    lost = sorted(set(np.unique(labels).tolist()) - set(np.unique(warped).tolist()))
     if lost:
         say(f'warning: of {path} the labels {", ".join(map(str, lost))} are not on the result')
 

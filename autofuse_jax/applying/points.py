@@ -1,4 +1,4 @@
-"""Moving points: the part of `python -m autofuse_jax.apply_transform` that pushes where images are pulled."""
+"""Points in `python -m autofuse_jax.apply_transform`: they are pushed where images are pulled."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,10 +30,10 @@ def move_points(
     Args:
         steps: The composition, in the order in which an image passes through it.
         path: The CSV file.
-        target: Where the moved points are written.
+        target: File for the moved points.
         units: A key of `POINT_FRAMES`, of the points that are read and written alike.
         points_in: The image in which the points were set, 'moving' or 'fixed'.
-        say: Called with every sentence for the user.
+        say: Callback for every sentence to the user.
 
     Raises:
         UserError: The file cannot be read, voxels are asked for of an image that is not known, or the transform cannot
@@ -47,30 +47,30 @@ def move_points(
     forward, backward = forward_of(steps), backward_of(steps)
     world = _to_ras(table, units, source, points_in)
     there, back = (backward, forward) if from_moving else (forward, backward)
-    moved = there.map_points(world)
-    known = inside(steps, *((moved, world) if from_moving else (world, moved)))
+    counterparts = there.map_points(world)
+    is_inside = inside(steps, *((counterparts, world) if from_moving else (world, counterparts)))
     other = 'fixed' if from_moving else 'moving'
-    write_points(target, table, _from_ras(moved, units, destination, other), known)
+    write_points(target, table, _from_ras(counterparts, units, destination, other), is_inside)
     way = 'inverse' if from_moving else 'transform as it is'
     say(
         f'{path}: {len(table.points)} points of the {points_in} image ({POINT_FRAMES[units]}) '
         f'moved to the {other} image. An image is pulled: each voxel of the fixed image asks where in the moving '
         f'image to read. Points are pushed, so points of the {points_in} image take the {way}'
     )
-    say(f'{path}: {_there_and_back(back, moved, world)}')
-    outside = [line for line, flag in zip(table.lines, known, strict=True) if not flag]
+    say(f'{path}: {_there_and_back(back, counterparts, world)}')
+    outside = [line for line, flag in zip(table.lines, is_inside, strict=True) if not flag]
     if outside:
-        shown = ', '.join(map(str, outside[:SHOWN_LINES])) + (', ...' if len(outside) > SHOWN_LINES else '')
+        numbers = ', '.join(map(str, outside[:SHOWN_LINES])) + (', ...' if len(outside) > SHOWN_LINES else '')
         say(
-            f'warning: {len(outside)} of {len(known)} points of {path} are outside the images (lines {shown}); they '
-            'move with the nearest voxel of the field'
+            f'warning: {len(outside)} of {len(is_inside)} points of {path} are outside the images (lines {numbers}); '
+            'they move with the nearest voxel of the field'
             + (f', column {INSIDE_COLUMN!r} is 0' if table.header is not None else '')
         )
 
 
-def _there_and_back(back: Transform, moved: np.ndarray, world: np.ndarray) -> str:
+def _there_and_back(back: Transform, counterparts: np.ndarray, world: np.ndarray) -> str:
     try:
-        away = np.linalg.norm(back.map_points(moved) - world, axis=-1)
+        away = np.linalg.norm(back.map_points(counterparts) - world, axis=-1)
     except UserError as error:
         # The points themselves went the way that needs no inverse, so they are good nevertheless.
         return f'warning: there and back cannot be checked, {error.found}'
@@ -80,17 +80,17 @@ def _there_and_back(back: Transform, moved: np.ndarray, world: np.ndarray) -> st
 
 def _to_ras(table: PointTable, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_world(_known(image, name).grid.affine, table.points)
+        return to_world(_require_image(image, name).grid.affine, table.points)
     return table.points * LPS_FROM_RAS if units == 'mm-lps' else table.points
 
 
 def _from_ras(points: np.ndarray, units: str, image: ImageRecord | None, name: str) -> np.ndarray:
     if units == 'voxel':
-        return to_voxels(_known(image, name).grid.affine, points)
+        return to_voxels(_require_image(image, name).grid.affine, points)
     return points * LPS_FROM_RAS if units == 'mm-lps' else points
 
 
-def _known(image: ImageRecord | None, name: str) -> ImageRecord:
+def _require_image(image: ImageRecord | None, name: str) -> ImageRecord:
     if image is None:
         raise UserError(
             f'--points-units voxel needs the grid of the {name} image, which is not known',

@@ -1,4 +1,4 @@
-"""Registration by programs that others wrote and nobody trains, for comparisons; none of them needs jax."""
+"""Classical registration for comparisons: ANTs SyN and NiftyReg, without training and without jax."""
 
 from autofuse_jax.classical.interface import Availability, ClassicalMethod
 from autofuse_jax.classical.niftyreg import NiftyRegSettings, find_tools, register_with_niftyreg

@@ -18,7 +18,7 @@ class Availability:
     """Whether a method can run here; true or false as a condition.
 
     Attributes:
-        reason: Why it cannot run and what to do, one or more sentences; empty where it can.
+        reason: Sentences on why it cannot run and what to do; empty where it can.
     """
 
     reason: str = ''

@@ -66,7 +66,7 @@ def find_tools(settings: NiftyRegSettings) -> dict[str, str]:
     """Find NiftyReg's programs.
 
     Args:
-        settings: Where `folder` is given, only that folder counts; else the environment variable; else PATH.
+        settings: Settings whose `folder`, if given, is the only place; else the environment variable, else PATH.
 
     Returns:
         Path by name, of reg_f3d, reg_transform and reg_resample.
@@ -100,8 +100,8 @@ def registration_arguments(
     Args:
         fixed: The fixed image.
         moving: The moving image.
-        grid: Where the control points go.
-        warped: Where the moved image goes.
+        grid: File for the control points.
+        warped: File for the moved image.
         settings: All the rest.
     """
     return [
@@ -154,9 +154,12 @@ def register_with_niftyreg(
             _run(tools[tool], arguments, paths[output], folder / f'{tool}.log', settings.timeout_seconds)
 
         arguments = registration_arguments(paths['fixed'], paths['moving'], paths['grid'], paths['warped'], settings)
-        started, used = time.perf_counter(), _seconds_of_children()
+        started, processor_start = time.perf_counter(), _seconds_of_children()
         run(REGISTER, arguments, 'grid')
-        seconds = {'seconds': time.perf_counter() - started, 'processor_seconds': _seconds_of_children() - used}
+        seconds = {
+            'seconds': time.perf_counter() - started,
+            'processor_seconds': _seconds_of_children() - processor_start,
+        }
         reference = ('-ref', str(paths['fixed']))
         run(TRANSFORM, [*reference, '-disp', str(paths['grid']), str(paths['displacement'])], 'displacement')
         displacement = _read_displacement(paths['displacement'], fixed)
@@ -198,12 +201,12 @@ def _run(program: str, arguments: Sequence[str], output: Path, log: Path, timeou
 def _read_displacement(path: Path, fixed: Volume) -> np.ndarray:
     """Read a displacement in millimetres, (D, H, W, 1, 3), as voxels of the fixed grid, (D, H, W, 3)."""
     millimetres, _ = load_array(path, IMAGE_KEY)
-    expected = (*fixed.image.shape, 1, 3)
-    if millimetres.shape != expected or not np.isfinite(millimetres).all():
+    field_shape = (*fixed.image.shape, 1, 3)
+    if millimetres.shape != field_shape or not np.isfinite(millimetres).all():
         finite = '' if np.isfinite(millimetres).all() else ' with NaN or infinite values'
         raise UserError(
             f'{TRANSFORM} wrote a displacement of shape {millimetres.shape}{finite}',
-            expected=f'finite numbers of shape {expected}',
+            expected=f'finite numbers of shape {field_shape}',
             fix='use NiftyReg 1.5.58 or later',
         )
     return millimetres[:, :, :, 0].astype(np.float64) @ np.linalg.inv(fixed.affine[:3, :3]).T

@@ -111,7 +111,7 @@ def register_with_syn(
         images = {}
         for role, volume in (('fixed', fixed), ('moving', moving)):
             images[role] = _as_ants(ants, Path(folder) / f'{role}.nii.gz', volume.image, volume.affine)
-        started, used = time.perf_counter(), time.process_time()
+        started, processor_start = time.perf_counter(), time.process_time()
         first = 'Identity'
         if settings.affine:
             linear = ants.registration(
@@ -131,16 +131,16 @@ def register_with_syn(
             reg_iterations=tuple(settings.iterations),
             outprefix=f'{folder}/syn_',
         )
-        seconds = {'seconds': time.perf_counter() - started, 'processor_seconds': time.process_time() - used}
+        seconds = {'seconds': time.perf_counter() - started, 'processor_seconds': time.process_time() - processor_start}
         labels = None
         if moving.labels is not None:
-            moved = ants.apply_transforms(
+            warped = ants.apply_transforms(
                 images['fixed'],
                 _as_ants(ants, Path(folder) / 'labels.nii.gz', moving.labels, moving.affine),
                 transformlist=registration['fwdtransforms'],
                 interpolator='nearestNeighbor',
             )
-            labels = np.rint(moved.numpy()).astype(np.int32)
+            labels = np.rint(warped.numpy()).astype(np.int32)
         warp = next(name for name in registration['fwdtransforms'] if name.endswith('Warp.nii.gz'))
         image: Any = nib.load(warp)
         millimetres = np.asarray(image.dataobj, np.float64)[:, :, :, 0] * RAS_FROM_LPS

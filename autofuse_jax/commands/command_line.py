@@ -29,8 +29,8 @@ def run_parsed(parser: argparse.ArgumentParser, worker: Worker, argv: Sequence[s
     """Parse arguments and let a worker do what they say.
 
     Args:
-        parser: From `command_parser`.
-        worker: Called with the options, among them `command_line`, the whole command for records.
+        parser: Parser from `command_parser`.
+        worker: Function of the options, among them `command_line`, the whole command for records.
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:

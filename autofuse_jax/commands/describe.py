@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
-        program: What the help calls the program.
+        program: Name of the program in the help.
 
     Returns:
         The exit status: 0, also where something cannot be described, which is then said.
@@ -131,9 +131,9 @@ def _jax_lines(answer: Mapping[str, Any]) -> list[str]:
     else:
         kinds = [device['kind'] for device in answer['devices']]
         memory = answer['devices'][0]['memory']
-        counted = ', '.join(f'{kinds.count(kind)} x {kind}' for kind in dict.fromkeys(kinds))
+        counts = ', '.join(f'{kinds.count(kind)} x {kind}' for kind in dict.fromkeys(kinds))
         each = f', {memory / GIB:.1f} GiB each' if memory else ''
-        lines = [f'devices: {counted} ({answer["backend"]}{each})']
+        lines = [f'devices: {counts} ({answer["backend"]}{each})']
     return lines + [f'{name}={value}' for name, value in answer.get('variables', {}).items()]
 
 

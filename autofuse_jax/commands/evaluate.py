@@ -45,16 +45,16 @@ def run(options: argparse.Namespace) -> None:
     ]
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
-    scored: dict[str, dict[str, list[Record]]] = {protocol.name: {} for protocol in protocols}
+    records_of: dict[str, dict[str, list[Record]]] = {protocol.name: {} for protocol in protocols}
     for run in runs:
         for protocol, records in _score(run, protocols).items():
-            scored[protocol][run.name] = records
+            records_of[protocol][run.name] = records
     facts = {
         'command': options.command_line,
         'autofuse_jax': __version__,
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     }
-    print(write_evaluation(options.out, runs, protocols, scored, reference, facts))
+    print(write_evaluation(options.out, runs, protocols, records_of, reference, facts))
 
 
 def _named_weights(path: Path) -> Path:
@@ -62,8 +62,8 @@ def _named_weights(path: Path) -> Path:
     return weights_file(path) if not path.exists() and str(path) in known_weights() else path
 
 
-def _protocols(given: Sequence[str]) -> list[Protocol]:
-    protocols = [read_protocol(name) for name in given]
+def _protocols(paths: Sequence[str]) -> list[Protocol]:
+    protocols = [read_protocol(name) for name in paths]
     names = [protocol.name for protocol in protocols]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

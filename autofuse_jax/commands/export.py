@@ -29,7 +29,7 @@ def largest_difference(model: RegistrationModel, path: Path, size: Sequence[int]
     """Run an exported network and JAX on a random pair.
 
     Args:
-        model: What was exported.
+        model: The exported model.
         path: The exported network.
         size: (D, H, W) of the images.
 

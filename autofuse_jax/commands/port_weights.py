@@ -56,7 +56,7 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
         raise UserError(f'{target} has the suffix {target.suffix!r}', expected='.pt or .npz', fix='correct --to')
     if target.suffix in TORCH_SUFFIXES and naming == OURS:
         raise UserError('--naming=ours with a .pt file', expected='official names in .pt', fix='write an .npz instead')
-    params, description, read_as = _read(source, architecture)
+    params, description, read_as = _read_params(source, architecture)
     if target.suffix in TORCH_SUFFIXES:
         naming = OFFICIAL
     elif naming is None:
@@ -68,8 +68,8 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
                 fix='copy the JSON as well',
             )
         write_released(target, params, description)
-        written = f'{target} and {json_beside(target).name}'
-        named = f'{description.method} ({_listed(description.model)})'
+        files = f'{target} and {json_beside(target).name}'
+        network_name = f'{description.method} ({_options_text(description.model)})'
     else:
         state, network = to_official(params, architecture)
         if target.suffix in TORCH_SUFFIXES or network.read_buffers is not None:
@@ -80,14 +80,14 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
             write_state_dict(target, state)
         else:
             write_arrays(target, state)
-        written, named = str(target), network.name
+        files, network_name = str(target), network.name
         if network.unused:
             print('the official class has further weights, which it never uses: load_state_dict(..., strict=False)')
     total = sum(array.size for array in params.values())
-    print(f'{named}: {len(params)} tensors, {total:,} parameters\nwritten: {written}')
+    print(f'{network_name}: {len(params)} tensors, {total:,} parameters\nwritten: {files}')
 
 
-def _read(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarray], Description | None, str]:
+def _read_params(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarray], Description | None, str]:
     """Return our parameters by flat name, what they are if that is known, and how they were named."""
     if source.is_dir():
         return *read_run(source), OURS
@@ -133,5 +133,5 @@ def _window(source: Path, network: Architecture, description: Description | None
     return tuple(description.model['window'])
 
 
-def _listed(options: Mapping[str, Any]) -> str:
+def _options_text(options: Mapping[str, Any]) -> str:
     return ', '.join(f'{name}={value}' for name, value in options.items())

@@ -32,7 +32,7 @@ class Dataset:
     """How one data set is found, and the grid it is prepared for unless the user names another.
 
     Attributes:
-        find: Lists the subjects of a source folder, given the folder and a splits file or None.
+        find: Function that lists the subjects of a source folder, from the folder and a splits file or None.
         grid: The default grid.
     """
 
@@ -76,10 +76,10 @@ def _join(options: argparse.Namespace) -> int:
 
 
 def _prepare_cine(options: argparse.Namespace) -> int:
-    given = [name for name in BRAIN_OPTIONS if getattr(options, name)]
-    if given:
-        named = ', '.join('--' + name.replace('_', '-') for name in given)
-        raise UserError(f'{named} is for brains, not for {options.dataset}', fix='leave it out')
+    brain_options = [name for name in BRAIN_OPTIONS if getattr(options, name)]
+    if brain_options:
+        flags = ', '.join('--' + name.replace('_', '-') for name in brain_options)
+        raise UserError(f'{flags} is for brains, not for {options.dataset}', fix='leave it out')
     dataset = DATASETS[options.dataset]
     grid = Grid(options.shape or dataset.grid.shape, options.spacing or dataset.grid.spacing)
     source = dataset.find(options.source, options.splits)
@@ -99,7 +99,9 @@ def _prepare_cine(options: argparse.Namespace) -> int:
     with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
         outcomes = count_subjects(finished, len(jobs), restored=_was_there)
     problems = [*source.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
-    good = sorted((done.subject for done in outcomes if done.subject is not None), key=lambda subject: subject.id)
+    good = sorted(
+        (outcome.subject for outcome in outcomes if outcome.subject is not None), key=lambda subject: subject.id
+    )
     if good:
         left_out = sorted({problem.subject for problem in problems})
         recorded = settings | {'split_rule': source.split_rule, 'left_out': left_out, 'package_version': __version__}
@@ -116,7 +118,7 @@ def _was_there(outcome: Outcome) -> bool:
 
 
 def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
-    dice_of = {done.subject.id: done.dice_before for done in outcomes if done.subject is not None}
+    dice_of = {outcome.subject.id: outcome.dice_before for outcome in outcomes if outcome.subject is not None}
     print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
     for split in SPLITS:
         subjects = manifest.subjects_of(split)
@@ -132,6 +134,6 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int)
         )
     if unused:
         print(f'  {unused} subjects of the source are in no split and were left out')
-    reused = sum(done.reused for done in outcomes)
+    reused = sum(outcome.reused for outcome in outcomes)
     if reused:
         print(f'  {reused} frames were there already from an earlier run')

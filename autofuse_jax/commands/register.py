@@ -88,7 +88,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
     """Turn command line options into settings.
 
     Args:
-        options: From the parser.
+        options: Options from the parser.
 
     Raises:
         UserError: A value is out of its range or two do not fit together.
@@ -99,7 +99,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
     alignment = AlignmentSettings(kind=kind, similarity=options.similarity, start=start)
     instance = None
     if options.deform:
-        given = {
+        options_of = {
             'shrink': options.shrink,
             'steps': options.steps,
             'smoothness': options.smoothness,
@@ -111,7 +111,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'guide': options.guide_weight,
             'points': options.guide_points_weight,
         }
-        instance = InstanceSettings(**{name: value for name, value in given.items() if value is not None})
+        instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
     return PipelineSettings(alignment, instance, options.spacing)
 
 
@@ -141,7 +141,7 @@ def about_run(settings: PipelineSettings, command: str, weights: Path | None = N
     """Return what a report says of the run itself: settings, command, versions, commit, machine, date.
 
     Args:
-        settings: Of the registration.
+        settings: Settings of the registration.
         command: The command line.
         weights: File of the network's weights, or None.
     """

@@ -40,8 +40,8 @@ class Augmentation:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            known = Range(least=0, below=1) if field.name == 'scale' else WEIGHT
-            check_option(f'data.augmentation.{field.name}', getattr(self, field.name), known)
+            domain = Range(least=0, below=1) if field.name == 'scale' else WEIGHT
+            check_option(f'data.augmentation.{field.name}', getattr(self, field.name), domain)
 
     @property
     def active(self) -> bool:
@@ -57,8 +57,8 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     zero. A velocity that belongs to the pair moves along: its vectors are turned and scaled as well.
 
     Args:
-        arrays: From `batches.pair_to_arrays`; of a frame alone, that frame is changed.
-        augmentation: How far.
+        arrays: Arrays of `batches.pair_to_arrays`; of a frame alone, that frame is changed.
+        augmentation: Limits of the change.
         rng: Source of the draws.
 
     Returns:
@@ -66,16 +66,16 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     """
     result = dict(arrays)
     matrix, offset = _draw_transform(arrays['fixed'].shape[:2], augmentation, rng)
-    moved = any((augmentation.rotation, augmentation.scale, augmentation.shift))
+    changes_geometry = any((augmentation.rotation, augmentation.scale, augmentation.shift))
     for role in _roles(arrays):
         image, labels = arrays[role][..., 0], arrays[f'{role}_labels']
-        if moved:
+        if changes_geometry:
             image = _transform(image, matrix, offset, order=1)
             labels = _transform(labels, matrix, offset, order=0)
         if augmentation.gamma:
             image = np.clip(image, 0.0, 1.0) ** np.float32(2.0 ** rng.uniform(-augmentation.gamma, augmentation.gamma))
         result |= {role: image[..., None], f'{role}_labels': labels}
-    if moved and TEACHER in arrays:
+    if changes_geometry and TEACHER in arrays:
         result[TEACHER] = _transform_field(arrays[TEACHER], matrix, offset, arrays['fixed'].shape[:2])
     return result
 
@@ -84,7 +84,7 @@ def crop_at_random(arrays: Arrays, size: Size, rng: np.random.Generator) -> Arra
     """Take a part of one training pair, the same part of both frames and their labels.
 
     Args:
-        arrays: From `batches.pair_to_arrays`.
+        arrays: Arrays of `batches.pair_to_arrays`.
         size: (D, H, W) of the part; where it lies is drawn uniformly. 0 along an axis: all of it.
         rng: Source of the draws.
 
@@ -93,9 +93,9 @@ def crop_at_random(arrays: Arrays, size: Size, rng: np.random.Generator) -> Arra
     """
     whole = arrays['fixed'].shape[:3]
     part = []
-    for length, wanted in zip(whole, size, strict=True):
-        first = rng.integers(length - wanted + 1) if wanted else 0
-        part.append(slice(first, first + (wanted or length)))
+    for length, part_length in zip(whole, size, strict=True):
+        first = rng.integers(length - part_length + 1) if part_length else 0
+        part.append(slice(first, first + (part_length or length)))
     names = [name for role in _roles(arrays) for name in (role, f'{role}_labels')]
     return arrays | {name: np.ascontiguousarray(arrays[name][tuple(part)]) for name in names}
 
@@ -125,9 +125,9 @@ def _transform_field(field: np.ndarray, matrix: np.ndarray, offset: np.ndarray, 
     size = np.asarray(plane) / field.shape[:2]
     own = matrix * size[None, :] / size[:, None]
     own_offset = (matrix @ ((size - 1) / 2) + offset + 0.5) / size - 0.5
-    moved = np.stack([_transform(field[..., axis], own, own_offset, order=1) for axis in range(3)], axis=-1)
-    moved[..., :2] = moved[..., :2] @ np.linalg.inv(own).T
-    return moved.astype(np.float32)
+    result = np.stack([_transform(field[..., axis], own, own_offset, order=1) for axis in range(3)], axis=-1)
+    result[..., :2] = result[..., :2] @ np.linalg.inv(own).T
+    return result.astype(np.float32)
 
 
 def _transform(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, order: int) -> np.ndarray:

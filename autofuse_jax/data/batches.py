@@ -15,12 +15,12 @@ def pair_to_arrays(store: FrameStore, pair: Pair | LabelledFrame, teacher: Teach
     """Load one pair, or a frame alone.
 
     Args:
-        store: Where frames come from.
-        pair: Which frames, and whether their labels may be used.
+        store: Source of the frames.
+        pair: The frames, and whether their labels may be used.
         teacher: Velocities of pairs; None: there are none.
 
     Returns:
-        Of a frame alone, what is called 'fixed' below.
+        Arrays by name; of a frame alone, those called 'fixed'.
         'fixed', 'moving': float32 (D, H, W, 1) in [0, 1]. 'fixed_labels', 'moving_labels': uint8 (D, H, W), zero where
         labels are absent or hidden. 'fixed_has_labels', 'moving_has_labels': float32 scalars, 1 or 0; losses look at
         these only, never at the content of the label arrays. With a teacher, of a pair, 'teacher_velocity': float32
@@ -63,13 +63,13 @@ def training_batches(
 
     Args:
         source: Anchors and the function that draws a pair.
-        store: Where frames come from.
+        store: Source of the frames.
         batch_size: Pairs a batch and process.
-        augmentation: How far pairs are changed at random.
+        augmentation: Limits of the random change of pairs.
         crop: Size of a part of each volume, at random, that is taken after that; default zeros: all of it.
-        teacher: See `pair_to_arrays`; not together with parts of volumes.
+        teacher: Fields as in `pair_to_arrays`; not together with parts of volumes.
         seed: Seed of order and draws.
-        process_index: Which share of the global order this process takes.
+        process_index: Number of this process, which takes that share of the global order.
         process_count: Number of processes.
         threads: Reading threads.
         prefetch: Arrayses prepared ahead.

@@ -80,7 +80,7 @@ def load_npz(
     Args:
         path: The file.
         only: Names of the arrays to read, as far as the file has them; default None reads all.
-        fix: What the message tells the user to do with a damaged file.
+        fix: Advice of the message about a damaged file.
 
     Returns:
         Name to array.
@@ -144,7 +144,7 @@ def load_array(path: str | os.PathLike, key: str) -> tuple[np.ndarray, np.ndarra
 
     Args:
         path: A .nii, .nii.gz, .mgz or .npz file.
-        key: Which array of an npz file: 'vol' for the image, 'seg' for the labels. Other formats hold one array.
+        key: Name of the array in an npz file: 'vol' for the image, 'seg' for the labels. Other formats hold one array.
 
     Returns:
         The array with its axes in file order, in the type that the file's scaling gives, and the (4, 4) affine from
@@ -156,8 +156,8 @@ def load_array(path: str | os.PathLike, key: str) -> tuple[np.ndarray, np.ndarra
     if is_npz(path):
         arrays = load_npz(path, (key, AFFINE_KEY))
         if key not in arrays:
-            held = ', '.join(npz_names(path)) or 'nothing'
-            raise UserError(f'{path} holds {held}', expected=f'an array named {key!r}', fix='write it under that name')
+            names = ', '.join(npz_names(path)) or 'nothing'
+            raise UserError(f'{path} holds {names}', expected=f'an array named {key!r}', fix='write it under that name')
         array, affine = arrays[key], np.asarray(arrays.get(AFFINE_KEY, np.eye(4)))
     else:
         array, affine = _load_with_nibabel(path)
@@ -249,8 +249,8 @@ def open_header(path: str | os.PathLike) -> nib.spatialimages.SpatialImage:
 
 def _check_is_file(path: str | os.PathLike) -> None:
     if not Path(path).is_file():
-        found = f'{path} is a folder' if Path(path).is_dir() else f'there is no file {path}'
-        raise UserError(found, fix='check the path')
+        problem = f'{path} is a folder' if Path(path).is_dir() else f'there is no file {path}'
+        raise UserError(problem, fix='check the path')
 
 
 def _unreadable(path: str | os.PathLike, error: BaseException, fix: str = COPY_AGAIN) -> UserError:

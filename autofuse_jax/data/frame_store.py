@@ -14,13 +14,13 @@ class FrameStore:
     Args:
         manifest: The prepared data.
         grid: (D, H, W) of the network; equal to the manifest's shape, or another grid over the same field of view.
-        cache_gib: How much memory the kept frames may take, in GiB. Frames beyond it are read again each time.
+        cache_gib: Largest memory of the kept frames, in GiB. Frames beyond it are read again each time.
     """
 
     def __init__(self, manifest: Manifest, grid: tuple[int, ...], cache_gib: float):
         self._manifest = manifest
         self._grid = tuple(grid)
-        self._cache = FrameCache(self._read, cache_gib)
+        self._cache = FrameCache(self._read_frame, cache_gib)
 
     def load(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a frame on the network's grid.
@@ -36,7 +36,7 @@ class FrameStore:
         """
         return self._cache.load(frame)
 
-    def _read(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    def _read_frame(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
         volume = load_frame(self._manifest, frame)
         if self._grid == self._manifest.shape:
             return volume.image, volume.labels

@@ -51,7 +51,7 @@ def header_fields(path: str | os.PathLike) -> dict[str, Any]:
             'qform_code': int(header['qform_code']),
             'intent_code': int(header['intent_code']),
         }
-    return fields | _checked(path)
+    return fields | _grid_fields(path)
 
 
 def _npz_fields(path: str | os.PathLike) -> dict[str, Any]:
@@ -65,20 +65,20 @@ def _npz_fields(path: str | os.PathLike) -> dict[str, Any]:
     if IMAGE_KEY not in arrays:
         return fields
     image = arrays[IMAGE_KEY]
-    return fields | {'shape': list(image.shape), 'dtype': str(image.dtype)} | _checked(path)
+    return fields | {'shape': list(image.shape), 'dtype': str(image.dtype)} | _grid_fields(path)
 
 
-def _checked(path: str | os.PathLike) -> dict[str, Any]:
+def _grid_fields(path: str | os.PathLike) -> dict[str, Any]:
     try:
         facts = read_header(path)
     except UserError as error:
         return {'refused': error.found}
-    checked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         'spacing_mm': [round(length, AFFINE_DECIMALS) for length in facts.spacing],
         'orientation': facts.orientation,
         'oblique_degrees': round(facts.oblique_degrees, 2),
     }
-    return checked | ({'remarks': list(facts.remarks)} if facts.remarks else {})
+    return fields | ({'remarks': list(facts.remarks)} if facts.remarks else {})
 
 
 def _rows(matrix: np.ndarray) -> list[list[float | None]]:

@@ -29,7 +29,7 @@ class HeaderFacts:
         spacing: Voxel size along the first three axes, millimetres.
         orientation: Directions of the axes, such as 'RAS'.
         oblique_degrees: Angle between the most tilted axis and the nearest scanner axis.
-        remarks: What a user should know, one sentence each; empty where nothing is suspicious.
+        remarks: Sentences that a user should know; empty where nothing is suspicious.
     """
 
     file: str

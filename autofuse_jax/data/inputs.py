@@ -29,7 +29,7 @@ def open_volume(
 
     Args:
         image: A file, an array (D, H, W) of 1 mm voxels, or a volume.
-        role: What messages call an array, such as 'fixed'.
+        role: Name of an array in messages, such as 'fixed'.
         labels: A file or an integer array on the grid of the image; None keeps the labels of a volume.
         mask: Likewise, not zero where the image counts; None keeps the mask of a volume.
         allow_series: Whether a file may hold a series (D, H, W, T), default False.

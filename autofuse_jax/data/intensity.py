@@ -18,7 +18,7 @@ def min_max_normalise(image: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         image: Real numbers of any shape.
-        name: What an error message calls this volume.
+        name: Name of this volume in an error message.
 
     Returns:
         float32 of the same shape, with smallest value 0 and largest value 1.

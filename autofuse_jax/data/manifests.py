@@ -40,7 +40,7 @@ class Subject:
         id: Unique name, such as 'patient001'.
         split: 'train', 'validation' or 'test'.
         group: Diagnosis or another stratum; '' where unknown.
-        frames: At least one frame.
+        frames: Frames, one or more.
     """
 
     id: str
@@ -63,8 +63,8 @@ class Manifest:
         shape: Shape (D, H, W) of every volume, in voxels.
         spacing: Voxel size along (D, H, W), in millimetres.
         classes: Label id to name, background 0 included, ids 0 .. C-1 without gaps.
-        subjects: In the order of the file.
-        settings: How the data was prepared, as a readable dictionary.
+        subjects: Subjects in the order of the file.
+        settings: Readable dictionary of how the data was prepared.
         original_classes: Id to name of the structures that are scored, where the files hold the original label maps
             (`seg_original`) beside the training classes; empty where the training classes are scored.
         pairs: (fixed, moving) ids of subjects that the source lists for evaluation; empty where it lists none.
@@ -94,7 +94,7 @@ def write_manifest(manifest: Manifest) -> Path:
     """Write `manifest.json` into the manifest's root through a temporary name.
 
     Args:
-        manifest: What to write; its `root` says where.
+        manifest: The manifest; its `root` is the folder.
 
     Returns:
         The path of the file.

@@ -12,7 +12,7 @@ class OriginalLabels:
 
     Args:
         manifest: The prepared data; it has `original_classes`.
-        cache_gib: How much memory the kept maps may take, in GiB. Maps beyond it are read again each time.
+        cache_gib: Largest memory of the kept maps, in GiB. Maps beyond it are read again each time.
     """
 
     def __init__(self, manifest: Manifest, cache_gib: float):

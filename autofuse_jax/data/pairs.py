@@ -1,4 +1,4 @@
-"""Pairs of frames, or frames alone, and the policies that draw them; what labels an experiment hides is hidden here."""
+"""Pairs of frames, or frames alone, and the policies that draw them; labels that an experiment hides stay hidden."""
 
 import dataclasses
 import hashlib
@@ -78,9 +78,9 @@ class PairSource:
     """A pair policy applied to a set of subjects.
 
     Attributes:
-        anchors: What one epoch goes through, in a new order each time.
-        draw: Turns an anchor and a random generator into a pair, or into a frame alone; deterministic policies ignore
-            the generator.
+        anchors: Items that one epoch goes through, in a new order each time.
+        draw: Function that turns an anchor and a random generator into a pair, or into a frame alone;
+            deterministic policies ignore the generator.
     """
 
     anchors: Sequence[Any]
@@ -95,7 +95,7 @@ def labelled_subject_ids(subjects: Sequence[Subject], *, count: int, seed: int) 
 
     Args:
         subjects: The subjects of a split.
-        count: How many may keep their labels; -1 means all that have any.
+        count: Number of subjects that may keep their labels; -1 means all that have any.
         seed: Seed of the permutation.
 
     Returns:
@@ -227,9 +227,9 @@ def _inter_semi(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSo
 def _another(member: Member, others: Sequence[Member], rng: np.random.Generator) -> Member:
     """Draw one of the others that belongs to another subject; there must be one."""
     while True:
-        drawn = others[int(rng.integers(len(others)))]
-        if drawn[0].id != member[0].id:
-            return drawn
+        other = others[int(rng.integers(len(others)))]
+        if other[0].id != member[0].id:
+            return other
 
 
 def inter_pairs(subjects: Sequence[Subject], labelled: frozenset[str]) -> list[Pair]:
@@ -243,8 +243,10 @@ def inter_pairs(subjects: Sequence[Subject], labelled: frozenset[str]) -> list[P
         The pairs, by fixed and then by moving frame.
     """
     members = _members(subjects)
-    scored = [member for member in members if _is_usable(member, labelled)] or members
-    return [_pair(fixed, moving, labelled) for fixed in scored for moving in scored if fixed[0].id != moving[0].id]
+    candidates = [member for member in members if _is_usable(member, labelled)] or members
+    return [
+        _pair(fixed, moving, labelled) for fixed in candidates for moving in candidates if fixed[0].id != moving[0].id
+    ]
 
 
 def _inter_all(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
@@ -258,16 +260,18 @@ def _inter_fixed(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairS
         return hashlib.sha256(f'{FIXED_SEED}:{pair.name}'.encode()).hexdigest()
 
     pairs = inter_pairs(subjects, labelled)
-    chosen = {pair.name for pair in sorted(pairs, key=rank)[:FIXED_PAIRS]}
-    return PairSource([pair for pair in pairs if pair.name in chosen], lambda pair, rng: pair)
+    names = {pair.name for pair in sorted(pairs, key=rank)[:FIXED_PAIRS]}
+    return PairSource([pair for pair in pairs if pair.name in names], lambda pair, rng: pair)
 
 
-def _listed(subjects: Sequence[Subject], labelled: frozenset[str], listed: Sequence[tuple[str, str]]) -> PairSource:
+def _from_list(
+    subjects: Sequence[Subject], labelled: frozenset[str], name_pairs: Sequence[tuple[str, str]]
+) -> PairSource:
     """Take the pairs that the source lists, as far as both subjects are in the split."""
     frame_of = {subject.id: (subject, subject.frames[0]) for subject in subjects}
     pairs = [
         _pair(frame_of[fixed], frame_of[moving], labelled)
-        for fixed, moving in listed
+        for fixed, moving in name_pairs
         if fixed in frame_of and moving in frame_of
     ]
     return PairSource(pairs, lambda pair, rng: pair)
@@ -289,7 +293,7 @@ PAIR_POLICIES: dict[str, tuple[Callable[..., PairSource], str]] = {
     'inter_semi': (_inter_semi, 'subjects with labels and others without'),
     'inter_all': (_inter_all, 'at least two subjects'),
     'inter_fixed': (_inter_fixed, 'at least two subjects'),
-    LISTED: (_listed, 'a source that lists pairs of subjects of this split'),
+    LISTED: (_from_list, 'a source that lists pairs of subjects of this split'),
     LABELLED_FRAMES: (_labelled_frames, 'subjects with labelled frames'),
 }
 

@@ -91,7 +91,7 @@ def heart_axes(anatomy: Anatomy, points: np.ndarray) -> tuple[np.ndarray, np.nda
     """Express points in the frame of the left ventricle.
 
     Args:
-        anatomy: Whose heart.
+        anatomy: Anatomy of the subject.
         points: (..., 3) scaled coordinates.
 
     Returns:
@@ -115,7 +115,7 @@ def reference_labels(anatomy: Anatomy, points: np.ndarray) -> np.ndarray:
     """Label points of the reference state.
 
     Args:
-        anatomy: Whose heart.
+        anatomy: Anatomy of the subject.
         points: (..., 3) scaled coordinates.
 
     Returns:
@@ -144,7 +144,7 @@ def reference_image(
     tissues share looks.
 
     Args:
-        anatomy: What to paint.
+        anatomy: Shapes and intensities to paint.
         points: (..., 3) scaled coordinates.
         edge: Width of a voxel in plane and through plane, in scaled units.
         blood_gain: Factor on the brightness of blood in this frame.

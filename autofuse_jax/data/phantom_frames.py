@@ -119,7 +119,7 @@ def render_frame(phantom: Phantom, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw one frame; image and labels are evaluated from formulas, never resampled.
 
     Args:
-        phantom: Which subject.
+        phantom: The subject.
         frame: Frame number, 1 to `phantom.frames`.
 
     Returns:
@@ -151,7 +151,7 @@ def true_displacement(phantom: Phantom, fixed_frame: int, moving_frame: int) -> 
     With R_t the map from frame t to the reference state, u(x) = R_moving^-1(R_fixed(x)) - x.
 
     Args:
-        phantom: Which subject.
+        phantom: The subject.
         fixed_frame: Frame number, 1 to `phantom.frames`.
         moving_frame: Frame number, 1 to `phantom.frames`.
 
@@ -162,8 +162,8 @@ def true_displacement(phantom: Phantom, fixed_frame: int, moving_frame: int) -> 
     points, scale, extent = _grid(phantom)
     anatomy, motion = phantom.anatomy, phantom.motion
     reference = to_reference(anatomy, motion, points, phantom.contraction(fixed_frame), extent)
-    moved = from_reference(anatomy, motion, reference, phantom.contraction(moving_frame), extent)
-    return (moved - points) * scale / np.asarray(phantom.spacing)
+    counterparts = from_reference(anatomy, motion, reference, phantom.contraction(moving_frame), extent)
+    return (counterparts - points) * scale / np.asarray(phantom.spacing)
 
 
 def _grid(phantom: Phantom) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:

@@ -51,7 +51,7 @@ def random_motion(rng: np.random.Generator, anatomy: Anatomy) -> Motion:
 
     Args:
         rng: Source of all randomness.
-        anatomy: Whose heart beats.
+        anatomy: Anatomy of the subject.
 
     Returns:
         The motion.
@@ -74,8 +74,8 @@ def to_reference(
     """Map points of a frame to where the same tissue lies at the end of diastole.
 
     Args:
-        anatomy: Whose heart.
-        motion: How it beats.
+        anatomy: Anatomy of the subject.
+        motion: Motion of the heart.
         points: (..., 3) scaled coordinates in the frame.
         amount: Contraction of the frame, 0 (end of diastole) to 1 (end of systole).
         extent: Scaled coordinate of the outermost voxel centres along each axis; nothing moves there.
@@ -94,11 +94,11 @@ def from_reference(
     """Invert `to_reference`: solve y + v(y) = x by y <- x - v(y), for the maps of the chain in reverse order.
 
     Args:
-        anatomy: Whose heart.
-        motion: How it beats.
+        anatomy: Anatomy of the subject.
+        motion: Motion of the heart.
         points: (..., 3) scaled coordinates in the reference state.
         amount: Contraction of the frame to go to, 0 to 1.
-        extent: As in `to_reference`.
+        extent: Largest coordinates, as in `to_reference`.
 
     Returns:
         (..., 3) scaled coordinates in the frame.

@@ -57,8 +57,8 @@ def prepare_volume(volume: Volume, grid: Grid, classes: Sequence[int]) -> Volume
     image = resample_image(volume.image, volume.spacing, grid.spacing)
     resampled = respace_grid(volume.grid, grid.spacing, image.shape)
     kept_shape = [min(sizes) for sizes in zip(image.shape, grid.shape, strict=True)]
-    kept, cropped_from = center_crop_or_pad(image, kept_shape)
-    image, padded_from = center_crop_or_pad(min_max_normalise(kept, volume.name), grid.shape)
+    crop, cropped_from = center_crop_or_pad(image, kept_shape)
+    image, padded_from = center_crop_or_pad(min_max_normalise(crop, volume.name), grid.shape)
     # Along each axis only one of the two steps moves the start.
     start = [cropped + padded for cropped, padded in zip(cropped_from, padded_from, strict=True)]
     affine = cut_grid(resampled, start, grid.shape).affine
@@ -77,7 +77,7 @@ def write_frame(
 
     Args:
         path: Ends in .npz.
-        volume: From `prepare_volume`.
+        volume: Volume from `prepare_volume`.
         origin: Text that identifies the source file and the settings.
         more: Further arrays by name; default none.
 
@@ -94,9 +94,9 @@ def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: 
     """Identify what a frame is made from by a hash, without the folder that the files happen to lie in.
 
     Args:
-        settings: Whatever determines the result, JSON-compatible.
+        settings: Settings that determine the result, JSON-compatible.
         files: Source files; None stands for one that there is not.
-        more: Whatever else identifies the frame, JSON-compatible, such as its number in a series.
+        more: Further marks of the frame, JSON-compatible, such as its number in a series.
 
     Returns:
         Text that differs where any of these, names or sizes of files differ.
@@ -109,8 +109,8 @@ def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray]
     """Read a frame that an earlier run has finished.
 
     Args:
-        path: Where the frame would be.
-        origin: What it must have been made from.
+        path: File that the frame would have.
+        origin: Record of what it must have been made from.
 
     Returns:
         The arrays of the file, or None where it is absent, damaged or of another origin.
@@ -130,7 +130,7 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
 
     Args:
         manifest: The manifest that lists the frame.
-        frame: Which one.
+        frame: The frame.
 
     Returns:
         Image float32 (D, H, W) in [0, 1], labels uint8 or None, affine (4, 4), and the frame's `file` as name.
@@ -142,11 +142,11 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
     fix = 'prepare the data again; finished files are kept'
     if not path.is_file():
         raise UserError(f'the manifest names {path}, which does not exist', fix=fix)
-    wanted = [IMAGE_KEY, AFFINE_KEY] + [LABELS_KEY] * frame.has_labels
-    arrays = load_npz(path, wanted, fix=fix)
-    absent = [key for key in wanted if key not in arrays]
+    keys = [IMAGE_KEY, AFFINE_KEY] + [LABELS_KEY] * frame.has_labels
+    arrays = load_npz(path, keys, fix=fix)
+    absent = [key for key in keys if key not in arrays]
     if absent:
-        raise UserError(f'{path} lacks {", ".join(absent)}', expected=f'the arrays {", ".join(wanted)}', fix=fix)
+        raise UserError(f'{path} lacks {", ".join(absent)}', expected=f'the arrays {", ".join(keys)}', fix=fix)
     image, labels = arrays[IMAGE_KEY], arrays[LABELS_KEY] if frame.has_labels else None
     if image.shape != manifest.shape or image.dtype != np.float32:
         raise UserError(f'{path} holds {image.dtype} {image.shape}', expected=f'float32 {manifest.shape}', fix=fix)
@@ -154,8 +154,8 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
         raise UserError(f'{path} holds NaN or infinite values', fix=fix)
     if labels is not None:
         if labels.shape != manifest.shape or labels.dtype != np.uint8:
-            found = f'{path} holds labels {labels.dtype} {labels.shape}'
-            raise UserError(found, expected=f'uint8 {manifest.shape}', fix=fix)
+            contents = f'{path} holds labels {labels.dtype} {labels.shape}'
+            raise UserError(contents, expected=f'uint8 {manifest.shape}', fix=fix)
         if labels.max() >= len(manifest.classes):
             _check_label_ids(labels, list(manifest.classes), str(path))
     return Volume(image, labels, arrays[AFFINE_KEY], frame.file)
@@ -166,7 +166,7 @@ def load_original_labels(manifest: Manifest, frame: Frame) -> np.ndarray | None:
 
     Args:
         manifest: The manifest that lists the frame; it has `original_classes`.
-        frame: Which one.
+        frame: The frame.
 
     Returns:
         Integer (D, H, W); None where the frame has no labels.
@@ -180,9 +180,9 @@ def load_original_labels(manifest: Manifest, frame: Frame) -> np.ndarray | None:
     fix = 'prepare the data again; finished files are kept'
     labels = load_npz(path, [ORIGINAL_LABELS_KEY], fix=fix).get(ORIGINAL_LABELS_KEY)
     if labels is None or labels.shape != manifest.shape or labels.dtype.kind not in 'iu':
-        found = 'no such array' if labels is None else f'{labels.dtype} {labels.shape}'
+        contents = 'no such array' if labels is None else f'{labels.dtype} {labels.shape}'
         raise UserError(
-            f'{path} holds {found} under {ORIGINAL_LABELS_KEY}', expected=f'integers {manifest.shape}', fix=fix
+            f'{path} holds {contents} under {ORIGINAL_LABELS_KEY}', expected=f'integers {manifest.shape}', fix=fix
         )
     return labels
 

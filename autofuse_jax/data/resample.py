@@ -29,7 +29,7 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     Args:
         volume: The volume, 3-D.
         grid: The wanted grid.
-        transform: From the world of the grid to that of the volume; None leaves every point where it is.
+        transform: Transform from the world of the grid to that of the volume; None leaves every point where it is.
 
     Returns:
         Image and labels on that grid, without a mask.
@@ -94,7 +94,7 @@ def center_crop_or_pad(array: np.ndarray, shape: Sequence[int]) -> tuple[np.ndar
         The array of that shape, and `start`: the source index of its first voxel, negative where it was padded.
     """
     # int() rounds towards zero, so that a crop and a pad by an odd number both put the smaller half first.
-    start = tuple(int((size - wanted) / 2) for size, wanted in zip(array.shape, shape, strict=True))
+    start = tuple(int((size - target) / 2) for size, target in zip(array.shape, shape, strict=True))
     return crop_or_pad(array, shape, start), start
 
 
@@ -111,8 +111,8 @@ def crop_or_pad(array: np.ndarray, shape: Sequence[int], start: Sequence[int]) -
     """
     result = np.zeros(tuple(shape), array.dtype)
     source, target = [], []
-    for size, wanted, first in zip(array.shape, shape, start, strict=True):
-        low, high = max(first, 0), max(min(first + wanted, size), max(first, 0))
+    for size, length, first in zip(array.shape, shape, start, strict=True):
+        low, high = max(first, 0), max(min(first + length, size), max(first, 0))
         source.append(slice(low, high))
         target.append(slice(low - first, high - first))
     result[tuple(target)] = array[tuple(source)]
@@ -133,7 +133,7 @@ def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     Returns:
         float32 of shape `shape`.
     """
-    weights = [resize_weights(size, wanted) for size, wanted in zip(image.shape, shape, strict=True)]
+    weights = [resize_weights(size, target) for size, target in zip(image.shape, shape, strict=True)]
     return _apply_weights(np.asarray(image, np.float32), weights)
 
 
@@ -149,23 +149,23 @@ def resize_labels(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """
     if tuple(labels.shape) == tuple(shape):
         return labels.copy()
-    weights = [resize_weights(size, wanted) for size, wanted in zip(labels.shape, shape, strict=True)]
+    weights = [resize_weights(size, target) for size, target in zip(labels.shape, shape, strict=True)]
     shares = ((label, _apply_weights((labels == label).astype(np.float32), weights)) for label in np.unique(labels))
     return vote(shares, labels.dtype)
 
 
-def resize_weights(size: int, wanted: int) -> np.ndarray:
-    """Return the matrix that resizes one axis from `size` to `wanted` voxels, as described in `resize_image`.
+def resize_weights(size: int, target_size: int) -> np.ndarray:
+    """Return the matrix that resizes one axis from `size` to `target_size` voxels, as described in `resize_image`.
 
     Args:
         size: Number of source voxels, at least 1.
-        wanted: Number of target voxels, at least 1.
+        target_size: Number of target voxels, at least 1.
 
     Returns:
         float32 (wanted, size), rows sum to 1.
     """
-    ratio = size / wanted
-    positions = (np.arange(wanted) + 0.5) * ratio - 0.5
+    ratio = size / target_size
+    positions = (np.arange(target_size) + 0.5) * ratio - 0.5
     distance = np.abs(positions[:, None] - np.arange(size)[None, :]) / max(1.0, ratio)
     weights = np.maximum(0.0, 1.0 - distance)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -59,7 +59,7 @@ class TeacherFields:
         for name, sign in ((pair.name, 1.0), (exchanged.name, -1.0)):
             path = self.root / f'{name}.npz'
             if path.is_file():
-                return np.float32(sign) * _read(path, self.velocity_shape)
+                return np.float32(sign) * _read_velocity(path, self.velocity_shape)
         raise UserError(
             f'the teacher in {self.root} has no field of {pair.name}',
             expected='a field of every training pair, in one of its directions',
@@ -115,7 +115,7 @@ def data_hash(manifest: Manifest) -> str:
     return hashlib.sha256((manifest.root / MANIFEST_NAME).read_bytes()).hexdigest()
 
 
-def _read(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+def _read_velocity(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             velocity = arrays[VELOCITY].astype(np.float32)

@@ -24,7 +24,7 @@ class Volume:
         image: float32 (D, H, W), or (D, H, W, T) for a series of T frames.
         labels: Integer (D, H, W), 0 for background, or None where unlabelled.
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
-        name: What messages call this volume, usually its file name.
+        name: Name in messages, usually that of the file.
         mask: (D, H, W), at least 0: how much each voxel counts for the similarity of a registration; None: all alike.
     """
 
@@ -36,8 +36,8 @@ class Volume:
 
     def __post_init__(self):
         if self.image.ndim not in (3, 4):
-            found = f'the image of {self.name} has shape {self.image.shape}'
-            raise UserError(found, expected='(D, H, W) or (D, H, W, T)')
+            problem = f'the image of {self.name} has shape {self.image.shape}'
+            raise UserError(problem, expected='(D, H, W) or (D, H, W, T)')
         if self.labels is not None and self.labels.shape != self.image.shape[:3]:
             raise UserError(
                 f'the labels of {self.name} have shape {self.labels.shape}, its image {self.image.shape[:3]}',

@@ -36,8 +36,8 @@ def entrywise(build: Callable[..., openvino.Output | openvino.Node]) -> Callable
 
     def handler(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
         tensors, order = aligned(operands)
-        built = build(*tensors)
-        return [Value(built if isinstance(built, openvino.Output) else built.output(0), order, results[0].shape)]
+        node = build(*tensors)
+        return [Value(node if isinstance(node, openvino.Output) else node.output(0), order, results[0].shape)]
 
     return handler
 
@@ -119,11 +119,11 @@ def _clamp(low: openvino.Output, tensor: openvino.Output, high: openvino.Output)
 
 
 def _convert(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
-    wanted = np.dtype(results[0].dtype)
+    dtype = np.dtype(results[0].dtype)
 
     def build(tensor: openvino.Output) -> openvino.Output | openvino.Node:
         present = tensor.get_element_type().to_dtype()
-        return tensor if present == wanted else ops.convert(tensor, wanted)
+        return tensor if present == dtype else ops.convert(tensor, dtype)
 
     return entrywise(build)(operands, parameters, results)
 

@@ -54,10 +54,10 @@ def export_model(
         model: The network with its weights.
         path: `NAME.stablehlo`, or `NAME.xml`, beside which `NAME.bin` is written. `NAME.*.json` comes beside both.
         size: (D, H, W) of the images, multiples of 16.
-        platforms: What StableHLO is lowered for, some of 'cpu', 'cuda', 'tpu'.
+        platforms: Platforms that StableHLO is lowered for, some of 'cpu', 'cuda', 'tpu'.
 
     Returns:
-        What the JSON says.
+        Content of the JSON.
 
     Raises:
         UserError: The size is not one of the network, a package is missing, or an operation has no counterpart.
@@ -89,8 +89,8 @@ def export_model(
     else:
         graph = network_graph(model.method, model.params, size)
         record['runtime'] = runtime_name()
-    made = provenance()
-    record |= {'versions': made['versions'], 'commit': made['commit'], 'date': made['date']}
+    origin = provenance()
+    record |= {'versions': origin['versions'], 'commit': origin['commit'], 'date': origin['date']}
     with collecting(path.parent, record_of(path).name) as folder:
         if path.suffix == STABLEHLO:
             (folder / path.name).write_bytes(program)
@@ -106,10 +106,10 @@ class ExportedModel:
 
     Args:
         run: Function from images (1, D, H, W, 1) in [0, 1] to results by name.
-        record: What its JSON says.
+        record: Content of its JSON.
 
     Attributes:
-        record: What its JSON says.
+        record: Content of its JSON.
         size: (D, H, W) of its images.
     """
 

@@ -25,10 +25,10 @@ def _gather(operands: list[Value], parameters: dict[str, Any], results: list) ->
     others = [place for place in value.order if place is not None and place not in batch]
     tensor = arranged(value, (*batch, *others))
     index = squeeze(indices, (indices.rank - 1,))
-    wanted, last = in_order(index), value.shape[axis] - 1
+    places, last = in_order(index), value.shape[axis] - 1
     if mode != GatherScatterMode.PROMISE_IN_BOUNDS:
-        wanted = ops.clamp(wanted, 0, last).output(0)
-    gathered = _read(tensor, wanted, len(batch), len(batch) + others.index(axis))
+        places = ops.clamp(places, 0, last).output(0)
+    gathered = _read_along(tensor, places, len(batch), len(batch) + others.index(axis))
     # Axes of the result: those of the slices are where JAX says, those of the indices fill the rest.
     offsets = [int(offset) for offset in parameters['dimension_numbers'].offset_dims]
     of_index = [place for place in range(len(shape)) if place not in offsets]
@@ -44,20 +44,20 @@ def _gather(operands: list[Value], parameters: dict[str, Any], results: list) ->
 
 def _axes(value: Value, names: GatherDimensionNumbers, slice_sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
     """Return the axes of the array that the indices have as well, and the one along which entries are read."""
-    batch, read, collapsed = (
+    batch, indexed, collapsed = (
         tuple(int(axis) for axis in axes)
         for axes in (names.operand_batching_dims, names.start_index_map, names.collapsed_slice_dims)
     )
     whole_slices = all(
-        size == (1 if axis in (*batch, *read) else value.shape[axis]) for axis, size in enumerate(slice_sizes)
+        size == (1 if axis in (*batch, *indexed) else value.shape[axis]) for axis, size in enumerate(slice_sizes)
     )
     leading = tuple(int(axis) for axis in names.start_indices_batching_dims) == tuple(range(len(batch)))
-    if len(read) != 1 or collapsed != read or not whole_slices or not leading:
+    if len(indexed) != 1 or collapsed != indexed or not whole_slices or not leading:
         raise unsupported('gather', 'of anything but whole entries along one axis')
-    return batch, read[0]
+    return batch, indexed[0]
 
 
-def _read(tensor: openvino.Output, index: openvino.Output, num_batch: int, place: int) -> openvino.Output:
+def _read_along(tensor: openvino.Output, index: openvino.Output, num_batch: int, place: int) -> openvino.Output:
     """Read along the tensor's axis `place`; the first `num_batch` axes are those of the index, too."""
     sizes, index_sizes = list(tensor.shape), list(index.shape)
     # Along a batch of one the runtime reads outside of its memory.
@@ -75,8 +75,8 @@ def _read(tensor: openvino.Output, index: openvino.Output, num_batch: int, place
 
 
 def _all_inside(index: Value, last: int) -> bool:
-    known = numbers(index.tensor)
-    return known is not None and math.prod(known.shape) > 0 and known.min() >= 0 and known.max() <= last
+    places = numbers(index.tensor)
+    return places is not None and math.prod(places.shape) > 0 and places.min() >= 0 and places.max() <= last
 
 
 def _filled_outside(result: Value, index: Value, of_index: Sequence[int], last: int, filling: Any) -> Value:
@@ -84,14 +84,14 @@ def _filled_outside(result: Value, index: Value, of_index: Sequence[int], last: 
     kind = result.tensor.get_element_type().to_dtype()
     if filling is None:
         filling = np.nan if np.issubdtype(kind, np.floating) else np.iinfo(kind).min
-    wanted = in_order(index)
-    lowest, highest = (constant(np.asarray(bound, wanted.get_element_type().to_dtype())) for bound in (0, last))
-    inside = ops.logical_and(ops.greater_equal(wanted, lowest), ops.less_equal(wanted, highest)).output(0)
+    places = in_order(index)
+    lowest, highest = (constant(np.asarray(bound, places.get_element_type().to_dtype())) for bound in (0, last))
+    inside = ops.logical_and(ops.greater_equal(places, lowest), ops.less_equal(places, highest)).output(0)
     # The indices' axes keep their order in the result; along those of the slices the mask repeats.
     mask = Value(inside, tuple(of_index), result.shape)
-    moved = arranged(mask, tuple(axis if axis in of_index else None for axis in result.order))
-    filled = ops.select(moved, result.tensor, constant(np.asarray(filling, kind))).output(0)
-    return Value(filled, result.order, result.shape)
+    condition = arranged(mask, tuple(axis if axis in of_index else None for axis in result.order))
+    tensor = ops.select(condition, result.tensor, constant(np.asarray(filling, kind))).output(0)
+    return Value(tensor, result.order, result.shape)
 
 
 HANDLERS = {'gather': _gather}

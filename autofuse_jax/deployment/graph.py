@@ -40,7 +40,7 @@ def to_graph(
     """Convert a function to a graph.
 
     Args:
-        function: Traceable, from arrays to arrays by name; what it closes over becomes part of the graph.
+        function: Traceable function from arrays to arrays by name; what it closes over becomes part of the graph.
         inputs: Shape and type of each argument by the name that it gets, in the order of the arguments.
 
     Returns:
@@ -68,7 +68,7 @@ def run_program(program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Valu
     """Add a program to a graph.
 
     Args:
-        program: Closed; a plain jaxpr without constants will do.
+        program: Program, closed; a plain jaxpr without constants will do.
         arguments: One value for each of its inputs.
 
     Returns:
@@ -78,19 +78,19 @@ def run_program(program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Valu
         UserError: An operation has no counterpart; says which.
     """
     jaxpr, constants = (program.jaxpr, program.consts) if isinstance(program, core.ClosedJaxpr) else (program, [])
-    known: dict[Any, Value | _Constant] = dict(zip(jaxpr.invars, arguments, strict=True))
-    known |= {variable: _Constant(array) for variable, array in zip(jaxpr.constvars, constants, strict=True)}
+    values: dict[Any, Value | _Constant] = dict(zip(jaxpr.invars, arguments, strict=True))
+    values |= {variable: _Constant(array) for variable, array in zip(jaxpr.constvars, constants, strict=True)}
 
     def read(atom: Any) -> Value:
         if isinstance(atom, core.Literal):
             shaped: Any = atom.aval
             return of_array(np.asarray(atom.val, shaped.dtype))
-        value = known[atom]
+        value = values[atom]
         if isinstance(value, _Constant):
-            value = known[atom] = of_array(np.asarray(value.array))
+            value = values[atom] = of_array(np.asarray(value.array))
         return value
 
-    for equation in _needed(jaxpr):
+    for equation in _live_equations(jaxpr):
         if not _has_counterpart(equation.primitive.name):
             raise unsupported(equation.primitive.name)
         operands = [read(atom) for atom in equation.invars]
@@ -98,7 +98,7 @@ def run_program(program: core.ClosedJaxpr | core.Jaxpr, arguments: Sequence[Valu
             results = _run_equation(equation, operands)
         except RuntimeError as error:
             raise unsupported(equation.primitive.name, f'in a way that it refuses ({first_line(error)})') from error
-        known |= dict(zip(equation.outvars, results, strict=True))
+        values |= dict(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 
@@ -109,15 +109,15 @@ class _Constant:
         self.array = array
 
 
-def _needed(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
+def _live_equations(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
     """Return the equations on which the outputs depend, in order."""
-    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
-    kept = []
+    variables = {atom for atom in jaxpr.outvars if not isinstance(atom, core.Literal)}
+    equations = []
     for equation in reversed(jaxpr.eqns):
-        if wanted.intersection(equation.outvars):
-            kept.append(equation)
-            wanted |= {atom for atom in equation.invars if not isinstance(atom, core.Literal)}
-    return kept[::-1]
+        if variables.intersection(equation.outvars):
+            equations.append(equation)
+            variables |= {atom for atom in equation.invars if not isinstance(atom, core.Literal)}
+    return equations[::-1]
 
 
 def _has_counterpart(name: str) -> bool:

@@ -18,10 +18,10 @@ def sliced(value: Value, starts: Sequence[int], stops: Sequence[int], steps: Seq
     """Read `value[start:stop:step]` along every axis."""
     shape = tuple(-(-(stop - start) // step) for start, stop, step in zip(starts, stops, steps, strict=True))
     # Along an axis that is stretched there is nothing to cut.
-    cut = [axis for axis in range(value.rank) if shape[axis] != value.sizes[value.position(axis)] != 1]
-    if not cut:
+    axes = [axis for axis in range(value.rank) if shape[axis] != value.sizes[value.position(axis)] != 1]
+    if not axes:
         return Value(value.tensor, value.order, shape)
-    return Value(_slice(value, cut, starts, stops, steps), value.order, shape)
+    return Value(_slice(value, axes, starts, stops, steps), value.order, shape)
 
 
 def entry(value: Value, index: int, axis: int = 0) -> Value:
@@ -34,9 +34,9 @@ def entry(value: Value, index: int, axis: int = 0) -> Value:
 def _slice(
     value: Value, axes: Sequence[int], starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]
 ) -> openvino.Output:
-    chosen = ([numbers[axis] for axis in axes] for numbers in (starts, stops, steps))
+    bounds = ([numbers[axis] for axis in axes] for numbers in (starts, stops, steps))
     places = [value.position(axis) for axis in axes]
-    arguments = [np.asarray(entries, np.int64) for entries in (*chosen, places)]
+    arguments = [np.asarray(entries, np.int64) for entries in (*bounds, places)]
     return ops.slice(value.tensor, *arguments).output(0)
 
 
@@ -51,8 +51,8 @@ def _unstack(operands: list[Value], parameters: dict[str, Any], results: list) -
 
 
 def _dynamic_slice(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
-    value, *wanted = operands
-    entries = [single_number(start.tensor) for start in wanted]
+    value, *start_values = operands
+    entries = [single_number(start.tensor) for start in start_values]
     places = [int(place) for place in entries if place is not None]
     if len(places) < len(entries):
         raise unsupported('dynamic_slice', 'at a place that the images decide')
@@ -68,9 +68,9 @@ def _reverse(operands: list[Value], parameters: dict[str, Any], results: list) -
     axes = [axis for axis in parameters['dimensions'] if value.sizes[value.position(axis)] != 1]
     if not axes:
         return [value]
-    known = numbers(value.tensor)
-    if known is not None:
-        tensor = constant(np.flip(known, tuple(value.position(axis) for axis in axes)))
+    array = numbers(value.tensor)
+    if array is not None:
+        tensor = constant(np.flip(array, tuple(value.position(axis) for axis in axes)))
     else:
         count = value.rank
         tensor = _slice(value, axes, [-1] * count, [BEFORE_FIRST] * count, [-1] * count)
@@ -82,8 +82,10 @@ def _pad(operands: list[Value], parameters: dict[str, Any], results: list) -> li
     config = parameters['padding_config']
     if any(inner for _, _, inner in config):
         raise unsupported('pad', 'between entries')
-    cut = [(max(-low, 0), length - max(-high, 0)) for (low, high, _), length in zip(config, value.shape, strict=True)]
-    value = sliced(value, [start for start, _ in cut], [stop for _, stop in cut], [1] * value.rank)
+    bounds = [
+        (max(-low, 0), length - max(-high, 0)) for (low, high, _), length in zip(config, value.shape, strict=True)
+    ]
+    value = sliced(value, [start for start, _ in bounds], [stop for _, stop in bounds], [1] * value.rank)
     sides = []
     for side in (0, 1):
         amounts = [0 if axis is None else max(config[axis][side], 0) for axis in value.order]

@@ -56,19 +56,19 @@ def transpose(value: Value, axes: Sequence[int]) -> Value:
 
 def squeeze(value: Value, axes: Sequence[int]) -> Value:
     """Take axes of size 1 away; the tensor keeps them."""
-    kept = [axis for axis in range(value.rank) if axis not in axes]
-    places: dict[int | None, int] = {axis: place for place, axis in enumerate(kept)}
+    remaining = [axis for axis in range(value.rank) if axis not in axes]
+    places: dict[int | None, int] = {axis: place for place, axis in enumerate(remaining)}
     order = tuple(places.get(axis) for axis in value.order)
-    return Value(value.tensor, order, tuple(value.shape[axis] for axis in kept))
+    return Value(value.tensor, order, tuple(value.shape[axis] for axis in remaining))
 
 
 def concatenate(values: Sequence[Value], axis: int) -> Value:
     """Put arrays one behind the other along an axis."""
     tensors, order = aligned([whole(value) for value in values])
-    joined = ops.concat(tensors, order.index(axis)).output(0)
+    tensor = ops.concat(tensors, order.index(axis)).output(0)
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
-    return Value(joined, order, tuple(shape))
+    return Value(tensor, order, tuple(shape))
 
 
 def stack(values: Sequence[Value], axis: int) -> Value:

@@ -52,9 +52,9 @@ def named_prediction(
                 fixed_segmentation=_classes(prediction.fixed_segmentation),
                 moving_segmentation=_classes(prediction.moving_segmentation),
             )
-        named = {name: getattr(prediction, field) for name, field in RESULTS.items()}
+        arrays = {name: getattr(prediction, field) for name, field in RESULTS.items()}
         gates = {GATE + name: mean for name, mean in prediction.gate_means.items()}
-        return {name: array for name, array in named.items() if array is not None} | gates
+        return {name: array for name, array in arrays.items() if array is not None} | gates
 
     return predict
 
@@ -102,11 +102,11 @@ def check_size(method: Method, params: Params, size: tuple[int, ...]) -> Named:
             fix='correct --size',
         )
     fitting = tuple(-(-length // step) * step for length, step in zip(size, method.multiple, strict=True))
-    known = method.multiple[0] if len({*method.multiple}) == 1 else method.multiple
+    multiple = method.multiple[0] if len({*method.multiple}) == 1 else method.multiple
     if min(size) < 1 or fitting != tuple(size):
         raise UserError(
             f'the size is {size}',
-            expected=f'multiples of {known}; smaller images are padded',
+            expected=f'multiples of {multiple}; smaller images are padded',
             fix=f'--size={",".join(map(str, map(max, fitting, method.multiple)))}',
         )
     try:

@@ -41,15 +41,15 @@ def _convolution(operands: list[Value], parameters: dict[str, Any], results: lis
     else:
         weights = in_order(kernel, tuple(spec.rhs_spec))
         arguments = [list(strides), *_sides(padding), list(parameters['rhs_dilation'])]
-        known = numbers(weights)
-        if groups == 1 and known is not None and (algorithm := _algorithm(volume, known, arguments)):
-            output = winograd.convolve(volume, known, algorithm)
+        array = numbers(weights)
+        if groups == 1 and array is not None and (algorithm := _algorithm(volume, array, arguments)):
+            output = winograd.convolve(volume, array, algorithm)
         elif groups == 1:
             output = ops.convolution(volume, weights, *arguments).output(0)
         else:
             features, *rest = weights.shape
-            grouped = reshaped(weights, [groups, features // groups, *rest])
-            output = ops.group_convolution(volume, grouped, *arguments).output(0)
+            kernels = reshaped(weights, [groups, features // groups, *rest])
+            output = ops.group_convolution(volume, kernels, *arguments).output(0)
     return [Value(output, order, results[0].shape)]
 
 
@@ -77,11 +77,11 @@ def _transposed_convolution(
     (flipped,) = INDEXING['rev']([kernel], {'dimensions': spatial}, [])
     weights = in_order(flipped, (channels, features, *spatial))
     reach = [kernel.shape[axis] - 1 for axis in spatial]
-    cut = [(most - low, most - high) for most, (low, high) in zip(reach, padding, strict=True)]
-    if min(min(pair) for pair in cut) < 0:
+    margins = [(most - low, most - high) for most, (low, high) in zip(reach, padding, strict=True)]
+    if min(min(pair) for pair in margins) < 0:
         raise unsupported(CONVOLUTION, 'with gaps between voxels and more padding than the kernel reaches')
     return ops.convolution_backprop_data(
-        volume, weights, list(enlarged), pads_begin=_sides(cut)[0], pads_end=_sides(cut)[1]
+        volume, weights, list(enlarged), pads_begin=_sides(margins)[0], pads_end=_sides(margins)[1]
     ).output(0)
 
 

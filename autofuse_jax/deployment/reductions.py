@@ -47,23 +47,23 @@ def _summed(tensor: openvino.Output, places: np.ndarray, *, keep_dims: bool) -> 
     count = math.prod(sizes[place] for place in places)
     if count <= MOST_ADDED or not tensor.get_element_type().is_real():
         return ops.reduce_sum(tensor, places, keep_dims=keep_dims)
-    kept = [place for place in range(len(sizes)) if place not in places]
+    others = [place for place in range(len(sizes)) if place not in places]
     spatial = np.arange(AHEAD, AHEAD + MOST_POOLED)
     if len(sizes) == len(spatial) + AHEAD and set(spatial) < set(places.tolist()):
         # Each channel first, as its voxels lie: together they would have to be copied into one line before.
         of_channels = _summed(tensor, spatial, keep_dims=True).output(0)
         return ops.reduce_sum(of_channels, np.setdiff1d(places, spatial), keep_dims=True)
-    volumes = kept == list(range(AHEAD)) and len(places) == MOST_POOLED
+    volumes = others == list(range(AHEAD)) and len(places) == MOST_POOLED
     lines = tensor
     if not volumes:
-        lines = reshaped(transposed(tensor, [*kept, *places.tolist()]), [1, math.prod(sizes) // count, count])
+        lines = reshaped(transposed(tensor, [*others, *places.tolist()]), [1, math.prod(sizes) // count, count])
     lengths = list(lines.shape)[AHEAD:]
     longest = LONGEST_BLOCK if volumes else LONGEST_BLOCK**MOST_POOLED
     window = [max(size for size in range(1, longest + 1) if length % size == 0) for length in lengths]
     none = [0] * len(window)
     means = ops.avg_pool(lines, window, none, none, window, exclude_pad=True)
     total = ops.reduce_sum(means, np.arange(AHEAD, AHEAD + len(window)), keep_dims=True).output(0)
-    total = reshaped(total, [size if place in kept else 1 for place, size in enumerate(sizes)])
+    total = reshaped(total, [size if place in others else 1 for place, size in enumerate(sizes)])
     return ops.multiply(total, like(tensor, math.prod(window)))
 
 
@@ -85,21 +85,21 @@ def _pooled(value: Value, axes: tuple[int, ...]) -> Value | None:
     none = [0] * MOST_POOLED
     mean = ops.avg_pool(source, window, none, none, window, exclude_pad=True).output(0)
     total = ops.multiply(mean, like(mean, math.prod(window))).output(0)
-    left = [axis for place, axis in enumerate(value.order) if place not in places]
-    kept = sorted(axis for axis in left if axis is not None)
-    order = tuple(None if axis is None else kept.index(axis) for axis in left)
-    return Value(total, order, tuple(value.shape[axis] for axis in kept))
+    layout = [axis for place, axis in enumerate(value.order) if place not in places]
+    remaining = sorted(axis for axis in layout if axis is not None)
+    order = tuple(None if axis is None else remaining.index(axis) for axis in layout)
+    return Value(total, order, tuple(value.shape[axis] for axis in remaining))
 
 
 def _place_of(largest: bool) -> Callable[..., list[Value]]:
     def handler(operands: list[Value], parameters: dict[str, Any], results: list) -> list[Value]:
         value, (axis,) = whole(operands[0]), parameters['axes']
         mode = 'max' if largest else 'min'
-        place, wanted = value.position(axis), np.dtype(results[0].dtype)
+        place, dtype = value.position(axis), np.dtype(results[0].dtype)
         # Stable: where entries are equal the first wins, as in JAX.
         best = ops.topk(value.tensor, constant(np.int32(1)), place, mode, 'value', 'i32', stable=True).output(1)
-        if best.get_element_type().to_dtype() != wanted:
-            best = ops.convert(best, wanted).output(0)
+        if best.get_element_type().to_dtype() != dtype:
+            best = ops.convert(best, dtype).output(0)
         sizes = tuple(1 if place == axis else size for place, size in enumerate(value.shape))
         return [squeeze(Value(best, value.order, sizes), (axis,))]
 

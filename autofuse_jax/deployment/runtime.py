@@ -59,7 +59,7 @@ def network_graph(method: Method, params: Params, size: tuple[int, ...], *, prob
         method: The method.
         params: Its parameters, which become constants of the graph.
         size: (D, H, W) of the images.
-        probabilities: See `prediction.named_prediction`.
+        probabilities: Whether labels are probabilities, see `prediction.named_prediction`.
 
     Returns:
         The graph, from 'fixed' and 'moving' (1, D, H, W, 1) to the results of `prediction.named_prediction`.
@@ -98,7 +98,7 @@ def compiled(graph: Graph) -> Callable[..., dict[str, np.ndarray]]:
         graph: Graph from `network_graph` or `read_graph`.
 
     Returns:
-        From the graph's inputs, in their order, to its results by name.
+        Function from the graph's inputs, in their order, to its results by name.
 
     Raises:
         UserError: OpenVINO cannot run the graph here.
@@ -125,8 +125,8 @@ class RuntimeModel:
         model: The network with its weights.
 
     Attributes:
-        description: What the weights are.
-        runtime: What runs the network, in words.
+        description: Description of the weights.
+        runtime: Name of what runs the network.
     """
 
     def __init__(self, model: RegistrationModel):

@@ -48,10 +48,10 @@ def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray]
 
     Args:
         program: Program from `to_stablehlo`.
-        name: What to call it in messages.
+        name: Name in messages.
 
     Returns:
-        From images (1, D, H, W, 1) to results by name.
+        Function from images (1, D, H, W, 1) to results by name.
 
     Raises:
         UserError: It cannot be read, was lowered for other platforms, or flatbuffers is not installed.

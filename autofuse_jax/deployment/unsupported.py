@@ -8,7 +8,7 @@ def unsupported(operation: str, detail: str = '') -> UserError:
 
     Args:
         operation: Name of the primitive of JAX.
-        detail: What about it is not supported, where others of its kind are.
+        detail: Form of it that is not supported, where others of its kind are.
     """
     return UserError(
         f'the network uses the operation {operation}{" " + detail if detail else ""}, which the conversion to OpenVINO '

@@ -23,8 +23,8 @@ class Value:
     """An array of JAX as a tensor of OpenVINO.
 
     Attributes:
-        tensor: Where it is computed; of static size.
-        order: Which axis of the array each axis of the tensor is; every axis of the array occurs once.
+        tensor: Tensor of the graph that computes it; of static size.
+        order: Axis of the array for each axis of the tensor; every axis of the array occurs once.
         shape: Shape of the array. Where the tensor has size 1, all entries along that axis are equal.
     """
 
@@ -93,10 +93,10 @@ def reshaped(tensor: openvino.Output, sizes: Sequence[int]) -> openvino.Output:
 def transposed(tensor: openvino.Output, axes: Sequence[int]) -> openvino.Output:
     """Return a tensor with its axes in another order; a reshape where only axes of size 1 move."""
     sizes = tuple(tensor.shape)
-    moved = tuple(sizes[axis] for axis in axes)
+    target_sizes = tuple(sizes[axis] for axis in axes)
     longer = [axis for axis in axes if sizes[axis] != 1]
     if longer == sorted(longer):
-        return reshaped(tensor, moved)
+        return reshaped(tensor, target_sizes)
     array = numbers(tensor)
     if array is not None:
         return constant(array.transpose(tuple(axes)))
@@ -112,11 +112,11 @@ def arranged(value: Value, order: Order) -> openvino.Output:
     """
     if value.order == order:
         return value.tensor
-    kept = [value.position(axis) for axis in order if axis is not None]
+    places = [value.position(axis) for axis in order if axis is not None]
     others = [place for place, axis in enumerate(value.order) if axis is None]
-    moved = transposed(value.tensor, kept + others)
-    sizes = iter(value.sizes[place] for place in kept)
-    return reshaped(moved, [1 if axis is None else next(sizes) for axis in order])
+    tensor = transposed(value.tensor, places + others)
+    sizes = iter(value.sizes[place] for place in places)
+    return reshaped(tensor, [1 if axis is None else next(sizes) for axis in order])
 
 
 def whole(value: Value) -> Value:

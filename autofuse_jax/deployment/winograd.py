@@ -43,10 +43,10 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
         (B, O, D, H, W).
     """
     depth = volume.get_shape()[DEPTH]
-    per_tile, needed = len(algorithm.outputs), len(algorithm.inputs)
+    per_tile, per_window = len(algorithm.outputs), len(algorithm.inputs)
     tiles = -(-depth // per_tile)
     # Input n of every tile: slices n - 1, n - 1 + m, n - 1 + 2 m, ... of the volume, with zeros beyond its ends.
-    inputs = [_every(volume, n - 1, per_tile, tiles) for n in range(needed)]
+    inputs = [_every(volume, n - 1, per_tile, tiles) for n in range(per_window)]
     products = []
     for row, taps in zip(algorithm.inputs, algorithm.taps, strict=True):
         kernel = np.asarray(sum(weight * weights[:, :, tap] for tap, weight in enumerate(taps)))[:, :, None]
@@ -62,14 +62,14 @@ def convolve(volume: openvino.Output, weights: np.ndarray, algorithm: Algorithm)
 def _every(volume: openvino.Output, first: int, step: int, count: int) -> openvino.Node:
     """Return `count` slices along depth, from the one at `first` on; zeros where there are none."""
     shape = list(volume.get_shape())
-    wanted = range(first, first + count * step, step)
-    there = [place for place in wanted if 0 <= place < shape[DEPTH]]
+    places = range(first, first + count * step, step)
+    there = [place for place in places if 0 <= place < shape[DEPTH]]
     shape[DEPTH] = 1
     nothing = constant(np.zeros(shape, np.float32))
-    parts = [nothing] * sum(place < 0 for place in wanted)
+    parts = [nothing] * sum(place < 0 for place in places)
     if there:
         parts.append(ops.slice(volume, [there[0]], [there[-1] + 1], [step], [DEPTH]))
-    parts += [nothing] * sum(place > 0 and place not in there for place in wanted)
+    parts += [nothing] * sum(place > 0 and place not in there for place in places)
     return parts[0] if len(parts) == 1 else ops.concat(parts, DEPTH)
 
 

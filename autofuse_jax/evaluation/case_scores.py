@@ -20,8 +20,8 @@ def score_cases(
 
     Args:
         cases: The pairs.
-        protocols: With different names.
-        on_case: Called after each pair, for pictures or a line of progress.
+        protocols: Protocols of different names.
+        on_case: Callback after each pair, for pictures or a line of progress.
 
     Returns:
         Records by the name of the protocol, one a pair: 'pair', 'subject', the facts of the case and what
@@ -30,13 +30,13 @@ def score_cases(
     Raises:
         UserError: A pair cannot be read or scored.
     """
-    scored: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
+    records_of: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
     for case in cases:
         pair = case.load()
         names = {'pair': case.name, 'subject': case.group}
         records = {protocol.name: {**names, **case.facts, **score_pair(pair, protocol)} for protocol in protocols}
         for protocol, record in records.items():
-            scored[protocol].append(record)
+            records_of[protocol].append(record)
         if on_case is not None:
             on_case(case, pair, records)
-    return scored
+    return records_of

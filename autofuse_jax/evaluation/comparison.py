@@ -63,12 +63,12 @@ def compare(runs: Mapping[str, Records], reference: str, classes: Mapping[int, s
     Returns:
         Comparisons by quantity: means of all runs first, then structures; none where no pair has a number in both.
     """
-    found = []
+    comparisons = []
     for quantity in QUANTITIES:
-        found += _corrected(_family(runs, reference, quantity, [(None, '')]))
+        comparisons += _corrected(_family(runs, reference, quantity, [(None, '')]))
         if quantity.per_label:
-            found += _corrected(_family(runs, reference, quantity, list(classes.items())))
-    return found
+            comparisons += _corrected(_family(runs, reference, quantity, list(classes.items())))
+    return comparisons
 
 
 def _family(
@@ -102,7 +102,7 @@ def _compare(values: Sequence[float], base: Sequence[float], groups: Sequence[st
     if not both.any():
         return None
     # With a single group every resample is the same, and the interval would promise certainty.
-    several = len({group for group, kept in zip(groups, both, strict=True) if kept}) > 1
+    several = len({group for group, in_both in zip(groups, both, strict=True) if in_both}) > 1
     lower, upper = difference_interval(values, base, groups=groups) if several else (math.nan, math.nan)
     return {
         'pairs': int(both.sum()),

@@ -16,8 +16,8 @@ def open_scores(folder: Path, name: str) -> Run:
     """Open the scores in `pairs.json`.
 
     Args:
-        folder: Written by this command, or by the report at the end of training (`evaluation_<split>`).
-        name: What tables call it.
+        folder: Folder written by this command, or by the report at the end of training (`evaluation_<split>`).
+        name: Name in tables.
 
     Returns:
         The run, with its records.
@@ -37,19 +37,19 @@ def open_scores(folder: Path, name: str) -> Run:
     if not records:
         raise UserError(f'{path} holds no pairs', fix='evaluate again')
     protocol = content.get('protocol')
-    known = f'the protocol {protocol["name"]}' if protocol else 'the rules of the report after training'
-    note = f'Scores were taken from {path} as they are; they were made under {known}.'
+    rules = f'the protocol {protocol["name"]}' if protocol else 'the rules of the report after training'
+    note = f'Scores were taken from {path} as they are; they were made under {rules}.'
     return Run(name, folder, 'earlier evaluation', (), classes, (note,), tuple(records), protocol)
 
 
 def _read_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as it was before it became JSON: label ids are numbers again, and null is nan."""
-    read: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for key, value in record.items():
         if key.endswith('_per_label'):
-            read[key] = {int(label): math.nan if number is None else float(number) for label, number in value.items()}
+            scores[key] = {int(label): math.nan if number is None else float(number) for label, number in value.items()}
         else:
-            read[key] = math.nan if value is None else value
-    if not isinstance(read['pair'], str):
+            scores[key] = math.nan if value is None else value
+    if not isinstance(scores['pair'], str):
         raise TypeError('a pair has no name')
-    return read
+    return scores

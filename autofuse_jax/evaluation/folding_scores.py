@@ -1,4 +1,4 @@
-"""How regular the displacement of a pair is, as a protocol counts it."""
+"""Folding of a pair's displacement, as a protocol counts it."""
 
 import math
 
@@ -28,7 +28,7 @@ def folding_scores(pair: PairData, protocol: Protocol) -> dict[str, float]:
 
     Args:
         pair: A pair with a displacement.
-        protocol: Says what is counted on which voxels.
+        protocol: Definition of what is counted on which voxels.
 
     Returns:
         Numbers; nan where no voxel counts.
@@ -54,16 +54,16 @@ def folding_scores(pair: PairData, protocol: Protocol) -> dict[str, float]:
 
 
 def _numbers(determinant: np.ndarray, protocol: Protocol, official: float | None) -> dict[str, float]:
-    folding, asked = protocol.folding, protocol.quantities
+    folding, quantities = protocol.folding, protocol.quantities
     if not determinant.size:
-        return {key: math.nan for quantity, keys in KEYS.items() if quantity in asked for key in keys}
+        return {key: math.nan for quantity, keys in KEYS.items() if quantity in quantities for key in keys}
     scores = {}
-    if NJD in asked:
+    if NJD in quantities:
         scores['njd_percent'] = njd_percent(determinant, folding.threshold) if official is None else official
-    if SDLOGJ in asked:
+    if SDLOGJ in quantities:
         spread = sdlogj if folding.sdlogj == 'plain' else sdlogj_of_shifted
         scores['sdlogj'] = spread(determinant)
-    if JACOBIAN_RANGE in asked:
+    if JACOBIAN_RANGE in quantities:
         scores |= {'jacobian_min': float(determinant.min()), 'jacobian_max': float(determinant.max())}
     return scores
 
@@ -87,5 +87,5 @@ def _labelled(pair: PairData, protocol: Protocol, shape: tuple[int, ...]) -> np.
     # Central differences leave out one voxel at both sides, forward differences the last one.
     first = (pair.fixed_labels.shape[0] - shape[0]) // 2
     labels = pair.fixed_labels[tuple(slice(first, first + size) for size in shape)]
-    wanted = next((ids for ids in (protocol.labels, pair.structures) if ids is not None), None)
-    return labels != BACKGROUND if wanted is None else np.isin(labels, [label for label in wanted if label])
+    structures = next((ids for ids in (protocol.labels, pair.structures) if ids is not None), None)
+    return labels != BACKGROUND if structures is None else np.isin(labels, [label for label in structures if label])

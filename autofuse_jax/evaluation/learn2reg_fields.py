@@ -39,8 +39,8 @@ def open_fields(folder: Path, name: str, sources: Sources) -> Run:
     """Open a folder of displacement fields.
 
     Args:
-        folder: Holds the fields.
-        name: What tables call it.
+        folder: Folder of the fields.
+        name: Name in tables.
         sources: `dataset_json` or, where it is None, the only `*dataset.json` in `data` or in the folder; images,
             labels and landmarks are in `data`, or beside the JSON.
 
@@ -56,20 +56,20 @@ def open_fields(folder: Path, name: str, sources: Sources) -> Run:
     pairs, list_name = _pairs(content, described, folder)
     cases = [_case(pair, folder, root) for pair in pairs]
     notes = [f'Pairs are those of {list_name} in {described.name}; displacements relate array indices.']
-    used = sorted({case.facts['landmark_folder'] for case in cases if 'landmark_folder' in case.facts})
-    if used:
-        notes.append(f'Landmarks are those in {", ".join(used)}.')
+    landmark_folders = sorted({case.facts['landmark_folder'] for case in cases if 'landmark_folder' in case.facts})
+    if landmark_folders:
+        notes.append(f'Landmarks are those in {", ".join(landmark_folders)}.')
     return Run(name, folder, 'Learn2Reg fields', tuple(cases), {}, tuple(notes))
 
 
 def _find_dataset(folder: Path, data: Path | None) -> Path:
     for place in [data, folder] if data is not None else [folder]:
-        found = sorted(place.glob(DATASET_PATTERN))
-        if len(found) == 1:
-            return found[0]
-        if found:
+        descriptions = sorted(place.glob(DATASET_PATTERN))
+        if len(descriptions) == 1:
+            return descriptions[0]
+        if descriptions:
             raise UserError(
-                f'{place} has several descriptions of data sets: {", ".join(path.name for path in found)}',
+                f'{place} has several descriptions of data sets: {", ".join(path.name for path in descriptions)}',
                 fix='choose one with --dataset-json',
             )
     raise UserError(

@@ -16,12 +16,12 @@ OpenNetwork = Callable[[Path, str, Sources], Run]
 NOT_IN_NAMES = '/\\'
 
 
-def run_names(paths: Sequence[Path], given: Sequence[str] | None) -> list[str]:
+def run_names(paths: Sequence[Path], labels: Sequence[str] | None) -> list[str]:
     """Return what tables call the runs: the given names, or the shortest ends of the paths that differ.
 
     Args:
         paths: The runs.
-        given: Names from the command line, or None.
+        labels: Names from the command line, or None.
 
     Returns:
         One name a run.
@@ -29,13 +29,13 @@ def run_names(paths: Sequence[Path], given: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: The number of names differs from that of the runs, or names or paths are the same twice.
     """
-    if given is not None:
-        if len(given) != len(paths):
-            raise UserError(f'{len(given)} names for {len(paths)} runs', fix='give --names one name for each run')
-        wrong = [name for name in given if not name.strip('. ') or any(sign in name for sign in NOT_IN_NAMES)]
+    if labels is not None:
+        if len(labels) != len(paths):
+            raise UserError(f'{len(labels)} names for {len(paths)} runs', fix='give --names one name for each run')
+        wrong = [name for name in labels if not name.strip('. ') or any(sign in name for sign in NOT_IN_NAMES)]
         if wrong:
             raise UserError(f'{wrong[0]!r} cannot be the name of a run', expected='a name that a folder can have')
-        names = list(given)
+        names = list(labels)
     else:
         resolved = [path.resolve() for path in paths]
         depth = 1
@@ -53,9 +53,9 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
 
     Args:
         path: A folder, the npz of released weights.
-        name: What tables call it.
-        sources: Where else to look.
-        open_network: Opens a network; a function of its own because nothing else here needs jax.
+        name: Name in tables.
+        sources: Other places to look in.
+        open_network: Function that opens a network; passed in, because nothing else here needs jax.
 
     Returns:
         The run; its pairs are read when they are scored.

@@ -35,7 +35,7 @@ def write_evaluation(
     out: Path,
     runs: Sequence[Run],
     protocols: Sequence[Protocol],
-    scored: Mapping[str, Mapping[str, Records]],
+    records_of: Mapping[str, Mapping[str, Records]],
     reference: str,
     facts: Mapping[str, Any],
 ) -> str:
@@ -43,9 +43,9 @@ def write_evaluation(
 
     Args:
         out: The folder; files that an earlier evaluation wrote there are removed first.
-        runs: What was evaluated.
-        protocols: What the scores are.
-        scored: Records by protocol, then by run.
+        runs: Runs that were evaluated.
+        protocols: Definitions of the scores.
+        records_of: Records by protocol, then by run.
         reference: Name of the run that others are compared with.
         facts: Command, version and date.
 
@@ -53,28 +53,28 @@ def write_evaluation(
         A few lines for the terminal.
     """
     _remove_earlier(out)
-    written: list[Path] = []
+    files: list[Path] = []
     lines: list[str] = []
     for protocol in protocols:
         folder = out / protocol.name if len(protocols) > 1 else out
         write_json(folder / PROTOCOL_NAME, protocol.as_record())
-        written.append(folder / PROTOCOL_NAME)
+        files.append(folder / PROTOCOL_NAME)
         if len(protocols) > 1:
             lines.append(f'protocol {protocol.name}')
         for run in runs:
-            written += _write_run(folder / run.name, run, scored[protocol.name][run.name], protocol, facts)
-        lines += _terminal_lines(scored[protocol.name], protocol.as_record())
+            files += _write_run(folder / run.name, run, records_of[protocol.name][run.name], protocol, facts)
+        lines += _terminal_lines(records_of[protocol.name], protocol.as_record())
         if len(runs) > 1:
-            written += _write_comparison(folder, runs, scored[protocol.name], protocol, reference)
+            files += _write_comparison(folder, runs, records_of[protocol.name], protocol, reference)
     if len(protocols) > 1:
         records = [protocol.as_record() for protocol in protocols]
-        write_text(out / PROTOCOLS_NAME, protocol_table(scored, records))
-        written.append(out / PROTOCOLS_NAME)
+        write_text(out / PROTOCOLS_NAME, protocol_table(records_of, records))
+        files.append(out / PROTOCOLS_NAME)
     marker = {
         **facts,
         'runs': {run.name: {'source': str(run.source), 'kind': run.kind} for run in runs},
         'protocols': [protocol.as_record() for protocol in protocols],
-        'files': sorted(str(path.relative_to(out)) for path in written),
+        'files': sorted(str(path.relative_to(out)) for path in files),
     }
     write_json(out / MARKER_NAME, marker)
     return '\n'.join([*lines, f'tables: {out}'])
@@ -103,18 +103,18 @@ def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, fac
 
 
 def _write_comparison(
-    folder: Path, runs: Sequence[Run], scored: Mapping[str, Records], protocol: Protocol, reference: str
+    folder: Path, runs: Sequence[Run], records_of: Mapping[str, Records], protocol: Protocol, reference: str
 ) -> list[Path]:
-    common = common_pairs(scored)
-    kept: dict[str, Records] = {}
-    for run, records in scored.items():
+    common = common_pairs(records_of)
+    common_records: dict[str, Records] = {}
+    for run, records in records_of.items():
         by_name = {record['pair']: record for record in records}
-        kept[run] = [by_name[name] for name in common]
+        common_records[run] = [by_name[name] for name in common]
     classes = dict(item for run in runs for item in run.classes.items())
-    classes = name_structures(protocol, classes, [record for records in kept.values() for record in records])
-    rows = [dataclasses.asdict(row) for row in compare(kept, reference, classes)]
+    classes = name_structures(protocol, classes, [record for records in common_records.values() for record in records])
+    rows = [dataclasses.asdict(row) for row in compare(common_records, reference, classes)]
     content = ComparisonContent(
-        kept, reference, classes, rows, _remarks(runs, scored, common, protocol), protocol.as_record()
+        common_records, reference, classes, rows, _remarks(runs, records_of, common, protocol), protocol.as_record()
     )
     texts = {
         '.csv': comparison_csv(content),
@@ -130,9 +130,9 @@ def _write_comparison(
 
 
 def _remarks(
-    runs: Sequence[Run], scored: Mapping[str, Records], common: Sequence[str], protocol: Protocol
+    runs: Sequence[Run], records_of: Mapping[str, Records], common: Sequence[str], protocol: Protocol
 ) -> list[str]:
-    counts = {run: len(records) - len(common) for run, records in scored.items()}
+    counts = {run: len(records) - len(common) for run, records in records_of.items()}
     left_out = [f'{count} of {run}' for run, count in counts.items() if count]
     text = f'{len(common)} pairs are in every run'
     remarks = [f'{text}; left out because another run lacks them: {", ".join(left_out)}.' if left_out else f'{text}.']
@@ -148,9 +148,9 @@ def _remarks(
     return remarks
 
 
-def _terminal_lines(scored: Mapping[str, Records], protocol: Mapping[str, Any]) -> list[str]:
+def _terminal_lines(records_of: Mapping[str, Records], protocol: Mapping[str, Any]) -> list[str]:
     lines = []
-    for run, records in scored.items():
+    for run, records in records_of.items():
         parts = [f'{heading(q, protocol)} {spread_text(records, q, q.key)}' for q in present(records)]
         lines.append(f'{run}: {len(records)} {"pair" if len(records) == 1 else "pairs"}, {", ".join(parts)}')
     return lines

@@ -27,10 +27,10 @@ def score_pair(pair: PairData, protocol: Protocol) -> dict[str, Any]:
 
     Args:
         pair: The pair.
-        protocol: What is measured, and what the scores are.
+        protocol: Quantities to measure, and their definitions.
 
     Returns:
-        As far as the protocol asks for it and the pair allows it: 'njd_percent', 'sdlogj', 'jacobian_min',
+        Scores, as far as the protocol asks for them and the pair allows them: 'njd_percent', 'sdlogj', 'jacobian_min',
         'jacobian_max', 'ndv_percent'; 'seconds'; with labels of both images, for 'before' and 'after',
         'dsc_<when>' (0 .. 1), 'hd95_mm_<when>', 'assd_mm_<when>' and the same with '_per_label' (label id to number);
         with landmarks 'tre_mm_<when>' (mean), 'tre_mm_<when>_median', 'tre_mm_<when>_p30' and 'landmarks'; with a
@@ -40,17 +40,17 @@ def score_pair(pair: PairData, protocol: Protocol) -> dict[str, Any]:
     Raises:
         UserError: The field is too small for the protocol, or not finite.
     """
-    asked = set(protocol.quantities)
+    quantities = set(protocol.quantities)
     record: dict[str, Any] = {}
-    if pair.displacement is not None and (asked & {NJD, SDLOGJ, JACOBIAN_RANGE} or protocol.folding.ndv):
+    if pair.displacement is not None and (quantities & {NJD, SDLOGJ, JACOBIAN_RANGE} or protocol.folding.ndv):
         record |= folding_scores(pair, protocol)
     if pair.seconds is not None:
         record['seconds'] = pair.seconds
-    if pair.fixed_labels is not None and pair.unwarped_labels is not None and asked & KEYS.keys():
+    if pair.fixed_labels is not None and pair.unwarped_labels is not None and quantities & KEYS.keys():
         record |= _label_scores(pair, protocol)
-    if pair.fixed_points is not None and pair.moving_points is not None and TRE in asked:
+    if pair.fixed_points is not None and pair.moving_points is not None and TRE in quantities:
         record |= _landmark_scores(pair, protocol)
-    if pair.segmentation is not None and DSC in asked:
+    if pair.segmentation is not None and DSC in quantities:
         record |= _segmentation_scores(pair.segmentation)
     return record | dict(pair.measurements)
 
@@ -102,9 +102,9 @@ def _label_scores(pair: PairData, protocol: Protocol) -> dict[str, Any]:
 
 
 def _scored_ids(pair: PairData, protocol: Protocol) -> list[int]:
-    wanted = next((ids for ids in (protocol.labels, pair.structures) if ids is not None), None)
+    structures = next((ids for ids in (protocol.labels, pair.structures) if ids is not None), None)
     maps = pair.fixed_labels, pair.unwarped_labels
-    labels = label_ids(*maps) if wanted is None else [int(label) for label in wanted if label != BACKGROUND]
+    labels = label_ids(*maps) if structures is None else [int(label) for label in structures if label != BACKGROUND]
     return labels_in_both(*maps, labels) if protocol.missing_structures == 'skip' else labels
 
 
@@ -125,9 +125,9 @@ def _structure_scores(
         distances = distances_per_label(*_foreground(fixed, warped), labels, _spacing(pair, surface), surface.elements)
         definition = SurfaceDefinition(surface.elements, surface.combine, surface.percentile)
         if HD95 in protocol.quantities:
-            scores[HD95] = {label: percentile_distance(found, definition) for label, found in distances.items()}
+            scores[HD95] = {label: percentile_distance(distance, definition) for label, distance in distances.items()}
         if ASSD in protocol.quantities:
-            scores[ASSD] = {label: average_distance(found) for label, found in distances.items()}
+            scores[ASSD] = {label: average_distance(distance) for label, distance in distances.items()}
     return scores
 
 
@@ -181,13 +181,13 @@ def name_structures(
     Args:
         protocol: Its labels, where it lists them, name the structures and give their order.
         classes: Names that come with the data.
-        records: From `score_pair`.
+        records: Records of `score_pair`.
 
     Returns:
         Label id to name, in the order of the protocol or else of the ids.
     """
-    kept = [record[key] for record in records for key in record if key.endswith('_after_per_label')]
-    scored = {int(label) for scores in kept for label in scores or {}}
+    score_maps = [record[key] for record in records for key in record if key.endswith('_after_per_label')]
+    ids = {int(label) for scores in score_maps for label in scores or {}}
     if protocol.labels is not None:
-        return {label: name for label, name in protocol.labels.items() if label in scored}
-    return structure_names(sorted(scored), classes)
+        return {label: name for label, name in protocol.labels.items() if label in ids}
+    return structure_names(sorted(ids), classes)

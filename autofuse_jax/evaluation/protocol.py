@@ -22,7 +22,7 @@ USUAL_QUANTITIES = (DSC, HD95, ASSD, NJD, SDLOGJ, TRE)
 # Fields of a protocol that do not change what a number means.
 FREE_FIELDS = ('name', 'description', 'quantities')
 # Section (with a dot; '' for the protocol itself): what its fields may be, besides their type.
-KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
+DOMAINS: dict[str, dict[str, Range | tuple[str, ...]]] = {
     '': {
         'label_interpolation': LABEL_INTERPOLATIONS,
         'outside': ('voxel_edges', 'voxel_centres'),
@@ -45,8 +45,8 @@ KNOWN: dict[str, dict[str, Range | tuple[str, ...]]] = {
 
 
 def _check_section(section: str, options: Any) -> None:
-    for name, known in KNOWN[section].items():
-        check_option(section + name, getattr(options, name), known)
+    for name, domain in DOMAINS[section].items():
+        check_option(section + name, getattr(options, name), domain)
     check_types(options, section)
 
 
@@ -129,21 +129,21 @@ class Protocol:
     """What a score is.
 
     Attributes:
-        name: What reports call it.
+        name: Name in reports.
         description: One sentence.
         labels: Label id to name of the structures to score; None: those that a prepared data set scores, else all that
             the fixed or moving map of a pair holds. Background (0) is never scored.
         label_interpolation: 'nearest', or 'linear': each label's 0/1 map on its own, the largest value wins.
-        outside: Where the moving map ends, beyond which there is background: at the 'voxel_edges', half a voxel beyond
+        outside: Edge of the moving map, beyond which there is background: at the 'voxel_edges', half a voxel beyond
             the outermost centres, or at the outermost 'voxel_centres' (Learn2Reg).
         missing_structures: Score of a structure that only one of the fixed and the warped map holds: 'zero': DSC 0, no
             surface distance; 'skip': none where the fixed or the unwarped moving map lacks it, else as 'zero'; 'nan':
             none, and none for the mean of that pair. A structure that is in neither is never scored.
-        folding: How folding is counted.
-        surface: How surface distances are measured.
-        tre: How landmark errors are measured.
-        quantities: What is measured where a pair allows it, of 'dsc' (with that of a predicted segmentation), 'hd95',
-            'assd', 'njd', 'sdlogj', 'jacobian_range' (smallest and largest determinant) and 'tre'.
+        folding: Definition of folding.
+        surface: Definition of surface distances.
+        tre: Definition of landmark errors.
+        quantities: Quantities to measure where a pair allows it, of 'dsc' (with that of a predicted segmentation),
+            'hd95', 'assd', 'njd', 'sdlogj', 'jacobian_range' (smallest and largest determinant) and 'tre'.
 
     Raises:
         UserError: An option is unknown or of a wrong type; the sections check theirs likewise.
@@ -199,7 +199,7 @@ def same_definitions(first: Mapping[str, Any] | None, second: Mapping[str, Any] 
     """Tell whether two recorded protocols say the same of what both measure; not where one was not recorded.
 
     Args:
-        first: From `Protocol.as_record`, perhaps of an earlier version, which had fewer fields.
+        first: Record of `Protocol.as_record`, perhaps of an earlier version, which had fewer fields.
         second: Likewise.
 
     Returns:
@@ -207,12 +207,12 @@ def same_definitions(first: Mapping[str, Any] | None, second: Mapping[str, Any] 
     """
     if first is None or second is None:
         return False
-    known = DEFAULT.as_record()
+    defaults = DEFAULT.as_record()
     definitions = []
     for record in (first, second):
         whole = {
             field: {**value, **(record.get(field) or {})} if isinstance(value, dict) else record.get(field, value)
-            for field, value in known.items()
+            for field, value in defaults.items()
         }
         definitions.append({field: value for field, value in whole.items() if field not in FREE_FIELDS})
     return json_types(definitions[0]) == json_types(definitions[1])

@@ -49,7 +49,7 @@ def protocol_from_record(record: Any, where: str) -> Protocol:
 
     Args:
         record: Nested dictionary with the fields of `Protocol`; what is left out is as in the preset 'default'.
-        where: What messages call its origin.
+        where: Name of its origin in messages.
 
     Returns:
         The protocol.
@@ -75,15 +75,15 @@ def protocol_from_record(record: Any, where: str) -> Protocol:
 
 
 def _known_fields(record: Any, kind: type, where: str, prefix: str) -> dict[str, Any]:
-    known = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind)]
     if not isinstance(record, dict):
         what = f'the section {prefix.rstrip(".")}' if prefix else 'it'
-        raise UserError(f'the protocol {where} is wrong: {what} is no JSON object', expected=', '.join(known), fix=FIX)
-    unknown = [prefix + name for name in record if name not in known]
+        raise UserError(f'the protocol {where} is wrong: {what} is no JSON object', expected=', '.join(names), fix=FIX)
+    unknown = [prefix + name for name in record if name not in names]
     if unknown:
         raise UserError(
             f'the protocol {where} has unknown fields: {", ".join(unknown)}',
-            expected=', '.join(prefix + name for name in known),
+            expected=', '.join(prefix + name for name in names),
             fix='correct or remove them',
         )
     return dict(record)
@@ -93,13 +93,13 @@ def _checked_labels(labels: Any, where: str) -> dict[int, str]:
     expected = 'null (all that are present) or an object of label id to name, such as {"3": "left ventricle"}'
     if not isinstance(labels, dict) or not labels:
         raise _wrong(where, 'labels', labels, expected)
-    checked = {}
+    names = {}
     for label, name in labels.items():
         if not str(label).isdecimal() or not isinstance(name, str):
             raise _wrong(where, f'labels.{label}', name, expected)
         if int(label) != 0:
-            checked[int(label)] = name
-    return checked
+            names[int(label)] = name
+    return names
 
 
 def _checked_quantities(quantities: Any, where: str) -> tuple[str, ...]:

@@ -26,9 +26,9 @@ PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
 def find_reports(folder: Path) -> list[Path]:
     """Return the reports of a folder, on the first level that has any, sorted by path."""
     for pattern in PATTERNS:
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found
+        reports = sorted(folder.glob(pattern))
+        if reports:
+            return reports
     return []
 
 
@@ -37,7 +37,7 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
 
     Args:
         folder: Folder of one result, or of several.
-        name: What tables call it.
+        name: Name in tables.
         sources: `data` is searched for labels that are not where the report says.
 
     Returns:
@@ -98,15 +98,15 @@ def _labels_file(report: dict[str, Any], role: str, place: Path, data: Path | No
     """Where the label map of an image is; reports hold paths as they were typed, perhaps from another folder."""
     if not _has_labels(report):
         return None
-    named = Path(report[role]['labels_file'])
-    candidates = [named, place / named]
+    file = Path(report[role]['labels_file'])
+    candidates = [file, place / file]
     if data is not None:
-        candidates += [data.joinpath(*named.parts[-count:]) for count in range(len(named.parts), 0, -1)]
+        candidates += [data.joinpath(*file.parts[-count:]) for count in range(len(file.parts), 0, -1)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise UserError(
-        f'the {role} label map {named} that {place / REPORT_NAME} names does not exist',
+        f'the {role} label map {file} that {place / REPORT_NAME} names does not exist',
         fix='add --data=FOLDER with the folder that holds the images and labels',
     )
 
@@ -129,11 +129,11 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
                 expected='the label map of the fixed image, on its grid',
                 fix='resample the label map (nearest neighbour), or correct the path in the report',
             )
-        expected = report['moving'].get('shape')
-        if expected is not None and tuple(expected) != moving_labels.shape:
+        moving_shape = report['moving'].get('shape')
+        if moving_shape is not None and tuple(moving_shape) != moving_labels.shape:
             raise UserError(
                 f'the label map {labels[1]} is on another grid ({moving_labels.shape} voxels) than the moving image '
-                f'{report["moving"]["file"]} ({tuple(expected)} voxels)',
+                f'{report["moving"]["file"]} ({tuple(moving_shape)} voxels)',
                 expected='the label map of the moving image, on its grid',
                 fix='resample the label map (nearest neighbour), or correct the path in the report',
             )

@@ -1,4 +1,4 @@
-"""What can be evaluated: folders of results, opened as a list of pairs that are read one at a time."""
+"""Runs to evaluate: folders of results, opened as lists of pairs that are read one at a time."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,8 @@ class Case:
 
     Attributes:
         name: Its name; the same pair has the same name in every run.
-        group: What is alike about pairs: the subject of the fixed image.
-        load: Reads the pair.
+        group: Name that dependent pairs share: the subject of the fixed image.
+        load: Function that reads the pair.
         facts: Further entries of its record, such as the files.
     """
 
@@ -37,9 +37,9 @@ class Run:
     """One thing that was named on the command line.
 
     Attributes:
-        name: What tables call it.
-        source: Where it is.
-        kind: What it is, in words.
+        name: Name in tables.
+        source: File or folder.
+        kind: Kind, in words.
         cases: Its pairs; empty where the scores exist already.
         classes: Label id to name, as far as the data tells.
         notes: Sentences about how it was read.
@@ -98,7 +98,7 @@ def common_pairs(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     first = next(iter(names.values()))
     common = [name for name in first if all(name in other for other in names.values())]
     if not common:
-        examples = '; '.join(f'{run}: {len(found)} pairs, such as {found[0]}' for run, found in names.items())
+        examples = '; '.join(f'{run}: {len(pairs)} pairs, such as {pairs[0]}' for run, pairs in names.items())
         raise UserError(
             f'the runs have no pair in common ({examples})',
             expected='the same pairs under the same names in every run',

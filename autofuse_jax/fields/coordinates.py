@@ -27,7 +27,7 @@ def check_field(field: jax.Array, name: str) -> None:
 
     Args:
         field: The array to check.
-        name: What to call it in the message.
+        name: Name in the message.
 
     Raises:
         ValueError: The shape is not (D, H, W, 3).

@@ -16,7 +16,7 @@ class Neighbour(NamedTuple):
     """One of the neighbours of each position.
 
     Attributes:
-        place: Where it is in the flattened volume.
+        place: Index in the flattened volume.
         weights: The three factors of its weight.
         slopes: Their derivatives with respect to the position.
     """

@@ -48,7 +48,7 @@ def _warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     position = positions(displacement)
     for corner in corners(volume.shape[:3]):
         near = neighbour(position, corner, volume.shape[:3])
-        warped = warped + near.weight[..., None].astype(volume.dtype) * _read(volume, near.place)
+        warped = warped + near.weight[..., None].astype(volume.dtype) * _gather(volume, near.place)
     return jnp.asarray(warped)
 
 
@@ -89,8 +89,8 @@ def warp_nearest(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     _check_volume(volume, displacement)
     index = [jnp.round(coordinate).astype(jnp.int32) for coordinate in positions(displacement)]
     clipped = [jnp.clip(index[axis], 0, volume.shape[axis] - 1) for axis in range(3)]
-    sampled = _read(volume, flat(clipped, volume.shape))
-    return jnp.where(_inside(index, volume.shape)[..., None], sampled, jnp.zeros((), volume.dtype))
+    values = _gather(volume, flat(clipped, volume.shape))
+    return jnp.where(_inside(index, volume.shape)[..., None], values, jnp.zeros((), volume.dtype))
 
 
 def warp_labels(labels: jax.Array, displacement: jax.Array, *, num_classes: int) -> jax.Array:
@@ -129,7 +129,7 @@ def _inside(index: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
     return jnp.asarray(inside)
 
 
-def _read(volume: jax.Array, place: jax.Array) -> jax.Array:
+def _gather(volume: jax.Array, place: jax.Array) -> jax.Array:
     """Read voxels by their places in the flattened volume, as one gather (fast on CPU)."""
     voxels = jnp.asarray(volume).reshape(volume.shape[0] * volume.shape[1] * volume.shape[2], -1)
     return voxels.at[place].get(**INSIDE)

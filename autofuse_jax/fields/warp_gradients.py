@@ -63,11 +63,11 @@ def displacement_gradient(volume: jax.Array, displacement: jax.Array, cotangent:
 def _displacement_gradient(
     volume: jax.Array, displacement: jax.Array, cotangent: jax.Array, *, in_loop: bool
 ) -> jax.Array:
-    shape, voxels, seen = volume.shape[:3], _rows(volume), _rows(cotangent)
+    shape, voxels, gradients = volume.shape[:3], _rows(volume), _rows(cotangent)
     position = _planes(displacement, in_loop)
 
     def product(_: None, corner: jax.Array) -> tuple[None, jax.Array]:
-        return None, _product(voxels, neighbour(position, corner, shape).place, seen).astype(displacement.dtype)
+        return None, _product(voxels, neighbour(position, corner, shape).place, gradients).astype(displacement.dtype)
 
     _, products = _over_corners(product, None, shape, in_loop)
     terms = [
@@ -78,12 +78,12 @@ def _displacement_gradient(
     return jnp.stack(summed, axis=-1).reshape(displacement.shape)
 
 
-def _product(voxels: jax.Array, place: jax.Array, seen: jax.Array) -> jax.Array:
+def _product(voxels: jax.Array, place: jax.Array, gradients: jax.Array) -> jax.Array:
     """Return `<volume(c), g(x)>`, the sum over channels."""
     channels = voxels.shape[-1]
     if channels > FEW_CHANNELS:
-        return jnp.sum(voxels.at[place].get(**INSIDE) * seen, axis=-1)
-    terms = (voxels[:, channel].at[place].get(**INSIDE) * seen[:, channel] for channel in range(channels))
+        return jnp.sum(voxels.at[place].get(**INSIDE) * gradients, axis=-1)
+    terms = (voxels[:, channel].at[place].get(**INSIDE) * gradients[:, channel] for channel in range(channels))
     return functools.reduce(jnp.add, terms)
 
 

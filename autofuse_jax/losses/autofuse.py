@@ -38,14 +38,14 @@ class ObjectiveWeights:
         ncc_window: Side of the correlation window in voxels; default 9.
         segmentation: alpha of Eq. 2; default 1.
         fusion: beta of Eq. 2; default 1.
-        consistency_grad: What the term between warped moving labels and the fixed segmentation trains: 'both'
+        consistency_grad: Arguments that the term between warped moving labels and the fixed segmentation trains: 'both'
             (default), 'seg_only' (as the official code does in effect) or 'flow_only'.
         label_warp: 'linear' (default) warps each class's indicator, so that the terms with warped labels train the
             deformation; 'nearest' warps label indices as the official code does, through which no gradient flows.
-        missing_labels: How a missing label map is told: 'flags' (default) of each sample, or 'zeros' as in the official
+        missing_labels: Sign of a missing label map: 'flags' (default) of each sample, or 'zeros' as in the official
             code: a term is left out, for the whole batch, where its target holds nothing but background. A labelled
             volume without foreground then counts as unlabelled.
-        ignore_absent: Average Dice over the classes present in the target only; default True.
+        ignore_absent: Whether Dice is averaged over the classes present in the target only; default True.
         inverse: Weight w of the same terms for the inverse map, which registers fixed to moving; default 0, as in the
             paper. Each term becomes `(forward + w backward) / (1 + w)`: twice the supervision for one pass through the
             network, and a velocity that explains the pair in both directions.
@@ -122,7 +122,7 @@ def autofuse_objective(
         Meng et al., AutoFuse, Eq. 1-4.
     """
     if weights.missing_labels == 'zeros' and output.fixed_segmentation is not None:
-        batch = _with_labels_told_by_zeros(batch)
+        batch = _with_flags_from_zeros(batch)
     terms = _terms_of_map(output, batch, weights)
     if weights.inverse and output.inverse_displacement is not None:
         exchanged = _exchanged(output, output.inverse_displacement, batch)
@@ -278,15 +278,15 @@ def _warped_labels(
     return jax.nn.one_hot(nearest, num_classes, dtype=displacement.dtype)
 
 
-def _with_labels_told_by_zeros(batch: Batch) -> Batch:
+def _with_flags_from_zeros(batch: Batch) -> Batch:
     """Empty the label maps of unlabelled samples, and flag a role for the whole batch where any label is left."""
-    told = dict(batch)
+    result = dict(batch)
     for role in ('fixed', 'moving'):
         labels, flags = batch[f'{role}_labels'], batch[f'{role}_has_labels']
         labels = jnp.where(flags.reshape(-1, 1, 1, 1) > 0, labels, 0)
-        told[f'{role}_labels'] = labels
-        told[f'{role}_has_labels'] = jnp.broadcast_to(jnp.any(labels != 0).astype(flags.dtype), flags.shape)
-    return told
+        result[f'{role}_labels'] = labels
+        result[f'{role}_has_labels'] = jnp.broadcast_to(jnp.any(labels != 0).astype(flags.dtype), flags.shape)
+    return result
 
 
 def _one_hot(labels: jax.Array, like: jax.Array) -> jax.Array:

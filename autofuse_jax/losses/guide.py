@@ -37,13 +37,13 @@ def class_guide_loss(
     if groups == 1:
         dice, present = _class_dice(fixed, moving, displacement, weights)
     else:
-        grouped = [
+        map_groups = [
             jnp.moveaxis(jnp.pad(maps, padding).reshape(*maps.shape[:3], groups, CLASSES_AT_ONCE), 3, 0)
             for maps in (fixed, moving)
         ]
         # Recomputed in the reverse pass, so that one group at a time is in memory.
         one_group = jax.checkpoint(lambda maps: _class_dice(maps[0], maps[1], displacement, weights))
-        dice, present = jax.lax.map(one_group, tuple(grouped))
+        dice, present = jax.lax.map(one_group, tuple(map_groups))
     count = jnp.sum(present)
     return jnp.where(count > 0, 1.0 - jnp.sum(dice * present) / jnp.maximum(count, 1.0), 0.0)
 
@@ -57,8 +57,8 @@ def _class_dice(
     axes = (0, 1, 2)
     overlap = jnp.sum(weight * fixed * warped, axes)
     size = jnp.sum(weight * (fixed * fixed + warped * warped), axes)
-    held = [jnp.sum(maps, axes) >= PRESENT_VOXELS for maps in (fixed, moving)]
-    present = (held[0] & held[1]).astype(fixed.dtype)
+    presence = [jnp.sum(maps, axes) >= PRESENT_VOXELS for maps in (fixed, moving)]
+    present = (presence[0] & presence[1]).astype(fixed.dtype)
     return 2.0 * overlap / jnp.where(size > 0, size, 1.0), present
 
 

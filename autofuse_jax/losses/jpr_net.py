@@ -77,8 +77,8 @@ def jpr_net_objective(
     field = output.displacement if output.velocity_mean is None else output.velocity_mean
     map_weights = RegistrationWeights(smoothness=weights.smoothness, ncc_window=weights.ncc_window)
     terms = map_terms(batch['fixed'], output.warped, output.displacement, field, map_weights)
-    known = labels_or_predicted(batch, 'moving', segmentations['moving'])
-    warped = jax.vmap(warp_linear)(known, output.displacement)
+    moving_masks = labels_or_predicted(batch, 'moving', segmentations['moving'])
+    warped = jax.vmap(warp_linear)(moving_masks, output.displacement)
     if weights.parcellation:
         terms |= _parcellation(segmentations, batch, weights)
     if weights.map_similarity:

@@ -1,4 +1,4 @@
-"""Label maps as what losses compare: indicators of classes, and predictions in their place where labels are missing."""
+"""Class maps that losses compare: indicators from labels, or predictions where labels are missing."""
 
 import jax
 import jax.numpy as jnp

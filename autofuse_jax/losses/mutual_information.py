@@ -39,8 +39,8 @@ def mutual_information(fixed: jax.Array, warped: jax.Array, weights: jax.Array, 
         raise ValueError(f'fixed {fixed.shape}, warped {warped.shape} and weights {weights.shape} must all be (N,).')
     if bins < 4:
         raise ValueError(f'bins is {bins}, expected at least 4, the width of the spline.')
-    counted = (_spline_weights(fixed, bins) * weights[:, None]).T
-    joint = jnp.matmul(counted, _spline_weights(warped, bins), precision=jax.lax.Precision.HIGHEST)
+    fixed_weights = (_spline_weights(fixed, bins) * weights[:, None]).T
+    joint = jnp.matmul(fixed_weights, _spline_weights(warped, bins), precision=jax.lax.Precision.HIGHEST)
     joint = joint / jnp.maximum(jnp.sum(joint), SMALLEST_PROBABILITY)
     independent = jnp.sum(joint, axis=1, keepdims=True) * jnp.sum(joint, axis=0, keepdims=True)
     ratio = jnp.maximum(joint, SMALLEST_PROBABILITY) / jnp.maximum(independent, SMALLEST_PROBABILITY)

@@ -21,8 +21,8 @@ def dice_loss(target: jax.Array, prediction: jax.Array, *, ignore_absent: bool =
     Args:
         target: (D, H, W, C) in [0, 1], background first.
         prediction: (D, H, W, C) in [0, 1].
-        ignore_absent: Average over the classes present in the target only; default True. The official code averages
-            over all, so that an absent class counts 0.
+        ignore_absent: Whether to average over the classes present in the target only; default True. The official code
+            averages over all, so that an absent class counts 0.
 
     Returns:
         A scalar in [-1, 0]; 0 where no class is present.
@@ -77,7 +77,7 @@ def focal_dice_loss(target: jax.Array, prediction: jax.Array, *, ignore_absent: 
     Args:
         target: (D, H, W, C) in [0, 1], background first.
         prediction: (D, H, W, C) in [0, 1].
-        ignore_absent: Which classes are averaged, see `dice_loss`.
+        ignore_absent: Classes that are averaged, see `dice_loss`.
 
     Returns:
         A scalar, at least -1.

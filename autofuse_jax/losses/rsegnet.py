@@ -97,7 +97,7 @@ def rsegnet_objective(
     if weights.beta_inverse:
         if output.inverse_displacement is None:
             raise ValueError('the output has no inverse map, expected that of RSegNet.')
-        known = labels_or_predicted(batch, 'fixed', jax.lax.stop_gradient(fixed_segmentation))
-        warped = jax.vmap(warp_linear)(known, output.inverse_displacement)
+        fixed_masks = labels_or_predicted(batch, 'fixed', jax.lax.stop_gradient(fixed_segmentation))
+        warped = jax.vmap(warp_linear)(fixed_masks, output.inverse_displacement)
         terms['inverse'] = Term(dice_losses(moving_labels, warped), scale * weights.beta_inverse, moving_flag)
     return total(terms)

@@ -30,7 +30,7 @@ def local_moments(image: jax.Array, *, window: int = NCC_WINDOW) -> LocalMoments
         window: Side of the box in voxels, odd; default 9.
 
     Returns:
-        In float32 at least.
+        Array in float32 at least.
 
     Raises:
         ValueError: The window is even.
@@ -66,7 +66,7 @@ def local_ncc(
         fixed: (D, H, W, 1), in [0, 1].
         warped: (D, H, W, 1), in [0, 1].
         window: Side of the box in voxels, odd; default 9 as in the paper.
-        epsilon: Added to the product of the variances; default 1e-5.
+        epsilon: Number added to the product of the variances; default 1e-5.
         weights: (D, H, W), at least 0, of each voxel in the mean; default None counts all alike. The sums inside the
             windows are not weighted.
         fixed_moments: `local_moments` of the fixed image for the same window, computed once by those who compare it

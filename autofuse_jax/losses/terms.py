@@ -16,7 +16,7 @@ class Term(NamedTuple):
 
     Attributes:
         values: (B,), its value for each sample.
-        weight: What it is multiplied with.
+        weight: Factor of the value.
         flags: (B,), 1 for the samples that have the term, else 0; a share in between for a mean of two directions.
     """
 

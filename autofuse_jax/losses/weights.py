@@ -1,4 +1,4 @@
-"""What the weights and options of every objective must be: the section `loss` of a config."""
+"""Checks of the weights and options of every objective, the section `loss` of a config."""
 
 import dataclasses
 from collections.abc import Collection

@@ -13,7 +13,7 @@ from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Par
 from autofuse_jax.methods.pair_method import apply_network, lazy_init, prediction_of, velocity_noise
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
-from autofuse_jax.models.pair_network import PairNetwork, narrowed
+from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 
 SINGLE_BRANCH, FUSION_BRANCH = 'single_branch', 'fusion_branch'
 
@@ -23,11 +23,11 @@ class AutoFuseInference:
     """How AutoFuse predicts.
 
     Attributes:
-        symmetric: Predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`, so that
-            exchanging them gives the inverse map up to integration error, at twice the time. Default False, as in the
-            paper. Needs a network that predicts a velocity.
-        sample_velocity: Predict from a sampled velocity, as the official code does: the result then depends on the
-            random key. Default False.
+        symmetric: Whether to predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`,
+            so that exchanging them gives the inverse map up to integration error, at twice the time. Default False, as
+            in the paper. Needs a network that predicts a velocity.
+        sample_velocity: Whether to predict from a sampled velocity, as the official code does: the result then depends
+            on the random key. Default False.
 
     Raises:
         UserError: Both are on, or one is no flag.
@@ -61,7 +61,7 @@ def autofuse_method(
         name: Name of the method in the config.
         model: The network; with `num_classes` above 0 training is semi-supervised.
         weights: Weights and options of the objective.
-        inference: How it predicts; default the mean velocity of one order of the images.
+        inference: Options of the prediction; default the mean velocity of one order of the images.
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
@@ -107,7 +107,7 @@ def autofuse_method(
     def segmentation_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         del key
         single, _ = model.branches()
-        images = narrowed(batch['fixed'], model.compute_dtype)
+        images = in_compute_dtype(batch['fixed'], model.compute_dtype)
         _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
         return frame_segmentation_objective(segmentation, batch)
 

@@ -72,7 +72,7 @@ class Method:
             was asked to sample uses the key.
         uses_labels: Whether training looks at labels at all.
         size: (D, H, W) that the parameters are made for, of a method that works on one size only; None: any.
-        multiple: What D, H and W of the images must be multiples of; default 16.
+        multiple: Step that D, H and W of the images must be multiples of; default 16.
     """
 
     name: str

@@ -40,7 +40,7 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights) -> Method:
 
         return of_both(perceive, batch['fixed'], batch['moving'])
 
-    def cut(batch: Batch, role: str, segmentation: jax.Array) -> jax.Array:
+    def regions_of(batch: Batch, role: str, segmentation: jax.Array) -> jax.Array:
         masks = labels_or_predicted(batch, role, segmentation) if weights.roi_from_label else segmentation
         return region_images(batch[role], jax.lax.stop_gradient(masks), SOFT)
 
@@ -49,7 +49,7 @@ def gl_net_method(name: str, network: GLNet, weights: GLNetWeights) -> Method:
 
     def joint_loss(params: Params, batch: Batch) -> tuple[jax.Array, Diagnostics]:
         segmentations = perceive_both(params, batch)
-        regions = cut(batch, 'fixed', segmentations[0]), cut(batch, 'moving', segmentations[1])
+        regions = regions_of(batch, 'fixed', segmentations[0]), regions_of(batch, 'moving', segmentations[1])
         maps = apply_network(network, params, batch['fixed'], batch['moving'], *regions, method='register')
         parts = maps.of_images, maps.of_regions
         return gl_net_objective(maps.displacement, parts, regions, segmentations, batch, weights)

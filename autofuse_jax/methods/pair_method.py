@@ -98,8 +98,8 @@ def velocity_noise(key: jax.Array, network: Any, shape: tuple[int, ...]) -> jax.
 
     Args:
         key: Source of the draws.
-        network: Says by its attribute `noise_factor` what the velocity's grid is coarser by than the images', in one
-            number or one for each axis.
+        network: Network whose attribute `noise_factor` says how much coarser the velocity's grid is than the images',
+            in one number or one for each axis.
         shape: Shape of the images.
     """
     batch_size, *size, _ = shape

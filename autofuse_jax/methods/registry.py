@@ -133,24 +133,24 @@ def make_method(
         UserError: The name is unknown, or there is no such option, a value is impossible, or the network cannot
             compute in another type than that of its images.
     """
-    given = {'model': model, 'loss': loss, 'inference': inference or {}}
-    built = {}
-    for section, options in given.items():
-        known = section_options(name, section)
-        unknown = sorted(set(options) - set(known))
+    sections = {'model': model, 'loss': loss, 'inference': inference or {}}
+    parts = {}
+    for section, options in sections.items():
+        option_names = section_options(name, section)
+        unknown = sorted(set(options) - set(option_names))
         if unknown:
             raise UserError(
                 f'the section {section} of {name} has no option {", ".join(unknown)}',
-                expected=f'options among {", ".join(known)}' if known else 'no options',
+                expected=f'options among {", ".join(option_names)}' if option_names else 'no options',
                 fix=f'correct the section {section} of the config',
             )
         kind = getattr(METHODS[name], SECTIONS[section])
         if kind is not None:
-            built[section] = kind(**options)
+            parts[section] = kind(**options)
     if compute_dtype is not None:
         able = [
-            known
-            for known, kind in METHODS.items()
+            method_name
+            for method_name, kind in METHODS.items()
             if any(field.name == COMPUTE_DTYPE for field in dataclasses.fields(kind.network))
         ]
         if name not in able:
@@ -159,8 +159,8 @@ def make_method(
                 expected=f'one of {", ".join(able)}',
                 fix="set training.precision='default'",
             )
-        built['model'] = built['model'].clone(compute_dtype=compute_dtype)
-    return METHODS[name].join(name, *built.values())
+        parts['model'] = parts['model'].clone(compute_dtype=compute_dtype)
+    return METHODS[name].join(name, *parts.values())
 
 
 def predicting_method(name: str, model: Options, inference: Options | None = None) -> Method:

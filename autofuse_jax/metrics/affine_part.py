@@ -1,4 +1,4 @@
-"""The affine part of a displacement field and what is left: a map as an affine after a purely local deformation."""
+"""The affine part of a displacement field, and the local deformation that remains without it."""
 
 import dataclasses
 import math

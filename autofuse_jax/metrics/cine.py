@@ -21,11 +21,11 @@ def cine_curves(
 
     Args:
         reference_labels: Integer labels of the reference frame, (D, H, W).
-        jacobians: For each frame the determinant on the grid of the reference frame, (D, H, W) or one less along each
+        jacobians: Determinants of each frame on the grid of the reference frame, (D, H, W) or one less along each
             axis; above 1 where the frame shows a place larger.
         names: Label id to name, background left out.
         voxel_mm3: Volume of a voxel.
-        frame_labels: For each frame the labels of the reference frame warped onto it. Without them a volume is the
+        frame_labels: Labels of the reference frame warped onto each frame. Without them a volume is the
             volume in the reference frame times the mean determinant in the structure.
 
     Returns:
@@ -36,9 +36,9 @@ def cine_curves(
     means: dict[str, list[float]] = {name: [] for name in (*names.values(), WHOLE_IMAGE)}
     for determinant in jacobians:
         # Differences exist for all but the last voxel along each axis.
-        cut = reference_labels[tuple(slice(size) for size in determinant.shape)]
+        voxel_labels = reference_labels[tuple(slice(size) for size in determinant.shape)]
         for label, name in names.items():
-            inside = determinant[cut == label]
+            inside = determinant[voxel_labels == label]
             means[name].append(float(inside.mean(dtype=np.float64)) if inside.size else math.nan)
         means[WHOLE_IMAGE].append(float(determinant.mean(dtype=np.float64)))
     ml = voxel_mm3 / MM3_PER_ML

@@ -49,7 +49,7 @@ def central_determinant(displacement: np.ndarray, margin: int = 1) -> np.ndarray
 
     Args:
         displacement: (D, H, W, 3), in voxels, every size at least 2 margin + 1.
-        margin: How many voxels are left out at each side, at least 1; Learn2Reg leaves out 2.
+        margin: Number of voxels left out at each side, at least 1; Learn2Reg leaves out 2.
 
     Returns:
         float64 array of shape (D - 2 margin, H - 2 margin, W - 2 margin).

@@ -110,8 +110,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
         [0.02, 0.04]
     """
     values = np.asarray(p_values, np.float64)
-    made = np.flatnonzero(~np.isnan(values))
-    order = made[np.argsort(values[made], kind='stable')]
+    tests = np.flatnonzero(~np.isnan(values))
+    order = tests[np.argsort(values[tests], kind='stable')]
     corrected = np.full(values.shape, math.nan)
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors)) if len(order) else []

@@ -36,9 +36,9 @@ class SurfaceDefinition:
     percentile: float = 95.0
 
     def __post_init__(self):
-        for value, known in ((self.elements, ELEMENTS), (self.combine, COMBINATIONS)):
-            if value not in known:
-                raise ValueError(f'{value!r} is not one of {", ".join(known)}')
+        for value, choices in ((self.elements, ELEMENTS), (self.combine, COMBINATIONS)):
+            if value not in choices:
+                raise ValueError(f'{value!r} is not one of {", ".join(choices)}')
         if not 0 < self.percentile <= 100:
             raise ValueError(f'percentile {self.percentile} must be above 0 and at most 100')
 
@@ -108,7 +108,7 @@ def robust_hausdorff(
         first: bool (D, H, W).
         second: bool, the same shape.
         spacing: Voxel size along (D, H, W), in millimetres.
-        definition: What counts as the surface.
+        definition: Definition of the surface.
 
     Returns:
         The distance in millimetres; nan where a mask is empty.
@@ -134,7 +134,7 @@ def average_surface_distance(
         first: bool (D, H, W).
         second: bool, the same shape.
         spacing: Voxel size along (D, H, W), in millimetres.
-        definition: What counts as the surface.
+        definition: Definition of the surface.
 
     Returns:
         The distance in millimetres; nan where a mask is empty.

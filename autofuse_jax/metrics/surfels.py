@@ -58,12 +58,12 @@ def corner_codes(mask: np.ndarray) -> np.ndarray:
 
 def _groups(corners: set[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
     """Split corners into groups that are joined by edges of the cube."""
-    left, groups = set(corners), []
-    while left:
-        group = [left.pop()]
+    remaining, groups = set(corners), []
+    while remaining:
+        group = [remaining.pop()]
         for corner in group:
-            near = [other for other in left if _axes_between(corner, other).sum() == 1]
-            left.difference_update(near)
+            near = [other for other in remaining if _axes_between(corner, other).sum() == 1]
+            remaining.difference_update(near)
             group += near
         groups.append(group)
     return groups

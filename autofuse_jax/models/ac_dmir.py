@@ -148,8 +148,8 @@ class RegistrationNet(nn.Module):
         )
         cross = CrossNonLocal(name='attention')
         both = [cross(fixed_features, moving_features), cross(moving_features, fixed_features)]
-        joined = ConvUnit(self.widths[-1], name='join')(jnp.concatenate(both, axis=-1))
-        features = Bottleneck(name='bottleneck')(joined)
+        fusion = ConvUnit(self.widths[-1], name='join')(jnp.concatenate(both, axis=-1))
+        features = Bottleneck(name='bottleneck')(fusion)
         return widened(Decoder(self.widths, 3, **_near_zero(), name='decoder')(features, skips)), features, skips
 
 

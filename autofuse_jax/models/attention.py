@@ -85,8 +85,8 @@ def _forward(query, key, value, bias, regions):
     return mixed, (query, key, value, bias, exponentials, total, mixed)
 
 
-def _reverse(kept, gradient):
-    query, key, value, bias, exponentials, total, mixed = kept
+def _reverse(residuals, gradient):
+    query, key, value, bias, exponentials, total, mixed = residuals
     # sum_k w_qk dL/dw_qk, w being the softmax, is a sum over the channels of what was mixed.
     common = jnp.sum(_wide(gradient) * _wide(mixed), axis=-1, keepdims=True) / total
     scaled = (gradient / total).astype(value.dtype)

@@ -26,7 +26,7 @@ class SingleBranch(nn.Module):
     Attributes:
         widths: Channels of blocks 1 .. 9; the ninth exists with classes only.
         num_classes: C, background included; 0 means no segmentation head and no block 9.
-        remat: Which blocks are recomputed in the reverse pass, see `check_remat`.
+        remat: Blocks that are recomputed in the reverse pass, see `check_remat`.
         pooling: Voxels of the image averaged into one voxel of block 1; default 1 x 1 x 1. Otherwise block 0 works on
             the image before, and with classes block 10 after block 9, so that the segmentation is as fine as the image.
         fine_width: Channels of blocks 0 and 10.
@@ -54,11 +54,11 @@ class SingleBranch(nn.Module):
         features = decode(encode(volume, width, self.remat, thin=thin), width, self.remat, thin=thin)
         segmentation = None
         if self.num_classes:
-            joined = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
-            segmented = conv_block(9, width[9], self.remat, thin)(joined)
+            features_and_skip = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
+            segmented = conv_block(9, width[9], self.remat, thin)(features_and_skip)
             if fine:
-                joined = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
-                segmented = conv_block(10, self.fine_width, self.remat, thin)(joined)
+                features_and_skip = jnp.concatenate([upsample(segmented, self.pooling), finest], axis=-1)
+                segmented = conv_block(10, self.fine_width, self.remat, thin)(features_and_skip)
             segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(segmented)
             if self.background_in_padding:
                 background = jax.nn.one_hot(0, self.num_classes, dtype=segmentation.dtype)
@@ -73,7 +73,7 @@ class FusionBranch(nn.Module):
 
     Attributes:
         widths: Channels of blocks 1 .. 8; twice those of the single branch at the fused blocks.
-        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
+        fusion: Way in which features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.

@@ -43,7 +43,7 @@ class SwinBranch(nn.Module):
         depth: Swin blocks of a stage.
         window: (d, h, w) of a window.
         relative_bias: Relative bias of cut windows, see `SwinBlock`.
-        remat: Which stages are recomputed in the reverse pass, see `check_remat`; 'full_resolution' are the two stages
+        remat: Stages that are recomputed in the reverse pass, see `check_remat`; 'full_resolution' are the two stages
             on the finest grid and the convolutional blocks.
     """
 
@@ -62,7 +62,7 @@ class SwinBranch(nn.Module):
             after: (number, output of that stage) -> what goes on, downwards and into the skip connections.
 
         Returns:
-            What goes on after stages 1 .. 7.
+            Outputs of stages 1 .. 7.
         """
         width = {number: factor * self.width for number, factor in enumerate(STAGE_FACTORS, 1)}
 
@@ -78,8 +78,10 @@ class SwinBranch(nn.Module):
             outputs[number] = run(number, merged)
         for number, skip in DECODER_SKIPS.items():
             expanded = PatchExpanding(width[number], name=f'expanding_{number}')(outputs[number - 1])
-            joined = jnp.concatenate([expanded, outputs[skip]], axis=-1)
-            outputs[number] = run(number, Conv3d(width[number], (1, 1, 1), name=f'projection_{number}')(joined))
+            features_and_skip = jnp.concatenate([expanded, outputs[skip]], axis=-1)
+            outputs[number] = run(
+                number, Conv3d(width[number], (1, 1, 1), name=f'projection_{number}')(features_and_skip)
+            )
         return tuple(outputs[number] for number in sorted(outputs))
 
 
@@ -105,8 +107,8 @@ class SwinSingleBranch(SwinBranch):
             block = recomputing(ConvBlock, self.remat, FULL_RESOLUTION, full_resolution=True)
             skip = block(self.width // 2, name='conv_1')(image)
             expanded = PatchExpanding(self.width // 2, name='expanding_8')(features[-1])
-            joined = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
-            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(joined)
+            features_and_skip = block(self.width // 2, name='conv_8')(jnp.concatenate([expanded, skip], axis=-1))
+            segmentation = SegmentationHead(self.num_classes, name='segmentation_head')(features_and_skip)
         return features, segmentation
 
 
@@ -114,7 +116,7 @@ class SwinFusionBranch(SwinBranch):
     """Swin U on both images whose every stage is fused with the single branches' features.
 
     Attributes:
-        fusion: How features join the fusion branch, see `fuse_levels`; default 'gate'.
+        fusion: Way in which features join the fusion branch, see `fuse_levels`; default 'gate'.
         large_kernel: Whether each gate ends with an efficient large kernel block.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`.
         variance: Whether the head predicts a log-variance.
@@ -148,7 +150,7 @@ class AutoFuseTrans(PairNetwork):
             channels at full resolution, as in the released semi-supervised network.
         depth: Swin blocks of a stage; default 2, the second with shifted windows.
         window: (d, h, w) of an attention window; default 5 x 5 x 5.
-        relative_bias: What windows cut to a small volume read of the table of relative biases: 'geometric' (default)
+        relative_bias: Rows of the bias table that windows cut to a small volume read: 'geometric' (default)
             reads the row of each offset, 'truncated' the first rows of the whole window's index, as the official code.
         remat: Stages that are recomputed, as in `PairNetwork`; 'full_resolution' also recomputes the Swin stages on the
             finest grid, and 'activations' concerns convolutional blocks and gates only.

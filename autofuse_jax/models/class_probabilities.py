@@ -1,4 +1,4 @@
-"""What the segmentation of every network is: probabilities of C classes, background first."""
+"""The form of every segmentation that a network predicts: probabilities of C classes, background first."""
 
 import jax
 import jax.numpy as jnp

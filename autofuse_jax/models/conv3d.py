@@ -72,8 +72,8 @@ def _forward(volume: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax
     return _same_size(volume, kernel), (volume, kernel)
 
 
-def _reverse(kept: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _derivatives(*kept, cotangent)
+def _reverse(residuals: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _derivatives(*residuals, cotangent)
 
 
 _same_size.defvjp(_forward, _reverse)

@@ -65,9 +65,9 @@ def _activated_norm(volume: jax.Array) -> tuple[jax.Array, tuple]:
     return normed, (normed, factor, mean, positive)
 
 
-def _activated_norm_reverse(kept: tuple, cotangent: jax.Array) -> tuple[jax.Array]:
+def _activated_norm_reverse(residuals: tuple, cotangent: jax.Array) -> tuple[jax.Array]:
     """Return `LReLU'(x) f (g - mean(g) - y mean(g y))` with y the result and f the factor of the norm."""
-    normed, factor, mean, positive = kept
+    normed, factor, mean, positive = residuals
     gradient, wide = cotangent.astype(factor.dtype), normed.astype(factor.dtype)
     common, along = (jnp.mean(part, axis=(1, 2, 3), keepdims=True) for part in (gradient, gradient * wide))
     through_norm = factor * (gradient - common - wide * along)
@@ -98,7 +98,7 @@ def upsample(volume: jax.Array, factor: tuple[int, ...] = HALVING) -> jax.Array:
 
     Args:
         volume: (B, D, H, W, C).
-        factor: Of the size along each axis; default 2 x 2 x 2.
+        factor: Factor of the size along each axis; default 2 x 2 x 2.
 
     Returns:
         (B, factor D, factor H, factor W, C).
@@ -115,7 +115,7 @@ class ConvBlock(nn.Module):
 
     Attributes:
         features: Number of output channels of both convolutions.
-        kernel_size: Of both convolutions, odd; default 3 x 3 x 3.
+        kernel_size: Size of both kernels, odd; default 3 x 3 x 3.
     """
 
     features: int

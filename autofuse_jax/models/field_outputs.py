@@ -19,9 +19,9 @@ def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, .
     """Check the images that a network is given.
 
     Args:
-        fixed: Expected (B, D, H, W, 1).
-        moving: Expected of the same shape.
-        multiple: What the sizes must be multiples of, one number or one for each axis; default 16.
+        fixed: Fixed images, (B, D, H, W, 1).
+        moving: Moving images of the same shape.
+        multiple: Step that the sizes must be multiples of, one number or one for each axis; default 16.
 
     Raises:
         ValueError: The shapes differ or are not of that form, or a size is no multiple; says to what to pad.
@@ -31,8 +31,10 @@ def check_pair(fixed: jax.Array, moving: jax.Array, multiple: int | tuple[int, .
     steps = (multiple,) * 3 if isinstance(multiple, int) else tuple(multiple)
     if any(size % step for size, step in zip(fixed.shape[1:4], steps, strict=True)):
         fitting = tuple(-(-size // step) * step for size, step in zip(fixed.shape[1:4], steps, strict=True))
-        known = steps[0] if len({*steps}) == 1 else steps
-        raise ValueError(f'images have size {fixed.shape[1:4]}, expected multiples of {known}; pad them to {fitting}.')
+        multiples = steps[0] if len({*steps}) == 1 else steps
+        raise ValueError(
+            f'images have size {fixed.shape[1:4]}, expected multiples of {multiples}; pad them to {fitting}.'
+        )
 
 
 def of_displacement(displacement: jax.Array, moving: jax.Array, **others) -> RegistrationOutput:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.models.field_outputs import check_pair, of_velocity
 from autofuse_jax.models.options import check_network
-from autofuse_jax.models.pair_network import narrowed
+from autofuse_jax.models.pair_network import in_compute_dtype
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -69,5 +69,5 @@ class FusionBaseline(nn.Module):
     def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
         """Register pairs of images as `PairNetwork`; the output is without segmentations and gate weights."""
         check_pair(fixed, moving)
-        mean, log_variance = self.velocity(*(narrowed(image, self.compute_dtype) for image in (fixed, moving)))
+        mean, log_variance = self.velocity(*(in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving)))
         return of_velocity(mean, moving, log_variance, noise)

@@ -18,8 +18,8 @@ FUSIONS = ('gate', 'sum', 'concat', 'none')
 
 def single_features(fixed: jax.Array, moving: jax.Array, channels: int) -> jax.Array:
     """Return `h = IN(LReLU(Conv3([f, m])))`, (B, D, H, W, channels); to be called within a compact method."""
-    joined = jnp.concatenate([fixed, moving], axis=-1)
-    return activated_norm(Conv3d(channels, name='single')(joined))
+    pair = jnp.concatenate([fixed, moving], axis=-1)
+    return activated_norm(Conv3d(channels, name='single')(pair))
 
 
 class EfficientLargeKernel(nn.Module):
@@ -95,7 +95,7 @@ class UngatedFusion(nn.Module):
     `y = x + h` or `y = [x, h]` with h of `FusionGate`.
 
     Attributes:
-        concatenate: Append instead of adding, which doubles the channels; default False.
+        concatenate: Whether to append instead of adding, which doubles the channels; default False.
 
     Reference:
         Meng et al., AutoFuse, MultiFuse in Table 3 and feature fusion in Table 7. The text says sum; appending is ours.

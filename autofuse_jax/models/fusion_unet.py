@@ -36,7 +36,7 @@ def conv_block(number: int, width: int, remat: str, thin: Collection[int] = ()) 
     Args:
         number: 0 .. 10; blocks 1 and 9 work at the fusion branch's full resolution, blocks 0 and 10 on a finer grid.
         width: Its channels.
-        remat: Which blocks are recomputed in the reverse pass, see `check_remat`.
+        remat: Blocks that are recomputed in the reverse pass, see `check_remat`.
         thin: Blocks with kernels of 3 x 3 x 1; default none.
     """
     full_resolution = number in (*FULL_RESOLUTION_BLOCKS, *FINE_BLOCKS)
@@ -49,7 +49,7 @@ def thin_blocks(levels: int, *, fine: bool) -> frozenset[int]:
     """Return the blocks of the finest levels.
 
     Args:
-        levels: How many.
+        levels: Number of levels.
         fine: Whether the finest level is that of `FINE_BLOCKS`; else that of `FULL_RESOLUTION_BLOCKS`.
     """
     first = 0 if fine else 1
@@ -69,11 +69,11 @@ def encode(
         volume: (B, D, H, W, I).
         width: Channels by block.
         remat: Stages that are recomputed, see `conv_block`.
-        after: Applied to the outputs of blocks 2 .. 5; default: nothing is.
-        thin: See `conv_block`.
+        after: Function of the outputs of blocks 2 .. 5; default none.
+        thin: Option of `conv_block`.
 
     Returns:
-        What goes on after each block.
+        Output of each block.
     """
     outputs = {1: conv_block(1, width[1], remat, thin)(volume)}
     for number in ENCODER_BLOCKS:
@@ -95,15 +95,15 @@ def decode(
         outputs: Outputs of blocks 2 .. 5.
         width: Channels by block.
         remat: Stages that are recomputed, see `conv_block`.
-        after: Applied to the outputs of blocks 6 .. 8; default: nothing is.
-        thin: See `conv_block`.
+        after: Function of the outputs of blocks 6 .. 8; default none.
+        thin: Option of `conv_block`.
 
     Returns:
         `outputs` with what goes on after blocks 6, 7 and 8.
     """
     outputs = dict(outputs)
     for number, skip in DECODER_SKIPS.items():
-        joined = jnp.concatenate([upsample(outputs[number - 1]), outputs[skip]], axis=-1)
-        output = conv_block(number, width[number], remat, thin)(joined)
+        features_and_skip = jnp.concatenate([upsample(outputs[number - 1]), outputs[skip]], axis=-1)
+        output = conv_block(number, width[number], remat, thin)(features_and_skip)
         outputs[number] = after(number, output) if after else output
     return outputs

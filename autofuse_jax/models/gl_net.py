@@ -56,7 +56,7 @@ class GLNet(PerceivingNetwork):
 
     combination: str = SUM
 
-    known: ClassVar = {'combination': COMBINATIONS}
+    domains: ClassVar = {'combination': COMBINATIONS}
 
     def setup(self):
         """Make the networks."""

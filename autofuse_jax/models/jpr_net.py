@@ -38,7 +38,8 @@ class JPRNet(OnePassNetwork):
     Attributes:
         num_classes: C, background included, at least 2; default 4.
         base_channels: Width at full resolution, doubled at each of the four coarser levels; default 8.
-        integrate: Predict a stationary velocity at full resolution and integrate it; default False: a displacement.
+        integrate: Whether a stationary velocity is predicted at full resolution and integrated; default False: a
+            displacement.
 
     Raises:
         UserError: `num_classes` is less than 2, or another option out of its range.

@@ -53,9 +53,9 @@ def _of_sample(volume: jax.Array, cotangent: jax.Array, size: tuple[int, ...]) -
     along, before, beside = (length // 2 for length in size)
     rows = _rows(volume, size)
     blocks = -(-height // rows)
-    missing = rows * blocks - height
-    padded = jnp.pad(volume, ((0, 0), (before, before + missing), (beside, beside), (0, 0)))
-    cotangent = jnp.pad(cotangent, ((along, along), (0, missing), (0, 0), (0, 0)))
+    filling = rows * blocks - height
+    padded = jnp.pad(volume, ((0, 0), (before, before + filling), (beside, beside), (0, 0)))
+    cotangent = jnp.pad(cotangent, ((along, along), (0, filling), (0, 0), (0, 0)))
 
     def add_block(number: jax.Array, total: jax.Array) -> jax.Array:
         start = (number // blocks, number % blocks * rows, 0, 0)

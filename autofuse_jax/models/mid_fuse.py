@@ -67,5 +67,5 @@ class MidFuse(FusionBaseline):
     def velocity(self, fixed: jax.Array, moving: jax.Array) -> Velocity:
         """Run the encoder on both images and the decoder on the features of both."""
         of_fixed, of_moving = of_both(Encoder(self.widths, self.remat, name='encoder'), fixed, moving)
-        joined = {number: jnp.concatenate([of_fixed[number], of_moving[number]], axis=-1) for number in of_fixed}
-        return Decoder(self.widths, self.remat, name='decoder')(joined)
+        pair = {number: jnp.concatenate([of_fixed[number], of_moving[number]], axis=-1) for number in of_fixed}
+        return Decoder(self.widths, self.remat, name='decoder')(pair)

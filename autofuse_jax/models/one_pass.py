@@ -1,4 +1,4 @@
-"""Networks that draw nothing: what they make of a pair is the same in training and prediction."""
+"""Networks without random draws: they compute the same in training and prediction."""
 
 from collections.abc import Collection
 from typing import ClassVar
@@ -21,10 +21,10 @@ class OnePassNetwork(nn.Module):
     """
 
     # What an option may be that is no number of 1 or more, see `check_network`.
-    known: ClassVar[dict[str, Range | Collection[str]]] = {}
+    domains: ClassVar[dict[str, Range | Collection[str]]] = {}
 
     def __post_init__(self):
-        check_network(self, **self.known)
+        check_network(self, **self.domains)
         super().__post_init__()
 
     @property
@@ -45,7 +45,7 @@ class OnePassNetwork(nn.Module):
             moving: (B, D, H, W, 1), intensities in [0, 1].
 
         Returns:
-            What `register_pair` says.
+            Output of `register_pair`.
         """
         check_pair(fixed, moving, self.multiple)
         return self.register_pair(fixed, moving)

@@ -1,4 +1,4 @@
-"""What the options of every network must be: the section `model` of a config. Networks check their own when made."""
+"""Checks of the options of every network, the section `model` of a config; a network checks its own when made."""
 
 import dataclasses
 from collections.abc import Collection, Sequence
@@ -16,20 +16,20 @@ NO_OPTIONS = ('parent', 'name', COMPUTE_DTYPE)
 DROP_RATE = Range(least=0, below=1)
 
 
-def check_network(network: nn.Module, **known: Range | Collection[str]) -> None:
-    """Check the options of a network: whole numbers count something, so that each is 1 or more unless `known` says.
+def check_network(network: nn.Module, **domains: Range | Collection[str]) -> None:
+    """Check the options of a network: whole numbers count something, so that each is 1 or more unless `domains` says.
 
     Args:
         network: The module.
-        **known: What an option may be that is no such number: a range or words.
+        **domains: Range or words of an option that is no such number.
 
     Raises:
         UserError: Names the first option that is wrong, its value, what is expected and what to do.
     """
     for field in dataclasses.fields(network):
         name, value = SECTION + field.name, getattr(network, field.name)
-        if field.name in known:
-            check_option(name, value, known[field.name])
+        if field.name in domains:
+            check_option(name, value, domains[field.name])
         elif field.type is int:
             check_option(name, value, COUNT)
         elif field.type in (Size, tuple[int, ...]):
@@ -41,10 +41,10 @@ def check_multiple(name: str, value: int, divisor: int, reason: str) -> None:
     """Check that an option of a network is a multiple of a number.
 
     Args:
-        name: Of the option.
+        name: Name of the option.
         value: Its value, a whole number of 1 or more.
         divisor: The number.
-        reason: Why it must be, to follow 'because'.
+        reason: Reason, to follow 'because'.
 
     Raises:
         UserError: It is not.

@@ -42,7 +42,7 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
         moving: (B, D, H, W, C).
 
     Returns:
-        What it gives for the fixed and for the moving images.
+        Outputs for the fixed and for the moving images.
     """
     # Interleaved along the batch, so that a pair stays on its device when the batch is sharded.
     images = jnp.stack([fixed, moving], axis=1).reshape(2 * fixed.shape[0], *fixed.shape[1:])
@@ -51,7 +51,7 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
     return of_fixed, of_moving
 
 
-def narrowed(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
+def in_compute_dtype(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
     """Return an image in the type that a network computes in; None leaves it as it is."""
     return image if dtype is None else image.astype(dtype)
 
@@ -71,16 +71,16 @@ class PairNetwork(nn.Module):
     Attributes:
         base_channels: Base width c of the single branch.
         num_classes: C, background included; 0 (default) is the unsupervised network.
-        fusion: How features of the single branch join the fusion branch: 'gate' (default) weighs them, 'sum' adds them,
-            'concat' appends them, 'none' does not use them. Only 'gate' has gate weights.
+        fusion: Way of the single branch's features into the fusion branch: 'gate' (default) weighs them, 'sum' adds
+            them, 'concat' appends them, 'none' does not use them. Only 'gate' has gate weights.
         feed_segmentation: Whether the segmentations are an input of the fusion branch; default True.
-        large_kernel: Efficient large kernel blocks in the gates; default True.
+        large_kernel: Whether gates have efficient large kernel blocks; default True.
         output: 'velocity' (default) predicts a stationary velocity field that is integrated; 'displacement' predicts a
             half-resolution displacement (AutoFuse-disp).
         segmentation_feedback: 'softmax' (default) feeds all C probabilities of each image, differentiable; 'argmax'
             feeds `argmax_k S_k / C` as one channel per image, without gradient, as the official code does.
         random_gate_bias: Whether gates start at random biases, see `FusionGate.random_bias`; default False.
-        remat: Which stages are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
+        remat: Stages that are recomputed in the reverse pass to save memory, such as 'full_resolution,gates', see
             `check_remat`; default 'none'.
         compute_dtype: Type of activations, such as bfloat16; default None: that of the images. Fields, their
             log-variance and segmentations are float32 at least.
@@ -105,8 +105,8 @@ class PairNetwork(nn.Module):
     RANGES: ClassVar[dict[str, Range]] = {}
 
     def __post_init__(self):
-        known = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
-        check_network(self, num_classes=Range(least=0, whole=True), **known, **self.RANGES)
+        domains = {'fusion': FUSIONS, 'output': OUTPUTS, 'segmentation_feedback': FEEDBACKS}
+        check_network(self, num_classes=Range(least=0, whole=True), **domains, **self.RANGES)
         if self.num_classes:
             check_num_classes(self.num_classes)
         check_remat(self.remat)
@@ -157,7 +157,7 @@ class PairNetwork(nn.Module):
         """
         check_pair(fixed, moving, self.multiple)
         single, fusion = self.branches()
-        narrow_fixed, narrow_moving = (narrowed(image, self.compute_dtype) for image in (fixed, moving))
+        narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
         (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
         inputs = [narrow_fixed, narrow_moving]

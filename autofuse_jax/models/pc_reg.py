@@ -44,7 +44,7 @@ class PCReg(PerceivingNetwork):
     test_masks: str = HARD
     legacy_head_init: bool = False
 
-    known: ClassVar = {'test_masks': MASKS}
+    domains: ClassVar = {'test_masks': MASKS}
 
     def setup(self):
         """Make the networks."""

@@ -26,11 +26,11 @@ class PerceivingNetwork(nn.Module):
     base_channels: int = 16
 
     # What an option may be that is no number of 1 or more, see `check_network`.
-    known: ClassVar[dict[str, Collection[str]]] = {}
+    domains: ClassVar[dict[str, Collection[str]]] = {}
 
     def __post_init__(self):
         check_num_classes(self.num_classes)
-        check_network(self, **self.known)
+        check_network(self, **self.domains)
         check_base_channels(self.base_channels)
         super().__post_init__()
 

@@ -1,4 +1,4 @@
-"""Images of single regions: what networks that register structure by structure are given."""
+"""Images of single regions, the input of networks that register structure by structure."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Which stages of a network the reverse pass computes again instead of keeping what they computed."""
+"""Stages of a network that the reverse pass computes again instead of keeping their activations."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def check_remat(remat: str) -> None:
     - 'activations' recomputes, of other convolutional blocks and gates, what costs little: all but convolutions.
 
     Args:
-        remat: Such as 'full_resolution,gates'.
+        remat: Option, such as 'full_resolution,gates'.
 
     Raises:
         UserError: A name is unknown, or 'none' stands beside others.

@@ -53,7 +53,7 @@ class SEN(OnePassNetwork):
     base_channels: int = 4
     displacement_range: float = 100.0
 
-    known: ClassVar = {'displacement_range': POSITIVE}
+    domains: ClassVar = {'displacement_range': POSITIVE}
 
     def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Return displacement, warped image, and the displacement of the inverse map."""
@@ -76,7 +76,7 @@ class SEN(OnePassNetwork):
 
     def _encode(self, fixed: jax.Array, moving: jax.Array) -> list[jax.Array]:
         """Return what joins the three encoders at levels 1 .. 5."""
-        joined = []
+        levels = []
         pair = jnp.concatenate([moving, fixed], axis=-1)
         for level, widths in enumerate(zip(IMAGE_WIDTHS, PAIR_WIDTHS, JOINED_WIDTHS, strict=True), 1):
             image_width, pair_width, joined_width = widths
@@ -85,8 +85,8 @@ class SEN(OnePassNetwork):
             fixed = self._block(fixed, image_width, f'fixed_{level}', stride)
             pair = self._block(pair, pair_width, f'pair_{level}', stride)
             pair = self._block(jnp.concatenate([pair, moving, fixed], axis=-1), joined_width, f'joined_{level}')
-            joined.append(pair)
-        return joined
+            levels.append(pair)
+        return levels
 
     def _block(self, volume: jax.Array, factor: int, name: str, stride: int = 1) -> jax.Array:
         """Convolve 3 x 3 x 3 to `factor` times the base width and rectify."""

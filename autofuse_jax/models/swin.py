@@ -94,7 +94,7 @@ class WindowAttention(nn.Module):
         num_heads: Number of heads; must divide the channels.
         window: (d, h, w) that the bias table belongs to: (2d - 1)(2h - 1)(2w - 1) rows.
         qkv_bias: Whether queries, keys and values have a bias; default True.
-        relative_bias: What small windows read of the table, see `relative_index_in_part`.
+        relative_bias: Rows of the table that small windows read, see `relative_index_in_part`.
         join_windows: (tokens, windows) -> volume, the inverse of `partition`; default `unpartition`.
     """
 
@@ -110,7 +110,7 @@ class WindowAttention(nn.Module):
 
         Args:
             volume: (B, D, H, W, C).
-            windows: How it is cut.
+            windows: Layout of the windows.
             asking: Volume of the same shape, the source of the queries; default `volume`.
 
         Returns:
@@ -167,13 +167,13 @@ class SwinBlock(nn.Module):
     Attributes:
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
-        shift: How far windows are shifted, voxels along each axis; default none.
+        shift: Shift of the windows, voxels along each axis; default none.
         mlp_ratio: Width of the hidden layer of the MLP in multiples of the channels; default 4.
         qkv_bias: Whether queries, keys and values have a bias; default True.
         shrink_window: Whether windows are cut to a volume that is not larger, see `fit_windows`; default True.
-        relative_bias: What cut windows read of the bias table, see `relative_index_in_part`; default 'geometric'.
+        relative_bias: Rows of the bias table that cut windows read, see `relative_index_in_part`; default 'geometric'.
         drop_path: Probability that a branch is left out of a sample in training, see `DropPath`; default 0.
-        join_windows: How tokens become a volume again, see `WindowAttention`.
+        join_windows: Function that makes tokens a volume again, see `WindowAttention`.
     """
 
     num_heads: int
@@ -214,7 +214,7 @@ class SwinStage(nn.Module):
         shift_all_or_none: Whether nothing is shifted where half of the window is 0 along some axis; default False:
             the other axes are.
         drop_paths: Rates of each block, see `DropPath`; default none.
-        join_windows: How tokens become a volume again, see `WindowAttention`.
+        join_windows: Function that makes tokens a volume again, see `WindowAttention`.
     """
 
     depth: int

@@ -49,7 +49,7 @@ class CrossAttention(nn.Module):
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
         drop_paths: Rates of each block, see `DropPath`.
-        join_windows: How tokens become a volume again, see `WindowAttention`.
+        join_windows: Function that makes tokens a volume again, see `WindowAttention`.
     """
 
     num_heads: int

@@ -114,8 +114,10 @@ class DecoderLevel(nn.Module):
     @nn.compact
     def __call__(self, volume: jax.Array, *skips: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) and skips of twice the size to (B, 2D, 2H, 2W, features)."""
-        joined = jnp.concatenate([upsample_half_pixel(volume), *skips], axis=-1)
-        return ConvNormBlock(self.features, name='conv_2')(ConvNormBlock(self.features, name='conv_1')(joined))
+        features_and_skips = jnp.concatenate([upsample_half_pixel(volume), *skips], axis=-1)
+        return ConvNormBlock(self.features, name='conv_2')(
+            ConvNormBlock(self.features, name='conv_1')(features_and_skips)
+        )
 
 
 class DisplacementHead(nn.Module):
@@ -140,8 +142,8 @@ class LatticeMerging(nn.Module):
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) with even sizes to (B, D / 2, H / 2, W / 2, features)."""
-        joined = jnp.concatenate([volume[:, d::2, h::2, w::2] for d, h, w in SUB_LATTICES], axis=-1)
-        return linear(layer_norm(volume.dtype, 'norm')(joined), self.features, 'reduction', use_bias=False)
+        neighbours = jnp.concatenate([volume[:, d::2, h::2, w::2] for d, h, w in SUB_LATTICES], axis=-1)
+        return linear(layer_norm(volume.dtype, 'norm')(neighbours), self.features, 'reduction', use_bias=False)
 
 
 class SwinEncoder(nn.Module):
@@ -153,7 +155,7 @@ class SwinEncoder(nn.Module):
         num_heads: Attention heads of each stage.
         window: (d, h, w) of a window, the same in all stages; maps are padded to whole windows.
         drop_paths: Rates of each block, from `drop_path_rates`.
-        join_windows: How tokens become a volume again, see `WindowAttention`.
+        join_windows: Function that makes tokens a volume again, see `WindowAttention`.
     """
 
     width: int
@@ -220,7 +222,7 @@ class SwinPairNetwork(OnePassNetwork):
     window: Size = (5, 6, 5)
     drop_path: float = 0.3
 
-    known: ClassVar = {'drop_path': DROP_RATE}
+    domains: ClassVar = {'drop_path': DROP_RATE}
 
     def __post_init__(self):
         super().__post_init__()

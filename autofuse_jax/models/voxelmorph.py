@@ -69,7 +69,7 @@ class VoxelMorph(OnePassNetwork):
     variant: str = CURRENT
     base_channels: int = 16
 
-    known: ClassVar = {'variant': LAYOUTS}
+    domains: ClassVar = {'variant': LAYOUTS}
 
     def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Return displacement and warped image."""

@@ -23,7 +23,7 @@ class Windows:
     Attributes:
         size: (D, H, W) of the volume.
         window: (d, h, w) of a window.
-        shift: How far the volume is rolled towards its origin before it is cut, voxels along each axis.
+        shift: Voxels along each axis by which the volume is rolled towards its origin before it is cut.
     """
 
     size: tuple[int, ...]
@@ -46,8 +46,8 @@ def fit_windows(size: tuple[int, ...], window: tuple[int, ...], shift: tuple[int
 
     Args:
         size: (D, H, W) of the volume.
-        window: Wanted window.
-        shift: Wanted shift.
+        window: Window for large volumes.
+        shift: Shift for large volumes.
         shrink: Whether a window is cut to the volume along axes where it is not smaller, without shift there.
             Otherwise the volume is padded to one window and the shift stays.
 
@@ -69,7 +69,7 @@ def partition(volume: jax.Array, windows: Windows) -> jax.Array:
 
     Args:
         volume: (B, D, H, W, C).
-        windows: How to cut it.
+        windows: Layout of the windows.
 
     Returns:
         (B * number of windows, tokens of a window, C).
@@ -88,7 +88,7 @@ def unpartition(tokens: jax.Array, windows: Windows) -> jax.Array:
 
     Args:
         tokens: (B * number of windows, tokens of a window, C).
-        windows: How they were cut.
+        windows: Layout of the windows.
 
     Returns:
         (B, D, H, W, C).
@@ -109,7 +109,7 @@ def shift_regions(windows: Windows) -> np.ndarray | None:
     no region of their own, as in the published networks.
 
     Args:
-        windows: How the volume is cut.
+        windows: Layout of the windows.
 
     Returns:
         (number of windows, tokens) int32; None where nothing is shifted.

@@ -96,11 +96,11 @@ def filter_depth(
     depth = volume.shape[1]
     # A tile makes m slices of output from m + 2 slices of input, so that neighbours share two slices. The depth is
     # filled up to whole tiles with zeros behind the one voxel of padding; what they give is cut off at the end.
-    per_tile, needed = len(algorithm.outputs), len(algorithm.inputs)
+    per_tile, per_window = len(algorithm.outputs), len(algorithm.inputs)
     tiles = -(-depth // per_tile)
     padded = jnp.pad(volume, ((0, 0), (1, 1 + tiles * per_tile - depth), (0, 0), (0, 0), (0, 0)))
     # All tiles at once: their first inputs are the slices 0, m, 2 m, ..., their second 1, m + 1, 2 m + 1, ...
-    inputs = [padded[:, n : n + (tiles - 1) * per_tile + 1 : per_tile] for n in range(needed)]
+    inputs = [padded[:, n : n + (tiles - 1) * per_tile + 1 : per_tile] for n in range(per_window)]
     products = [
         convolve_slices(_combine(row, inputs), _combine(weights, kernel))
         for row, weights in zip(algorithm.inputs, algorithm.taps, strict=True)

@@ -48,9 +48,9 @@ class XMorpher(OnePassNetwork):
         window: (d, h, w) of a window; default (2, 2, 2).
         drop_path: Stochastic depth of the last block on the way down, linear from 0 in the first; default 0.2. A scale
             has the same on the way up. Only where a random stream 'dropout' is given, as in training.
-        legacy: Replay the missing window and the sampling of the published code; default False. The displacement is
-            then the one by which the image is in effect sampled.
-        remat: Which blocks are recomputed in the reverse pass, for less memory: scales '1' .. '4', 'full_resolution'
+        legacy: Whether the missing window and the sampling of the published code are replayed; default False. The
+            displacement is then the one by which the image is in effect sampled.
+        remat: Blocks that are recomputed in the reverse pass, for less memory: scales '1' .. '4', 'full_resolution'
             (the finest) or 'all', see `check_remat`; default 'none'.
 
     Raises:
@@ -72,7 +72,7 @@ class XMorpher(OnePassNetwork):
     remat: str = 'none'
 
     multiple: ClassVar[int] = PATCH
-    known: ClassVar = {'drop_path': DROP_RATE}
+    domains: ClassVar = {'drop_path': DROP_RATE}
 
     def __post_init__(self):
         super().__post_init__()
@@ -87,9 +87,9 @@ class XMorpher(OnePassNetwork):
 
     def register_pair(self, fixed: jax.Array, moving: jax.Array) -> RegistrationOutput:
         """Return displacement and warped image."""
-        joined = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
-        joined = layer_norm(joined.dtype, 'joined_norm')(joined)
-        expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(joined)
+        features = jnp.concatenate(of_both(self.streams, fixed, moving), axis=-1)
+        features = layer_norm(features.dtype, 'joined_norm')(features)
+        expanded = TransposedConv(self.embed_dim // 2, PATCH, name='reverse_embedding')(features)
         displacement = widened(Conv3d(3, name='flow')(expanded))
         return of_displacement(mixed_grid_displacement(displacement) if self.legacy else displacement, moving)
 

@@ -30,17 +30,17 @@ def join_neighbours(windows: jax.Array, *, legacy: bool = False) -> jax.Array:
         (B, nD, nH, nW, 27 T, C), neighbours in order of their offsets.
     """
     *_, tokens, channels = windows.shape
-    joined = windows[..., None, :, :]
+    neighbourhoods = windows[..., None, :, :]
     for axis in (1, 2, 3):
-        count = joined.shape[axis] - NEIGHBOURS + 1
-        shifted = [jax.lax.slice_in_dim(joined, place, place + count, axis=axis) for place in range(NEIGHBOURS)]
+        count = neighbourhoods.shape[axis] - NEIGHBOURS + 1
+        shifted = [jax.lax.slice_in_dim(neighbourhoods, place, place + count, axis=axis) for place in range(NEIGHBOURS)]
         # The offset along this axis runs faster than those along the axes before.
-        joined = jnp.stack(shifted, axis=5)
-        joined = joined.reshape(*joined.shape[:4], -1, tokens, channels)
+        neighbourhoods = jnp.stack(shifted, axis=5)
+        neighbourhoods = neighbourhoods.reshape(*neighbourhoods.shape[:4], -1, tokens, channels)
     if legacy:
         place = (LEGACY_MISSING[0] * NEIGHBOURS + LEGACY_MISSING[1]) * NEIGHBOURS + LEGACY_MISSING[2]
-        joined = joined.at[:, :, :, :, place].set(windows[:, :1, :1, :1])
-    return joined.reshape(*joined.shape[:4], -1, channels)
+        neighbourhoods = neighbourhoods.at[:, :, :, :, place].set(windows[:, :1, :1, :1])
+    return neighbourhoods.reshape(*neighbourhoods.shape[:4], -1, channels)
 
 
 class CrossWindowAttention(nn.Module):
@@ -52,7 +52,7 @@ class CrossWindowAttention(nn.Module):
     Attributes:
         num_heads: Number of heads; must divide the channels.
         window: (d, h, w) of a window, cut to the volume along axes where the volume is smaller.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
     """
 
     num_heads: int
@@ -91,7 +91,7 @@ class CrossBlock(nn.Module):
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
         drop_path: Probability that a branch is left out of a sample in training, see `DropPath`; default 0.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
     """
 
     num_heads: int
@@ -116,7 +116,7 @@ class CrossStage(nn.Module):
         num_heads: Number of attention heads.
         window: (d, h, w) of a window.
         drop_paths: Rates of each block, see `DropPath`; there are as many blocks.
-        legacy: Which neighbours are joined, see `join_neighbours`.
+        legacy: Whether the published code's neighbours are taken, see `join_neighbours`.
         remat: Whether blocks are recomputed in the reverse pass.
     """
 

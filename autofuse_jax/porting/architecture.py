@@ -17,7 +17,7 @@ class Architecture:
     """A network that exists here and in PyTorch.
 
     Attributes:
-        name: What the command line calls it.
+        name: Name on the command line.
         method: Name of our method, a key of `autofuse_jax.methods.registry.METHODS`.
         tensors: All learned tensors in the order of the official state dict.
         read_options: (official shapes by name) -> options of our network.

@@ -114,13 +114,13 @@ ARCHITECTURES = {
 }
 
 
-def recognise(names: Collection[str], *, official: bool, wanted: str | None = None) -> Architecture:
+def recognise(names: Collection[str], *, official: bool, architecture_name: str | None = None) -> Architecture:
     """Find the architecture whose tensors have exactly these names.
 
     Args:
         names: Keys of an official state dict without integer buffers, or names of our parameters.
-        official: Which of the two.
-        wanted: Name of the architecture that it must be; None for any.
+        official: Whether the names are official ones.
+        architecture_name: Name of the architecture that it must be; None for any.
 
     Returns:
         The architecture.
@@ -128,33 +128,34 @@ def recognise(names: Collection[str], *, official: bool, wanted: str | None = No
     Raises:
         UserError: It is none, or another one than wanted; lists what is missing and what is extra.
     """
-    if wanted is not None and wanted not in ARCHITECTURES:
-        raise UserError(f'unknown architecture {wanted!r}', expected=f'one of {", ".join(ARCHITECTURES)}')
+    if architecture_name is not None and architecture_name not in ARCHITECTURES:
+        raise UserError(f'unknown architecture {architecture_name!r}', expected=f'one of {", ".join(ARCHITECTURES)}')
 
     def names_of(architecture: Architecture) -> set[str]:
         return set(architecture.official_names if official else architecture.our_names)
 
-    given = set(names)
+    tensor_names = set(names)
 
     def read_names(architecture: Architecture) -> set[str]:
-        return {name for name in given if not (official and architecture.is_unused(name))}
+        return {name for name in tensor_names if not (official and architecture.is_unused(name))}
 
     exact = next((a for a in ARCHITECTURES.values() if names_of(a) == read_names(a)), None)
-    if exact is not None and wanted in (None, exact.name):
+    if exact is not None and architecture_name in (None, exact.name):
         return exact
-    if wanted is not None:
-        target = ARCHITECTURES[wanted]
+    if architecture_name is not None:
+        target = ARCHITECTURES[architecture_name]
     else:
         target = min(ARCHITECTURES.values(), key=lambda a: len(names_of(a) ^ read_names(a)))
-    wanted_names, given_names = names_of(target), read_names(target)
-    differences = describe_differences(missing=wanted_names - given_names, extra=given_names - wanted_names)
+    target_names, present_names = names_of(target), read_names(target)
+    differences = describe_differences(missing=target_names - present_names, extra=present_names - target_names)
     if exact is not None:
         raise UserError(
-            f'the weights are those of {exact.name}, not of {wanted}: {differences}',
+            f'the weights are those of {exact.name}, not of {architecture_name}: {differences}',
             fix=f'use --architecture={exact.name} or leave it out',
         )
+    closeness = '' if architecture_name else ', the closest architecture'
     raise UserError(
-        f'the weights do not fit {target.name}{"" if wanted else ", the closest architecture"}: {differences}',
+        f'the weights do not fit {target.name}{closeness}: {differences}',
         expected=f'all tensors of one of {", ".join(ARCHITECTURES)}, and no others',
         fix='check that the file holds the weights of one of these networks',
     )
@@ -182,13 +183,13 @@ def with_buffers(state: Mapping[str, np.ndarray], window: Size | None = None) ->
     for name, tensor in state.items():
         complete[name] = tensor
         if name.endswith(BIAS_TABLE_SUFFIX):
-            used = window or cubic_window(len(tensor))
-            if table_rows(used) != len(tensor):
+            size = window or cubic_window(len(tensor))
+            if table_rows(size) != len(tensor):
                 raise UserError(
-                    f'{name} has {len(tensor)} rows, and a window of {tuple(used)} has {table_rows(used)}',
+                    f'{name} has {len(tensor)} rows, and a window of {tuple(size)} has {table_rows(size)}',
                     expected='the window that the weights were trained with',
                     fix='keep the JSON beside the weights, which says it',
                 )
-            index = relative_index(used).astype(np.int64)
+            index = relative_index(size).astype(np.int64)
             complete[name.removesuffix(BIAS_TABLE_SUFFIX) + INDEX_SUFFIX] = index
     return complete

@@ -44,7 +44,7 @@ def from_official(
         state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
     buffers = {name: np.asarray(tensor) for name, tensor in state.items() if is_buffer(name)}
     state = {name: np.asarray(tensor) for name, tensor in state.items() if name not in buffers}
-    network = recognise(state, official=True, wanted=architecture)
+    network = recognise(state, official=True, architecture_name=architecture)
     params = {}
     for tensor in network.tensors:
         value = state[tensor.official]
@@ -76,7 +76,7 @@ def to_official(params: Mapping[str, np.ndarray], architecture: str | None = Non
     Raises:
         UserError: Parameters are missing or extra, or hold NaN or infinities.
     """
-    network = recognise(params, official=False, wanted=architecture)
+    network = recognise(params, official=False, architecture_name=architecture)
     state = {}
     for tensor in network.tensors:
         value, axes = _outputs(np.asarray(params[tensor.ours]), tensor.layout), TO_OFFICIAL.get(tensor.layout)
@@ -88,7 +88,7 @@ def check_shapes(
     params: Mapping[str, np.ndarray],
     method: str,
     options: dict[str, Any],
-    called: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> None:
     """Check that parameters are exactly those of a network.
 
@@ -96,15 +96,15 @@ def check_shapes(
         params: Our parameters by flat name.
         method: Name of the method.
         options: Options of its network.
-        called: What an error message calls a parameter; default its own name.
+        titles: Names of parameters in messages; default their own.
 
     Raises:
         UserError: Names or shapes differ; lists them.
     """
     shapes = flatten(parameter_structure(predicting_method(method, options)))
-    called = called or {}
+    titles = titles or {}
     differing = [
-        f'{called.get(name, name)}: {_shape_of(params, name)}, expected {_shape_of(shapes, name)}'
+        f'{titles.get(name, name)}: {_shape_of(params, name)}, expected {_shape_of(shapes, name)}'
         for name in sorted(set(shapes) | set(params))
         if _shape_of(params, name) != _shape_of(shapes, name)
     ]

@@ -26,7 +26,7 @@ class Tensor(NamedTuple):
     Attributes:
         official: Its key in the official state dict.
         ours: Its path in our parameter tree, names joined by '/'.
-        layout: How its axes are ordered there.
+        layout: Order of its axes there.
     """
 
     official: str

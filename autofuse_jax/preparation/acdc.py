@@ -85,10 +85,10 @@ def _find_official(base: Path, splits_file: str | os.PathLike | None) -> Source:
     folders = {part: _patient_folders(base / part) for part in ('training', 'testing')}
     if not folders['training'] and not folders['testing']:
         raise UserError(f'{base} holds no patient folders', expected=LAYOUTS, fix='correct --source')
-    found = folders['training'] + folders['testing']
+    patients = folders['training'] + folders['testing']
     split_of = None if splits_file is None else read_splits(splits_file, ACDC)
     infos, problems = {}, []
-    for folder in found:
+    for folder in patients:
         if split_of is None or folder.name in split_of:
             try:
                 infos[folder] = read_info(folder / 'Info.cfg')
@@ -96,13 +96,13 @@ def _find_official(base: Path, splits_file: str | os.PathLike | None) -> Source:
                 problems.append(Problem(folder.name, str(error)))
     if split_of is None:
         group_of = {folder.name: infos[folder].get('Group', '') for folder in folders['training'] if folder in infos}
-        drawn = draw_validation(group_of, math.ceil(VALIDATION_FRACTION * len(group_of)), VALIDATION_SEED)
+        validation = draw_validation(group_of, math.ceil(VALIDATION_FRACTION * len(group_of)), VALIDATION_SEED)
         split_of = {folder.name: 'test' for folder in folders['testing']}
         split_of |= {folder.name: 'train' for folder in folders['training']}
-        split_of |= dict.fromkeys(drawn, 'validation')
+        split_of |= dict.fromkeys(validation, 'validation')
         rule = (
-            f'testing/ is test; of training/, {len(drawn)} patients drawn evenly from the groups with seed '
-            f'{VALIDATION_SEED} are validation ({", ".join(drawn)}), the others train'
+            f'testing/ is test; of training/, {len(validation)} patients drawn evenly from the groups with seed '
+            f'{VALIDATION_SEED} are validation ({", ".join(validation)}), the others train'
         )
     else:
         rule = f'listed in {Path(splits_file).name}'
@@ -112,7 +112,7 @@ def _find_official(base: Path, splits_file: str | os.PathLike | None) -> Source:
             subjects.append(_official_subject(folder, info, split_of[folder.name]))
         except UserError as error:
             problems.append(Problem(folder.name, str(error)))
-    names = [folder.name for folder in found]
+    names = [folder.name for folder in patients]
     return _source('official ACDC tree, all frames of the 4-D files', rule, subjects, problems, names, split_of)
 
 
@@ -183,9 +183,9 @@ def _read_cases(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     return cases
 
 
-def _source(layout: str, rule: str, subjects: list, problems: list, found: list[str], split_of: Mapping) -> Source:
-    missing = sorted(set(split_of) - set(found))
-    problems = problems + [Problem(name, 'it is listed in the splits but not in the source') for name in missing]
+def _source(layout: str, rule: str, subjects: list, problems: list, names: list[str], split_of: Mapping) -> Source:
+    absent = sorted(set(split_of) - set(names))
+    problems = problems + [Problem(name, 'it is listed in the splits but not in the source') for name in absent]
     return Source(
         dataset=ACDC,
         layout=layout,
@@ -194,7 +194,7 @@ def _source(layout: str, rule: str, subjects: list, problems: list, found: list[
         classes=CLASSES,
         subjects=tuple(sorted(subjects, key=lambda subject: subject.id)),
         problems=tuple(problems),
-        unused=len(set(found) - set(split_of)),
+        unused=len(set(names) - set(split_of)),
     )
 
 

@@ -28,7 +28,7 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
         root: Folder with npz files and at least one `*_pairs.npy`, side by side or one folder apart.
 
     Returns:
-        What was found; None where there is no list of pairs.
+        The source; None where there is no list of pairs.
 
     Raises:
         UserError: A list cannot be read, a subject is in two splits, or a list names a file that is not there.
@@ -42,19 +42,19 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
     pairs: list[tuple[str, str]] = []
     for path in lists:
         split = next((split for word, split in SPLIT_WORDS.items() if word in path.name.lower()), 'test')
-        listed = read_pairs(path)
-        for name in sorted({name for pair in listed for name in pair}):
+        name_pairs = read_pairs(path)
+        for name in sorted({name for pair in name_pairs for name in pair}):
             if name not in image_of:
                 raise UserError(f'{path} names {name}, but there is no {name}.npz', fix='copy the data completely')
-            known, where = split_of.setdefault(name, (split, path.name))
-            if known != split:
+            first_split, where = split_of.setdefault(name, (split, path.name))
+            if first_split != split:
                 raise UserError(
                     f'{name} is in {where} and in {path.name}',
                     expected='no subject that is both learned from and tested on',
                     fix='take the list that is not wanted out of the folder',
                 )
         if split != 'train':
-            pairs += listed
+            pairs += name_pairs
     brains = [
         FoundBrain(name, path, None, split_of[name][0] if name in split_of else 'train')
         for name, path in image_of.items()
@@ -89,8 +89,8 @@ def read_pairs(path: str | os.PathLike) -> list[tuple[str, str]]:
             ) from error
         raise UserError(f'{path} cannot be read ({error})', fix=COPY_AGAIN) from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in 'SU':
-        found = f'{array.dtype} {array.shape}' if isinstance(array, np.ndarray) else 'no single array'
-        raise UserError(f'{path} holds {found}', expected='text of shape (N, 2): fixed and moving file names')
+        contents = f'{array.dtype} {array.shape}' if isinstance(array, np.ndarray) else 'no single array'
+        raise UserError(f'{path} holds {contents}', expected='text of shape (N, 2): fixed and moving file names')
     names = np.char.decode(array, 'utf-8') if array.dtype.kind == 'S' else array
     return [(_subject(fixed), _subject(moving)) for fixed, moving in names.tolist()]
 

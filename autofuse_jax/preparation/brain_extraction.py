@@ -23,9 +23,9 @@ class Tool:
     """One program.
 
     Attributes:
-        program: What it is called on the command line.
+        program: Name on the command line.
         arguments: Its arguments, with '{input}' and '{output}' for the two NIfTI files.
-        source: Where it comes from.
+        source: Software that it belongs to.
     """
 
     program: str
@@ -41,11 +41,11 @@ TOOLS = {
 }
 
 
-def choose_tool(wanted: str) -> str:
+def choose_tool(choice: str) -> str:
     """Return which program will be used, and make sure that it is there.
 
     Args:
-        wanted: 'none', a key of `TOOLS`, or 'auto' for the first of them that is found on PATH.
+        choice: 'none', a key of `TOOLS`, or 'auto' for the first of them that is found on PATH.
 
     Returns:
         'none' or a key of `TOOLS`.
@@ -53,15 +53,15 @@ def choose_tool(wanted: str) -> str:
     Raises:
         UserError: The program, or with 'auto' every program, is missing.
     """
-    if wanted == NONE:
+    if choice == NONE:
         return NONE
-    candidates = list(TOOLS) if wanted == AUTO else [wanted]
+    candidates = list(TOOLS) if choice == AUTO else [choice]
     for name in candidates:
         if shutil.which(TOOLS[name].program):
             return name
-    known = ', '.join(f'{TOOLS[name].program} ({TOOLS[name].source})' for name in candidates)
+    programs = ', '.join(f'{TOOLS[name].program} ({TOOLS[name].source})' for name in candidates)
     raise UserError(
-        f'these images need brain extraction, and there is no {known} on PATH',
+        f'these images need brain extraction, and there is no {programs} on PATH',
         expected='one of these programs',
         fix='install one, or add --brain-extraction=none if the images are skull-stripped already',
     )
@@ -111,12 +111,12 @@ def _run(tool: str, source: Path, target: Path, name: str) -> None:
     # FSL chooses its format by this variable alone.
     environment = os.environ | {'FSLOUTPUTTYPE': 'NIFTI_GZ'}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [program, *arguments], env=environment, capture_output=True, text=True, errors='replace', check=False
         )
     except OSError as error:
         raise UserError(f'{program} cannot be started ({error})', fix='check its installation') from error
-    if done.returncode:
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    if process.returncode:
+        lines = [line for line in (process.stdout + process.stderr).splitlines() if line.strip()]
         said = ' / '.join(lines[-SHOWN_LINES:]) or 'nothing said'
-        raise UserError(f'{program} failed on {name} with status {done.returncode} ({said})', fix='run it by hand')
+        raise UserError(f'{program} failed on {name} with status {process.returncode} ({said})', fix='run it by hand')

@@ -64,8 +64,8 @@ def fit_into(brain: np.ndarray, affine: np.ndarray, grid: ImageGrid, matrix: np.
         middle = (low + high) / 2
         change[axis, axis] = scales[axis]
         change[axis, 3] = middle * (1 - scales[axis]) + shifts[axis]
-    fitted = matrix @ grid.affine @ np.linalg.inv(change) @ np.linalg.inv(grid.affine)
-    return Fit(fitted, tuple(scales.tolist()), tuple((shifts * grid.spacing).tolist()))
+    alignment = matrix @ grid.affine @ np.linalg.inv(change) @ np.linalg.inv(grid.affine)
+    return Fit(alignment, tuple(scales.tolist()), tuple((shifts * grid.spacing).tolist()))
 
 
 def _range(positions: np.ndarray, spare: int) -> tuple[float, float]:

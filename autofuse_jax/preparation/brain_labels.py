@@ -40,7 +40,7 @@ class LabelTable:
     """What the ids of a label map mean, and which class each becomes for training.
 
     Attributes:
-        convention: In words, what the original ids are.
+        convention: Meaning of the original ids, in words.
         names: Original id to name, background left out. An id that is not here is background in both maps' scores.
         class_of: Original id to training class, 1 or more; any other id becomes background.
         classes: Training class to name, 0 for background, without gaps.
@@ -71,13 +71,13 @@ class LabelTable:
 
         Args:
             labels: Integer original ids.
-            name: What the message calls the label map.
+            name: Name of the label map in the message.
 
         Raises:
             UserError: Such an id is there.
         """
-        found = set(np.unique(labels).tolist()) - {0}
-        unknown = sorted(found - set(self.names)) if self.complete else sorted(label for label in found if label < 0)
+        ids = set(np.unique(labels).tolist()) - {0}
+        unknown = sorted(ids - set(self.names)) if self.complete else sorted(label for label in ids if label < 0)
         if unknown:
             raise UserError(
                 f'the labels of {name} hold the unknown ids {unknown}',
@@ -193,7 +193,9 @@ def read_label_table(path: str | os.PathLike) -> LabelTable:
         names[label] = name
         if group is None:
             continue
-        number = next((known for known, its_name in classes.items() if known and its_name == group), len(classes))
+        number = next(
+            (class_id for class_id, its_name in classes.items() if class_id and its_name == group), len(classes)
+        )
         classes[number] = group
         class_of[label] = number
     if len(classes) > MOST_CLASSES:

@@ -55,7 +55,7 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
         root: Its folder.
 
     Returns:
-        What was found.
+        The source.
 
     Raises:
         UserError: The folder does not exist, or holds nothing of that layout.
@@ -64,10 +64,10 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
     if not root.is_dir():
         raise UserError(f'there is no folder {root}', fix='correct --source')
     find, expected = BRAIN_FINDERS[dataset]
-    found = find_learn2reg(root) or find_npz_with_pairs(root) or find(root)
-    if not found.brains and not found.problems:
+    source = find_learn2reg(root) or find_npz_with_pairs(root) or find(root)
+    if not source.brains and not source.problems:
         raise UserError(f'{root} holds no images of the layout {dataset!r}', expected=expected, fix='correct --source')
-    return found
+    return source
 
 
 def find_oasis(root: Path) -> FoundBrains:
@@ -126,16 +126,16 @@ def find_ixi(root: Path) -> FoundBrains:
 def find_t1w_tree(root: Path) -> FoundBrains:
     """List the T1w images below a folder; where no path says T1w, all images that no path says are something else."""
     files = [path for path in image_files_below(root) if not OTHER_WORDS.search(_words(path, root))]
-    named = [path for path in files if T1_WORDS.search(_words(path, root))]
-    chosen = named or files
-    stems = [stem_of(path) for path in chosen]
+    t1w_files = [path for path in files if T1_WORDS.search(_words(path, root))]
+    images = t1w_files or files
+    stems = [stem_of(path) for path in images]
     brains = []
-    for path, stem in zip(chosen, stems, strict=True):
+    for path, stem in zip(images, stems, strict=True):
         relative = path.relative_to(root)
         # 'mprage.nii.gz' in every folder: then the folders make the name.
         name = stem if stems.count(stem) == 1 else '-'.join([*relative.parts[:-1], stem])
         brains.append(FoundBrain(name, path, None))
-    rule = 'T1w images by name' if named else 'all images'
+    rule = 'T1w images by name' if t1w_files else 'all images'
     return FoundBrains(f'{rule} below the folder, one a subject', in_order(brains, root))
 
 

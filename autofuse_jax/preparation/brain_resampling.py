@@ -59,8 +59,8 @@ def prepare_brain(volume: Volume, grid: ImageGrid, matrix: np.ndarray, *, keep_v
         UserError: Nothing of the image is above 0, or nothing of the brain is inside the grid.
     """
     brain = brain_mask(volume)
-    cut = cut_fraction(brain, volume.affine, grid, matrix)
-    if cut == 1:
+    cut_share = cut_fraction(brain, volume.affine, grid, matrix)
+    if cut_share == 1:
         raise UserError(
             f'no voxel of the brain of {volume.name} is inside the prepared grid',
             fix='the alignment has failed: check the header and the content of this image',
@@ -78,7 +78,7 @@ def prepare_brain(volume: Volume, grid: ImageGrid, matrix: np.ndarray, *, keep_v
     if not (keep_values and 0 <= volume.image.min() and volume.image.max() <= 1):
         image = scale_to_white(image, volume.name)
     labels = np.concatenate(maps) if maps else None
-    return PreparedBrain(image, labels, cut, float(brain.sum() * volume.grid.voxel_mm3 / 1000))
+    return PreparedBrain(image, labels, cut_share, float(brain.sum() * volume.grid.voxel_mm3 / 1000))
 
 
 def brain_mask(volume: Volume) -> np.ndarray:
@@ -144,7 +144,7 @@ def scale_to_white(image: np.ndarray, name: str) -> np.ndarray:
 
     Args:
         image: Real numbers, 0 outside the brain; p is the 99.9th percentile of what is above 0.
-        name: What an error message calls this image.
+        name: Name of this image in an error message.
 
     Returns:
         float32 of the same shape, in [0, 1].
@@ -159,20 +159,20 @@ def scale_to_white(image: np.ndarray, name: str) -> np.ndarray:
     return (np.clip(image, 0, white) / white).astype(np.float32)
 
 
-def centred_grid(source: ImageGrid, wanted: Grid) -> ImageGrid:
+def centred_grid(source: ImageGrid, target: Grid) -> ImageGrid:
     """Return the grid that crops or pads an image around its centre, with axes as close to R, A and S as it has them.
 
     Where the voxel size is the wanted one, voxels coincide with those of the image, so that nothing is interpolated.
 
     Args:
         source: The voxels of the image.
-        wanted: Shape and voxel size.
+        target: Shape and voxel size.
 
     Returns:
         The grid, in the world of the image.
     """
     upright = canonical_grid(source)
-    ratio = np.asarray(wanted.spacing) / upright.spacing
-    start = (np.asarray(upright.shape) - 1) / 2 - (np.asarray(wanted.shape) - 1) / 2 * ratio
+    ratio = np.asarray(target.spacing) / upright.spacing
+    start = (np.asarray(upright.shape) - 1) / 2 - (np.asarray(target.shape) - 1) / 2 * ratio
     start = np.where(np.abs(ratio - 1) < SAME_SPACING, np.trunc(start), start)
-    return respace_grid(cut_grid(upright, start.tolist(), wanted.shape), wanted.spacing, wanted.shape)
+    return respace_grid(cut_grid(upright, start.tolist(), target.shape), target.spacing, target.shape)

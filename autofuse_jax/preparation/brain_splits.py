@@ -21,7 +21,7 @@ Rule = Callable[[Sequence[str]], tuple[dict[str, str], str]]
 
 
 def split_brains(
-    found: FoundBrains, dataset: str, name: str, root: Path, splits_file: str | os.PathLike | None
+    source: FoundBrains, dataset: str, name: str, root: Path, splits_file: str | os.PathLike | None
 ) -> tuple[dict[str, str], str]:
     """Decide the split of every subject.
 
@@ -29,11 +29,11 @@ def split_brains(
     it has this data set; what the layout itself says (Learn2Reg, the official code); the rule of the data set.
 
     Args:
-        found: The subjects.
+        source: The subjects.
         dataset: A key of `SPLIT_RULES`.
         name: Key of the data set in a file with several.
         root: Folder of the data.
-        splits_file: What the user names, or None.
+        splits_file: File that the user names, or None.
 
     Returns:
         Subject id to split, and the rule in words.
@@ -44,10 +44,10 @@ def split_brains(
     path = splits_file or nearby_splits(root, name)
     if path is not None:
         return read_splits(path, name), f'listed in {Path(path).name}'
-    ids = [brain.id for brain in found.brains]
-    if any(brain.split for brain in found.brains):
-        split_of = {brain.id: brain.split or 'train' for brain in found.brains}
-        return split_of, f'as the source says ({found.layout})'
+    ids = [brain.id for brain in source.brains]
+    if any(brain.split for brain in source.brains):
+        split_of = {brain.id: brain.split or 'train' for brain in source.brains}
+        return split_of, f'as the source says ({source.layout})'
     return SPLIT_RULES[dataset](ids)
 
 
@@ -71,9 +71,11 @@ def nearby_splits(root: Path, name: str) -> Path | None:
 def _oasis(ids: Sequence[str]) -> tuple[dict[str, str], str]:
     share = len(ids) / OASIS_TOTAL
     test, validation = round(OASIS_TEST * share), round(OASIS_VALIDATION * share)
-    drawn = draw_validation(dict.fromkeys(ids, ''), test + validation, SPLIT_SEED)
+    test_and_validation = draw_validation(dict.fromkeys(ids, ''), test + validation, SPLIT_SEED)
     tested = set(draw_validation(dict.fromkeys(ids, ''), test, SPLIT_SEED))
-    split_of = {name: ('test' if name in tested else 'validation') if name in drawn else 'train' for name in ids}
+    split_of = {
+        name: ('test' if name in tested else 'validation') if name in test_and_validation else 'train' for name in ids
+    }
     train = len(ids) - test - validation
     return split_of, f'{train} train, {validation} validation, {test} test, drawn with seed {SPLIT_SEED}'
 
@@ -82,8 +84,8 @@ def _folder(ids: Sequence[str]) -> tuple[dict[str, str], str]:
     if len(ids) < FOLDER_SMALLEST:
         return dict.fromkeys(ids, 'train'), f'fewer than {FOLDER_SMALLEST} subjects, all train'
     count = max(2, math.ceil(FOLDER_VALIDATION_FRACTION * len(ids)))
-    drawn = draw_validation(dict.fromkeys(ids, ''), count, SPLIT_SEED)
-    split_of = dict.fromkeys(ids, 'train') | dict.fromkeys(drawn, 'validation')
+    validation = draw_validation(dict.fromkeys(ids, ''), count, SPLIT_SEED)
+    split_of = dict.fromkeys(ids, 'train') | dict.fromkeys(validation, 'validation')
     return split_of, f'{count} of {len(ids)} subjects drawn with seed {SPLIT_SEED} are validation, the others train'
 
 

@@ -65,7 +65,7 @@ def prepare_brains(options: argparse.Namespace) -> int:
     """Prepare a brain data set.
 
     Args:
-        options: Of the command `autofuse_jax.prepare`.
+        options: Options of the command `autofuse_jax.prepare`.
 
     Returns:
         The exit status.
@@ -74,18 +74,20 @@ def prepare_brains(options: argparse.Namespace) -> int:
         UserError: The source, the splits, the template or an option is wrong, or a needed program is missing.
     """
     root = options.source
-    found = find_brains(options.dataset, root)
+    source = find_brains(options.dataset, root)
     name = root.resolve().name if options.dataset == FOLDER else options.dataset
-    split_of, rule = split_brains(found, options.dataset, name, root, options.splits)
-    brains = [brain for brain in found.brains if brain.id in split_of]
+    split_of, rule = split_brains(source, options.dataset, name, root, options.splits)
+    brains = [brain for brain in source.brains if brain.id in split_of]
     labelled = sum(brain.labels_file() is not None for brain in brains)
-    print(f'{root}: {found.layout}; {len(found.brains)} images, {len(brains)} of them in a split, {labelled} labelled')
-    alignment = options.align or (NONE if found.prepared else AFFINE)
+    print(
+        f'{root}: {source.layout}; {len(source.brains)} images, {len(brains)} of them in a split, {labelled} labelled'
+    )
+    alignment = options.align or (NONE if source.prepared else AFFINE)
     table = _label_table(options, brains, labelled)
-    skull = options.dataset in WITH_SKULL and not found.prepared
+    skull = options.dataset in WITH_SKULL and not source.prepared
     tool = choose_tool(options.brain_extraction or (AUTO if skull else NONE))
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
-    settings = _settings(options, grid, found, table, alignment, tool)
+    settings = _settings(options, grid, source, table, alignment, tool)
     claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
     jobs = [
         BrainJob(
@@ -98,26 +100,28 @@ def prepare_brains(options: argparse.Namespace) -> int:
             similarity=options.similarity,
             extraction=tool,
             fit=not options.no_fit,
-            keep_values=found.prepared,
+            keep_values=source.prepared,
             settings=settings,
             out=options.out,
         )
         for brain in brains
     ]
     outcomes = _run(jobs, options.workers or DEFAULT_WORKERS)
-    listed = {brain.id for brain in found.brains} | {problem.subject for problem in found.problems}
-    problems = [*found.problems]
-    problems += [Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - listed]
+    source_ids = {brain.id for brain in source.brains} | {problem.subject for problem in source.problems}
+    problems = [*source.problems]
+    problems += [
+        Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - source_ids
+    ]
     problems += [problem for outcome in outcomes for problem in outcome.problems]
     good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
     if good:
-        manifest = _manifest(options.out, name, grid, table, good, found)
+        manifest = _manifest(options.out, name, grid, table, good, source)
         left_out = sorted({problem.subject for problem in problems})
         recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
         recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
         manifest = dataclasses.replace(manifest, settings=recorded)
         write_manifest(manifest)
-        _print_summary(manifest, good, len(found.brains) - len(brains))
+        _print_summary(manifest, good, len(source.brains) - len(brains))
     return report_problems(problems, bool(good))
 
 
@@ -153,7 +157,7 @@ def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labe
 
 
 def _settings(
-    options: argparse.Namespace, grid: Grid, found: FoundBrains, table: LabelTable, alignment: str, tool: str
+    options: argparse.Namespace, grid: Grid, source: FoundBrains, table: LabelTable, alignment: str, tool: str
 ) -> dict[str, Any]:
     """Return everything that determines the frames, in readable form."""
     aligned = alignment != NONE
@@ -171,17 +175,17 @@ def _settings(
         'image_interpolation': 'linear, once from the source; Gaussian before where the source is finer; 0 outside',
         'label_interpolation': 'nearest neighbour, once from the source',
         'normalisation': 'values kept where in [0, 1]'
-        if found.prepared
+        if source.prepared
         else '0 to the 99.9th percentile of the brain, scaled to [0, 1] and clipped',
         'labels': table.convention,
         'label_table_sha256': hashlib.sha256(described.encode()).hexdigest()[:16],
-        'source_layout': found.layout,
+        'source_layout': source.layout,
         'brains_version': BRAINS_VERSION,
     }
 
 
 def _manifest(
-    out: Path, name: str, grid: Grid, table: LabelTable, good: Sequence[BrainOutcome], found: FoundBrains
+    out: Path, name: str, grid: Grid, table: LabelTable, good: Sequence[BrainOutcome], source: FoundBrains
 ) -> Manifest:
     ids = {label for outcome in good for label in outcome.ids}
     prepared = {outcome.id for outcome in good}
@@ -194,7 +198,7 @@ def _manifest(
         tuple(outcome.subject for outcome in good),
         {},
         {label: table.names[label] for label in sorted(ids) if label in table.names},
-        tuple(pair for pair in found.pairs if set(pair) <= prepared),
+        tuple(pair for pair in source.pairs if set(pair) <= prepared),
     )
 
 
@@ -214,8 +218,8 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused:
         f'  labels: {len(manifest.classes) - 1} classes for training, {len(manifest.original_classes)} original '
         'structures to score'
     )
-    known = set(manifest.original_classes) | {0}
-    unknown = sorted({label for outcome in outcomes for label in outcome.ids} - known)
+    scored_ids = set(manifest.original_classes) | {0}
+    unknown = sorted({label for outcome in outcomes for label in outcome.ids} - scored_ids)
     if unknown:
         print(f'  ids that the label table does not score: {", ".join(map(str, unknown))}')
     cuts = {outcome.id: outcome.report['cut_percent'] for outcome in outcomes}
@@ -223,11 +227,11 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused:
     limit = 100 * LARGEST_CUT
     print(
         f'  brain voxels outside the grid: mean {sum(cuts.values()) / len(cuts):.4f} %, largest {cuts[worst]:.4f} % '
-        f'({worst}); {sum(cut > limit for cut in cuts.values())} subjects above {limit:g} %'
+        f'({worst}); {sum(share > limit for share in cuts.values())} subjects above {limit:g} %'
     )
     if len(outcomes) <= LISTED_SUBJECTS:
         for outcome in outcomes:
-            print(f'    {outcome.id}: {_measured(outcome.report)}')
+            print(f'    {outcome.id}: {_report_text(outcome.report)}')
     if unused:
         print(f'  {unused} subjects of the source are in no split and were left out')
     reused = sum(outcome.reused for outcome in outcomes)
@@ -240,7 +244,7 @@ def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused:
         print(f'warning: {len(sentences) - SHOWN_WARNINGS} more like these, see {MANIFEST_NAME}', file=sys.stderr)
 
 
-def _measured(report: dict[str, Any]) -> str:
+def _report_text(report: dict[str, Any]) -> str:
     text = f'{report["cut_percent"]:.4f} % of {report["brain_ml"]:.0f} ml outside'
     if 'cut_percent_before_fit' in report:
         scale = ' x '.join(f'{factor:.3f}' for factor in report['fit_scale'])

@@ -37,8 +37,8 @@ class FoundBrains:
     """A source, listed but not read.
 
     Attributes:
-        layout: In words, which arrangement of files was found.
-        brains: In order of their ids.
+        layout: Arrangement of the files, in words.
+        brains: Brains in order of their ids.
         problems: Subjects whose files are incomplete.
         pairs: (fixed, moving) ids that the source lists for evaluation.
         prepared: Whether the images are on a common grid already.

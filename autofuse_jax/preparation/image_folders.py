@@ -39,7 +39,7 @@ def find_folder(root: Path) -> FoundBrains:
         root: The folder.
 
     Returns:
-        What was found; label maps without an image are among the problems.
+        The source; label maps without an image are among the problems.
 
     Raises:
         UserError: Two images have the same name.

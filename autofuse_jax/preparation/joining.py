@@ -53,7 +53,7 @@ def join_data_sets(roots: Sequence[Path], out: Path) -> Manifest:
                 )
     subjects, pairs = [], []
     for manifest in manifests:
-        subjects += [_moved(subject, manifest, out) for subject in manifest.subjects]
+        subjects += [_relocate(subject, manifest, out) for subject in manifest.subjects]
         pairs += [(f'{manifest.dataset}-{one}', f'{manifest.dataset}-{other}') for one, other in manifest.pairs]
     settings = {'joined': {manifest.dataset: manifest.settings for manifest in manifests}}
     return Manifest(
@@ -69,7 +69,7 @@ def join_data_sets(roots: Sequence[Path], out: Path) -> Manifest:
     )
 
 
-def _moved(subject: Subject, manifest: Manifest, out: Path) -> Subject:
+def _relocate(subject: Subject, manifest: Manifest, out: Path) -> Subject:
     folder = os.path.relpath(manifest.root.resolve(), out.resolve())
     frames = [dataclasses.replace(frame, file=Path(folder, frame.file).as_posix()) for frame in subject.frames]
     return Subject(f'{manifest.dataset}-{subject.id}', subject.split, subject.group, tuple(frames))

@@ -25,7 +25,7 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
         root: The folder.
 
     Returns:
-        What was found; None where there is no `dataset.json` or `NAME_dataset.json`.
+        The source; None where there is no `dataset.json` or `NAME_dataset.json`.
 
     Raises:
         UserError: The file cannot be read or is not of that form.
@@ -44,7 +44,7 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read ({error})', expected=expected) from error
     try:
-        images, split_of, pairs = _listed(content)
+        images, split_of, pairs = _read_content(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path} is not of the expected form ({error!r})', expected=expected) from error
     brains, problems = [], []
@@ -57,11 +57,11 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
             problems.append(Problem(subject, f'{path.name} lists {absent[0]}, which does not exist'))
         else:
             brains.append(FoundBrain(subject, image, labels, split_of.get(name, 'train')))
-    named = tuple((stem_of(Path(fixed)), stem_of(Path(moving))) for fixed, moving in pairs)
-    return FoundBrains(f'Learn2Reg {path.name}', in_order(brains, root), tuple(problems), named)
+    id_pairs = tuple((stem_of(Path(fixed)), stem_of(Path(moving))) for fixed, moving in pairs)
+    return FoundBrains(f'Learn2Reg {path.name}', in_order(brains, root), tuple(problems), id_pairs)
 
 
-def _listed(content: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, str], list[tuple[str, str]]]:
+def _read_content(content: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, str], list[tuple[str, str]]]:
     """Return image to label map, image to split, and (fixed, moving) images."""
     images: dict[str, str | None] = {}
     split_of: dict[str, str] = {}

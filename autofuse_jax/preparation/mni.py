@@ -55,12 +55,12 @@ def fingerprint(template: Volume) -> str:
     return f'{Path(template.name).name}, sha256 {content.hexdigest()[:16]}'
 
 
-def brain_window(template: Volume, wanted: Grid) -> ImageGrid:
+def brain_window(template: Volume, target: Grid) -> ImageGrid:
     """Place the prepared grid on the template: axes along R, A and S, centred on the box around its brain.
 
     Args:
         template: Its brain is what is above 0.
-        wanted: Shape and voxel size, from left to right, back to front, bottom to top.
+        target: Shape and voxel size, from left to right, back to front, bottom to top.
 
     Returns:
         The grid, in the world of the template.
@@ -68,6 +68,6 @@ def brain_window(template: Volume, wanted: Grid) -> ImageGrid:
     # Of an oblique template the box is that of the voxels in the world, not the world's box of the voxels' box.
     world = to_world(template.affine, np.argwhere(template.image > 0))
     centre = (world.min(axis=0) + world.max(axis=0)) / 2
-    affine = np.diag([*wanted.spacing, 1.0])
-    affine[:3, 3] = centre - np.asarray(wanted.spacing) * (np.asarray(wanted.shape) - 1) / 2
-    return ImageGrid(wanted.shape, affine)
+    affine = np.diag([*target.spacing, 1.0])
+    affine[:3, 3] = centre - np.asarray(target.spacing) * (np.asarray(target.shape) - 1) / 2
+    return ImageGrid(target.shape, affine)

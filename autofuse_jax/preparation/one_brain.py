@@ -45,14 +45,14 @@ class BrainJob:
         brain: Its files.
         split: 'train', 'validation' or 'test'.
         grid: The prepared grid.
-        table: What its label ids mean.
+        table: Meaning of its label ids.
         template: File of the template; None for the MNI-152 template.
         alignment: 'affine', 'rigid' or 'none' (crop around the centre, no interpolation at the wanted voxel size).
-        similarity: Of the alignment, 'ncc' or 'mi'.
+        similarity: Similarity of the alignment, 'ncc' or 'mi'.
         extraction: 'none' or the brain extraction program.
         fit: Whether a brain of which more than 0.1 % would be cut off is fitted into the grid.
         keep_values: Whether grey values that are in [0, 1] already stay as they are.
-        settings: Whatever determines the result; frames made with other settings are made again.
+        settings: Settings that determine the result; frames made with other settings are made again.
         out: Folder of the prepared data set.
     """
 
@@ -77,10 +77,10 @@ class BrainOutcome:
     Attributes:
         id: Its name.
         subject: Its entry for the manifest, or None where something was wrong with it.
-        problems: What was wrong.
+        problems: Problems, none where all went well.
         reused: Whether an earlier run had finished it.
         ids: Original label ids that occur in the prepared label map.
-        report: What was measured: cut_percent, brain_ml, and with an alignment cut_percent_before_fit, fit_scale,
+        report: Measurements: cut_percent, brain_ml, and with an alignment cut_percent_before_fit, fit_scale,
             fit_shift_mm, template_overlap, start, seconds.
     """
 
@@ -96,7 +96,7 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
     """Prepare one brain; one finished by an earlier run is kept.
 
     Args:
-        job: What to do.
+        job: The task.
 
     Returns:
         The outcome. Bad source files are reported in it, not raised, so that the other subjects go on.
@@ -122,20 +122,20 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
 
 def warnings_of(outcome: BrainOutcome) -> list[str]:
     """Return what is unusual about a prepared brain, in sentences for the user."""
-    report, found = outcome.report, []
+    report, warnings = outcome.report, []
     if report['cut_percent'] > 100 * LARGEST_CUT:
-        found.append(f'{report["cut_percent"]:.3f} % of its brain voxels lie outside the grid and were cut off')
+        warnings.append(f'{report["cut_percent"]:.3f} % of its brain voxels lie outside the grid and were cut off')
     # Without a template the images need not be whole brains.
     aligned = 'template_overlap' in report
     if aligned and not USUAL_BRAIN_ML[0] <= report['brain_ml'] <= USUAL_BRAIN_ML[1]:
-        found.append(
+        warnings.append(
             f'{report["brain_ml"]:.0f} ml count as brain, which is unusual: is the image skull-stripped, 0 outside '
             'the brain and in millimetres?'
         )
     if aligned and report['template_overlap'] < USUAL_OVERLAP:
         overlap = 100 * report['template_overlap']
-        found.append(f'it overlaps the template by {overlap:.0f} % only, so the alignment has probably failed')
-    return found
+        warnings.append(f'it overlaps the template by {overlap:.0f} % only, so the alignment has probably failed')
+    return warnings
 
 
 def read_brain(brain: FoundBrain) -> Volume:
@@ -170,8 +170,8 @@ def align_to_template(template: Volume, volume: Volume, kind: str, similarity: s
 
     # Labels have no part in it, so that labelled and unlabelled brains are treated alike.
     moving = dataclasses.replace(volume, labels=None)
-    found = align(template, moving, AlignmentSettings(kind=kind, similarity=similarity))
-    return found.matrix, found.start
+    alignment = align(template, moving, AlignmentSettings(kind=kind, similarity=similarity))
+    return alignment.matrix, alignment.start
 
 
 def _make(job: BrainJob) -> tuple[Volume, dict[str, np.ndarray]]:

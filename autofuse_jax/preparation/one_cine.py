@@ -18,10 +18,10 @@ class Job:
     """Everything a process needs to prepare one subject.
 
     Attributes:
-        subject: Which one, and its files.
+        subject: The subject and its files.
         grid: The grid to prepare for.
         classes: The label ids that may occur.
-        settings: Whatever else determines the result; frames made with other settings are made again.
+        settings: Further settings that determine the result; frames made with other settings are made again.
         out: Folder of the prepared data set.
     """
 
@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes:
         subject: Its entry for the manifest, or None where something was wrong with it.
-        problems: What was wrong, one entry per bad file.
+        problems: Problems, one for each bad file.
         dice_before: Mean Dice of the structures between ED and ES labels, in [0, 1]; None where it has not both.
         reused: Number of frames that an earlier run had finished.
     """
@@ -53,7 +53,7 @@ def prepare_subject(job: Job) -> Outcome:
     """Prepare all frames of a subject; those finished by an earlier run are kept.
 
     Args:
-        job: What to do.
+        job: The task.
 
     Returns:
         The outcome. Bad source files are reported in it, not raised, so that the other subjects go on.
@@ -101,7 +101,7 @@ def _all_frames(source: SourceSubject) -> tuple[SourceFrame, ...]:
     if source.series is None:
         return source.frames
     count = series_length(source.series)
-    named = {frame.position: frame for frame in source.frames}
+    frame_at = {frame.position: frame for frame in source.frames}
     beyond = [frame for frame in source.frames if frame.position >= count]
     if beyond:
         raise UserError(
@@ -109,7 +109,8 @@ def _all_frames(source: SourceSubject) -> tuple[SourceFrame, ...]:
             fix='check Info.cfg, and that the 4-D file was copied completely',
         )
     return tuple(
-        named.get(position) or SourceFrame(position + 1, '', source.series, position, None) for position in range(count)
+        frame_at.get(position) or SourceFrame(position + 1, '', source.series, position, None)
+        for position in range(count)
     )
 
 

@@ -35,7 +35,7 @@ def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], ove
     Args:
         out: The output folder; made if missing.
         source: The folder that is prepared.
-        settings: Whatever determines the result.
+        settings: Settings that determine the result.
         overwrite: Whether frames prepared with other settings may be replaced.
 
     Raises:
@@ -47,14 +47,14 @@ def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], ove
     path = out / SETTINGS_NAME
     if path.is_file() and not overwrite:
         try:
-            found = json.loads(path.read_text(encoding='utf-8'))
+            earlier = json.loads(path.read_text(encoding='utf-8'))
         except ValueError:
-            found = None
+            earlier = None
         # A damaged record counts as one without any setting.
-        found = found if isinstance(found, dict) else {}
-        different = sorted(key for key in settings.keys() | found.keys() if settings.get(key) != found.get(key))
+        earlier = earlier if isinstance(earlier, dict) else {}
+        different = sorted(key for key in settings.keys() | earlier.keys() if settings.get(key) != earlier.get(key))
         if different:
-            changes = '; '.join(f'{key}: {found.get(key)} there, {settings.get(key)} now' for key in different)
+            changes = '; '.join(f'{key}: {earlier.get(key)} there, {settings.get(key)} now' for key in different)
             raise UserError(
                 f'{out} was prepared with other settings ({changes})',
                 fix='name another --out folder, or add --overwrite to replace what is there',
@@ -84,12 +84,12 @@ def count_subjects(outcomes: Iterable[Outcome], total: int, *, restored: Callabl
         All outcomes.
     """
     print(f'preparing {total} subjects', file=sys.stderr, flush=True)
-    progress, done, problems = CountProgress('prepared', total, 'subjects'), [], 0
+    progress, results, problems = CountProgress('prepared', total, 'subjects'), [], 0
     for outcome in outcomes:
-        done.append(outcome)
+        results.append(outcome)
         problems += len(outcome.problems)
         progress.step(f'{problems} problems', restored=restored(outcome))
-    return done
+    return results
 
 
 def report_problems(problems: Sequence[Problem], any_good: bool) -> int:

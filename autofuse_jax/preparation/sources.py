@@ -48,7 +48,7 @@ class Problem:
 
     Attributes:
         subject: Its name.
-        reason: What is wrong, naming the file.
+        reason: Fault, with the name of the file.
     """
 
     subject: str
@@ -61,9 +61,9 @@ class Source:
 
     Attributes:
         dataset: Its name, such as 'acdc'.
-        layout: In words, which arrangement of files was found.
-        split_rule: In words, how the splits were made.
-        label_convention: In words, what the label ids mean and where they come from.
+        layout: Arrangement of the files, in words.
+        split_rule: Rule of the splits, in words.
+        label_convention: Meaning of the label ids and where they come from, in words.
         classes: Label id to name, 0 for background.
         subjects: Those that can be prepared, in order of their ids.
         problems: Subjects that cannot.

@@ -18,7 +18,7 @@ def read_splits(path: str | os.PathLike, dataset: str) -> dict[str, str]:
 
     Args:
         path: JSON file: {"train": [ids], "validation": [ids], "test": [ids]}, or several of those under data set names.
-        dataset: Whose splits to take from a file with several, such as 'acdc'.
+        dataset: Name of the data set, such as 'acdc', in a file with several.
 
     Returns:
         Subject id to split.
@@ -59,16 +59,16 @@ def draw_validation(group_of: Mapping[str, str], count: int, seed: int) -> list[
 
     Args:
         group_of: Subject id to group.
-        count: How many to draw, at most all.
+        count: Number to draw, at most all.
         seed: Another seed, another choice.
 
     Returns:
         The drawn ids, sorted.
     """
-    seen: dict[str, int] = {}
+    group_counts: dict[str, int] = {}
     ranked = []
     for key, name in sorted((hashlib.sha256(f'{seed}:{name}'.encode()).hexdigest(), name) for name in group_of):
-        rank = seen.get(group_of[name], 0)
-        seen[group_of[name]] = rank + 1
+        rank = group_counts.get(group_of[name], 0)
+        group_counts[group_of[name]] = rank + 1
         ranked.append((rank, key, name))
     return sorted(name for _, _, name in sorted(ranked)[:count])

@@ -29,7 +29,7 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
         data: Folder of the prepared data.
         out: Folder of the fields; made if missing.
         labelled: Number of training subjects whose labels guide, see `labelled_subject_ids`; default 0: none.
-        seed: Of their choice.
+        seed: Seed of their choice.
 
     Raises:
         UserError: The data is wrong, or has no such pairs, or the folder holds fields of other settings.
@@ -69,7 +69,7 @@ def teach_pair(manifest: Manifest, store: FrameStore, pair: Pair) -> tuple[Insta
     Args:
         manifest: The prepared data.
         store: Its frames.
-        pair: Which.
+        pair: The pair.
 
     Returns:
         The result, and the DSC of the frames' labels before and after, NaN without labels.

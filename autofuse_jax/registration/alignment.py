@@ -48,7 +48,7 @@ class AlignmentSettings:
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
         steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
-        tolerance: See `Schedule`.
+        tolerance: Tolerance of `Schedule`.
 
     Raises:
         UserError: An option is unknown or out of its range, or spacings and steps differ in length.
@@ -84,8 +84,8 @@ class Alignment:
 
     Attributes:
         matrix: float64 (4, 4), from the fixed to the moving world, RAS millimetres (pull).
-        start: Which start was taken.
-        stages: What was done, one record a stage: name, seconds, steps, loss_first, loss_last, stopped.
+        start: Start that was taken.
+        stages: Records of the stages: name, seconds, steps, loss_first, loss_last, stopped.
     """
 
     matrix: np.ndarray
@@ -122,8 +122,8 @@ def align(
     Args:
         fixed: The fixed image, any grid, with a mask or without.
         moving: The moving image, likewise.
-        settings: How; default `AlignmentSettings()`.
-        on_progress: Called with the stage, steps done, steps at most and the loss.
+        settings: Settings; default `AlignmentSettings()`.
+        on_progress: Callback (stage, steps done, steps at most, loss).
 
     Returns:
         The alignment; the identity in world space for kind 'none' with start 'header'.
@@ -149,7 +149,7 @@ def align(
                 name = f'{kind} at {spacing:g} mm'
                 data = _data(level, matrix, centre, radius, kind, settings.similarity)
                 size = max(min(level[0].grid.spacing), spacing / 2)
-                found = minimise(
+                minimum = minimise(
                     _loss,
                     jnp.zeros(12, jnp.float32),
                     data,
@@ -157,8 +157,8 @@ def align(
                     Schedule(steps, settings.learning_rate * size, settings.tolerance),
                     functools.partial(say_step, say, name, steps),
                 )
-                matrix = world_matrix(np.asarray(found.params), radius, centre, matrix)
-                stages.append(found.stage(name))
+                matrix = world_matrix(np.asarray(minimum.params), radius, centre, matrix)
+                stages.append(minimum.stage(name))
     return Alignment(matrix, start, tuple(stages))
 
 
@@ -178,8 +178,8 @@ def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
         combined = linear @ data.to_world[:, :3]
         offset = linear @ data.to_world[:, 3] + data.to_moving[:, :3] @ shift + data.to_moving[:, 3]
         displacement = voxel_grid(data.fixed.shape) @ (combined.T - jnp.eye(3)) + offset
-    sampled = warp_linear(data.moving, displacement)
-    warped, inside = sampled[..., 0], sampled[..., 1]
+    samples = warp_linear(data.moving, displacement)
+    warped, inside = samples[..., 0], samples[..., 1]
     if similarity == MUTUAL_INFORMATION:
         weights = (data.weights * inside).reshape(-1)
         return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)

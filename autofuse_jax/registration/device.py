@@ -1,4 +1,4 @@
-"""What a registration computes on, and what runs its network there."""
+"""The device of a registration, and the runtime of its network there."""
 
 import sys
 from pathlib import Path
@@ -39,7 +39,7 @@ def open_network(path: Path, device: str) -> RegistrationModel | RuntimeModel:
 
     Args:
         path: npz in the released format.
-        device: As in `use_device`.
+        device: Device as in `use_device`.
 
     Returns:
         The network: in OpenVINO for 'cpu' where that is installed, in JAX otherwise.

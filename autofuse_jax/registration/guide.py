@@ -1,4 +1,4 @@
-"""What is known of a pair besides its intensities, in one form for the optimisation: classes and points."""
+"""Classes and points that guide a registration besides the intensities, in one form for the optimisation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ClassMap:
         values: Integer labels (D, H, W), or float probabilities (D, H, W, C) of `labels`, in [0, 1].
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         labels: Ids of the classes, without the background 0.
-        name: What messages call it.
+        name: Name in messages.
     """
 
     values: np.ndarray
@@ -49,7 +49,7 @@ class Guide:
         moving: Classes of the moving image, or None.
         fixed_points: float64 (N, 3), RAS millimetres of the fixed world, or None.
         moving_points: float64 (N, 3), their counterparts in the moving world, or None.
-        source: Where it comes from, in words, for reports.
+        source: Origin in words, for reports.
         aligned: Whether the moving classes lie in the fixed world already, brought there by the alignment.
     """
 
@@ -91,7 +91,7 @@ def class_map(labels: np.ndarray, affine: np.ndarray, name: str) -> ClassMap:
     Args:
         labels: Integer (D, H, W), 0 for the background.
         affine: (4, 4), from voxel indices to RAS millimetres.
-        name: What messages call it.
+        name: Name in messages.
 
     Raises:
         UserError: It holds the background only.
@@ -123,7 +123,7 @@ def check_guide(guide: Guide, fixed: ImageGrid, moving: ImageGrid) -> None:
         if not guide.labels:
             raise UserError(
                 f'the guides {guide.fixed.name} and {guide.moving.name} have no class in common: '
-                f'{_listed(guide.fixed.labels)} and {_listed(guide.moving.labels)}',
+                f'{_list_text(guide.fixed.labels)} and {_list_text(guide.moving.labels)}',
                 expected='the same ids for the same structures',
             )
         worlds = (fixed, fixed if guide.aligned else moving)
@@ -185,12 +185,12 @@ def maps_at(maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     Returns:
         float32 (d', h', w', C), with half the voxels along each axis as often as `LARGEST_MAPS` asks for.
     """
-    wanted = tuple(shape)
-    while np.prod(wanted) * maps.shape[-1] > LARGEST_MAPS:
-        wanted = tuple(max(1, size // 2) for size in wanted)
-    if wanted == maps.shape[:3]:
+    target = tuple(shape)
+    while np.prod(target) * maps.shape[-1] > LARGEST_MAPS:
+        target = tuple(max(1, size // 2) for size in target)
+    if target == maps.shape[:3]:
         return maps
-    return np.stack([resize_image(maps[..., index], wanted) for index in range(maps.shape[-1])], axis=-1)
+    return np.stack([resize_image(maps[..., index], target) for index in range(maps.shape[-1])], axis=-1)
 
 
 def _stacked(classes: ClassMap, labels: Sequence[int], grid: ImageGrid, transform: Transform | None) -> np.ndarray:
@@ -214,5 +214,5 @@ def _meets(classes: ClassMap, grid: ImageGrid) -> bool:
     return bool(_inside(to_voxels(grid.affine, world), grid.shape).any())
 
 
-def _listed(labels: Sequence[int]) -> str:
+def _list_text(labels: Sequence[int]) -> str:
     return ', '.join(str(label) for label in labels)

@@ -1,4 +1,4 @@
-"""A guide from label maps and points of the user, and the rule that what guides is never what is scored."""
+"""A guide from the user's label maps and points, and the rule that no structure both guides and scores."""
 
 import dataclasses
 import os
@@ -42,7 +42,7 @@ def read_guide(files: GuideFiles, fixed: Volume, moving: Volume) -> Guide:
     """Read a guide.
 
     Args:
-        files: Where it is.
+        files: Files of the guide.
         fixed: The fixed image; a guide that is an array lies on its grid.
         moving: The moving image, likewise.
 
@@ -81,10 +81,10 @@ def check_not_scored(guide: Guide, fixed: Volume, moving: Volume) -> None:
             continue
         for label in classes.labels:
             share = classes.share_of(label) > 0.5
-            scored = np.unique(volume.labels[share])
-            if len(scored) == 1 and scored[0] and np.array_equal(share, volume.labels == scored[0]):
+            ids = np.unique(volume.labels[share])
+            if len(ids) == 1 and ids[0] and np.array_equal(share, volume.labels == ids[0]):
                 raise UserError(
-                    f'structure {label} of the guide {classes.name} is structure {scored[0]} of the labels that are '
+                    f'structure {label} of the guide {classes.name} is structure {ids[0]} of the labels that are '
                     f'scored on {volume.name}',
                     expected='scores of labels that the registration has not seen',
                     fix='leave out the guide or the labels',
@@ -95,7 +95,7 @@ def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str
     """Return what a report says of a guide.
 
     Args:
-        guide: What guided the registration, or None.
+        guide: Guide of the registration, or None.
         fixed: The fixed volume.
         moving: The moving volume.
 
@@ -118,8 +118,8 @@ def guide_sentence(record: dict[str, Any]) -> str:
     classes = f'classes {", ".join(map(str, record["classes"]))}' if record['classes'] else ''
     points = f'{record["points"]} pairs of points' if record['points'] else ''
     what = ' and '.join(part for part in (classes, points) if part)
-    scored = '; the scored labels are others, which it has not seen' if record['scored'] else ''
-    return f'The deformation was guided by {record["source"]} ({what}){scored}.'
+    remark = '; the scored labels are others, which it has not seen' if record['scored'] else ''
+    return f'The deformation was guided by {record["source"]} ({what}){remark}.'
 
 
 def _classes(labels: LabelsLike | None, volume: Volume, role: str) -> ClassMap | None:
@@ -149,7 +149,7 @@ def _points(points: PointsLike | None) -> np.ndarray | None:
 
 
 def _file_name(*sources: Any) -> str:
-    given = [source for source in sources if source is not None]
+    inputs = [source for source in sources if source is not None]
     return ' and '.join(
-        os.path.basename(source) if isinstance(source, str | os.PathLike) else 'an array' for source in given
+        os.path.basename(source) if isinstance(source, str | os.PathLike) else 'an array' for source in inputs
     )

@@ -31,16 +31,16 @@ def register_images(
     Args:
         fixed: A file, an array (D, H, W) of 1 mm voxels, or a `Volume`.
         moving: Likewise; the two may differ in size, spacing and orientation.
-        settings: Which steps; default affine alignment and instance optimisation.
+        settings: Steps of the registration; default affine alignment and instance optimisation.
         fixed_labels: File or integer array on the grid of the fixed image, or None.
         moving_labels: Likewise of the moving image; they are moved too.
         fixed_mask: File or array, not zero where the fixed image counts, or None.
         moving_mask: Likewise of the moving image.
         model: A network with weights, or the npz of one; None: no network.
-        guide: What guides the deformation besides the images: `GuideFiles` with label maps or points of both images, a
+        guide: Guide of the deformation besides the images: `GuideFiles` with label maps or points of both images, a
             `Guide`, 'auto' (the network's segmentation where it has one), 'network' (that or an error) or None. What
             guides must not be what is scored.
-        on_progress: Called with the step's name, steps done, steps at most and the loss.
+        on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
         The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.

@@ -50,7 +50,7 @@ class InstanceSettings:
             image is called fixed.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
-        tolerance: See `Schedule`.
+        tolerance: Tolerance of `Schedule`.
         trust: Share of a given velocity that the search starts from and departs from, in [0, 1]. Between 0.5 and 1 it
             hardly matters for pairs on which a network is as good as in training; the less it is, the less a
             network that has not seen such images can mislead.
@@ -112,7 +112,7 @@ class _Data(NamedTuple):
     fixed: jax.Array  # (D, H, W, 1)
     moving: jax.Array  # (D, H, W, 1)
     weights: jax.Array  # (D, H, W)
-    given: jax.Array  # (d, h, w, 3), the velocity to start from
+    prior: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
     moments: tuple[LocalMoments, ...]  # of the fixed image and, where the inverse map counts, of the moving one
     classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
@@ -153,12 +153,12 @@ def optimise_instance(
     Args:
         fixed: (D, H, W), in [0, 1].
         moving: (D, H, W), in [0, 1], on the same grid.
-        settings: How; default `InstanceSettings()`.
+        settings: Settings; default `InstanceSettings()`.
         weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
-        on_progress: Called with the level, steps done, steps at most and the loss.
+        on_progress: Callback (level, steps done, steps at most, loss).
 
     Returns:
         Velocity and displacements.
@@ -180,11 +180,11 @@ def optimise_instance(
         settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window, settings.guide, settings.points
     )
     guide = guide or GridGuide()
-    departure, given = None, None
+    departure, prior = None, None
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
-        given = settings.trust * _resampled(velocity, velocity_grid)
+        prior = settings.trust * _resampled(velocity, velocity_grid)
         levels = [jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)]
         size = np.asarray(spacing) * fixed.shape / velocity_grid
         images = levels[0][..., None], levels[1][..., None]
@@ -194,7 +194,7 @@ def optimise_instance(
         data = _Data(
             *images,
             levels[2],
-            given,
+            prior,
             jnp.asarray(size, jnp.float32),
             tuple(moments),
             _classes_at(guide, weights, shape) if settings.guide else (),
@@ -202,7 +202,7 @@ def optimise_instance(
             jnp.asarray(voxel, jnp.float32),
         )
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
-        found = minimise(
+        minimum = minimise(
             _loss,
             _resampled(departure, velocity_grid),
             data,
@@ -210,9 +210,9 @@ def optimise_instance(
             Schedule(steps, settings.learning_rate, settings.tolerance),
             functools.partial(say_step, say, name, steps),
         )
-        departure = found.params
-        stages.append(found.stage(name))
-    velocity = np.asarray(given + departure)
+        departure = minimum.params
+        stages.append(minimum.stage(name))
+    velocity = np.asarray(prior + departure)
     return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
 
 
@@ -255,7 +255,7 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
             value += options.points * apart
         return value
 
-    velocity = data.given + departure
+    velocity = data.prior + departure
     value = one_way(velocity, FORWARD)
     if options.inverse:
         backward = one_way(-velocity, BACKWARD)

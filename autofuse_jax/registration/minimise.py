@@ -84,11 +84,11 @@ def minimise(
 
     Args:
         loss: A function of a module, so that what is compiled for it is found again: (params, data, options) -> scalar.
-        params: Where to start, any tree of arrays.
+        params: Start, any tree of arrays.
         data: Arrays that the loss needs; other arrays of the same shapes do not compile again.
         options: Hashable; other options compile again.
         schedule: Steps, learning rate and tolerance.
-        on_loss: Called with the number of steps done and the loss, every 5 steps.
+        on_loss: Callback (steps done, loss), every 5 steps.
 
     Returns:
         The minimum that was reached.
@@ -128,18 +128,18 @@ def minimise(
     return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)
 
 
-def say_step(say: OnProgress, name: str, steps: int, done: int, loss: float) -> None:
+def say_step(say: OnProgress, name: str, steps: int, number: int, loss: float) -> None:
     """Tell the progress of a descent of so many steps at most, as `minimise` calls it."""
-    say(name, done, steps, loss)
+    say(name, number, steps, loss)
 
 
 def _optimiser() -> optax.GradientTransformation:
     return optax.scale_by_adam()
 
 
-def _rates(schedule: Schedule, done: int) -> jax.Array:
+def _rates(schedule: Schedule, first: int) -> jax.Array:
     """Learning rates of the next steps."""
-    progress = np.minimum((done + np.arange(STEPS_PER_CALL)) / max(schedule.steps - 1, 1), 1.0)
+    progress = np.minimum((first + np.arange(STEPS_PER_CALL)) / max(schedule.steps - 1, 1), 1.0)
     cosine = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + np.cos(np.pi * progress))
     return jnp.asarray(schedule.learning_rate * cosine, jnp.float32)
 

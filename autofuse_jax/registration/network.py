@@ -42,7 +42,7 @@ def network_field(
         model: The network with its weights.
         fixed: The fixed image, any grid.
         moving: The moving image, any grid.
-        alignment: From the fixed to the moving world.
+        alignment: Transform from the fixed to the moving world.
 
     Returns:
         Displacement and velocity on the network's grid over the fixed field of view.
@@ -52,10 +52,10 @@ def network_field(
     """
     spacing = model.description.spacing_mm
     grid = working_grid(canonical_grid(fixed.grid), spacing=spacing)
-    found = model.register(
+    prediction = model.register(
         on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment)
     )
-    if found.velocity is None:
+    if prediction.velocity is None:
         raise UserError(
             f'the weights of {model.description.method} predict a displacement, which has no inverse by construction',
             expected='weights of a network that predicts a velocity',
@@ -64,13 +64,13 @@ def network_field(
     # The network pads at the far ends; its velocity covers the padded grid.
     multiple = model.method.multiple
     padded = ImageGrid(tuple(size + -size % step for size, step in zip(grid.shape, multiple, strict=True)), grid.affine)
-    velocity_grid = resize_grid(padded, found.velocity.shape[:3])
+    velocity_grid = resize_grid(padded, prediction.velocity.shape[:3])
     return NetworkField(
-        DenseTransform(found.displacement, grid.affine),
-        found.velocity,
+        DenseTransform(prediction.displacement, grid.affine),
+        prediction.velocity,
         velocity_grid,
-        found.fixed_probabilities,
-        found.moving_probabilities,
+        prediction.fixed_probabilities,
+        prediction.moving_probabilities,
     )
 
 
@@ -99,11 +99,11 @@ def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:
 
     Args:
         grid: The wanted grid.
-        field: From `network_field`.
+        field: Field of `network_field`.
 
     Returns:
         float32 (d, h, w, 3), in voxels of `grid`.
     """
-    sampled = sample_field(field.velocity, to_voxels(field.velocity_grid.affine, grid_points(grid)))
+    velocity = sample_field(field.velocity, to_voxels(field.velocity_grid.affine, grid_points(grid)))
     change = np.linalg.inv(grid.affine[:3, :3]) @ field.velocity_grid.affine[:3, :3]
-    return (sampled @ change.T).astype(np.float32)
+    return (velocity @ change.T).astype(np.float32)

@@ -55,14 +55,14 @@ class RegistrationResult:
     Attributes:
         fixed: The fixed volume, as given.
         moving: The moving volume, as given.
-        transform: From the fixed to the moving world on the fixed grid: alignment and deformation in one.
-        inverse: From the moving to the fixed world on the moving grid.
+        transform: Alignment and deformation in one, from the fixed to the moving world on the fixed grid.
+        inverse: Transform from the moving to the fixed world on the moving grid.
         alignment: The linear part alone.
         moved: float32 (D, H, W), the moving image on the fixed grid, interpolated once.
         moved_labels: Moving labels on the fixed grid, nearest; None without labels.
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
-        guide: What guided the deformation besides the images; None: nothing.
+        guide: Guide of the deformation besides the images; None: none.
     """
 
     fixed: Volume
@@ -95,12 +95,12 @@ def register_volumes(
     Args:
         fixed: The fixed volume, 3-D, with labels and mask or without.
         moving: The moving volume, likewise.
-        settings: Which steps; default alignment by an affine map and instance optimisation.
+        settings: Steps of the registration; default alignment by an affine map and instance optimisation.
         model: A trained network whose field comes between the two, or alone where `settings.instance` is None.
         guide: Classes and points that guide instance optimisation besides the images; 'auto': what the network
             segments, where there is a network that does; 'network': the same, and an error where it does not; None:
             nothing.
-        on_progress: Called with the step's name, steps done, steps at most and the loss.
+        on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
         The result.
@@ -118,31 +118,33 @@ def register_volumes(
         raise UserError(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
-    found = align(fixed, moving, settings.alignment, on_progress=on_progress)
-    linear = AffineTransform(found.matrix)
+    alignment = align(fixed, moving, settings.alignment, on_progress=on_progress)
+    linear = AffineTransform(alignment.matrix)
     check_overlap(fixed, moving, linear)
-    stages = list(_alignment_stages(settings.alignment, found))
+    stages = list(_alignment_stages(settings.alignment, alignment))
     forward: list[Transform] = [linear]
     backward: list[Transform] = [inverse_affine(linear)]
-    used = None
+    guide_used = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, done, used = _deform(fixed, moving, linear, settings, model, guide, on_progress)
+        deformation, inverse, deformation_stages, guide_used = _deform(
+            fixed, moving, linear, settings, model, guide, on_progress
+        )
         forward.append(deformation)
         backward.insert(0, inverse)
-        stages += done
+        stages += deformation_stages
     transform = to_dense(forward, fixed.grid)
-    moved = move_volume(moving, fixed.grid, transform)
+    warped = move_volume(moving, fixed.grid, transform)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
         transform=transform,
         inverse=to_dense(backward, moving.grid),
         alignment=linear,
-        moved=moved.image,
-        moved_labels=moved.labels,
+        moved=warped.image,
+        moved_labels=warped.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
-        guide=used,
+        guide=guide_used,
     )
 
 
@@ -182,7 +184,7 @@ def _deform(
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
         fixed_image, moving_image, weights = pair_on_grid(fixed, moving, linear, grid)
-        found = optimise_instance(
+        result = optimise_instance(
             fixed_image,
             moving_image,
             settings.instance,
@@ -192,8 +194,8 @@ def _deform(
             guide=None if guide is None else guide_on_grid(guide, grid, linear),
             on_progress=on_progress,
         )
-        displacement, inverse = found.displacement, found.inverse_displacement
-        stages += found.stages
+        displacement, inverse = result.displacement, result.inverse_displacement
+        stages += result.stages
     return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide
 
 
@@ -203,7 +205,7 @@ def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
     Args:
         fixed: The fixed volume.
         moving: The moving volume.
-        transform: From the fixed to the moving world.
+        transform: Transform from the fixed to the moving world.
 
     Raises:
         UserError: No voxel of the fixed image lies inside the moving one.
@@ -236,7 +238,7 @@ def _check(fixed: Volume, moving: Volume) -> None:
             )
 
 
-def _alignment_stages(settings: AlignmentSettings, found: Alignment) -> tuple[dict[str, Any], ...]:
-    if settings.kind == NONE and found.start == 'header':
+def _alignment_stages(settings: AlignmentSettings, alignment: Alignment) -> tuple[dict[str, Any], ...]:
+    if settings.kind == NONE and alignment.start == 'header':
         return ()
-    return ({'name': f'start: {found.start}', 'seconds': 0.0}, *found.stages)
+    return ({'name': f'start: {alignment.start}', 'seconds': 0.0}, *alignment.stages)

@@ -51,8 +51,8 @@ def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, ...]:
     """
     shape = []
     for size, step in zip(grid.shape, grid.spacing, strict=True):
-        wanted = max(round(size * step / spacing), min(size, SMALLEST_SIDE))
-        shape.append(min(size, wanted))
+        length = max(round(size * step / spacing), min(size, SMALLEST_SIDE))
+        shape.append(min(size, length))
     return tuple(shape)
 
 

@@ -51,9 +51,9 @@ def write_results(
     """Score a registration and write everything that belongs to it.
 
     Args:
-        folder: Where; complete once `report.json` is there.
+        folder: Folder of the results; complete once `report.json` is there.
         result: The registration.
-        about: What else the report says: files, checks, settings, command, versions, machine.
+        about: Further content of the report: files, checks, settings, command, versions, machine.
         classes: Label id to name; ids without a name are called by their number.
         companions: Further images that are moved with it.
         page: Whether `report.html` is drawn.
@@ -129,8 +129,8 @@ def _write_images(folder: Path, result: RegistrationResult, companions: Sequence
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
     for companion in companions:
-        moved = move_volume(companion.volume, result.fixed.grid, result.transform)
-        write_image(folder / f'moved_{companion.name}{SUFFIX}', moved.image, affine)
+        warped = move_volume(companion.volume, result.fixed.grid, result.transform)
+        write_image(folder / f'moved_{companion.name}{SUFFIX}', warped.image, affine)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:

@@ -33,8 +33,8 @@ def score_registration(
 
     Args:
         fixed: The fixed volume, with labels or without.
-        transform: From the fixed to the moving world, on the fixed grid.
-        inverse: From the moving to the fixed world, on the moving grid.
+        transform: Transform from the fixed to the moving world, on the fixed grid.
+        inverse: Transform from the moving to the fixed world, on the moving grid.
         moving_before: (D, H, W), the moving image on the fixed grid through the headers only.
         moved: (D, H, W), the moved image.
         labels_before: (D, H, W), moving labels on the fixed grid through the headers only, or None.
@@ -77,8 +77,8 @@ def inverse_consistency(transform: DenseTransform, inverse: DenseTransform) -> d
     """Return how far going to the moving image and back misses the start: `|inverse(transform(p)) - p|`.
 
     Args:
-        transform: From the fixed to the moving world, on the fixed grid.
-        inverse: From the moving to the fixed world, on the moving grid.
+        transform: Transform from the fixed to the moving world, on the fixed grid.
+        inverse: Transform from the moving to the fixed world, on the moving grid.
 
     Returns:
         'mean', 'p95' and 'max' in millimetres over the voxels of the fixed grid that the transform brings inside the

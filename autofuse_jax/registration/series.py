@@ -61,7 +61,7 @@ def register_series(
     Args:
         series: (D, H, W, T), with labels and mask of the reference frame or without.
         reference: Number of the fixed frame, from 0.
-        settings: Which steps, the same for all frames.
+        settings: Steps of the registration, the same for all frames.
         classes: Label id to name.
         model: A trained network, or None.
         quiet: Whether progress is kept off standard error.
@@ -115,9 +115,9 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
     """Register the series of a command line and write its results.
 
     Args:
-        options: Of `autofuse_jax.register`.
-        settings: Which steps.
-        about: What the report says of the run.
+        options: Options of `autofuse_jax.register`.
+        settings: Steps of the registration.
+        about: Content of the report about the run.
 
     Returns:
         The exit status.
@@ -169,9 +169,9 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
     labels_4d (the reference labels on every frame) as .nii.gz; curves.csv, cine.png and report.json.
 
     Args:
-        folder: Where; complete once report.json is there.
+        folder: Folder of the results; complete once report.json is there.
         result: The series.
-        about: What else the report says.
+        about: Further content of the report.
 
     Returns:
         The report.
@@ -222,7 +222,7 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
     before = [correlation(fixed.image, frame.moving.image) for frame in result.frames]
     most = int(np.nanargmin(before))
     frame = result.frames[most]
-    shown = {
+    frame_report = {
         **report,
         'fixed': {'file': f'frame {result.reference}'},
         'moving': {'file': f'frame {most}'},
@@ -241,7 +241,7 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
         displacement=frame.transform.displacement,
         jacobian=jacobian_determinant(frame.transform.displacement),
         affine=fixed.affine,
-        report=shown,
+        report=frame_report,
         fixed_labels=fixed.labels,
         extra_sections=[cine_section(result.curves, reference_frame=result.reference)],
     )

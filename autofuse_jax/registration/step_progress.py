@@ -12,7 +12,7 @@ class StepProgress:
     """Prints progress; an instance is an `OnProgress` callback.
 
     Args:
-        stream: Where to write; default standard error.
+        stream: Stream to write to; default standard error.
         prefix: Text before each line, such as the frame of a series.
     """
 
@@ -22,21 +22,21 @@ class StepProgress:
         self._name = ''
         self._pace = Pace()
 
-    def __call__(self, name: str, done: int, total: int, loss: float) -> None:
+    def __call__(self, name: str, number: int, total: int, loss: float) -> None:
         """Report a step.
 
         Args:
             name: Name of the step.
-            done: Iterations done.
+            number: Iterations done.
             total: Iterations at most.
             loss: Loss of the last iteration.
         """
         first = name != self._name
         if first:
             # The first report comes after the first iterations, whose time holds compilation.
-            self._name, self._first = name, done
+            self._name, self._first = name, number
             self._pace.restart()
-        remaining = self._pace.remaining(done - self._first, total - done)
-        left = '' if remaining is None else f', at most {format_duration(remaining)} left'
-        text = f'{self._prefix}{name}: step {done}/{total}, loss {loss:+.4f}{left}'
-        self._line.show(text, first=first, last=done >= total)
+        remaining = self._pace.remaining(number - self._first, total - number)
+        time_left = '' if remaining is None else f', at most {format_duration(remaining)} left'
+        text = f'{self._prefix}{name}: step {number}/{total}, loss {loss:+.4f}{time_left}'
+        self._line.show(text, first=first, last=number >= total)

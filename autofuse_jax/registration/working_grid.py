@@ -37,10 +37,10 @@ def working_grid(
     """
     steps = np.asarray(fixed.spacing)
     if spacing is not None:
-        wanted = np.broadcast_to(spacing, 3)
+        voxel_size = np.broadcast_to(spacing, 3)
     else:
-        wanted = np.minimum(steps, LARGEST_ANISOTROPY * steps.min())
-    sizes = np.maximum(np.rint(np.asarray(fixed.shape) * steps / wanted), 1)
+        voxel_size = np.minimum(steps, LARGEST_ANISOTROPY * steps.min())
+    sizes = np.maximum(np.rint(np.asarray(fixed.shape) * steps / voxel_size), 1)
     if spacing is None and sizes.prod() > largest_voxels:
         sizes = np.maximum(np.floor(sizes * (largest_voxels / sizes.prod()) ** (1 / 3)), 1)
     shape = tuple(int(size) for size in sizes)
@@ -55,7 +55,7 @@ def pair_on_grid(
     Args:
         fixed: The fixed image, with a mask or without.
         moving: The moving image, likewise.
-        alignment: From the fixed to the moving world.
+        alignment: Transform from the fixed to the moving world.
         grid: The working grid.
 
     Returns:
@@ -64,8 +64,8 @@ def pair_on_grid(
     weights = None
     for volume, transform in ((fixed, None), (moving, alignment)):
         if volume.mask is not None:
-            sampled = on_grid(volume.mask, volume.affine, grid, transform)
-            weights = sampled if weights is None else weights * sampled
+            mask = on_grid(volume.mask, volume.affine, grid, transform)
+            weights = mask if weights is None else weights * mask
     return (
         on_grid(window_normalise(fixed).image, fixed.affine, grid),
         on_grid(window_normalise(moving).image, moving.affine, grid, alignment),
@@ -80,7 +80,7 @@ def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: T
         image: (D, H, W).
         affine: Its affine (4, 4).
         grid: The wanted grid.
-        transform: From the world of the grid to that of the image; None is the identity.
+        transform: Transform from the world of the grid to that of the image; None is the identity.
 
     Returns:
         float32 of the grid's shape, 0 outside the image.

@@ -167,8 +167,8 @@ class Sheet:
 
     def write(self, left: float, top: float, text: str, **settings: Any) -> None:
         """Write a text whose upper left corner is at a place, unless `settings` of a text say otherwise."""
-        chosen: dict[str, Any] = {'ha': 'left', 'va': 'top', 'fontsize': LETTER_POINTS} | settings
-        self._figure.text(left / self._width, 1 - top / self._height, text, **chosen)
+        options: dict[str, Any] = {'ha': 'left', 'va': 'top', 'fontsize': LETTER_POINTS} | settings
+        self._figure.text(left / self._width, 1 - top / self._height, text, **options)
 
     def mark(self, left: float, top: float, colour: str, width: float = 22, height: float = 5) -> None:
         """Draw a small bar of a colour, for a legend."""
@@ -200,7 +200,7 @@ def png_of(canvas: FigureCanvasAgg) -> bytes:
     # White paper stays white.
     pixels[(pixels[..., :3] == KEPT_BITS).all(-1)] = 255
     buffer = io.BytesIO()
-    # Not by matplotlib, which would store an opaque alpha channel with it. Not with optimize=True either: a picture would
-    # be 5 % smaller and take six times as long to write.
+    # Not by matplotlib, which would store an opaque alpha channel with it. Not with optimize=True either: a picture
+    # would be 5 % smaller and take six times as long to write.
     Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(buffer, format='png')
     return buffer.getvalue()

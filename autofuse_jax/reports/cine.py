@@ -36,9 +36,9 @@ def cine_plot(
 
     Args:
         path: The PNG file to write; folders are made.
-        curves: As `cine_curves` returns them; a kind may be missing.
+        curves: Curves as `cine_curves` returns them; a kind may be missing.
         times: Place of each frame on the time axis; the number of the frame, from 0, if None.
-        time_label: What the times are, with the unit, such as 'time (ms)'.
+        time_label: Meaning of the times, with the unit, such as 'time (ms)'.
         reference_frame: Number of the frame that all others were registered to, from 0.
         title: Heading, left out if empty.
 
@@ -97,10 +97,10 @@ def cine_section(
     """Return a section of a report page: the picture and a table of the largest and smallest volumes.
 
     Args:
-        curves: As for `cine_plot`.
-        times: As for `cine_plot`.
-        time_label: As for `cine_plot`.
-        reference_frame: As for `cine_plot`.
+        curves: Curves as for `cine_plot`.
+        times: Times as for `cine_plot`.
+        time_label: Label as for `cine_plot`.
+        reference_frame: Frame as for `cine_plot`.
 
     Returns:
         The section.
@@ -150,9 +150,11 @@ def _styles(curves: Curves) -> dict[str, tuple[str, str]]:
     names = list(dict.fromkeys(name for kind in curves.values() for name in kind if name != WHOLE_IMAGE))
     largest = {name: np.max(np.nan_to_num(curves.get(VOLUMES, {}).get(name, [0.0]))) for name in names}
     # A stable sort: equal volumes stay in the order of the classes.
-    chosen = set(sorted(names, key=lambda name: -largest[name])[: len(PALETTE)])
+    names_with_colour = set(sorted(names, key=lambda name: -largest[name])[: len(PALETTE)])
     own = zip(map(on_white, PALETTE), MARKERS, strict=True)
-    return {name: next(own) if name in chosen else (FAINT, '') for name in names} | {WHOLE_IMAGE: ('black', '.')}
+    return {name: next(own) if name in names_with_colour else (FAINT, '') for name in names} | {
+        WHOLE_IMAGE: ('black', '.')
+    }
 
 
 def _curve(

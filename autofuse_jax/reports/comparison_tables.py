@@ -120,8 +120,8 @@ def _flatten(record: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def _quantities(content: ComparisonContent) -> list[Quantity]:
-    seen = {quantity.key for records in content.runs.values() for quantity in present(records)}
-    return [quantity for quantity in QUANTITIES if quantity.key in seen]
+    keys = {quantity.key for records in content.runs.values() for quantity in present(records)}
+    return [quantity for quantity in QUANTITIES if quantity.key in keys]
 
 
 def _seconds(content: ComparisonContent) -> dict[str, Spread]:

@@ -101,10 +101,10 @@ class Display:
 
     def vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Return vectors (..., 3) along (D, H, W) as vectors along the display axes, in voxels as before."""
-        turned = np.empty(vectors.shape, np.float64)
+        result = np.empty(vectors.shape, np.float64)
         for axis, (target, flip) in enumerate(self.transform.astype(int)):
-            turned[..., target] = flip * vectors[..., axis]
-        return turned
+            result[..., target] = flip * vectors[..., axis]
+        return result
 
     def view(self, axis: int, index: int, size: int | None = None) -> View:
         """Return the plane across a display axis.
@@ -132,11 +132,11 @@ def display_of(affine: np.ndarray, shape: tuple[int, int, int]) -> Display:
         shape: (D, H, W).
 
     Returns:
-        How to show arrays on that grid.
+        Display of arrays on that grid.
     """
     grid = ImageGrid(tuple(shape), affine)
-    found = nib.orientations.io_orientation(grid.affine)
-    transform = nib.orientations.ornt_transform(found, nib.orientations.axcodes2ornt(tuple(DISPLAY_AXES)))
+    orientation = nib.orientations.io_orientation(grid.affine)
+    transform = nib.orientations.ornt_transform(orientation, nib.orientations.axcodes2ornt(tuple(DISPLAY_AXES)))
     order = np.argsort(transform[:, 0].astype(int))
     return Display(
         transform,
@@ -150,7 +150,7 @@ def choose_views(display: Display, weight: np.ndarray) -> tuple[View, ...]:
     """Pick the planes to show: axial, coronal and sagittal, or three slices of a stack of thick slices.
 
     Args:
-        display: Of the grid.
+        display: Display of the grid.
         weight: (D, H, W) in display orientation, not negative: where there is something to see, such as labelled
             voxels.
 
@@ -161,10 +161,10 @@ def choose_views(display: Display, weight: np.ndarray) -> tuple[View, ...]:
     thick = int(np.argmax(display.spacing))
     profiles = [weight.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     if display.spacing[thick] >= THICK_SLICES * min(display.spacing):
-        filled = np.flatnonzero(profiles[thick])
-        if not filled.size:
-            filled = np.arange(display.shape[thick])
-        indices = sorted({int(filled[round(share * (filled.size - 1))]) for share in STACK_POSITIONS})
+        slices = np.flatnonzero(profiles[thick])
+        if not slices.size:
+            slices = np.arange(display.shape[thick])
+        indices = sorted({int(slices[round(share * (slices.size - 1))]) for share in STACK_POSITIONS})
         return tuple(display.view(thick, index) for index in indices)
     # Of slices with equal weight the middle one, so that an empty volume is cut in its middle.
     largest = [np.flatnonzero(profile == profile.max()) for profile in profiles]

@@ -36,17 +36,17 @@ def tag(element: str, /, *content: Any, **attributes: Any) -> Html:
         for key, value in attributes.items()
         if value is not None and value is not False
     )
-    return Html(f'<{element}{text}>' + ('' if element in VOID else f'{joined(content)}</{element}>'))
+    return Html(f'<{element}{text}>' + ('' if element in VOID else f'{concatenate(content)}</{element}>'))
 
 
-def joined(content: Iterable[Any]) -> Html:
+def concatenate(content: Iterable[Any]) -> Html:
     """Join text, `Html`, None and nested lists of these; all but `Html` is escaped."""
     parts: list[str] = []
     for item in content:
         if isinstance(item, Html):
             parts.append(item)
         elif isinstance(item, list | tuple):
-            parts.append(joined(item))
+            parts.append(concatenate(item))
         elif item is not None:
             parts.append(html.escape(str(item)))
     return Html(''.join(parts))
@@ -57,7 +57,7 @@ def document(title: str, *body: Any) -> Html:
 
     Args:
         title: Plain text for the window.
-        *body: As `tag` takes content.
+        *body: Content as `tag` takes it.
 
     Returns:
         HTML5 with the style inside; it refers to no other file or address.
@@ -106,7 +106,7 @@ def picture(png: bytes, alternative: str, caption: Any, size: tuple[int, int]) -
 
     Args:
         png: Content of the PNG file.
-        alternative: What the picture shows, for readers who do not see it.
+        alternative: Content of the picture, for readers who do not see it.
         caption: Line below it.
         size: Width and height in pixels.
 
@@ -124,7 +124,7 @@ def colour_bar(colours: Sequence[str], ticks: Sequence[str], label: str) -> Html
     Args:
         colours: Colours at equal distances, such as '#ff0000', from low to high.
         ticks: Texts at equal distances, the first and the last at the ends.
-        label: What the colours stand for.
+        label: Meaning of the colours.
 
     Returns:
         The bar with its label.

@@ -33,7 +33,7 @@ def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str
 
     Args:
         head: Column titles.
-        rows: As many cells each.
+        rows: Rows of as many cells each.
         caption: One sentence, written above as a comment.
 
     Returns:

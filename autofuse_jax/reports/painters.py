@@ -100,15 +100,15 @@ def paint_jacobian(registration: RegistrationView, view: View) -> Painter:
     """Jacobian determinant, equal steps for equal factors; folded voxels in their own colour, with rings."""
 
     def paint(axes: Axes) -> None:
-        cut = view.cut(registration.jacobian)
+        plane = view.cut(registration.jacobian)
         # Forward differences lie between voxel centres: the first one is half a voxel in.
         shift = 0.5 if registration.jacobian.shape != registration.fixed.shape else 0.0
-        bad = ~np.isfinite(cut) | (cut <= 0)
+        bad = ~np.isfinite(plane) | (plane <= 0)
         axes.imshow(
-            np.ma.array(np.where(bad, 1.0, cut), mask=bad),
+            np.ma.array(np.where(bad, 1.0, plane), mask=bad),
             cmap=JACOBIAN_SCALE.colour_map,
             norm=JACOBIAN_SCALE.norm,
-            extent=view.extent(cut.shape[0], cut.shape[1], shift=shift),
+            extent=view.extent(plane.shape[0], plane.shape[1], shift=shift),
             interpolation='nearest',
         )
         groups, count = ndimage.label(bad, np.ones((3, 3)))

@@ -46,7 +46,7 @@ def pair_sheet(
 
     Args:
         path: The PNG file to write; folders are made.
-        registration: What to show; its displacement is finite.
+        registration: The registration; its displacement is finite.
         title: Heading.
         names: Label id to name of the structures, background left out.
         record: Scores of the pair: 'dsc_before_per_label' and 'dsc_after_per_label' (label id to 0..1 or NaN),
@@ -129,16 +129,16 @@ def score_lines(names: Mapping[int, str], record: Mapping[str, Any]) -> list[Sco
     before, after = (record.get(f'dsc_{when}_per_label') or {} for when in ('before', 'after'))
     if not names:
         return []
-    chosen, colour_of = list(names), structure_colours(names)
+    labels, colour_of = list(names), structure_colours(names)
     heading = 'DSC %'
     if len(names) > len(PALETTE):
-        known = [label for label in names if not math.isnan(after.get(label, math.nan))]
-        chosen, colour_of = sorted(known, key=after.__getitem__)[: len(PALETTE)], {}
+        labels_with_score = [label for label in names if not math.isnan(after.get(label, math.nan))]
+        labels, colour_of = sorted(labels_with_score, key=after.__getitem__)[: len(PALETTE)], {}
         heading = f'DSC %, lowest of {len(names)}'
     lines: list[ScoreLine] = [(None, heading, 'before', 'after')]
-    for label in chosen:
+    for label in labels:
         name = names[label] if len(names[label]) <= NAME_LETTERS else names[label][: NAME_LETTERS - 1] + '…'
-        scores = [number(found.get(label), 1, 100) for found in (before, after)]
+        scores = [number(values.get(label), 1, 100) for values in (before, after)]
         lines.append((colour_of.get(label), name, scores[0], scores[1]))
     if after:
         means = [number(record.get(f'dsc_{when}'), 1, 100) for when in ('before', 'after')]
@@ -152,10 +152,10 @@ def draw_scores(
     """Write a table of scores at a place of a sheet.
 
     Args:
-        sheet: Where.
+        sheet: Page to draw on.
         left: Pixels.
         top: Pixels.
-        lines: From `score_lines`.
+        lines: Lines of `score_lines`.
         rights: Right ends of the two columns of numbers, pixels from `left`.
     """
     for row, (colour, name, before, after) in enumerate(lines):

@@ -33,25 +33,27 @@ def window_of(*images: np.ndarray) -> tuple[float, float]:
     for image in images:
         flat = np.ravel(image)[:: max(1, image.size // SAMPLED_VOXELS)]
         values.append(flat[np.isfinite(flat) & (flat != 0)])
-    found = np.concatenate(values)
-    if not found.size:
+    voxels = np.concatenate(values)
+    if not voxels.size:
         return 0.0, 1.0
-    low, high = (float(limit) for limit in np.percentile(found, (DARK_PERCENTILE, BRIGHT_PERCENTILE)))
+    low, high = (float(limit) for limit in np.percentile(voxels, (DARK_PERCENTILE, BRIGHT_PERCENTILE)))
     # Zeros around an image of positive values are black: its darkest tissue should not be as well.
     low = min(low, 0.0)
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def grey(cut: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+def grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Return grey values in [0, 1]; what is not finite becomes 0."""
     low, high = window
-    return np.clip((np.nan_to_num(cut.astype(np.float64), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
+    return np.clip(
+        (np.nan_to_num(plane.astype(np.float64), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1
+    )
 
 
 def show(axes: Axes, view: View, picture: np.ndarray, **settings: Any) -> None:
     """Draw values of a plane, (rows, columns), in grey between 0 and 1 unless `settings` of imshow say otherwise."""
-    chosen: dict[str, Any] = {'cmap': 'gray', 'vmin': 0, 'vmax': 1, 'interpolation': 'bilinear'} | settings
-    axes.imshow(picture, extent=view.extent(*picture.shape[:2]), **chosen)
+    options: dict[str, Any] = {'cmap': 'gray', 'vmin': 0, 'vmax': 1, 'interpolation': 'bilinear'} | settings
+    axes.imshow(picture, extent=view.extent(*picture.shape[:2]), **options)
 
 
 def checkerboard(view: View, first: np.ndarray, second: np.ndarray, side: float) -> np.ndarray:
@@ -72,20 +74,20 @@ def checkerboard(view: View, first: np.ndarray, second: np.ndarray, side: float)
     return np.where(odd % 2 == 0, first, second)
 
 
-def outlines(axes: Axes, view: View, cut: np.ndarray, colours: Mapping[int, str] | str, width: float) -> None:
+def outlines(axes: Axes, view: View, labels: np.ndarray, colours: Mapping[int, str] | str, width: float) -> None:
     """Outline each structure half way between its voxels and their neighbours.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
-        cut: Integer labels, (rows, columns); 0 is background.
+        labels: Integer labels, (rows, columns); 0 is background.
         colours: Colour of each label, or one for all; labels without a colour are left out.
-        width: Of the lines, in points.
+        width: Width of the lines, in points.
     """
     right, down = view.spacing
-    present, compact = np.unique(cut, return_inverse=True)
+    present, compact = np.unique(labels, return_inverse=True)
     # Numbers without gaps, background (and anything below it) first: find_objects makes one entry for each number.
-    compact = compact.reshape(cut.shape)
+    compact = compact.reshape(labels.shape)
     for position, (label, box) in enumerate(zip(present, ndimage.find_objects(compact + 1), strict=True)):
         colour = colours if isinstance(colours, str) else colours.get(int(label))
         if label <= 0 or colour is None:
@@ -97,28 +99,28 @@ def outlines(axes: Axes, view: View, cut: np.ndarray, colours: Mapping[int, str]
         axes.contour(x, y, mask, levels=[0.5], colors=[colour], linewidths=width)
 
 
-def edges(axes: Axes, view: View, cut: np.ndarray, colour: str, width: float = 0.9) -> None:
+def edges(axes: Axes, view: View, picture: np.ndarray, colour: str, width: float = 0.9) -> None:
     """Draw the strongest edges of a picture: zero crossings of its Laplacian of a Gaussian.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
-        cut: Grey values, (rows, columns), finite.
-        colour: Of the lines.
-        width: Of the lines, in points.
+        picture: Grey values, (rows, columns), finite.
+        colour: Colour of the lines.
+        width: Width of the lines, in points.
 
     Reference:
         Marr and Hildreth, Theory of edge detection, Proc. R. Soc. B 207, 1980.
     """
-    if min(cut.shape) < 2:
+    if min(picture.shape) < 2:
         return
-    strength = ndimage.gaussian_gradient_magnitude(cut, EDGE_WIDTH)
-    laplacian = ndimage.gaussian_laplace(cut, EDGE_WIDTH)
+    strength = ndimage.gaussian_gradient_magnitude(picture, EDGE_WIDTH)
+    laplacian = ndimage.gaussian_laplace(picture, EDGE_WIDTH)
     weakest = max(float(np.percentile(strength, EDGE_PERCENTILE)), np.finfo(float).eps)
-    kept = np.ma.masked_where(strength < weakest, laplacian)
-    if kept.count() and kept.min() < 0 < kept.max():
-        y, x = (np.arange(size) * step for size, step in zip(cut.shape, view.spacing[::-1], strict=True))
-        axes.contour(x, y, kept, levels=[0.0], colors=[colour], linewidths=width)
+    strong_edges = np.ma.masked_where(strength < weakest, laplacian)
+    if strong_edges.count() and strong_edges.min() < 0 < strong_edges.max():
+        y, x = (np.arange(size) * step for size, step in zip(picture.shape, view.spacing[::-1], strict=True))
+        axes.contour(x, y, strong_edges, levels=[0.0], colors=[colour], linewidths=width)
 
 
 def grid_lines(
@@ -127,12 +129,12 @@ def grid_lines(
     """Draw every n-th row and column of a grid of points, coloured by a value at each point.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         view: The plane.
         points: (rows, columns, 2), right and down in millimetres.
         lengths: (rows, columns), the value.
         count: About how many lines to draw along the longer side.
-        **settings: Of the `LineCollection`, such as cmap and norm.
+        **settings: Options of the `LineCollection`, such as cmap and norm.
 
     Returns:
         The lines.

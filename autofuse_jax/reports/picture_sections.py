@@ -32,7 +32,7 @@ def images_section(registration: RegistrationView, names: Mapping[int, str]) -> 
     """Fixed image, moving image before and after, with the outlines of the structures or, without labels, edges.
 
     Args:
-        registration: What to show.
+        registration: The registration.
         names: Label id to name of the structures, background left out.
 
     Returns:
@@ -90,7 +90,7 @@ def deformation_section(registration: RegistrationView, folded: str) -> Html:
     """The deformation grid without its affine part, and the map of the Jacobian determinant of the whole transform.
 
     Args:
-        registration: What to show; its displacement is finite.
+        registration: The registration; its displacement is finite.
         folded: A sentence on folded voxels.
 
     Returns:
@@ -116,9 +116,9 @@ def deformation_section(registration: RegistrationView, folded: str) -> Html:
         'than the fixed one.'
     )
     bars = tag('div', _bar(registration.displacement_scale), _bar(JACOBIAN_SCALE), class_='bars')
-    marked = tag('p', chip(FOLDED_COLOUR) if folds else None, folded)
+    folds_line = tag('p', chip(FOLDED_COLOUR) if folds else None, folded)
     worst = [tag('h3', 'Through the worst fold'), side_by_side(_worst_fold(registration))] if folds else None
-    return section('Deformation', tag('p', text), marked, side_by_side(groups), bars, worst)
+    return section('Deformation', tag('p', text), folds_line, side_by_side(groups), bars, worst)
 
 
 def folding_sentence(jacobian: np.ndarray) -> str:

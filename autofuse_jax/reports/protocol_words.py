@@ -22,16 +22,16 @@ def protocol_words(protocol: Mapping[str, Any] | None) -> list[str]:
     if protocol is None:
         return ['The protocol of these scores was not recorded.']
     # A protocol of an earlier version does not say what it measures: everything.
-    asked = set(protocol.get('quantities') or (name for names in WORDS for name in names))
+    quantities = set(protocol.get('quantities') or (name for names in WORDS for name in names))
     sentences = [f'Protocol {protocol["name"]}. {protocol["description"]}']
     for names, words in WORDS.items():
-        if asked & set(names):
+        if quantities & set(names):
             sentences += words(protocol)
     return [*sentences, '`±` is the standard deviation over pairs (divisor n - 1).']
 
 
 def _structures(protocol: Mapping[str, Any]) -> list[str]:
-    missing = {
+    rule = {
         'zero': 'a structure in only one of the two maps scores DSC 0 and has no surface distance',
         'skip': 'a structure that the fixed or the unwarped moving map lacks is not scored',
         'nan': 'a pair in which a structure is in only one of the two maps has no mean',
@@ -43,7 +43,7 @@ def _structures(protocol: Mapping[str, Any]) -> list[str]:
         else 'at its outermost centres'
     )
     return [
-        f'Structures: {structures}, background left out; {missing}; one that is in neither is skipped. A mean is over '
+        f'Structures: {structures}, background left out; {rule}; one that is in neither is skipped. A mean is over '
         'structures, then over pairs.',
         f'Moving labels are warped with {protocol["label_interpolation"]} sampling; the moving map ends {edge}.',
     ]

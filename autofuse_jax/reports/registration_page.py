@@ -111,8 +111,8 @@ def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _structures(report: Mapping[str, Any], labels: Sequence[np.ndarray | None]) -> dict[int, str]:
     """Names of the structures that are in any of the label maps or have a score, in the order of their ids."""
     classes = {int(label): str(name) for label, name in _part(report, 'classes').items()}
-    scored = [int(label) for label in _part(_part(report, 'scores'), 'dsc_after_per_label')]
-    return structure_names(sorted({*label_ids(*labels), *scored}), classes)
+    ids = [int(label) for label in _part(_part(report, 'scores'), 'dsc_after_per_label')]
+    return structure_names(sorted({*label_ids(*labels), *ids}), classes)
 
 
 def _name(entry: Mapping[str, Any], otherwise: str) -> str:
@@ -146,13 +146,13 @@ def _stages(stages: Sequence[Mapping[str, Any]] | None) -> Html | None:
 
 
 def _checks(checks: Sequence[str] | None, tilt: float) -> Html | None:
-    found = [str(check) for check in checks or ()]
+    sentences = [str(check) for check in checks or ()]
     if tilt > TILT_DEGREES:
-        found.append(
+        sentences.append(
             f'The fixed grid is turned by up to {tilt:.0f}° from the body axes; pictures show its own planes, with the '
             'letters of the nearest sides.'
         )
-    return section('Checks', tag('ul', [tag('li', text) for text in found])) if found else None
+    return section('Checks', tag('ul', [tag('li', text) for text in sentences])) if sentences else None
 
 
 def _making(report: Mapping[str, Any], fixed_file: Mapping[str, Any], moving_file: Mapping[str, Any]) -> Html:

@@ -28,7 +28,7 @@ class RegistrationView:
     """A registered pair in display orientation.
 
     Attributes:
-        display: How the array axes were turned.
+        display: Order and flips of the array axes.
         views: The planes to show.
         fixed: Fixed image, (D, H, W).
         before: Moving image on the fixed grid before registration.
@@ -114,8 +114,8 @@ class RegistrationView:
         part = self.affine_part
         places = _voxels(view, self.shape_of(view)) @ part.matrix.T + part.offset
         low, _ = self.moving_window
-        cut = ndimage.map_coordinates(self.before, np.moveaxis(places, -1, 0), np.float64, order=1, cval=low)
-        return panels.grey(cut, self.moving_window)
+        plane = ndimage.map_coordinates(self.before, np.moveaxis(places, -1, 0), np.float64, order=1, cval=low)
+        return panels.grey(plane, self.moving_window)
 
 
 def view_registration(
@@ -140,14 +140,14 @@ def view_registration(
         labels: Fixed labels, moving labels before and after registration, integers of the same shape, or None.
 
     Returns:
-        What all pictures are drawn from.
+        View that all pictures are drawn from.
 
     Raises:
         ValueError: The shapes do not agree.
     """
     _check_shapes(fixed, before, after, displacement, jacobian, labels)
     display = display_of(affine, fixed.shape)
-    turned = display.volume(fixed)
+    display_fixed = display.volume(fixed)
     fixed_labels, labels_before, labels_after = (None if array is None else display.volume(array) for array in labels)
     turned_labels = fixed_labels, labels_before, labels_after
     fixed_window = panels.window_of(fixed)
@@ -156,8 +156,8 @@ def view_registration(
     low, high = fixed_window
     return RegistrationView(
         display=display,
-        views=choose_views(display, weights[0] > 0 if weights else turned > low + (high - low) / 4),
-        fixed=turned,
+        views=choose_views(display, weights[0] > 0 if weights else display_fixed > low + (high - low) / 4),
+        fixed=display_fixed,
         before=display.volume(before),
         after=display.volume(after),
         displacement=display.volume(displacement),

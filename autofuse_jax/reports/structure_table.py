@@ -48,7 +48,7 @@ def structures_section(
     for label in sorted(names, key=worst_first):
         dsc = [scores_of.get(str(label)) for scores_of in overlap]
         hd95 = [scores_of.get(str(label)) for scores_of in distance]
-        ml = [None if found is None else found.get(label, 0.0) for found in volumes]
+        ml = [None if volume is None else volume.get(label, 0.0) for volume in volumes]
         rows.append(
             [
                 [_chip(label, names), names[label]],

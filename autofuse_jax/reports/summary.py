@@ -27,7 +27,7 @@ class RunContent:
         records: Records of `evaluation.case_scores`, at least one, in the order of evaluation.
         classes: Names of the scored structures by label id.
         title: Heading of the page.
-        facts: What was evaluated (data, split, checkpoint, commit, ...), shown as a list and stored.
+        facts: Description of what was evaluated (data, split, checkpoint, commit, ...), shown as a list and stored.
         protocol: Protocol of the scores; None where unknown.
         notes: Sentences about how the pairs were read.
 
@@ -101,8 +101,8 @@ def spread_text(records: Records, quantity: Quantity, key: str, label: int | Non
     """Write the mean and deviation of a quantity in the state and, with a label, of the structure that a key names.
 
     Args:
-        records: Of a run.
-        quantity: Says how numbers are written.
+        records: Records of a run.
+        quantity: Quantity, which knows how its numbers are written.
         key: `quantity.key` or `quantity.before`; '' where there is nothing to write.
         label: Id of a structure, or None for the mean over structures.
     """

@@ -101,11 +101,11 @@ def _means(content: RunContent) -> tuple[list[str], list[list[str]]]:
 
 def _pairs(content: RunContent) -> tuple[list[str], list[list[str]]]:
     columns = _columns(present(content.records))
-    scored = [record for record in content.records if _is_number(record.get('dsc_after'))]
+    records = [record for record in content.records if _is_number(record.get('dsc_after'))]
     others = [record for record in content.records if not _is_number(record.get('dsc_after'))]
     rows = [
         [record['pair'], *(quantity.write(record.get(key)) for quantity, key in columns)]
-        for record in [*sorted(scored, key=lambda record: record['dsc_after']), *others]
+        for record in [*sorted(records, key=lambda record: record['dsc_after']), *others]
     ]
     return ['pair', *(_title(content, quantity, key) for quantity, key in columns)], rows
 
@@ -119,15 +119,15 @@ def _remarks(content: RunContent) -> list[str]:
     if both:
         worse = sum(record['dsc_after'] < record['dsc_before'] for record in both)
         remarks.append(f'Registration lowered the DSC of {worse} of {len(both)} pairs.')
-    missing = sum(
+    count = sum(
         1
         for record in records
         for label, score in (record.get('dsc_after_per_label') or {}).items()
         if score == 0 and math.isnan((record.get('hd95_mm_after_per_label') or {}).get(label, 0.0))
     )
-    if missing:
+    if count:
         remarks.append(
-            f'{missing} {"structure is" if missing == 1 else "structures are"} in only one of the two label maps of a '
+            f'{count} {"structure is" if count == 1 else "structures are"} in only one of the two label maps of a '
             'pair after registration: DSC 0 and no surface distance.'
         )
     first = seconds_apart(records)[0]

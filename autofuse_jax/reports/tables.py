@@ -25,7 +25,7 @@ def write_tables(folder: str | os.PathLike, content: RunContent) -> list[Path]:
     missing or nan are empty in CSV and null in JSON.
 
     Args:
-        folder: Where to write; made if missing. Files of these names are replaced.
+        folder: Folder to write to; made if missing. Files of these names are replaced.
         content: The run.
 
     Returns:

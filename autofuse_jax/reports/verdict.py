@@ -118,15 +118,15 @@ def score_tiles(scores: Mapping[str, Any], jacobian: np.ndarray) -> Html:
     ):
         pair = [scores.get(f'{key}_{when}') for when in ('before', 'after')]
         if any(is_number(value) for value in pair):
-            shown = ' → '.join(number(value, digits, factor) for value in pair)
-            tiles.append((f'{name} before → after', shown + unit))
+            text = ' → '.join(number(value, digits, factor) for value in pair)
+            tiles.append((f'{name} before → after', text + unit))
     folded = folded_percent(scores, jacobian)
     tiles.append(('folded voxels (NJD)', f'{number(folded, 4)} %' if folded else 'none'))
     tiles.append(('SDlogJ', number(scores.get('sdlogj'), 3)))
     finite = jacobian[np.isfinite(jacobian)]
     ends = [
-        scores.get(key) if is_number(scores.get(key)) else found(finite) if finite.size else None
-        for key, found in (('jacobian_min', np.min), ('jacobian_max', np.max))
+        scores.get(key) if is_number(scores.get(key)) else extreme(finite) if finite.size else None
+        for key, extreme in (('jacobian_min', np.min), ('jacobian_max', np.max))
     ]
     tiles.append(('Jacobian, least – most', ' – '.join(number(value, 2) for value in ends)))
     if is_number(inverse.get('mean')):
@@ -182,12 +182,12 @@ def _folding(percent: float, warnings: list[str], remarks: list[str]) -> None:
     remarks.append('No voxel folds.' if percent == 0 else f'{number(percent, 4)} % of the voxels fold.')
 
 
-def _inverse(found: Any, smallest_spacing: float, remarks: list[str]) -> None:
+def _inverse(miss: Any, smallest_spacing: float, remarks: list[str]) -> None:
     """A remark on forward and inverse applied one after the other."""
-    if isinstance(found, Mapping) and is_number(found.get('mean')):
-        text = f'Forward and inverse applied one after the other miss by {number(found["mean"], 3)} mm on average'
-        if is_number(found.get('max')):
-            text += f', {number(found["max"], 2)} mm at most'
-        if found['mean'] > INVERSE_MISS_VOXELS * smallest_spacing:
+    if isinstance(miss, Mapping) and is_number(miss.get('mean')):
+        text = f'Forward and inverse applied one after the other miss by {number(miss["mean"], 3)} mm on average'
+        if is_number(miss.get('max')):
+            text += f', {number(miss["max"], 2)} mm at most'
+        if miss['mean'] > INVERSE_MISS_VOXELS * smallest_spacing:
             text += ', which is more than half a voxel'
         remarks.append(text + '.')

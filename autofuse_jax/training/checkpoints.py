@@ -97,7 +97,7 @@ def restore(
     Args:
         workdir: The run's folder.
         structure: Shapes and types of the state, from `jax.eval_shape`.
-        layout: Where the arrays go.
+        layout: Placement of the arrays on the devices.
 
     Returns:
         The state and the record that was saved with it.
@@ -105,9 +105,9 @@ def restore(
     Raises:
         UserError: There is no checkpoint, it is damaged, or it belongs to another architecture or optimiser.
     """
-    wanted = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
-    wanted |= _average(structure)
-    arrays, record, step = _load(workdir, LATEST, wanted, layout)
+    structures = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
+    structures |= _average(structure)
+    arrays, record, step = _load(workdir, LATEST, structures, layout)
     state = dataclasses.replace(
         structure,
         step=jax.device_put(np.int32(step), layout),
@@ -127,7 +127,7 @@ def load_params(
     Args:
         workdir: The run's folder.
         structure: Shapes and types of the parameters, from `jax.eval_shape`.
-        layout: Where the arrays go.
+        layout: Placement of the arrays on the devices.
         kind: 'best' or 'latest'; default as above.
 
     Returns:
@@ -161,14 +161,14 @@ def _metadata(workdir: str | os.PathLike, kind: str) -> tuple[dict[str, Any], di
 
 
 def _load(
-    workdir: str | os.PathLike, kind: str, wanted: dict[str, Any], layout: jax.sharding.Sharding
+    workdir: str | os.PathLike, kind: str, structures: dict[str, Any], layout: jax.sharding.Sharding
 ) -> tuple[dict[str, Any], dict[str, Any], int]:
-    found, record, step = _metadata(workdir, kind)
-    for name, structure in wanted.items():
-        if not jax.tree.leaves(found.get(name)):
+    metadata, record, step = _metadata(workdir, kind)
+    for name, structure in structures.items():
+        if not jax.tree.leaves(metadata.get(name)):
             raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
-        _check_same(_folder(workdir, kind) / str(step), name, found.get(name), structure)
-    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), wanted)
+        _check_same(_folder(workdir, kind) / str(step), name, metadata.get(name), structure)
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), structures)
     try:
         with _open(workdir, kind) as checkpointer:
             arrays = checkpointer.load_checkpointables(step, abstract)
@@ -177,9 +177,9 @@ def _load(
     return arrays, record, step
 
 
-def _check_same(where: Path, name: str, found: Any, structure: Any) -> None:
+def _check_same(where: Path, name: str, metadata: Any, structure: Any) -> None:
     """Compare names and shapes before reading, because the reader's own message names neither."""
-    shapes = [_shapes(tree) for tree in (found, structure)]
+    shapes = [_shapes(tree) for tree in (metadata, structure)]
     if shapes[0] == shapes[1]:
         return
     names = sorted(set(shapes[0]) | set(shapes[1]))
@@ -188,10 +188,10 @@ def _check_same(where: Path, name: str, found: Any, structure: Any) -> None:
         for leaf in names
         if shapes[0].get(leaf) != shapes[1].get(leaf)
     ]
-    shown = '; '.join(differing[:SHOWN_DIFFERENCES])
+    examples = '; '.join(differing[:SHOWN_DIFFERENCES])
     more = f'; and {len(differing) - SHOWN_DIFFERENCES} more' if len(differing) > SHOWN_DIFFERENCES else ''
     raise UserError(
-        f'the checkpoint {where} holds other {name} than the config describes ({shown}{more})',
+        f'the checkpoint {where} holds other {name} than the config describes ({examples}{more})',
         expected='a checkpoint of the same architecture and optimiser',
         fix='use the config the run was started with (config.json in its folder), or another --workdir',
     )

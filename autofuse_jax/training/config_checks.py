@@ -27,7 +27,7 @@ ABSENT = object()
 AT_LEAST_0 = Range(least=0, whole=True)
 # What a field may be: one of some words, or a number in a range. Options of the method and of augmentation are not
 # here: they check themselves.
-KNOWN: dict[str, Any] = {
+DOMAINS: dict[str, Any] = {
     'method': METHODS,
     'seed': Range(least=0, most=2**32 - 1, whole=True),
     'data.source': DATA_SOURCES,
@@ -100,9 +100,9 @@ def validate(config: ConfigDict) -> None:
     Raises:
         UserError: Names the first field that is wrong, its value, what is allowed, and what to do.
     """
-    for field, known in KNOWN.items():
+    for field, domain in DOMAINS.items():
         section, _, name = field.rpartition('.')
-        _check(field, (config[section] if section else config)[name], known)
+        _check(field, (config[section] if section else config)[name], domain)
     _check_sections(config)
     with _telling_how_to_set():
         Augmentation(**config.data.augmentation.to_dict())
@@ -153,9 +153,9 @@ def _check_classes(config: ConfigDict, manifest: Manifest) -> None:
     for section in ('model', 'loss'):
         field, classes = f'{section}.num_classes', config[section].get('num_classes', 0)
         if classes and classes != len(manifest.classes):
-            named = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
+            names = ', '.join(f'{label} {name}' for label, name in manifest.classes.items())
             raise UserError(
-                f'{field} is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes ({named})',
+                f'{field} is {classes}, but the data in {manifest.root} has {len(manifest.classes)} classes ({names})',
                 fix=f'set {field}={len(manifest.classes)}, or 0 for unsupervised training',
             )
 
@@ -164,7 +164,7 @@ def with_absent_options(config: ConfigDict) -> ConfigDict:
     """Return a stored config with the options that its method has got since, at their defaults.
 
     Args:
-        config: As a run wrote it.
+        config: Config as a run wrote it.
 
     Raises:
         UserError: The method is unknown.
@@ -217,13 +217,13 @@ def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[Differe
 def _check_sections(config: ConfigDict) -> None:
     """Check that the sections belong to the method."""
     for section in SECTIONS:
-        wanted = section_options(config.method, section)
-        found = set(config[section])
-        if set(wanted) != found:
-            differences = describe_differences(missing=set(wanted) - found, extra=found - set(wanted))
+        options = section_options(config.method, section)
+        fields = set(config[section])
+        if set(options) != fields:
+            differences = describe_differences(missing=set(options) - fields, extra=fields - set(options))
             raise UserError(
                 f'the section {section} does not belong to method {config.method!r}: {differences}',
-                expected=f'the fields {", ".join(wanted)}' if wanted else 'no fields',
+                expected=f'the fields {", ".join(options)}' if options else 'no fields',
                 fix='start from a config of this method in configs/',
             )
 
@@ -237,10 +237,10 @@ def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool, poolin
         fitting: tuple[int, ...] = ()
         if numbers:
             fitting = tuple(max(1, round(size / step)) * step for size, step in zip(grid, multiples, strict=True))
-        known = SIZE_MULTIPLE if len({*multiples}) == 1 else multiples
+        multiple = SIZE_MULTIPLE if len({*multiples}) == 1 else multiples
         raise UserError(
             f'{name} is {tuple(grid)}',
-            expected=f'three multiples of {known}, because the network halves its grid four times',
+            expected=f'three multiples of {multiple}, because the network halves its grid four times',
             fix=f'set data.grid={fitting}' if numbers else 'give three numbers',
         )
 
@@ -266,8 +266,8 @@ def _method(config: ConfigDict) -> Method:
     return make_method(config.method, *(config[section].to_dict() for section in SECTIONS))
 
 
-def _check(field: str, value: Any, known: Range | Collection[Any]) -> None:
-    check_option(field, value, known, fix=_how_to_set(field))
+def _check(field: str, value: Any, domain: Range | Collection[Any]) -> None:
+    check_option(field, value, domain, fix=_how_to_set(field))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Config files: those that come with the package by their names, and what `configs` means inside of any of them."""
+"""Config files: the package's own by name, and the module `configs` that any of them may import."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ class ConfigFile:
     Attributes:
         path: The file.
         argument: The text behind the colon, which `get_config` is called with; None without a colon.
-        remark: What the user should know about the name; empty where it is as it should be.
+        remark: Sentence to the user about the name; empty where it is as it should be.
     """
 
     path: Path
@@ -77,13 +77,13 @@ def find_config(text: str) -> ConfigFile:
         UserError: There is neither such a file nor such a name.
     """
     words, colon, argument = text.partition(':')
-    given = argument if colon else None
+    config_argument = argument if colon else None
     if Path(words).is_file():
-        return ConfigFile(Path(words), given)
+        return ConfigFile(Path(words), config_argument)
     name = Path(words).as_posix().removeprefix(f'{PACKAGE}/').removesuffix('.py')
     names = config_names()
     if name in names:
-        return ConfigFile(_config_path(name), given)
+        return ConfigFile(_config_path(name), config_argument)
     old = OLD_ROW.fullmatch(name)
     if old and not colon and old[1] in names:
         remark = f'{PACKAGE}/{name}.py is now {PACKAGE}/{old[1]}.py:{old[2]}'

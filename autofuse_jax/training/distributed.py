@@ -31,7 +31,7 @@ def join_processes(
 
     Args:
         coordinator: host:port of the first process.
-        processes: How many there are.
+        processes: Number of processes.
         process: Number of this one, from 0.
         timeout: Seconds to wait for the others; default 300.
 
@@ -75,10 +75,10 @@ def first_process_first(make: Callable[[], Result]) -> Result:
     """Call a function that may write files on the first process, then, when it is done, on the others.
 
     Args:
-        make: Called once on each process.
+        make: Function that is called once on each process.
 
     Returns:
-        What it returned here.
+        Its result on this process.
     """
     if jax.process_count() == 1:
         return make()

@@ -198,9 +198,9 @@ class Experiment:
         """Register and score pairs as the config says.
 
         Args:
-            predictor: From `predictor`.
+            predictor: Result of `predictor`.
             params: Parameters of the method.
-            on_case: Called after each pair, for pictures.
+            on_case: Callback after each pair, for pictures.
 
         Returns:
             One record a pair, see `evaluation.case_scores`.

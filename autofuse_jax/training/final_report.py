@@ -41,7 +41,7 @@ def write_report(experiment: Experiment, params: Params, split: str, about: dict
         experiment: The run.
         params: Parameters of its method.
         split: Name of the split.
-        about: What else belongs into the record: config, data, training.
+        about: Further content of the record: config, data, training.
 
     Returns:
         Means over the pairs, see `summarise`.
@@ -49,12 +49,12 @@ def write_report(experiment: Experiment, params: Params, split: str, about: dict
     workdir, manifest, protocol = experiment.workdir, experiment.manifest, experiment.protocol
     folder = workdir / f'evaluation_{split}'
     predictor = experiment.predictor(split)
-    drawn = {pair.name: pair for pair in _spread(predictor.pairs, experiment.config.evaluation.pictures)}
+    picture_pairs = {pair.name: pair for pair in _spread(predictor.pairs, experiment.config.evaluation.pictures)}
 
     def draw(case: Case, pair: PairData, records: Mapping[str, Record]) -> None:
-        if case.name not in drawn:
+        if case.name not in picture_pairs:
             return
-        volumes, displacement = predictor.volumes(drawn[case.name]), pair.displacement
+        volumes, displacement = predictor.volumes(picture_pairs[case.name]), pair.displacement
         moving, moving_labels = volumes['moving'], volumes['moving_labels']
         warped_labels = None if moving_labels is None else warp_labels(moving_labels, displacement)
         registration = view_registration(
@@ -64,7 +64,7 @@ def write_report(experiment: Experiment, params: Params, split: str, about: dict
             displacement=displacement,
             jacobian=jacobian_determinant(displacement),
             # The frames in memory have lost where they lie in space, which pictures turn to the patient's sides.
-            affine=load_frame(manifest, drawn[case.name].fixed).affine,
+            affine=load_frame(manifest, picture_pairs[case.name].fixed).affine,
             labels=(volumes['fixed_labels'], moving_labels, warped_labels),
         )
         pair_sheet(
@@ -98,7 +98,7 @@ def write_report(experiment: Experiment, params: Params, split: str, about: dict
         curve_picture(workdir / CURVES_NAME, _curve_rows(rows))
     print(console_table(content))
     print(f'report:   {folder / PAGE_NAME}')
-    if drawn:
+    if picture_pairs:
         print(f'pictures: {folder / "pictures"}')
     return summarise(records)
 

@@ -43,7 +43,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
     Writes into the work folder: config.json (resolved), metrics.jsonl, checkpoints/, and at the end the report.
 
     Args:
-        config: See configs/default.py.
+        config: Config, see configs/default.py.
         workdir: The run's folder. Training continues from its latest checkpoint if it has one.
 
     Returns:
@@ -57,7 +57,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         >>> from autofuse_jax.configs import quickstart
         >>> config = quickstart.get_config()
         >>> config.model.base_channels = 2
-        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 2, 'shape': (32, 32, 16)})
+        >>> config.data.phantom.update({'train': 1, 'validation': 1, 'test': 1, 'frames': 3, 'shape': (32, 32, 16)})
         >>> config.phases.phase_1.steps, config.phases.phase_2.steps, config.optimizer.warmup_steps = 1, 1, 0
         >>> config.training.devices = 1
         >>> means = train_and_evaluate(config, 'runs/quickstart')  # doctest: +ELLIPSIS
@@ -75,7 +75,7 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     Where the folder has no checkpoint and the config names a file of weights, those are evaluated.
 
     Args:
-        config: See configs/default.py; the model must be the one of the run.
+        config: Config, see configs/default.py; the model must be the one of the run.
         workdir: The run's folder.
 
     Returns:
@@ -135,7 +135,7 @@ class Trainer:
     """The training loop of one invocation.
 
     Args:
-        experiment: What to train. Where its work folder has a checkpoint, training continues from it.
+        experiment: Experiment to train. Where its work folder has a checkpoint, training continues from it.
 
     Raises:
         UserError: The checkpoint belongs to another architecture or is damaged.
@@ -149,15 +149,19 @@ class Trainer:
         self._predictor = experiment.predictor('validation')
         self._step_functions: dict[Any, StepFunction] = {}
         self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
+        # A fresh run starts with these values; a checkpoint replaces them, so that it is read after they are set.
         self._best, self._measure = float('-inf'), REGISTRATION_MEASURE
         self._seconds_before = 0.0
         self._data_state: dict[str, Any] | None = None
         self._state = self._restore_or_create()
+        # Steps count over all phases and invocations; this invocation begins at the first step.
         self._step = self._first_step = int(self._state.step)
         self._ending = Ending.NONE
 
     def _restore_or_create(self) -> TrainState:
         """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
+        # What counts, in this order: the run's own checkpoint, the weights that the config names, random parameters. A
+        # run that was started from weights and has a checkpoint thus does not go back to the weights.
         experiment = self._experiment
         layout = replicated(experiment.mesh)
         if checkpoints.latest_step(experiment.workdir) is None:
@@ -170,6 +174,7 @@ class Trainer:
             # Buffers of their own, because those of a state are donated.
             average = None if state.average is None else jax.tree.map(jnp.copy, params)
             return dataclasses.replace(state, params=params, average=average)
+        # The arrays first: where they do not fit the config, the run's folder stays as it is.
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
@@ -178,6 +183,8 @@ class Trainer:
         # Runs from before there were several measures have none in their record.
         self._measure = record.get('measure', REGISTRATION_MEASURE)
         self._seconds_before = record['train_seconds']
+        # The place in the data belongs to a phase; `_run_phase` hands it over once that phase starts. The window holds
+        # the steps since the last row, so that the next row averages over them as if nothing had been interrupted.
         self._data_state = record['data']
         self._window = record['window']
         _say(f'continuing from step {int(state.step)}')
@@ -201,9 +208,11 @@ class Trainer:
         with writer as self._writer, StopRequest(training.max_minutes) as stop:
             self._started = time.monotonic()
             for phase in experiment.phases:
+                # Phases that an earlier invocation completed lie before the step; the first other one may be half done.
                 if self._step < phase.end and not self._ending:
                     self._run_phase(phase, stop)
             if self._ending and self._step < experiment.total_steps:
+                # The checkpoint takes the open window along, which no row has yet.
                 self._flush()
                 self._save()
                 reason = stop.reason or 'another process asked for it'
@@ -221,12 +230,15 @@ class Trainer:
             step_function = self._step_function(phase, batch)
             with jax.profiler.StepTraceAnnotation('train', step_num=self._step):
                 self._state, metrics = step_function(self._state, batch)
+            # Numbers of a step that may still be running: `_flush` waits for them.
             self._window.append(metrics)
             self._step += 1
             if self._step == self._first_step + 1:
                 self._progress.measure_from(self._step)
             if len(self._window) > STEPS_AHEAD:
                 jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
+            # The row and the validation of a step come before its checkpoint, so that a resume repeats neither. A phase
+            # ends with a row and a checkpoint: no window reaches over two phases.
             last = self._step == phase.end
             if self._step % training.log_every == 0 or last:
                 self._log()
@@ -255,12 +267,15 @@ class Trainer:
         objectives = self._experiment.method.objectives(phase.name)
         program = objectives, batch['fixed'].shape
         if program not in self._step_functions:
-            needed = None
+            demand = None
             if self._training.check_memory:
-                kept, mesh = self._experiment.method_in_memory().objectives(phase.name), self._experiment.mesh
+                objectives_in_memory, mesh = (
+                    self._experiment.method_in_memory().objectives(phase.name),
+                    self._experiment.mesh,
+                )
                 platform = mesh.devices.flat[0].platform
-                needed = check_step_fits(kept, self._state, batch, devices=mesh.size, platform=platform)
-            about = '' if needed is None else f', which needs about {needed / GIB:.1f} GiB on each device'
+                demand = check_step_fits(objectives_in_memory, self._state, batch, devices=mesh.size, platform=platform)
+            about = '' if demand is None else f', which needs about {demand / GIB:.1f} GiB on each device'
             self._progress.say(f'compiling the training step{about} ...')
             started = time.monotonic()
             step = compile_train_step(
@@ -327,6 +342,7 @@ class Trainer:
         if means[measure] > self._best:
             self._best = means[measure]
             checkpoints.save_best(self._experiment.workdir, self._state, self._record())
+        # Seconds of validation and saving are not those of the steps in the row.
         self._row_started += time.monotonic() - started
 
     def _save(self) -> None:

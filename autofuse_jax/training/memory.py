@@ -29,10 +29,10 @@ def step_bytes(objectives: tuple[Objective, ...], state: TrainState, batch: Batc
     as much again, and what `remat` would compute again is kept: `check_compiled_fits` knows.
 
     Args:
-        objectives: Carried out in a step, one after the other.
+        objectives: Objectives of a step, one after the other.
         state: Arrays or their shapes.
         batch: Arrays or their shapes; of all devices together.
-        devices: Which share batch and volumes.
+        devices: Number of devices, which share batch and volumes.
 
     Returns:
         Bytes on one device.
@@ -57,8 +57,8 @@ def kept_by_compiler(remat: str, platform: str) -> str:
     only, as `remat='activations'` says, whether asked to or not.
 
     Args:
-        remat: See `models.remat.check_remat`.
-        platform: Of the devices, in the words of JAX ('cpu', 'gpu', 'tpu').
+        remat: Option of `models.remat.check_remat`.
+        platform: Platform of the devices, in the words of JAX ('cpu', 'gpu', 'tpu').
     """
     names = remat.split(',')
     if platform != 'gpu' or ALL in names or ACTIVATIONS in names:
@@ -88,11 +88,11 @@ def check_step_fits(
     """Refuse a training step that a device cannot hold, before minutes of compiling end in a crash.
 
     Args:
-        objectives: See `step_bytes`.
-        state: See `step_bytes`.
-        batch: See `step_bytes`.
-        devices: See `step_bytes`.
-        platform: Of the devices, see `kept_by_compiler`; default 'cpu'.
+        objectives: Objectives as for `step_bytes`.
+        state: State as for `step_bytes`.
+        batch: Batch as for `step_bytes`.
+        devices: Number as for `step_bytes`.
+        platform: Platform of the devices, see `kept_by_compiler`; default 'cpu'.
         limit: Bytes of a device; default what it has.
 
     Returns:
@@ -105,10 +105,10 @@ def check_step_fits(
     voxels = int(np.prod(batch['fixed'].shape[:4]))
     if voxels * MOST_BYTES_PER_VOXEL // devices < limit:
         return None
-    needed = filling(platform) * step_bytes(objectives, state, batch, devices)
-    if needed > limit:
-        raise _too_much(needed, batch, devices, limit)
-    return needed
+    demand = filling(platform) * step_bytes(objectives, state, batch, devices)
+    if demand > limit:
+        raise _too_much(demand, batch, devices, limit)
+    return demand
 
 
 def check_compiled_fits(
@@ -117,9 +117,9 @@ def check_compiled_fits(
     """Refuse a compiled training step that a device cannot hold, before running it ends in a crash.
 
     Args:
-        compiled: Of arrays that are on the devices already.
-        batch: See `step_bytes`.
-        devices: See `step_bytes`.
+        compiled: Step compiled for arrays that are on the devices already.
+        batch: Batch as for `step_bytes`.
+        devices: Number as for `step_bytes`.
         limit: Bytes of a device; default what it has.
 
     Raises:
@@ -129,19 +129,19 @@ def check_compiled_fits(
     memory = compiled.memory_analysis()
     if memory is None:
         return
-    needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    demand = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     # Results that are written over the arguments take nothing.
-    needed += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    demand += memory.output_size_in_bytes - memory.alias_size_in_bytes
     limit = device_bytes() if limit is None else limit
-    if needed > limit:
-        raise _too_much(needed, batch, devices, limit)
+    if demand > limit:
+        raise _too_much(demand, batch, devices, limit)
 
 
-def _too_much(needed: int, batch: Batch, devices: int, limit: int) -> UserError:
+def _too_much(demand: int, batch: Batch, devices: int, limit: int) -> UserError:
     pairs, *size, _ = batch['fixed'].shape
     return UserError(
         f'a training step of {pairs} pairs of {" x ".join(map(str, size))} voxels needs about '
-        f'{needed / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
+        f'{demand / GIB:.1f} GiB on each of {devices} devices, and one has {limit / GIB:.1f}',
         fix="set a smaller training.batch_size, model.remat='activations' or 'all' (recomputes instead of keeping; "
         "accelerators only), training.precision='bfloat16', a smaller model.base_channels or data.grid, or let "
         'several devices share a volume (training.depth_devices); to try all the same, set '

@@ -100,7 +100,7 @@ class Progress:
     Args:
         total_steps: Length of training.
         first_step: Steps that were done before this process started.
-        stream: Where to write; default standard error.
+        stream: Stream to write to; default standard error.
     """
 
     def __init__(self, total_steps: int, *, first_step: int = 0, stream: TextIO | None = None):
@@ -142,10 +142,10 @@ class Progress:
             f'{prefix.replace("/", " ")}loss {values[f"{prefix}loss"]:+.4f}  [{_weighted_terms(values, prefix)}]'
             for prefix in prefixes
         )
-        left = '' if remaining is None else f'ETA {format_duration(remaining)}  '
+        eta = '' if remaining is None else f'ETA {format_duration(remaining)}  '
         self._line.show(
             f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
-            f'{left}{losses}{self._validation}'
+            f'{eta}{losses}{self._validation}'
         )
 
     def say(self, text: str) -> None:

@@ -35,7 +35,7 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
 
     Args:
         folder: The work folder, with config.json and checkpoints.
-        name: What tables call it.
+        name: Name in tables.
         sources: `data` replaces the data of the config, `split` its split.
 
     Returns:
@@ -61,7 +61,7 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
 
     Args:
         path: The npz, with its JSON beside it.
-        name: What tables call it.
+        name: Name in tables.
         sources: `data` is the prepared data, `split` the split to register.
 
     Returns:
@@ -96,8 +96,8 @@ def open_network(path: Path, name: str, sources: Sources) -> Run:
 
     Args:
         path: The work folder, or the npz.
-        name: What tables call it.
-        sources: See `open_workdir` and `open_weights`.
+        name: Name in tables.
+        sources: Places as for `open_workdir` and `open_weights`.
 
     Returns:
         The run.

@@ -42,7 +42,7 @@ def with_official_switches(config: ConfigDict) -> ConfigDict:
     """Return the config with all switches set if `reproduce_official` is on, otherwise as it is.
 
     Args:
-        config: See configs/default.py. Switches that its model does not have are left out.
+        config: Config, see configs/default.py. Switches that its model does not have are left out.
 
     Returns:
         A config of its own; the values of single switches in `config` do not count if `reproduce_official` is on.

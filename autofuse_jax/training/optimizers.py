@@ -1,4 +1,4 @@
-"""The optimiser, its learning rate schedule, and what is done to single groups of parameters and to their average."""
+"""The optimiser, its learning rate schedule, factors for groups of parameters, and their average."""
 
 from typing import Any
 
@@ -95,18 +95,18 @@ def check_multiples(multiples: Multiples, params: Any) -> None:
     """Check that every factor belongs to some parameter.
 
     Args:
-        multiples: See `multiple_of`.
+        multiples: Multiples as for `multiple_of`.
         params: All parameters of a method, or their shapes.
 
     Raises:
         UserError: No parameter has such a part in its name.
     """
-    known = {part for name in _names(params) for part in name.split('/')}
+    parts = {part for name in _names(params) for part in name.split('/')}
     for part, _ in multiples:
-        if part not in known:
+        if part not in parts:
             raise UserError(
                 f'optimizer.multiples names {part!r}, which is part of no parameter',
-                expected=f'one of {", ".join(sorted(known))}',
+                expected=f'one of {", ".join(sorted(parts))}',
                 fix='correct optimizer.multiples',
             )
 
@@ -120,7 +120,7 @@ def averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
         average: a, before the step.
         params: p, after the step.
         step: t, number of steps done before.
-        decay: In [0, 1).
+        decay: Decay of the average, in [0, 1).
 
     Returns:
         A tree as `params`.

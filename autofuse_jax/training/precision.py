@@ -1,4 +1,4 @@
-"""In which precision networks multiply, and which devices can."""
+"""Precision of the products in networks, and the devices that have it."""
 
 import contextlib
 
@@ -38,7 +38,7 @@ def check_precision(precision: str, device: jax.Device) -> None:
 
     Args:
         precision: One of `PRECISIONS`.
-        device: On which networks run.
+        device: Device on which networks run.
 
     Raises:
         UserError: The device does not compute in bfloat16.

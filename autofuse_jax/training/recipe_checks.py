@@ -39,13 +39,13 @@ def fusion_pooling(config: ConfigDict) -> tuple[int, ...]:
 
 
 def _check_kinds(config: ConfigDict) -> None:
-    named = [name for kind in KINDS for name in config.loss.get(kind, ())]
-    twice = sorted({name for name in named if named.count(name) > 1})
+    phases = [name for kind in KINDS for name in config.loss.get(kind, ())]
+    twice = sorted({name for name in phases if phases.count(name) > 1})
     if twice:
         raise UserError(
             f'the phase {twice[0]} is of several kinds', expected=f'one of {", ".join(KINDS)}', fix='correct loss'
         )
-    unknown = sorted(set(named) - set(config.phases))
+    unknown = sorted(set(phases) - set(config.phases))
     if unknown:
         raise UserError(
             f'the section loss names the phase {unknown[0]}',

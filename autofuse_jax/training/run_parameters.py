@@ -42,8 +42,8 @@ def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
     method = make_method(config['method'], config['model'], config['loss'], config['inference'])
     layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     params, _, step = checkpoints.load_params(workdir, parameter_structure(method), layout, kind)
-    made = provenance()
-    origin = {'run': workdir.name, 'step': step, 'date': made['date'], 'commit': made['commit']}
+    about = provenance()
+    origin = {'run': workdir.name, 'step': step, 'date': about['date'], 'commit': about['commit']}
     flat = {name: np.asarray(array) for name, array in flatten(jax.device_get(params)).items()}
     return flat, Description(
         config['method'],

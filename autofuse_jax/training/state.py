@@ -47,7 +47,7 @@ def create_train_state(
 
     Args:
         method: The registration method.
-        optimizer: Applied to each objective's parameters separately.
+        optimizer: Optimiser of each objective's parameters, with a state for each.
         phases: Names of all phases, whose objectives need optimiser states.
         shape: (D, H, W) of the images.
         key: Random key of the initial parameters and of all later draws.
@@ -62,5 +62,5 @@ def create_train_state(
     objectives = {objective.name: objective for phase in phases for objective in method.objectives(phase)}
     states = {name: optimizer.init(split_params(params, o.trains)[0]) for name, o in objectives.items()}
     # A copy: the state is donated, and no buffer can be donated twice.
-    kept = jax.tree.map(jnp.copy, params) if average else None
-    return TrainState(jnp.zeros((), jnp.int32), params, states, jax.random.key_data(run_key), kept)
+    start_average = jax.tree.map(jnp.copy, params) if average else None
+    return TrainState(jnp.zeros((), jnp.int32), params, states, jax.random.key_data(run_key), start_average)

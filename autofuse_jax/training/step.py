@@ -23,9 +23,9 @@ def make_train_step(
     """Return the function (state, batch) -> (state, metrics) that carries out all objectives once.
 
     Args:
-        objectives: Carried out in this order; a later one sees the parameters that an earlier one changed.
-        optimizer: Turns gradients into updates.
-        average_decay: Of the moving average that the state keeps; default 0: it keeps none.
+        objectives: Objectives, carried out in this order; a later one sees the parameters that an earlier one changed.
+        optimizer: Optimiser, which turns gradients into updates.
+        average_decay: Decay of the moving average that the state keeps; default 0: it keeps none.
 
     Returns:
         A pure function, not compiled yet. Its metrics are scalars: `loss`, `grad_norm`, `update_norm` and the
@@ -45,13 +45,13 @@ def make_train_step(
             (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
             before = optimizer_states[objective.name]
             updates, after = optimizer.update(gradient, before, trained)
-            changed = optax.apply_updates(trained, updates)
+            new_params = optax.apply_updates(trained, updates)
             if objective.active is not None:
                 active = objective.active(batch)
-                changed, after = _where(active, (changed, after), (trained, before))
+                new_params, after = _where(active, (new_params, after), (trained, before))
                 updates = _where(active, updates, jax.tree.map(jnp.zeros_like, updates))
             optimizer_states[objective.name] = after
-            params = {**frozen, **changed}
+            params = {**frozen, **new_params}
             prefix = f'{objective.name}/' if len(objectives) > 1 else ''
             norms = {'grad_norm': optax.tree.norm(gradient), 'update_norm': optax.tree.norm(updates)}
             metrics |= {prefix + name: v for name, v in ({'loss': value} | diagnostics | norms).items()}
@@ -61,8 +61,8 @@ def make_train_step(
     return train_step
 
 
-def _where(condition: jax.Array, chosen: Any, other: Any) -> Any:
-    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), chosen, other)
+def _where(condition: jax.Array, where_true: Any, where_false: Any) -> Any:
+    return jax.tree.map(lambda one, two: jnp.where(condition, one, two), where_true, where_false)
 
 
 def compile_train_step(
@@ -74,10 +74,10 @@ def compile_train_step(
     """Return the step to be compiled: state replicated and donated, batch where `put_batch` put it.
 
     Args:
-        objectives: See `make_train_step`.
-        optimizer: See `make_train_step`.
+        objectives: Objectives as for `make_train_step`.
+        optimizer: Optimiser as for `make_train_step`.
         mesh: The devices.
-        average_decay: See `make_train_step`.
+        average_decay: Decay as for `make_train_step`.
 
     Returns:
         A function that compiles; the state passed to it must not be used afterwards.

@@ -22,9 +22,9 @@ LARGEST_SEED = 2**32
 MOST_THREADS = 16
 
 
-def reading_threads(asked: int) -> int:
+def reading_threads(count: int) -> int:
     """Return how many threads read: as many as asked for, or one a core and at most `MOST_THREADS` where 0 are."""
-    return asked or min(available_cores(), MOST_THREADS)
+    return count or min(available_cores(), MOST_THREADS)
 
 
 class TrainingData:
@@ -35,10 +35,10 @@ class TrainingData:
     Args:
         manifest: The prepared data.
         store: Frames on the network's grid.
-        phases: In order.
+        phases: Phases in order.
         batch_size: Pairs a step, all processes together.
         labelled_subjects: Training subjects whose labels may be used; -1 means all.
-        augmentation: How far training pairs are changed at random.
+        augmentation: Limits of the random change of training pairs.
         seed: Seed of the run.
         threads: Reading threads; 0: one a core, at most `MOST_THREADS`.
         teacher: Velocities of the training pairs; None: there are none.
@@ -87,7 +87,7 @@ class TrainingData:
 
         Args:
             phase: One of the run's phases.
-            state: From `get_state`; ignored where it belongs to another phase.
+            state: Result of `get_state`; ignored where it belongs to another phase.
         """
         number = self._phases.index(phase)
         self._phase = phase

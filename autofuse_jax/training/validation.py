@@ -70,15 +70,15 @@ class PairPredictor:
     """Registers a fixed list of pairs; compiled once, used at every validation and at the end.
 
     Args:
-        predict: From `make_predict`.
+        predict: Function of `make_predict`.
         manifest: The prepared data.
         store: Frames on the network's grid.
-        pairs: What to register. Label maps of all frames that have one go with them, because hidden labels are hidden
+        pairs: Pairs to register. Label maps of all frames that have one go with them, because hidden labels are hidden
             from training only. A manifest with original classes brings the original label maps.
         seed: Seed of the draws of a method that samples; pair n always gets the same.
         image_layout: Layout of images on several devices; default wherever they are. With several processes all do the
             same, and results must be on all of them.
-        computing: Makes the context to compute in, such as `Experiment.computing`; default as it is.
+        computing: Function that makes the context to compute in, such as `Experiment.computing`; default as it is.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ def summarise(records: Sequence[Record]) -> dict[str, float]:
     """Return the means over pairs that select checkpoints and head reports.
 
     Args:
-        records: From `evaluation.case_scores`.
+        records: Records of `evaluation.case_scores`.
 
     Returns:
         'dsc_before', 'dsc_after' (0..1), 'njd_percent', 'sdlogj', and where there are segmentations 'segmentation_dsc';

@@ -65,7 +65,7 @@ class ImageGrid:
 
         Args:
             points: (..., 3), RAS millimetres.
-            margin: How far beyond the outermost voxel centres the grid reaches, in voxels; default 0.5, their faces.
+            margin: Reach of the grid beyond the outermost voxel centres, in voxels; default 0.5, their faces.
 
         Returns:
             bool (...).
@@ -128,7 +128,7 @@ def respace_grid(grid: ImageGrid, spacing: Sequence[float], shape: Sequence[int]
     Args:
         grid: Any grid.
         spacing: The wanted voxel size along (D, H, W) in millimetres.
-        shape: How many of these voxels there are.
+        shape: Number of these voxels.
 
     Returns:
         The grid whose voxels `data.resample.resample_image` makes.

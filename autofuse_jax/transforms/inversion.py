@@ -59,7 +59,7 @@ class NumericalInverse:
         transform: T, from the fixed to the moving world; this object goes from the moving to the fixed world.
         start: An approximate inverse that the iteration starts from, such as the field of the negative velocity;
             None starts from the inverse of the affine part of T.
-        inversions: What `map_points` learned, one entry per call.
+        inversions: Records of the calls of `map_points`.
     """
 
     transform: Transform

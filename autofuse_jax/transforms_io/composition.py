@@ -24,16 +24,16 @@ class Step:
     """A transform as it is used.
 
     Attributes:
-        name: How the user named it.
-        forward: From the world of `fixed` to that of `moving`; images are sampled through it.
-        backward: From the world of `moving` to that of `fixed`: the exact inverse of `forward`, solved for each point
-            where `forward` is dense.
+        name: Name that the user gave it.
+        forward: Transform from the world of `fixed` to that of `moving`; images are sampled through it.
+        backward: Transform from the world of `moving` to that of `fixed`: the exact inverse of `forward`, solved
+            point by point where `forward` is dense.
         fixed: The image onto whose grid this step brings an image, None where it is not known.
         moving: The image that it brings there, None where it is not known.
         grid: The grid on which the dense transform is known, None for an affine one; it lies in the world of `fixed`,
             or in that of `moving` where the step is an inverse that is solved for.
         grid_is_fixed: Whether `grid` lies in the world of `fixed`.
-        source: How `forward` was found, in words.
+        source: Origin of `forward`, in words.
     """
 
     name: str
@@ -69,7 +69,7 @@ def load_step(
 
     Args:
         text: A path, or 'inverse:' and a path.
-        convention: What the user says the file is; None recognises it.
+        convention: Convention that the user says the file is in; None recognises it.
         inverse: Whether it is to be inverted; 'inverse:' inverts once more.
         fixed: The fixed image of the file (not of its inverse), where the user names it.
         moving: The moving image of the file, where the user names it.
@@ -127,46 +127,46 @@ def gaps(steps: Sequence[Step]) -> list[str]:
     """Return a sentence for each pair of steps that do not meet: one ends on an image, the next starts from another.
 
     Args:
-        steps: In the order in which an image passes through them.
+        steps: Steps in the order in which an image passes through them.
 
     Returns:
         The sentences; none where the images are not known. Images on other grids of the same space are no error.
     """
-    found = []
+    sentences = []
     for first, second in zip(steps[:-1], steps[1:], strict=True):
-        reached, wanted = first.fixed, second.moving
-        if reached is not None and wanted is not None and not reached.grid.same_as(wanted.grid):
-            found.append(
-                f'{first.name} ends on the grid of {reached.file} ({describe_grid(reached.grid)}), {second.name} '
-                f'starts from {wanted.file} ({describe_grid(wanted.grid)}); right only if both show the same space'
+        end, start = first.fixed, second.moving
+        if end is not None and start is not None and not end.grid.same_as(start.grid):
+            sentences.append(
+                f'{first.name} ends on the grid of {end.file} ({describe_grid(end.grid)}), {second.name} '
+                f'starts from {start.file} ({describe_grid(start.grid)}); right only if both show the same space'
             )
-    return found
+    return sentences
 
 
 def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.ndarray) -> np.ndarray:
     """Tell which points the transforms know: inside the images at both ends and inside every field between them.
 
     Args:
-        steps: In the order in which an image passes through them.
+        steps: Steps in the order in which an image passes through them.
         fixed_points: (N, 3) in the last fixed world, RAS millimetres.
         moving_points: (N, 3), the same points in the first moving world.
 
     Returns:
         bool (N,). Images and fields reach half a voxel beyond their outer voxel centres.
     """
-    known = np.ones(len(fixed_points), bool)
+    flags = np.ones(len(fixed_points), bool)
     if steps[-1].fixed is not None:
-        known &= steps[-1].fixed.grid.contains(fixed_points, margin=REACH)
+        flags &= steps[-1].fixed.grid.contains(fixed_points, margin=REACH)
     if steps[0].moving is not None:
-        known &= steps[0].moving.grid.contains(moving_points, margin=REACH)
+        flags &= steps[0].moving.grid.contains(moving_points, margin=REACH)
     points = fixed_points
     for step in reversed(steps):
         if step.grid is not None and step.grid_is_fixed:
-            known &= step.grid.contains(points, margin=REACH)
+            flags &= step.grid.contains(points, margin=REACH)
         points = step.forward.map_points(points)
         if step.grid is not None and not step.grid_is_fixed:
-            known &= step.grid.contains(points, margin=REACH)
-    return known
+            flags &= step.grid.contains(points, margin=REACH)
+    return flags
 
 
 def _check_partner(path: Path, moving: ImageRecord | None, partner: Path, fixed: ImageRecord | None) -> None:

@@ -37,7 +37,7 @@ def explain(
 
     Args:
         path: Any file.
-        convention: What the user says it is; None finds out.
+        convention: Convention that the user says it is in; None finds out.
         fixed: The fixed image, where the user names it.
         moving: The moving image, where the user names it.
 
@@ -55,11 +55,11 @@ def explain(
             expected=f'one of {", ".join((*KNOWN_SUFFIXES, *TEXT_SUFFIXES))}',
             fix='convert it to a displacement field in ITK convention with the program that wrote it',
         )
-    found = recognise(path, convention)
-    short = CONVENTIONS[found.info.convention].short
-    if found.field is not None and _lacks_images(found, fixed, moving):
-        text = f'a dense displacement field in {found.info.convention} convention ({short}) without sidecar'
-        return f'{Path(path).name}: {text}{_without_images(found.field)}.'
+    file_facts = recognise(path, convention)
+    short = CONVENTIONS[file_facts.info.convention].short
+    if file_facts.field is not None and _lacks_images(file_facts, fixed, moving):
+        text = f'a dense displacement field in {file_facts.info.convention} convention ({short}) without sidecar'
+        return f'{Path(path).name}: {text}{_without_images(file_facts.field)}.'
     transform, info = read_transform(path, convention, fixed=fixed, moving=moving)
     title = CONVENTIONS[info.convention].title
     if isinstance(transform, AffineTransform):
@@ -104,9 +104,9 @@ def _largest_mm(transform: DenseTransform) -> float:
     return float(np.linalg.norm(shift, axis=-1).max())
 
 
-def _lacks_images(found: Recognised, fixed: ImageRecord | None, moving: ImageRecord | None) -> bool:
-    info = found.info
-    lacks_fixed = needs_fixed_image(info.convention, found.field) and (info.fixed or fixed) is None
+def _lacks_images(file_facts: Recognised, fixed: ImageRecord | None, moving: ImageRecord | None) -> bool:
+    info = file_facts.info
+    lacks_fixed = needs_fixed_image(info.convention, file_facts.field) and (info.fixed or fixed) is None
     return lacks_fixed or CONVENTIONS[info.convention].needs_moving and (info.moving or moving) is None
 
 

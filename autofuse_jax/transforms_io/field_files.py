@@ -104,7 +104,7 @@ def store_nifti(
         array: The values.
         affine: (4, 4), voxel indices to RAS millimetres.
         intent: NIfTI intent code.
-        intent_name: At most 15 characters.
+        intent_name: Intent of the header, at most 15 characters.
 
     Raises:
         OSError: The file cannot be written; what was there before is kept.

@@ -32,7 +32,7 @@ def write_transform(path: str | os.PathLike, transform: Transform, convention: s
     Args:
         path: .nii.gz, .nii or (Learn2Reg, voxel) .npz for a displacement field; .txt or .tfm for an affine transform in
             ITK convention.
-        transform: From the world of the fixed to that of the moving image. For a field it is sampled on the grid of
+        transform: Transform from the fixed to the moving world. For a field it is sampled on the grid of
             `info.fixed`, unless it is a dense transform on that very grid.
         convention: 'itk', 'fsl', 'learn2reg' or 'voxel'.
         info: Images, role, inverse and settings; its kind and convention are set here.
@@ -78,13 +78,15 @@ def read_transform(
         UserError: The file cannot be read, is no transform, may be one in several conventions, lacks an image that its
             convention needs, or does not belong to the images that are named.
     """
-    found = recognise(path, convention)
-    info = dataclasses.replace(found.info, fixed=found.info.fixed or fixed, moving=found.info.moving or moving)
-    _check_same(path, 'fixed', found.info.fixed, fixed)
-    _check_same(path, 'moving', found.info.moving, moving)
-    if found.field is None:
+    file_facts = recognise(path, convention)
+    info = dataclasses.replace(
+        file_facts.info, fixed=file_facts.info.fixed or fixed, moving=file_facts.info.moving or moving
+    )
+    _check_same(path, 'fixed', file_facts.info.fixed, fixed)
+    _check_same(path, 'moving', file_facts.info.moving, moving)
+    if file_facts.field is None:
         return read_itk_text(path), info
-    file = found.field
+    file = file_facts.field
     if info.fixed is None and needs_fixed_image(info.convention, file):
         raise _needs_image(path, info.convention, 'fixed')
     if info.moving is None and CONVENTIONS[info.convention].needs_moving:
@@ -158,11 +160,14 @@ def _write_field(path: str | os.PathLike, transform: Transform, convention: str,
         write_learn2reg(path, transform, info.moving.grid)
 
 
-def _check_same(path: str | os.PathLike, name: str, known: ImageRecord | None, given: ImageRecord | None) -> None:
-    if known is not None and given is not None and not known.grid.same_as(given.grid):
+def _check_same(
+    path: str | os.PathLike, name: str, sidecar_image: ImageRecord | None, user_image: ImageRecord | None
+) -> None:
+    if sidecar_image is not None and user_image is not None and not sidecar_image.grid.same_as(user_image.grid):
         raise UserError(
-            f'{sidecar_path(path)} says that the {name} image is {known.file} ({describe_grid(known.grid)}), but '
-            f'{given.file} lies on another grid ({describe_grid(given.grid)})',
+            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} '
+            f'({describe_grid(sidecar_image.grid)}), but {user_image.file} lies on another grid '
+            f'({describe_grid(user_image.grid)})',
             fix=f'leave out --{name}, or name the image that the transform was made with',
         )
 

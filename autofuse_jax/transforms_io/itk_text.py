@@ -64,8 +64,8 @@ def read_itk_text(path: str | os.PathLike) -> AffineTransform:
     """
     path = Path(path)
     if not path.is_file():
-        found = f'{path} is a folder' if path.is_dir() else f'there is no file {path}'
-        raise UserError(found, fix='check the path')
+        problem = f'{path} is a folder' if path.is_dir() else f'there is no file {path}'
+        raise UserError(problem, fix='check the path')
     lines = [line.strip() for line in path.read_text(encoding='utf-8', errors='replace').splitlines()]
     if not lines or not lines[0].startswith('#Insight Transform File'):
         raise UserError(

@@ -30,9 +30,9 @@ class PointTable:
         header: Names of the columns, None where the file has none.
         rows: The cells of every row, as text.
         lines: Line number of each row, for messages.
-        columns: Which three columns hold the coordinates.
+        columns: Numbers of the three columns of coordinates.
         points: float64 (N, 3), the coordinates as they are in the file.
-        delimiter: What separates the columns.
+        delimiter: Separator of the columns.
     """
 
     path: Path
@@ -135,9 +135,9 @@ def _number(cell: str) -> float | None:
 
 def _coordinate_columns(header: list[str] | None) -> tuple[int, int, int]:
     names = [name.strip().lower() for name in header or []]
-    for wanted in COORDINATE_NAMES:
-        if set(wanted) <= set(names):
-            first, second, third = (names.index(name) for name in wanted)
+    for column_names in COORDINATE_NAMES:
+        if set(column_names) <= set(names):
+            first, second, third = (names.index(name) for name in column_names)
             return first, second, third
     return (0, 1, 2)
 

@@ -28,7 +28,7 @@ class Recognised:
     """What a file turned out to be, before its numbers are turned into a transform.
 
     Attributes:
-        info: What its sidecar says; without one, kind and convention as recognised.
+        info: Content of its sidecar; without one, kind and convention as recognised.
         field: The opened file of a dense transform, None for an affine one.
     """
 
@@ -41,10 +41,10 @@ def recognise(path: str | os.PathLike, convention: str | None = None) -> Recogni
 
     Args:
         path: The file.
-        convention: What the user says it is, or None.
+        convention: Convention that the user says it is in, or None.
 
     Returns:
-        What it is.
+        Kind, convention and, of a dense transform, the opened file.
 
     Raises:
         UserError: It cannot be read, is no transform, or fits several conventions.

@@ -47,8 +47,8 @@ class TransformInfo:
         fixed: The image onto whose grid an image is brought; None where it is not known.
         moving: The image that is brought there; None where it is not known.
         inverse: Name of the file beside it that holds the inverse, or None.
-        settings: How it was made, JSON-compatible.
-        versions: Of what it was made with; empty becomes the version of this package.
+        settings: Settings it was made with, JSON-compatible.
+        versions: Versions of what it was made with; empty becomes the version of this package.
     """
 
     kind: str = DISPLACEMENT
@@ -77,7 +77,7 @@ def write_sidecar(path: str | os.PathLike, info: TransformInfo) -> None:
 
     Args:
         path: The transform file.
-        info: What it is.
+        info: Description of the transform.
 
     Raises:
         UserError: A JSON file of something else has that name.
@@ -126,7 +126,7 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
         path: The transform file.
 
     Returns:
-        What it says; None where there is no JSON file of that stem, or one of something else (images have some, too).
+        Its content; None where there is no JSON file of that stem, or one of something else (images have some, too).
 
     Raises:
         UserError: The sidecar is damaged, contradicts itself, or is of another version.
@@ -211,6 +211,6 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     return ImageRecord(file, ImageGrid(shape, affine))
 
 
-def _wrong(beside: Path, name: str, found: Any, expected: str) -> UserError:
+def _wrong(beside: Path, name: str, value: Any, expected: str) -> UserError:
     fix = 'fetch the sidecar again, or move it away and name the --convention'
-    return UserError(f'{beside}: {name!r} is {found!r}', expected=expected, fix=fix)
+    return UserError(f'{beside}: {name!r} is {value!r}', expected=expected, fix=fix)

@@ -26,7 +26,7 @@ class Staging:
 
         Args:
             path: The file.
-            source: What it is made of, for the message.
+            source: File it is made of, for the message.
 
         Raises:
             UserError: It exists and may not be replaced, or two results would get the same name.

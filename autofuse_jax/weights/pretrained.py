@@ -51,7 +51,7 @@ class RegistrationModel:
 
     Args:
         params: Parameters by flat name.
-        description: What they are.
+        description: Description of the weights.
 
     Raises:
         UserError: The parameters are not those of the described network, or its normalisation is unknown.
@@ -127,7 +127,7 @@ def register_pair(
             (1, D', H', W') in the place of class probabilities.
         fixed: (D, H, W), real numbers.
         moving: (D, H, W), real numbers, the same shape.
-        multiple: What the padded sizes are multiples of; default 16.
+        multiple: Step that the padded sizes are multiples of; default 16.
 
     Returns:
         The registration.

@@ -33,11 +33,11 @@ class Description:
         method: Name of the method, a key of `autofuse_jax.methods.registry.METHODS`.
         model: Options of its network.
         inference: Options of its prediction.
-        normalisation: What is done to the intensities of an image before it enters the network.
+        normalisation: Change of the intensities of an image before it enters the network.
         spacing_mm: Voxel size of the images that the network was trained on, along (left-right, posterior-anterior,
             inferior-superior); None where it is not known.
         config: Resolved config of the training run; None where the weights come from elsewhere.
-        origin: Where they come from, in words and numbers: file, commit, date.
+        origin: Origin in words and numbers: file, commit, date.
     """
 
     method: str
@@ -62,7 +62,7 @@ def write_released(
     Args:
         path: The npz; its JSON is written beside it.
         params: Parameters by flat name.
-        description: What they are.
+        description: Description of the weights.
         dtype: Type of the file's arrays, such as float16 for half the size; default that of the parameters.
 
     Raises:
@@ -140,11 +140,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f'there is no file {path}', fix='correct the path')
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError('it holds a single array')
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with archive:
+            return {name: archive[name] for name in archive.files}
     except DAMAGED_FILE_ERRORS as error:
         raise UserError(
             f'{path} cannot be read as npz ({error})',

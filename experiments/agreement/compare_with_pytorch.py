@@ -117,13 +117,13 @@ def weights_for(network: Any, options: argparse.Namespace) -> Arrays:
 def no_noise(torch: Any) -> Iterator[None]:
     """Make every normal draw of torch zero (or the given mean)."""
     names = ('normal', 'randn', 'randn_like')
-    kept = {name: getattr(torch, name) for name in names}
+    functions = {name: getattr(torch, name) for name in names}
     torch.normal = lambda mean, std, *size, **options: mean if torch.is_tensor(mean) else torch.zeros(*size, **options)
     torch.randn, torch.randn_like = torch.zeros, torch.zeros_like
     try:
         yield
     finally:
-        for name, function in kept.items():
+        for name, function in functions.items():
             setattr(torch, name, function)
 
 
@@ -140,12 +140,12 @@ def run_torch(options: argparse.Namespace, images: np.ndarray) -> dict[str, Any]
     parameters = [p for p in inspect.signature(network.forward).parameters.values() if p.default is p.empty]
     # The semi-supervised networks also take the moving labels, which they do not look at outside training.
     inputs += [torch.zeros(1, device=device)] * (len(parameters) - len(inputs))
-    seen: dict[str, list[np.ndarray]] = {}
+    outputs_of: dict[str, list[np.ndarray]] = {}
 
     def record(name: str) -> Callable:
         def hook(module: Any, arguments: Any, output: Any) -> None:
             first = output[0] if isinstance(output, (tuple, list)) else output
-            seen.setdefault(name, []).append(first.detach().cpu().numpy())
+            outputs_of.setdefault(name, []).append(first.detach().cpu().numpy())
 
         return hook
 
@@ -166,7 +166,7 @@ def run_torch(options: argparse.Namespace, images: np.ndarray) -> dict[str, Any]
     memory = torch.cuda.max_memory_allocated() if device.type == 'cuda' else peak_memory() - before
     return {
         'weights': weights,
-        'modules': seen,
+        'modules': outputs_of,
         'results': {name: volume[0].cpu().numpy() for name, volume in zip(RESULTS, volumes, strict=False)},
         'seconds': times,
         'peak_mib': memory / MIB,

@@ -40,12 +40,12 @@ def weights(method: Any) -> Any:
     """Return random weights of AutoFuse that move voxels."""
     params = jax.jit(lambda key: method.init(key, SIZE))(jax.random.key(SEED))
     kernel = params['fusion_branch']['registration_head']['mean']['kernel']
-    drawn = HEAD_WEIGHT * jax.random.normal(jax.random.key(SEED + 1), kernel.shape)
-    params['fusion_branch']['registration_head']['mean']['kernel'] = drawn
+    random_kernel = HEAD_WEIGHT * jax.random.normal(jax.random.key(SEED + 1), kernel.shape)
+    params['fusion_branch']['registration_head']['mean']['kernel'] = random_kernel
     return params
 
 
-def computed(arguments: Any, device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarray, float, np.ndarray]:
+def compute(arguments: Any, device: jax.Device, precision: str, **model: Any) -> tuple[np.ndarray, float, np.ndarray]:
     """Return displacement, loss and all derivatives in a row for weights and images, computed on a device."""
     method = make_method('autofuse', model, {}, compute_dtype=compute_dtype(precision))
     (objective,) = method.objectives('phase_1')
@@ -66,19 +66,19 @@ def compare(device: jax.Device, **model: Any) -> dict[str, Any]:
     cpu = jax.devices('cpu')[0]
     with jax.default_device(cpu):
         arguments = weights(make_method('autofuse', model, {})), images()
-    reference, loss, gradient = computed(arguments, cpu, FLOAT32, **model)
-    found: dict[str, Any] = {'largest_displacement': float(np.abs(reference).max()), 'precisions': {}}
+    reference, loss, gradient = compute(arguments, cpu, FLOAT32, **model)
+    differences: dict[str, Any] = {'largest_displacement': float(np.abs(reference).max()), 'precisions': {}}
     for precision in PRECISIONS:
         if precision == 'bfloat16' and not has_bfloat16(device):
             continue
-        other, other_loss, other_gradient = computed(arguments, device, precision, **model)
-        found['precisions'][precision] = {
+        other, other_loss, other_gradient = compute(arguments, device, precision, **model)
+        differences['precisions'][precision] = {
             'displacement_largest': float(np.abs(other - reference).max()),
             'displacement_mean': float(np.abs(other - reference).mean()),
             'loss_relative': abs(other_loss - loss) / abs(loss),
             'gradient_relative': float(np.linalg.norm(other_gradient - gradient) / np.linalg.norm(gradient)),
         }
-    return found
+    return differences
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -72,7 +72,7 @@ FULL_STRIDE, HALF_STRIDE = (5, 7, 5), (3, 5, 3)
 class Reference(NamedTuple):
     """A stored reference, and our network with its weights."""
 
-    stored: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
     names: tuple[str, ...]
     network: PairNetwork
     params: dict[str, Any]
@@ -100,24 +100,24 @@ def reference_weights(names: list[str], shapes: list[tuple[int, ...]], seed: int
 def read_reference(path: Path) -> Reference:
     """Read a reference or a sample of one, and build our network."""
     with np.load(path, allow_pickle=False) as file:
-        stored = {name: file[name] for name in file.files}
-    names = [str(name) for name in stored['tensor_names']]
-    shapes = [tuple(json.loads(str(shape))) for shape in stored['tensor_shapes']]
-    params, architecture, options = from_official(reference_weights(names, shapes, int(stored['seed'])))
+        arrays = {name: file[name] for name in file.files}
+    names = [str(name) for name in arrays['tensor_names']]
+    shapes = [tuple(json.loads(str(shape))) for shape in arrays['tensor_shapes']]
+    params, architecture, options = from_official(reference_weights(names, shapes, int(arrays['seed'])))
     network = METHODS[architecture.method].network(**options)
-    return Reference(stored, tuple(names), network, unflatten(params), architecture)
+    return Reference(arrays, tuple(names), network, unflatten(params), architecture)
 
 
-def sample(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return a reference with a few voxels of each output, small enough to keep."""
     small = {}
-    for name, array in stored.items():
+    for name, array in arrays.items():
         if name in ('fixed', 'moving', 'epsilon') or array.ndim < 3:
             small[name] = array
         elif name in ('fixed_labels', 'moving_labels'):
             small[name] = array.astype(np.uint8)
         else:
-            small[name] = array[_sampled_voxels(array.shape, stored['fixed'].shape)]
+            small[name] = array[_sampled_voxels(array.shape, arrays['fixed'].shape)]
     return small
 
 
@@ -128,13 +128,13 @@ def _sampled_voxels(shape: tuple[int, ...], full: tuple[int, ...]) -> tuple[slic
 
 def inputs_of(reference: Reference, dtype: Any) -> tuple[dict[str, jax.Array], jax.Array]:
     """Return the batch of a reference and its noise."""
-    stored = reference.stored
-    batch = {name: jnp.asarray(stored[name], dtype)[None, ..., None] for name in ('fixed', 'moving')}
-    if 'fixed_labels' in stored:
+    arrays = reference.arrays
+    batch = {name: jnp.asarray(arrays[name], dtype)[None, ..., None] for name in ('fixed', 'moving')}
+    if 'fixed_labels' in arrays:
         for role in ('fixed', 'moving'):
-            batch[f'{role}_labels'] = jnp.asarray(stored[f'{role}_labels'], jnp.int32)[None]
+            batch[f'{role}_labels'] = jnp.asarray(arrays[f'{role}_labels'], jnp.int32)[None]
             batch[f'{role}_has_labels'] = jnp.ones(1, dtype)
-    return batch, jnp.asarray(stored['epsilon'].transpose(1, 2, 3, 0), dtype)[None]
+    return batch, jnp.asarray(arrays['epsilon'].transpose(1, 2, 3, 0), dtype)[None]
 
 
 def loss_function(
@@ -154,42 +154,42 @@ def loss_function(
 def output_errors(reference: Reference, output: RegistrationOutput) -> dict[str, float]:
     """Return the largest absolute difference of each output and of the gate means."""
     errors = {}
-    for name, read in OUTPUTS.items():
-        if name in reference.stored:
-            errors[name] = _largest(_like(reference, name, read(output)), reference.stored[name])
+    for name, output_of in OUTPUTS.items():
+        if name in reference.arrays:
+            errors[name] = _largest(_like(reference, name, output_of(output)), reference.arrays[name])
     means = [float(jnp.mean(weights)) for weights in output.gate_weights.values()]
-    return errors | {'gate_means': _largest(np.array(means), reference.stored['gate_means'])}
+    return errors | {'gate_means': _largest(np.array(means), reference.arrays['gate_means'])}
 
 
 def _like(reference: Reference, name: str, ours: jax.Array) -> np.ndarray:
     """Bring an output of ours to the axes and voxels of a stored one."""
     array = np.asarray(ours)
     array = np.moveaxis(array, -1, 0) if array.ndim == 4 else array
-    stored = reference.stored[name]
+    target = reference.arrays[name]
     return (
-        array if array.shape == stored.shape else array[_sampled_voxels(array.shape, reference.stored['fixed'].shape)]
+        array if array.shape == target.shape else array[_sampled_voxels(array.shape, reference.arrays['fixed'].shape)]
     )
 
 
-def _largest(ours: np.ndarray, stored: np.ndarray) -> float:
-    if ours.shape != stored.shape:
-        raise ValueError(f'shape {ours.shape} is compared with {stored.shape}.')
-    return float(np.max(np.abs(ours.astype(np.float64) - stored)))
+def _largest(ours: np.ndarray, theirs: np.ndarray) -> float:
+    if ours.shape != theirs.shape:
+        raise ValueError(f'shape {ours.shape} is compared with {theirs.shape}.')
+    return float(np.max(np.abs(ours.astype(np.float64) - theirs)))
 
 
 def loss_errors(reference: Reference, value: float, terms: dict[str, Any]) -> dict[str, float]:
     """Return the relative difference of each loss."""
-    stored = reference.stored
+    arrays = reference.arrays
     pairs = {
-        'ncc': (terms['term/negative_ncc'], stored['loss_ncc']),
-        'kl': (terms['term/kl'], stored['loss_kl_lambda50']),
-        'jacobian': (terms['weighted/jacobian'], stored['loss_jd_official']),
-        'total': (value, stored['loss_total_official']),
+        'ncc': (terms['term/negative_ncc'], arrays['loss_ncc']),
+        'kl': (terms['term/kl'], arrays['loss_kl_lambda50']),
+        'jacobian': (terms['weighted/jacobian'], arrays['loss_jd_official']),
+        'total': (value, arrays['loss_total_official']),
     }
-    if 'loss_focaldice_terms' in stored:
-        for name, wanted in zip(FOCAL_DICE_TERMS, stored['loss_focaldice_terms'], strict=True):
-            pairs[name] = (terms[f'term/{name}'], wanted)
-    return {name: abs(float(ours) / float(wanted) - 1) for name, (ours, wanted) in pairs.items()}
+    if 'loss_focaldice_terms' in arrays:
+        for name, theirs in zip(FOCAL_DICE_TERMS, arrays['loss_focaldice_terms'], strict=True):
+            pairs[name] = (terms[f'term/{name}'], theirs)
+    return {name: abs(float(ours) / float(theirs) - 1) for name, (ours, theirs) in pairs.items()}
 
 
 def gradient_errors(reference: Reference, gradient: Any) -> dict[str, float]:
@@ -198,10 +198,10 @@ def gradient_errors(reference: Reference, gradient: Any) -> dict[str, float]:
     ours = {
         t.official: float(np.linalg.norm(np.asarray(flat[t.ours], np.float64))) for t in reference.architecture.tensors
     }
-    wanted = dict(zip(reference.names, reference.stored['grad_l2_per_tensor'].tolist(), strict=True))
+    theirs = dict(zip(reference.names, reference.arrays['grad_l2_per_tensor'].tolist(), strict=True))
     return {
-        name: abs(ours[name] / wanted[name] - 1) if wanted[name] else (0.0 if ours[name] == 0 else float('inf'))
-        for name in wanted
+        name: abs(ours[name] / theirs[name] - 1) if theirs[name] else (0.0 if ours[name] == 0 else float('inf'))
+        for name in theirs
     }
 
 
@@ -215,7 +215,7 @@ def sampled_flow(reference: Reference, dtype: Any) -> Callable[[Any], jax.Array]
 
 def flow_error(reference: Reference, flow: jax.Array) -> float:
     """Return the largest difference of the displacement with the stored noise."""
-    return _largest(_like(reference, 'flow_with_epsilon', flow), reference.stored['flow_with_epsilon'])
+    return _largest(_like(reference, 'flow_with_epsilon', flow), reference.arrays['flow_with_epsilon'])
 
 
 def adam_step(reference: Reference, dtype: Any) -> Callable[[Any, Any], tuple[Any, Any, Any]]:
@@ -261,17 +261,17 @@ def measure(path: Path) -> dict[str, Any]:
                     'tensors': len(gradients),
                 },
             }
-            if 'loss_over_3_adam_steps' in reference.stored:
+            if 'loss_over_3_adam_steps' in reference.arrays:
                 record[precision]['adam'] = _measure_adam(reference, step, params, precision == 'float64')
     return record
 
 
 def _measure_adam(reference: Reference, step: Callable, params: Any, perturb: bool) -> dict[str, Any]:
-    losses, stored = adam_losses(step, params), reference.stored['loss_over_3_adam_steps']
+    losses, official = adam_losses(step, params), reference.arrays['loss_over_3_adam_steps']
     record = {
         'losses': losses,
-        'official': stored.tolist(),
-        'relative': [abs(ours / wanted - 1) for ours, wanted in zip(losses, stored, strict=True)],
+        'official': official.tolist(),
+        'relative': [abs(ours / theirs - 1) for ours, theirs in zip(losses, official, strict=True)],
     }
     if perturb:
         runs = [adam_losses(step, _perturbed(params, seed)) for seed in range(PERTURBED_RUNS)]
@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
     def command() -> int:
         if options.samples:
             for name, path in paths.items():
-                np.savez_compressed(options.samples / f'parity_{name}.npz', **sample(read_reference(path).stored))
+                np.savez_compressed(options.samples / f'parity_{name}.npz', **sample(read_reference(path).arrays))
             return 0
         record = provenance() | {
             'networks': {},

@@ -92,11 +92,11 @@ def devices_of(target: Target, number: int) -> list[jax.Device]:
     topology = target.topology.format(number)
     arguments = {'topology': topology, 'target_config': target.description} if target.platform == 'cuda' else {}
     try:
-        found = topologies.get_topology_desc(topology, target.platform, **arguments)
+        topology_description = topologies.get_topology_desc(topology, target.platform, **arguments)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         extra = {'cuda': 'cuda12', 'tpu': 'tpu'}[target.platform]
         raise UserError(
             f'programs for {target.name} cannot be compiled here ({str(error).splitlines()[0]})',
             fix=f"pip install 'jax[{extra}]', in an environment of its own",
         ) from error
-    return list(found.devices)[:number]
+    return list(topology_description.devices)[:number]

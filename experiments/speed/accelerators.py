@@ -101,12 +101,12 @@ def examine(target: Target, size: Size, variant: Variant) -> dict[str, Any]:
     def predict(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
         return method.predict(params, batch['fixed'], batch['moving'], jax.random.key(0)).displacement
 
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if variant.program == STEP:
         function = compile_train_step(method.objectives(PHASE), optimizer, mesh)
         platform = devices.flat[0].platform
-        kept = make(kept_by_compiler(variant.remat, platform)).objectives(PHASE)
-        found['estimate_gib'] = filling(platform) * step_bytes(kept, state, batch, variant.depth) / GIB
+        objectives = make(kept_by_compiler(variant.remat, platform)).objectives(PHASE)
+        result['estimate_gib'] = filling(platform) * step_bytes(objectives, state, batch, variant.depth) / GIB
     else:
         function, state = jax.jit(predict, in_shardings=(replicated(mesh), None)), state.params
     started = time.perf_counter()
@@ -115,12 +115,12 @@ def examine(target: Target, size: Size, variant: Variant) -> dict[str, Any]:
         try:
             memory = lowered.compile(target.options).memory_analysis()
         except jax.errors.JaxRuntimeError as error:
-            used = USED.search(str(error))
-            if used is None:
+            overflow = USED.search(str(error))
+            if overflow is None:
                 raise
-            return found | {'does_not_fit': f'{used[1]} of {used[2]} GiB', 'gib': float(used[1])}
+            return result | {'does_not_fit': f'{overflow[1]} of {overflow[2]} GiB', 'gib': float(overflow[1])}
     total = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return found | {
+    return result | {
         'compile_seconds': time.perf_counter() - started,
         'gib': (total - memory.alias_size_in_bytes) / GIB,
     }
@@ -154,24 +154,24 @@ def _run(options: argparse.Namespace) -> int:
     # The processor traces; accelerators that happen to be here are left alone.
     jax.config.update('jax_platforms', 'cpu')
     sizes = parse_sizes(options.sizes)
-    done = json.loads(options.out.read_text(encoding='utf-8')) if options.out.is_file() else {}
-    lists = {name: done.get(name, []) for name in ('programs', 'official')}
+    earlier = json.loads(options.out.read_text(encoding='utf-8')) if options.out.is_file() else {}
+    lists = {name: earlier.get(name, []) for name in ('programs', 'official')}
 
-    def keep(name: str, found: dict[str, Any]) -> None:
+    def keep(name: str, result: dict[str, Any]) -> None:
         about = provenance()
         # Programs that take long may be of an earlier commit than the others.
-        lists[name].append(found | {'commit': about['commit']})
+        lists[name].append(result | {'commit': about['commit']})
         write_json(options.out, about | lists)
-        print(found, flush=True)
+        print(result, flush=True)
 
     for size in sizes:
-        if options.official and not any(tuple(found['size']) == size for found in lists['official']):
+        if options.official and not any(tuple(result['size']) == size for result in lists['official']):
             keep('official', {'size': list(size), 'kept_gib': official_kept(options, size)})
     for name in names:
         for size in sizes:
             for variant in VARIANTS[:PLAIN] if options.plain else VARIANTS:
                 what = {'target': name, 'size': list(size)} | dataclasses.asdict(variant)
-                if any(what.items() <= found.items() for found in lists['programs']):
+                if any(what.items() <= result.items() for result in lists['programs']):
                     continue
                 print(f'compiling {variant.program} of {text_of(size)} for {TARGETS[name].name}', file=sys.stderr)
                 keep('programs', what | examine(TARGETS[name], size, variant))

@@ -74,7 +74,7 @@ HEAD = [
 def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> None:
     """Time everything at a size, and hand over each result as soon as it is there."""
     others = {p: theirs(size, options, p) for p in options.precisions} if options.official else {}
-    wanted = [
+    programs = [
         timed
         for timed in ours(size, options.networks, options.precisions)
         if not options.only or timed.name.startswith(tuple(options.only))
@@ -82,12 +82,12 @@ def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, A
     most = memory_gib() * (FITTING_SHARE_BESIDE if others else FITTING_SHARE)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         # Not all at once: what has been compiled stays in memory until it has been timed.
-        for first in range(0, len(wanted), options.jobs):
-            several = wanted[first : first + options.jobs]
-            made = pool.map(lambda t: compiled_program(t.function, t.arguments, t.donates, t.precision), several)
-            for timed, (run, about) in zip(several, list(made), strict=True):
+        for first in range(0, len(programs), options.jobs):
+            several = programs[first : first + options.jobs]
+            runs = pool.map(lambda t: compiled_program(t.function, t.arguments, t.donates, t.precision), several)
+            for timed, (run, about) in zip(several, list(runs), strict=True):
                 if about['memory_gib'] > most:
-                    keep(named(timed, size) | about | {'not_timed': f'the machine has {memory_gib():.1f} GiB'})
+                    keep(identity_of(timed, size) | about | {'not_timed': f'the machine has {memory_gib():.1f} GiB'})
                 else:
                     keep(time_in_turn(timed, run, size, others.get(timed.precision, {}), options) | about)
                 # Programs and values of one would stay in memory beside the next.
@@ -95,7 +95,7 @@ def examine(size: Size, options: argparse.Namespace, keep: Callable[[dict[str, A
             jax.clear_caches()
 
 
-def named(timed: Timed, size: Size) -> dict[str, Any]:
+def identity_of(timed: Timed, size: Size) -> dict[str, Any]:
     """Return what a result begins with."""
     return {'name': timed.name, 'precision': timed.precision, 'size': list(size)}
 
@@ -108,7 +108,7 @@ def time_in_turn(
     runs = {'ours': run} | {
         f'pytorch{key.removeprefix(name)}': o for key, o in other.items() if key in (name, f'{name}{COMPILED}')
     }
-    found: dict[str, Any] = named(timed, size)
+    result: dict[str, Any] = identity_of(timed, size)
     if other:
         from experiments.speed import benchmark_torch
 
@@ -122,55 +122,55 @@ def time_in_turn(
                 # Its compiler does not hold every network, and says so in many ways.
                 if not key.endswith(COMPILED):
                     raise
-                found[key] = {'cannot_run': f'{type(error).__name__}: {error}'.splitlines()[0]}
+                result[key] = {'cannot_run': f'{type(error).__name__}: {error}'.splitlines()[0]}
                 del runs[key]
                 continue
-            found[key] = {} if peak is None else {'memory_gib': peak / GIB}
+            result[key] = {} if peak is None else {'memory_gib': peak / GIB}
     if options.deployed and name == FORWARD and timed.precision == DEFAULT:
-        runs['openvino'], found['openvino'] = deployed(size), {}
+        runs['openvino'], result['openvino'] = deployed(size), {}
     times = in_turn(runs, options.repeats)
-    found['seconds'] = spread(times['ours'])
+    result['seconds'] = spread(times['ours'])
     for key in list(runs)[1:]:
-        found[key] |= {'seconds': spread(times[key]), 'ours_to_theirs': ratio(times['ours'], times[key])}
+        result[key] |= {'seconds': spread(times[key]), 'ours_to_theirs': ratio(times['ours'], times[key])}
     if 'openvino' in runs and 'pytorch' in runs:
-        found['openvino']['to_pytorch'] = ratio(times['openvino'], times['pytorch'])
-    return found
+        result['openvino']['to_pytorch'] = ratio(times['openvino'], times['pytorch'])
+    return result
 
 
 def table(record: dict[str, Any]) -> str:
     """Return the tables of all sizes in Markdown."""
     parts = []
-    for size in dict.fromkeys(tuple(found['size']) for found in record['results']):
-        rows = [_row(found, peak_of(record, found)) for found in record['results'] if tuple(found['size']) == size]
+    for size in dict.fromkeys(tuple(result['size']) for result in record['results']):
+        rows = [_row(result, peak_of(record, result)) for result in record['results'] if tuple(result['size']) == size]
         parts.append(f'## {text_of(size, " x ")}\n\n{markdown_table(HEAD, rows)}')
     return '\n\n'.join(parts)
 
 
-def peak_of(record: dict[str, Any], found: dict[str, Any]) -> float:
+def peak_of(record: dict[str, Any], result: dict[str, Any]) -> float:
     """Return what the device can do in the precision of a result, 1e9 operations a second."""
-    peak = record['peaks'][found['precision']]
+    peak = record['peaks'][result['precision']]
     return max(peak['matmul_gflops'], peak['conv2d_gflops'])
 
 
-def title_of(found: dict[str, Any]) -> str:
+def title_of(result: dict[str, Any]) -> str:
     """Return what was timed, with its precision where that is not the default."""
-    return found['name'] if found['precision'] == DEFAULT else f'{found["name"]}, {found["precision"]}'
+    return result['name'] if result['precision'] == DEFAULT else f'{result["name"]}, {result["precision"]}'
 
 
-def _row(found: dict[str, Any], peak: float) -> list[str]:
-    compiled, memory, torch = f'{found["compile_seconds"]:.1f}', f'{found["memory_gib"]:.2f}', found.get('pytorch')
-    if 'not_timed' in found:
-        return [title_of(found), MISSING, MISSING, compiled, MISSING, MISSING, MISSING, memory, MISSING, MISSING]
-    seconds = found['seconds']
-    speed = found['gflop'] / seconds['median']
+def _row(result: dict[str, Any], peak: float) -> list[str]:
+    compiled, memory, torch = f'{result["compile_seconds"]:.1f}', f'{result["memory_gib"]:.2f}', result.get('pytorch')
+    if 'not_timed' in result:
+        return [title_of(result), MISSING, MISSING, compiled, MISSING, MISSING, MISSING, memory, MISSING, MISSING]
+    seconds = result['seconds']
+    speed = result['gflop'] / seconds['median']
     row = [
-        title_of(found),
+        title_of(result),
         f'{seconds["median"]:.4g}',
         f'{seconds["minimum"]:.4g} to {seconds["maximum"]:.4g}',
         compiled,
         f'{speed:,.1f}',
         f'{100 * speed / peak:.0f}',
-        f'{found["gbytes"] / seconds["median"]:.1f}',
+        f'{result["gbytes"] / seconds["median"]:.1f}',
         memory,
     ]
     if torch is None:
@@ -206,8 +206,8 @@ def _run(options: argparse.Namespace) -> int:
     for precision in options.precisions:
         check_precision(precision, jax.devices()[0])
     sizes = parse_sizes(options.sizes)
-    wanted = None if options.networks == 'all' else options.networks
-    options.networks = [] if wanted == '' else parse_methods(wanted)
+    networks = None if options.networks == 'all' else options.networks
+    options.networks = [] if networks == '' else parse_methods(networks)
     enable_compilation_cache()
     if options.official:
         official_network(options)  # Whether it can be had is known before anything is timed.
@@ -218,10 +218,10 @@ def _run(options: argparse.Namespace) -> int:
         'results': [],
     }
 
-    def keep(found: dict[str, Any]) -> None:
-        record['results'].append(found)
+    def keep(result: dict[str, Any]) -> None:
+        record['results'].append(result)
         write_json(options.out, record)
-        cells = _row(found, peak_of(record, found))
+        cells = _row(result, peak_of(record, result))
         print(', '.join(f'{head} {cell}' for head, cell in zip(HEAD, cells, strict=True)), flush=True)
 
     for size in sizes:

@@ -161,8 +161,10 @@ def official_network(options: argparse.Namespace) -> Any:
     """Return the user's PyTorch network."""
     from experiments.agreement.compare_with_pytorch import build
 
-    named = argparse.Namespace(networks=options.official, class_name=options.class_name, arguments=options.arguments)
-    return build(named)[0]
+    arguments = argparse.Namespace(
+        networks=options.official, class_name=options.class_name, arguments=options.arguments
+    )
+    return build(arguments)[0]
 
 
 def theirs(size: Size, options: argparse.Namespace, precision: str) -> dict[str, Run]:
@@ -177,9 +179,9 @@ def theirs(size: Size, options: argparse.Namespace, precision: str) -> dict[str,
     fixed, moving = (torch.rand(1, 1, *size, device=device) for _ in range(2))
     forms = {'': network} | ({COMPILED: torch.compile(network)} if options.compile and precision == DEFAULT else {})
     runs = {}
-    for form, made in forms.items():
-        runs[FORWARD + form] = benchmark_torch.forward_pass(made, fixed, moving, precision)
-        runs[STEP + form] = benchmark_torch.training_step(made, fixed, moving, precision)
+    for form, network in forms.items():
+        runs[FORWARD + form] = benchmark_torch.forward_pass(network, fixed, moving, precision)
+        runs[STEP + form] = benchmark_torch.training_step(network, fixed, moving, precision)
     return runs | benchmark_torch.operations(size, device)
 
 

@@ -177,9 +177,9 @@ def kept_bytes(build: Callable[[], torch.nn.Module], size: tuple[int, int, int],
             value = objective(network, *images, precision)
         weights = [keep(weight) for weight in network.parameters()]
         moments = 2 * sum(weight.untyped_storage().nbytes() for weight in weights)
-        kept = sum(storage.nbytes() for storage in pieces.values())
+        bytes_for_reverse = sum(storage.nbytes() for storage in pieces.values())
         del value
-    return kept + moments
+    return bytes_for_reverse + moments
 
 
 def operations(shape: tuple[int, int, int], device: torch.device, seed: int = 0) -> dict[str, Callable[[], Any]]:

@@ -94,7 +94,7 @@ def prepare(name: str, size: Size) -> tuple[dict[str, Any], Callable[[], Any] | 
         method = make_method(name, options['model'], options['loss'])
         record['parameters'] = count_parameters(method, size)
         function, arguments = program('forward', method, size)
-        compiled, found = analyse(function, arguments)
+        compiled, costs = analyse(function, arguments)
     except REFUSALS as error:
         return record | {'cannot_run': _reason(error)}, None
     values: list[Any] = []
@@ -104,7 +104,7 @@ def prepare(name: str, size: Size) -> tuple[dict[str, Any], Callable[[], Any] | 
             values.extend(jax.jit(arguments)())
         return compiled(*values)
 
-    return record | found, run
+    return record | costs, run
 
 
 def timed(record: dict[str, Any], run: Callable[[], Any] | None, repeats: int) -> dict[str, Any]:
@@ -131,39 +131,41 @@ def memory_gib() -> float:
 def table(results: list[dict[str, Any]]) -> str:
     """Return the tables of all sizes, and below each why something is missing."""
     parts = []
-    for size in dict.fromkeys(tuple(found['size']) for found in results):
-        of_size = [found for found in results if tuple(found['size']) == size]
-        parts.append(f'## {text_of(size, " x ")}\n\n{markdown_table(HEAD, [_row(found) for found in of_size])}')
-        for found in of_size:
-            reason = found.get('cannot_run') or found.get('not_timed')
+    for size in dict.fromkeys(tuple(result['size']) for result in results):
+        of_size = [result for result in results if tuple(result['size']) == size]
+        parts.append(f'## {text_of(size, " x ")}\n\n{markdown_table(HEAD, [_row(result) for result in of_size])}')
+        for result in of_size:
+            reason = result.get('cannot_run') or result.get('not_timed')
             if reason:
-                parts.append(f'- {found["method"]} {"cannot run" if "cannot_run" in found else "not timed"}: {reason}')
+                parts.append(
+                    f'- {result["method"]} {"cannot run" if "cannot_run" in result else "not timed"}: {reason}'
+                )
     return '\n\n'.join(parts)
 
 
 def summary_table(record: dict[str, Any]) -> str:
     """Return one table of a record, all sizes beside each other."""
-    sizes = list(dict.fromkeys(tuple(found['size']) for found in record['results']))
-    by_case = {(found['method'], tuple(found['size'])): found for found in record['results']}
+    sizes = list(dict.fromkeys(tuple(result['size']) for result in record['results']))
+    by_case = {(result['method'], tuple(result['size'])): result for result in record['results']}
     rows = []
-    for name in dict.fromkeys(found['method'] for found in record['results']):
+    for name in dict.fromkeys(result['method'] for result in record['results']):
         several = [_row(by_case[name, size])[1:] for size in sizes]
         rows.append([name, several[0][0], *(cell for cells in several for cell in cells[1:])])
     heads = [f'{head}, {text_of(size, " x ")}' for size in sizes for head in HEAD[2:]]
     return markdown_table([*HEAD[:2], *heads], rows)
 
 
-def _row(found: dict[str, Any]) -> list[str]:
+def _row(result: dict[str, Any]) -> list[str]:
     def cell(value: float | None, pattern: str) -> str:
         return MISSING if value is None else format(value, pattern)
 
-    parameters = found.get('parameters')
+    parameters = result.get('parameters')
     return [
-        found['method'],
+        result['method'],
         cell(parameters and parameters / 1e6, '.3f'),
-        cell(found.get('gflop_lowered'), ',.1f'),
-        cell(found.get('seconds', {}).get('median'), '.2g'),
-        cell(found.get('total_gib'), '.2f'),
+        cell(result.get('gflop_lowered'), ',.1f'),
+        cell(result.get('seconds', {}).get('median'), '.2g'),
+        cell(result.get('total_gib'), '.2f'),
     ]
 
 
@@ -209,13 +211,15 @@ def earlier_results(path: Path, origin: dict[str, Any]) -> dict[tuple[str, Size]
     record = json.loads(path.read_text(encoding='utf-8'))
     if any(record.get(key) != origin[key] for key in ORIGIN):
         return {}
-    return {(found['method'], tuple(found['size'])): found for found in record['results'] if found['method'] in METHODS}
+    return {
+        (result['method'], tuple(result['size'])): result for result in record['results'] if result['method'] in METHODS
+    }
 
 
-def is_complete(found: dict[str, Any], timed: bool) -> bool:
+def is_complete(result: dict[str, Any], timed: bool) -> bool:
     """Tell whether a result holds all that is wanted, or why it cannot."""
     enough = ('seconds', 'not_timed', 'cannot_run') if timed else ('total_gib', 'cannot_run')
-    return any(key in found for key in enough)
+    return any(key in result for key in enough)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -237,24 +241,24 @@ def _run(options: argparse.Namespace) -> int:
     if options.jobs < 1:
         raise UserError(f'--jobs is {options.jobs}', expected='1 or more')
     record = provenance() | {'backend': jax.default_backend()}
-    known = earlier_results(options.out, record)
+    results = earlier_results(options.out, record)
     repeats = 0 if options.no_time else options.repeats
-    missing = [
-        (name, size) for size in sizes for name in names if not is_complete(known.get((name, size), {}), repeats > 0)
+    cases = [
+        (name, size) for size in sizes for name in names if not is_complete(results.get((name, size), {}), repeats > 0)
     ]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for first in range(0, len(missing), options.jobs):
-            several = missing[first : first + options.jobs]
+        for first in range(0, len(cases), options.jobs):
+            several = cases[first : first + options.jobs]
             for case, prepared in zip(several, list(pool.map(lambda case: prepare(*case), several)), strict=True):
-                known[case] = timed(*prepared, repeats)
+                results[case] = timed(*prepared, repeats)
                 # Results of other methods stay: a list of methods adds to the record.
-                write_json(options.out, record | {'results': list(known.values())})
-                cells = zip(HEAD, _row(known[case]), strict=True)
+                write_json(options.out, record | {'results': list(results.values())})
+                cells = zip(HEAD, _row(results[case]), strict=True)
                 print(f'{text_of(case[1])}, ' + ', '.join(f'{head} {cell}' for head, cell in cells), flush=True)
             # Programs of other sizes would stay in memory beside the next one.
             del prepared
             jax.clear_caches()
-    ordered = sorted(known.values(), key=lambda found: (found['size'], list(METHODS).index(found['method'])))
+    ordered = sorted(results.values(), key=lambda result: (result['size'], list(METHODS).index(result['method'])))
     write_json(options.out, record | {'results': ordered})
     about = f'`{record["command"]}`, commit {record["commit"]}, {record["machine"]["processor"]}, {record["date"]}'
     write_text(options.out.with_suffix('.md'), f'# Complexity of the methods\n\n{about}\n\n{table(ordered)}\n')

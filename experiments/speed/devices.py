@@ -107,13 +107,13 @@ def memory(size: Size, depth: int) -> dict[str, Any]:
     started = time.perf_counter()
     step = compile_train_step(method.objectives(PHASE), optimizer, mesh)
     with jax.set_mesh(mesh):
-        found = step.lower(state, {'fixed': image, 'moving': image}).compile().memory_analysis()
+        analysis = step.lower(state, {'fixed': image, 'moving': image}).compile().memory_analysis()
     return {
         'depth': depth,
         'size': list(size),
         'compile_seconds': time.perf_counter() - started,
-        'temporary_gib': found.temp_size_in_bytes / GIB,
-        'total_gib': (found.temp_size_in_bytes + found.argument_size_in_bytes) / GIB,
+        'temporary_gib': analysis.temp_size_in_bytes / GIB,
+        'total_gib': (analysis.temp_size_in_bytes + analysis.argument_size_in_bytes) / GIB,
     }
 
 
@@ -129,13 +129,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     jax.config.update('jax_num_cpu_devices', DEVICES)
     enable_compilation_cache()
-    done = json.loads(options.out.read_text(encoding='utf-8')) if options.out.is_file() else {}
-    lists = {name: done.get(name, []) for name in ('meshes', 'memory')}
+    earlier = json.loads(options.out.read_text(encoding='utf-8')) if options.out.is_file() else {}
+    lists = {name: earlier.get(name, []) for name in ('meshes', 'memory')}
 
-    def keep(name: str, found: dict[str, Any]) -> None:
-        lists[name].append(found)
+    def keep(name: str, result: dict[str, Any]) -> None:
+        lists[name].append(result)
         write_json(options.out, provenance() | lists)
-        print(found, flush=True)
+        print(result, flush=True)
 
     if options.memory_size:
         (size,) = parse_sizes(options.memory_size)
@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
                 keep('memory', memory(size, depth))
     if not options.no_equality and len(lists['meshes']) < len(MESHES):
         lists['meshes'] = []
-        equality(lambda found: keep('meshes', found))
+        equality(lambda result: keep('meshes', result))
     return 0
 
 

@@ -97,14 +97,14 @@ def measure(next_batch: Callable[[], Any], step_seconds: Sequence[float], batche
         jax.block_until_ready(next_batch())
     seconds = (time.perf_counter() - started) / batches
     idle = []
-    for wanted in step_seconds:
+    for length in step_seconds:
         for _ in range(WARM_UP):
             next_batch()
-        device = SimulatedDevice(wanted)
+        device = SimulatedDevice(length)
         for _ in range(batches):
             next_batch()
             device.step()
-        idle.append({'step_seconds': wanted, 'share': device.idle_share})
+        idle.append({'step_seconds': length, 'share': device.idle_share})
     return {'seconds': seconds, 'idle': idle}
 
 
@@ -114,7 +114,7 @@ def measure_config(config: ConfigDict, step_seconds: Sequence[float], batches: i
     Returns:
         Two times what `measure` returns, with 'frames', 'batch_size', 'shape', 'threads', 'cache_gib' and 'augmented'.
     """
-    found = []
+    results = []
     with tempfile.TemporaryDirectory() as folder:
         experiment = Experiment(config, Path(folder))
         for frames, cache_gib in ((AS_CONFIGURED, config.data.cache_gib), (READ_AGAIN, 0.0)):
@@ -131,8 +131,8 @@ def measure_config(config: ConfigDict, step_seconds: Sequence[float], batches: i
             def next_batch(data: TrainingData = data) -> dict[str, jax.Array]:
                 return put_batch(data.next(), experiment.mesh)
 
-            found.append(about | measure(next_batch, step_seconds, batches))
-    return found
+            results.append(about | measure(next_batch, step_seconds, batches))
+    return results
 
 
 def _training_data(experiment: Experiment, cache_gib: float) -> TrainingData:
@@ -152,13 +152,13 @@ def table(record: dict[str, Any]) -> str:
     speeds = [device['step_seconds'] for device in record['results'][0]['idle']]
     rows = [
         [
-            f'`{found["config"]}`',
-            ' x '.join(map(str, found['shape'])),
-            found['frames'],
-            f'{found["seconds"]:.4f}',
-            *(f'{100 * device["share"]:.1f}' for device in found['idle']),
+            f'`{result["config"]}`',
+            ' x '.join(map(str, result['shape'])),
+            result['frames'],
+            f'{result["seconds"]:.4f}',
+            *(f'{100 * device["share"]:.1f}' for device in result['idle']),
         ]
-        for found in record['results']
+        for result in record['results']
     ]
     return markdown_table(
         ['config', 'grid', 'frames', 'seconds a batch', *(f'waits, step of {speed:g} s, %' for speed in speeds)], rows
@@ -181,13 +181,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.batches < 1 or min(options.step_seconds) <= 0:
         raise UserError('--batches and --step-seconds must be above 0', fix='correct them')
     record = provenance() | {'results': []}
-    for named in options.configs:
-        path, _, root = named.partition('=')
+    for argument in options.configs:
+        path, _, root = argument.partition('=')
         config = load_config(path).copy_and_resolve_references()
         config.data.root = root
         config.training.devices = 1
-        for found in measure_config(config, options.step_seconds, options.batches):
-            record['results'].append({'config': path} | found)
+        for result in measure_config(config, options.step_seconds, options.batches):
+            record['results'].append({'config': path} | result)
     write_json(options.out, record)
     about = f'`{record["command"]}`, commit {record["commit"]}, {record["machine"]["devices"]}, {record["date"]}'
     write_text(options.out.with_suffix('.md'), f'# The input pipeline\n\n{about}\n\n{table(record)}\n')

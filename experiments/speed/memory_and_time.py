@@ -103,8 +103,8 @@ def examine(network: str, size: str, name: str, run: bool, repeats: int) -> dict
     config.model.remat = remat
     method = make_method(config.method, config.model.to_dict(), config.loss.to_dict())
     function, arguments = program(kind, method, SIZES[size])
-    compiled, found = analyse(function, arguments)
-    record = {'network': network, 'size': size, 'program': name} | found
+    compiled, costs = analyse(function, arguments)
+    record = {'network': network, 'size': size, 'program': name} | costs
     if run:
         values = jax.jit(arguments)()
         if kind == 'forward':
@@ -142,9 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
         for network in CONFIGS:
             for size in SIZES:
                 for name, (kind, _) in PROGRAMS.items():
-                    found = examine(network, size, name, runs(options.run, size, kind), options.repeats)
-                    record['programs'].append(found)
-                    print(json.dumps(found), flush=True)
+                    result = examine(network, size, name, runs(options.run, size, kind), options.repeats)
+                    record['programs'].append(result)
+                    print(json.dumps(result), flush=True)
                     # Written again each time: a machine that runs out of memory loses one program only.
                     write_json(options.out, record)
         return 0

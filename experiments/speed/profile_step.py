@@ -78,16 +78,16 @@ def traced_events(folder: str, module: str) -> list[Event]:
         module: Name of the compiled program; a suffix after a point does not matter.
     """
     (path,) = Path(folder).glob('plugins/profile/*/*.xplane.pb')
-    found = set()
+    events = set()
     for plane in ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
                 stats = dict(event.stats)
                 if str(stats.get('hlo_module', '')).split('.')[0] == module and 'hlo_op' in stats:
-                    found.add((event.start_ns, event.start_ns + event.duration_ns, str(stats['hlo_op'])))
-    if not found:
+                    events.add((event.start_ns, event.start_ns + event.duration_ns, str(stats['hlo_op'])))
+    if not events:
         raise UserError(f'the profiler saw nothing of {module} on {jax.default_backend()}')
-    return sorted(found)
+    return sorted(events)
 
 
 def busy(events: Iterable[Event], begin: float, end: float) -> float:
@@ -108,18 +108,20 @@ def operation_names(text: str) -> dict[str, str]:
     what they compute.
     """
     lines = {
-        heading: [found.groupdict() for found in OPERATION.finditer(body)]
+        heading: [operations.groupdict() for operations in OPERATION.finditer(body)]
         for heading, body in COMPUTATION.findall(text)
     }
     computes = {
-        re.sub('^ENTRY ', '', heading).lstrip('%'): found[-1]['opcode'] for heading, found in lines.items() if found
+        re.sub('^ENTRY ', '', heading).lstrip('%'): operations[-1]['opcode']
+        for heading, operations in lines.items()
+        if operations
     }
     names = {}
-    for heading, found in lines.items():
-        origins = [_origin(operation) for operation in found]
+    for heading, operations in lines.items():
+        origins = [_origin(operation) for operation in operations]
         passes = [origin.rsplit('/', 1)[0] for origin in origins if origin]
         inside = max(set(passes), key=passes.count) if passes and not heading.startswith('ENTRY') else ''
-        for operation, origin in zip(found, origins, strict=True):
+        for operation, origin in zip(operations, origins, strict=True):
             called = CALLED.search(operation['rest'])
             opcode = computes.get(called[1], operation['opcode']) if called else operation['opcode']
             if origin:
@@ -130,8 +132,8 @@ def operation_names(text: str) -> dict[str, str]:
 
 
 def _origin(operation: dict[str, str]) -> str:
-    found = re.search('metadata={[^}]*op_name="([^"]*)"', operation['rest'])
-    return found[1] if found else ''
+    match = re.search('metadata={[^}]*op_name="([^"]*)"', operation['rest'])
+    return match[1] if match else ''
 
 
 def kind_of(origin: str, operation: str) -> tuple[str, str]:
@@ -211,11 +213,11 @@ def profile_loop(config: ConfigDict) -> dict[str, float]:
 def table(record: dict[str, Any]) -> str:
     """Return the kinds in Markdown, with their shares."""
     kinds = record['step']['kinds']
-    whole = sum(found['seconds'] for found in kinds)
+    whole = sum(kind['seconds'] for kind in kinds)
     rows = [
-        [found['pass'], found['kind'], f'{found["seconds"]:.4g}', f'{100 * found["seconds"] / whole:.1f}']
-        for found in kinds
-        if found['seconds'] > 0.001 * whole
+        [kind['pass'], kind['kind'], f'{kind["seconds"]:.4g}', f'{100 * kind["seconds"] / whole:.1f}']
+        for kind in kinds
+        if kind['seconds'] > 0.001 * whole
     ]
     return markdown_table(['pass', 'what', 'seconds a step', '%'], rows)
 

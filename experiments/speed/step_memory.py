@@ -41,11 +41,11 @@ def estimate(size: tuple[int, int, int], remat: str, precision: str) -> float:
 
 def table(record: dict[str, Any]) -> str:
     """Return the estimates in Markdown."""
-    found = {(tuple(e['size']), e['remat'], e['precision']): e['gib'] for e in record['estimates']}
-    sizes = list(dict.fromkeys(size for size, _, _ in found))
+    gib_of = {(tuple(e['size']), e['remat'], e['precision']): e['gib'] for e in record['estimates']}
+    sizes = list(dict.fromkeys(size for size, _, _ in gib_of))
     columns = [(size, precision) for size in sizes for precision in PRECISIONS]
     titles = [text_of(size, ' x ') + ('' if p == DEFAULT else f', {p}') for size, p in columns]
-    rows = [[f"`'{remat}'`", *(f'{found[size, remat, p]:.1f}' for size, p in columns)] for remat in REMATS]
+    rows = [[f"`'{remat}'`", *(f'{gib_of[size, remat, p]:.1f}' for size, p in columns)] for remat in REMATS]
     return markdown_table(['`model.remat`', *titles], rows)
 
 

@@ -96,11 +96,11 @@ def quickstart_trans_table() -> str:
 def parity_table() -> str:
     """Return how closely the networks agree with the official ones."""
     rows = []
-    for name, found in read_record('parity.json')['networks'].items():
+    for name, errors in read_record('parity.json')['networks'].items():
         for precision in ('float32', 'float64'):
-            outputs = dict(found[precision]['outputs_largest_difference'])
+            outputs = dict(errors[precision]['outputs_largest_difference'])
             gates = outputs.pop('gate_means')
-            gradients = found[precision]['gradient_norms_relative']
+            gradients = errors[precision]['gradient_norms_relative']
             rows.append(
                 [
                     f'{name}, {precision}',
@@ -108,7 +108,7 @@ def parity_table() -> str:
                     f'{outputs["flow"]:.1e}',
                     f'{max(outputs.values()):.1e}',
                     f'{gates:.1e}',
-                    f'{max(found[precision]["losses_relative"].values()):.1e}',
+                    f'{max(errors[precision]["losses_relative"].values()):.1e}',
                     f'{gradients["median"]:.1e}',
                     f'{gradients["largest"]:.1e}',
                 ]
@@ -120,9 +120,9 @@ def parity_table() -> str:
 def adam_table() -> str:
     """Return the losses before three Adam steps, ours, official, and of slightly changed weights."""
     rows = []
-    for name, found in read_record('parity.json')['networks'].items():
-        if 'adam' in found['float64']:
-            adam = found['float64']['adam']
+    for name, errors in read_record('parity.json')['networks'].items():
+        if 'adam' in errors['float64']:
+            adam = errors['float64']['adam']
             runs = adam['perturbed']['losses']
             spread = [f'{min(r[n] for r in runs):.4f} to {max(r[n] for r in runs):.4f}' for n in range(3)]
             rows.append([name, 'official', *(f'{value:.4f}' for value in adam['official'])])
@@ -146,14 +146,14 @@ def determinant_table() -> str:
 def memory_table() -> str:
     """Return memory and work of the compiled programs, and the time of those that were run."""
     rows = []
-    for found in read_record('memory_cpu.json')['programs']:
-        seconds = found.get('seconds')
+    for program in read_record('memory_cpu.json')['programs']:
+        seconds = program.get('seconds')
         rows.append(
             [
-                f'{found["network"]}, {found["size"]}',
-                found['program'],
-                f'{found["total_gib"]:.1f}',
-                f'{found["gflop"]:,.0f}',
+                f'{program["network"]}, {program["size"]}',
+                program['program'],
+                f'{program["total_gib"]:.1f}',
+                f'{program["gflop"]:,.0f}',
                 f'{seconds["median"]:.1f}' if seconds else '',
             ]
         )
@@ -221,7 +221,7 @@ def render(text: str, tables: dict[str, Callable[[], str]]) -> str:
         pattern = re.compile(f'(<!-- {name} -->\n).*?(<!-- end {name} -->)', re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f'the document has no place for the table {name!r}.')
-        text = pattern.sub(lambda found, table=table: f'{found[1]}{table()}\n{found[2]}', text)
+        text = pattern.sub(lambda match, table=table: f'{match[1]}{table()}\n{match[2]}', text)
     return text
 
 

@@ -21,18 +21,18 @@ def comparison_table(summary: dict[str, Record]) -> str:
     """Return accuracy, folding and time of each method of a summary."""
     rows = []
     # A mean over fewer pairs has no place beside the others; it has a table of its own.
-    most = max(found['pairs'] for found in summary.values())
+    most = max(means['pairs'] for means in summary.values())
     for method, title in METHODS.items():
         if method in summary and summary[method]['pairs'] == most:
-            found = summary[method]
+            means = summary[method]
             rows.append(
                 [
                     title,
-                    f'{found["pairs"]}',
-                    f'{100 * found["dsc"]:.1f} ± {100 * found["dsc_deviation"]:.1f}',
-                    _number(found.get('njd_percent'), 4),
-                    _number(found.get('seconds'), 0),
-                    _number(found.get('processor_seconds'), 0),
+                    f'{means["pairs"]}',
+                    f'{100 * means["dsc"]:.1f} ± {100 * means["dsc_deviation"]:.1f}',
+                    _number(means.get('njd_percent'), 4),
+                    _number(means.get('seconds'), 0),
+                    _number(means.get('processor_seconds'), 0),
                 ]
             )
     head = ['method', 'pairs', 'DSC %', 'NJD %', 'seconds a pair', 'processor seconds a pair']
@@ -55,8 +55,8 @@ def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Calla
 def brain_cut_table(record: Record) -> str:
     """Return the share of each brain that the prepared grid cuts off."""
     rows = [
-        [subject, f'{found["cut_percent"]:.4f}', 'yes' if 'fit_scale' in found else 'no', f'{found["seconds"]:.0f}']
-        for subject, found in record['measured'].items()
+        [subject, f'{brain["cut_percent"]:.4f}', 'yes' if 'fit_scale' in brain else 'no', f'{brain["seconds"]:.0f}']
+        for subject, brain in record['measured'].items()
     ]
     return markdown_table(['subject', 'brain voxels cut %', 'fitted', 'seconds'], rows)
 

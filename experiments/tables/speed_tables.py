@@ -53,32 +53,32 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
 def networks_only(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record of the benchmark without the operations on fields."""
     return record | {
-        'results': [found for found in record['results'] if found['name'] in (NETWORK_FORWARD, NETWORK_STEP)]
+        'results': [result for result in record['results'] if result['name'] in (NETWORK_FORWARD, NETWORK_STEP)]
     }
 
 
 def benchmark_table(record: dict[str, Any]) -> str:
     """Return times beside PyTorch's, and the share of the measured peak."""
     rows = []
-    for found in record['results']:
-        title = f'{title_of(found)}, {text_of(found["size"], " x ")}'
-        memory, compiled = f'{found["memory_gib"]:.2f}', f'{found["compile_seconds"]:.0f}'
-        if 'not_timed' in found:
+    for result in record['results']:
+        title = f'{title_of(result)}, {text_of(result["size"], " x ")}'
+        memory, compiled = f'{result["memory_gib"]:.2f}', f'{result["compile_seconds"]:.0f}'
+        if 'not_timed' in result:
             rows.append([title, *[MISSING] * 4, memory, compiled])
             continue
-        peak = peak_of(record, found)
-        seconds, torch = found['seconds'], found.get('pytorch')
-        speed = found['gflop'] / seconds['median']
+        peak = peak_of(record, result)
+        seconds, torch = result['seconds'], result.get('pytorch')
+        speed = result['gflop'] / seconds['median']
         theirs = [MISSING] * 2
         if torch:
             theirs = [f'{torch["seconds"]["median"]:.3g}', _with_spread(torch['ours_to_theirs'])]
-        after = _compiled_rows(found, seconds['median'])
-        if 'openvino' in found:
-            runtime = found['openvino']
+        after = _compiled_rows(result, seconds['median'])
+        if 'openvino' in result:
+            runtime = result['openvino']
             cells = [f'{runtime["seconds"]["median"]:.3g}', *theirs]
             if torch:
                 cells[2] = _with_spread(runtime['to_pytorch'])
-            deployed = f'{title_of(found)} in OpenVINO, {text_of(found["size"], " x ")}'
+            deployed = f'{title_of(result)} in OpenVINO, {text_of(result["size"], " x ")}'
             after.insert(0, [deployed, *cells, MISSING, MISSING, MISSING])
         rows.append(
             [
@@ -99,15 +99,15 @@ def _with_spread(ratio: dict[str, Any]) -> str:
     return f'{ratio["median"]:.2f} ({ratio["minimum"]:.2f} to {ratio["maximum"]:.2f})'
 
 
-def _compiled_rows(found: dict[str, Any], ours: float) -> list[list[str]]:
+def _compiled_rows(result: dict[str, Any], ours: float) -> list[list[str]]:
     """Return a row beside `torch.compile`, where it was asked for."""
-    theirs = found.get(f'pytorch{COMPILED}')
+    theirs = result.get(f'pytorch{COMPILED}')
     if theirs is None:
         return []
     cells = [MISSING, 'cannot be compiled']
     if 'seconds' in theirs:
         cells = [f'{theirs["seconds"]["median"]:.3g}', _with_spread(theirs['ours_to_theirs'])]
-    title = f'{title_of(found)} beside `torch.compile`, {text_of(found["size"], " x ")}'
+    title = f'{title_of(result)} beside `torch.compile`, {text_of(result["size"], " x ")}'
     return [[title, f'{ours:.3g}', *cells, *[MISSING] * 3]]
 
 
@@ -134,9 +134,9 @@ def scaling_table(record: dict[str, Any]) -> str:
     """Return time and memory by volume and batch, and their growth."""
     rows = []
     for series in ('volume', 'batch'):
-        found = [row for row in record['results'] if row['series'] == series]
-        for factor in dict.fromkeys(row['factor'] for row in found):
-            both = {row['program']: row for row in found if row['factor'] == factor}
+        series_rows = [row for row in record['results'] if row['series'] == series]
+        for factor in dict.fromkeys(row['factor'] for row in series_rows):
+            both = {row['program']: row for row in series_rows if row['factor'] == factor}
             one = both[FORWARD]
             cells = [f'{row["seconds"]["median"]:.2f}' for row in (one, both[STEP])]
             cells += [f'{row["memory_gib"]:.2f}' for row in (one, both[STEP])]
@@ -153,11 +153,11 @@ def devices_table(record: dict[str, Any]) -> str:
     """Return how far loss and gradients on several devices are from those on one."""
     rows = [
         [
-            f'{found["devices"]}, of which {found["depth"]} share a volume',
-            f'{found["loss_relative"]:.1e}',
-            f'{found["gradient_relative"]:.1e}',
+            f'{mesh["devices"]}, of which {mesh["depth"]} share a volume',
+            f'{mesh["loss_relative"]:.1e}',
+            f'{mesh["gradient_relative"]:.1e}',
         ]
-        for found in record['meshes']
+        for mesh in record['meshes']
     ]
     return markdown_table(['devices', 'loss, relative difference', 'gradients, relative distance'], rows)
 
@@ -166,24 +166,24 @@ def devices_memory_table(record: dict[str, Any]) -> str:
     """Return the memory of each device when several share a volume."""
     whole = record['memory'][0]['total_gib']
     rows = [
-        [str(found['depth']), f'{found["total_gib"]:.1f}', f'{whole / found["total_gib"]:.2f}']
-        for found in record['memory']
+        [str(share['depth']), f'{share["total_gib"]:.1f}', f'{whole / share["total_gib"]:.2f}']
+        for share in record['memory']
     ]
     return markdown_table(['devices that share a volume', 'GiB on each', 'times less'], rows)
 
 
 def accelerators_table(record: dict[str, Any]) -> str:
     """Return the memory of programs compiled for accelerators, beside the estimate and what PyTorch keeps, GiB."""
-    kept = {tuple(found['size']): found['kept_gib'] for found in record['official']}
-    targets = list(dict.fromkeys(found['target'] for found in record['programs']))
+    theirs_by_size = {tuple(result['size']): result['kept_gib'] for result in record['official']}
+    targets = list(dict.fromkeys(result['target'] for result in record['programs']))
     by_title: dict[str, dict[str, Any]] = {}
-    for found in record['programs']:
-        by_title.setdefault(_variant_title(found), {})[found['target']] = found
+    for result in record['programs']:
+        by_title.setdefault(_variant_title(result), {})[result['target']] = result
     rows = []
     for title, of_targets in by_title.items():
         one = next(iter(of_targets.values()))
-        plain = Variant(TRAINING_STEP) == Variant(**{name: one[name] for name in Variant.__dataclass_fields__})
-        theirs = kept.get(tuple(one['size'])) if plain else None
+        is_default = Variant(TRAINING_STEP) == Variant(**{name: one[name] for name in Variant.__dataclass_fields__})
+        theirs = theirs_by_size.get(tuple(one['size'])) if is_default else None
         estimate = of_targets.get(GPU, {}).get('estimate_gib')
         cells = [MISSING if value is None else f'{value:.2f}' for value in (theirs, estimate)]
         rows.append([title, *cells, *(_memory_cell(of_targets.get(target)) for target in targets)])
@@ -191,18 +191,18 @@ def accelerators_table(record: dict[str, Any]) -> str:
     return markdown_table(['program', 'PyTorch, more than', 'estimate for GPUs', *names], rows)
 
 
-def _memory_cell(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _memory_cell(result: dict[str, Any] | None) -> str:
+    if result is None:
         return MISSING
-    return f'{found["gib"]:.2f}' + (' (too much)' if 'does_not_fit' in found else '')
+    return f'{result["gib"]:.2f}' + (' (too much)' if 'does_not_fit' in result else '')
 
 
-def _variant_title(found: dict[str, Any]) -> str:
-    parts = [found['program'], text_of(found['size'], ' x ')]
-    if found['precision'] != DEFAULT:
-        parts.append(found['precision'])
-    if found['remat'] != 'none':
-        parts.append(f"`model.remat='{found['remat']}'`")
-    if found['depth'] > 1:
-        parts.append(f'on each of {found["depth"]} devices')
+def _variant_title(result: dict[str, Any]) -> str:
+    parts = [result['program'], text_of(result['size'], ' x ')]
+    if result['precision'] != DEFAULT:
+        parts.append(result['precision'])
+    if result['remat'] != 'none':
+        parts.append(f"`model.remat='{result['remat']}'`")
+    if result['depth'] > 1:
+        parts.append(f'on each of {result["depth"]} devices')
     return ', '.join(parts)

@@ -40,12 +40,12 @@ def join(segmenting: Path, registering: Path, out: Path) -> None:
         OSError: The file cannot be written.
     """
     first, second = read_released(segmenting)[0], read_released(registering)
-    joined = {name: array for name, array in second[0].items() if not name.startswith(SEGMENTING)}
-    joined |= {name: array for name, array in first.items() if name.startswith(SEGMENTING)}
+    params = {name: array for name, array in second[0].items() if not name.startswith(SEGMENTING)}
+    params |= {name: array for name, array in first.items() if name.startswith(SEGMENTING)}
     description = second[1]
-    check_shapes(joined, description.method, description.model)
+    check_shapes(params, description.method, description.model)
     description.origin['segmenting'] = read_released(segmenting)[1].origin
-    write_released(out, joined, description)
+    write_released(out, params, description)
     print(f'written: {out}')
 
 

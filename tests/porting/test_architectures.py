@@ -110,7 +110,7 @@ def test_architectures_are_recognised(name, official):
 def test_another_architecture_is_named_with_what_differs():
     names = ARCHITECTURES['autofuse_unsup'].official_names
     with pytest.raises(UserError, match='those of autofuse_unsup, not of autofuse_semi: 6 missing .*seg_head'):
-        recognise(names, official=True, wanted='autofuse_semi')
+        recognise(names, official=True, architecture_name='autofuse_semi')
 
 
 def test_missing_and_extra_tensors_are_listed():
@@ -124,4 +124,4 @@ def test_missing_and_extra_tensors_are_listed():
 
 def test_an_unknown_architecture_is_named():
     with pytest.raises(UserError, match="unknown architecture 'demons'.*autofuse_trans_semi"):
-        recognise([], official=True, wanted='demons')
+        recognise([], official=True, architecture_name='demons')
