@@ -67,7 +67,7 @@ def _gain(row: Row) -> str:
 
 
 def _gates(row: Row) -> str:
-    """Mean weights of the fusion branch by level, finest features first and finest field last."""
+    """Mean weight of the fusion branch at each gate, in the order of their levels."""
     means = row['scores'].get('gate_means') or {}
     return ' '.join(f'{means[gate]["mean"]:.3f}' for gate in gates_of([row['scores']])) or MISSING
 
