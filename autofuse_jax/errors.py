@@ -36,6 +36,10 @@ class UserError(ValueError):
         super().__init__(' '.join(parts))
 
 
+class DivergedError(UserError):
+    """Training cannot go on because a number in it is not finite any more."""
+
+
 def describe_differences(*, missing: Collection[str], extra: Collection[str]) -> str:
     """Return a readable list of what is missing and what is extra, shortened where it is long."""
     parts = []

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.pairs import LABELLED_FRAMES
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import DivergedError
 from autofuse_jax.files import write_json
 from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
@@ -50,7 +50,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         Means over the evaluation pairs with the best parameters; None where a signal ended training early.
 
     Raises:
-        UserError: Config, data or checkpoint are wrong, or the loss is not finite any more.
+        DivergedError: A loss or a gradient is not finite any more.
+        UserError: Config, data or checkpoint are wrong.
         OSError: Something could not be written; the last complete checkpoint is kept.
 
     Example:
@@ -304,7 +305,7 @@ class Trainer:
             if broken:
                 terms = [name for name in broken if name.startswith('term/')] or broken
                 saved = checkpoints.latest_step(self._experiment.workdir)
-                raise UserError(
+                raise DivergedError(
                     f'at step {number} these are not finite any more: {", ".join(sorted(terms))}',
                     fix=f'lower optimizer.learning_rate or set optimizer.clip_norm and run again; training continues '
                     f'from {"the start" if saved is None else f"step {saved}"}',

@@ -9,8 +9,13 @@ from ml_collections import ConfigDict
 from autofuse_jax.configs import default
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import section_options
+from autofuse_jax.models.transmorph_blocks import fitting_window
 
 SECTIONS = ('model', 'loss', 'inference')
+# Methods whose attention window follows from the size of the images.
+WINDOWED = ('transmorph', 'transmatch')
+# The paper's comparison had no thinner attention windows.
+THINNEST_WINDOW = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +24,7 @@ class Task:
 
     Attributes:
         num_classes: Background included.
-        size: (D, H, W) of the prepared grid.
-        window: Attention window of TransMorph and TransMatch, the padded size / 32 and at least 2 where the paper's
-            comparison had 2.
+        size: (D, H, W) of the grid that the networks work on; the prepared one, unless `on_grid` chose another.
         unsupervised: (steps, pair policy) of each phase without labels.
         semi: The same with labels on part of the data.
         labelled: Pair policy in which both images have labels.
@@ -32,7 +35,6 @@ class Task:
 
     num_classes: int
     size: tuple[int, int, int]
-    window: tuple[int, int, int]
     unsupervised: tuple[tuple[int, str], ...]
     semi: tuple[tuple[int, str], ...]
     labelled: str
@@ -44,7 +46,6 @@ class Task:
 CARDIAC = Task(
     num_classes=4,
     size=(128, 128, 32),
-    window=(4, 4, 2),
     unsupervised=((40_000, 'intra_random'), (10_000, 'ed_es')),
     semi=((40_000, 'semi'), (10_000, 'ed_es')),
     labelled='ed_es',
@@ -53,7 +54,6 @@ CARDIAC = Task(
 BRAIN = Task(
     num_classes=20,
     size=(144, 192, 160),
-    window=(5, 6, 5),
     unsupervised=((100_000, 'inter'),),
     semi=((50_000, 'inter_labelled'), (50_000, 'inter_semi')),
     labelled='inter_labelled',
@@ -63,7 +63,6 @@ BRAIN = Task(
 HIPPOCAMPUS = Task(
     num_classes=3,
     size=(48, 64, 48),
-    window=(2, 2, 2),
     unsupervised=((10_000, 'inter'),),
     semi=((5_000, 'inter_labelled'), (5_000, 'inter_semi')),
     labelled='inter_labelled',
@@ -71,6 +70,32 @@ HIPPOCAMPUS = Task(
     labelled_subjects=15,
 )
 TASKS = {'cardiac': CARDIAC, 'brain': BRAIN, 'hippocampus': HIPPOCAMPUS}
+
+
+def attention_window(size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the attention window of TransMorph and TransMatch: the padded size / 32, and at least 2.
+
+    Args:
+        size: (D, H, W) of the images.
+    """
+    depth, height, width = (max(length, THINNEST_WINDOW) for length in fitting_window(size))
+    return depth, height, width
+
+
+def on_grid(task: Task, row_name: str, grid: tuple[int, int, int]) -> ConfigDict:
+    """Return the config of a row whose network works on another grid over the same field of view.
+
+    Args:
+        task: The data.
+        row_name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        grid: (D, H, W); scores stay those on the prepared grid.
+
+    Raises:
+        UserError: There is no such row.
+    """
+    config = comparison_config(dataclasses.replace(task, size=grid), row_name)
+    config.data.grid = grid
+    return config
 
 
 def comparison_config(task: Task, row_name: str) -> ConfigDict:
@@ -108,8 +133,8 @@ def _of_task(task: Task, row: Row) -> list[tuple[str, dict[str, Any]]]:
     options = []
     if row.classes:
         options.append((row.classes, {'num_classes': task.num_classes}))
-    if row.method in ('transmorph', 'transmatch'):
-        options.append(('model', {'window': task.window}))
+    if row.method in WINDOWED:
+        options.append(('model', {'window': attention_window(task.size)}))
     if row.method == 'dtn':
         options.append(('model', {'size': task.size}))
     return options

@@ -1,15 +1,23 @@
-"""Train and evaluate the paper's methods on one prepared data set under one budget, and make the table of it.
+"""Train and evaluate the paper's methods on one prepared data set under one recipe, and make the tables of it.
 
-    python -m experiments.comparison.compare_methods --task=hippocampus --data=prepared/hippocampus --steps=1000 \
+    python -m experiments.compare_methods --task=hippocampus --data=prepared/hippocampus --steps=1000 \
         --workdir=runs/comparison --out=experiments/results/comparison_hippocampus.json
-    python -m experiments.comparison.compare_methods --task=cardiac --data=prepared/acdc --rows voxelmorph autofuse \
+    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --rows voxelmorph autofuse \
         --steps=50000 --workdir=runs/comparison_acdc --out=runs/comparison_acdc.json
+    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --grid=64,64,16 --steps=1000 \
+        --schedule=cosine --warmup=50 --clip-norm=1 --rates=runs/learning_rates.json --validations=10 \
+        --split=validation --workdir=runs/comparison --out=runs/comparison.json
 
 The rows are those of configs/comparison/rows.py; the default is all of them. Every row gets the same number of steps,
-spread over its phases as in the paper, the same optimiser and the same pairs. What is done is kept in --workdir: the
-same command goes on where it was interrupted, in the middle of a training too. With --earlier=RECORD it goes on where
-another machine ended, and trains the rows that the record lacks. Beside the record, a Markdown table is written: DSC,
-NJD, seconds a pair, and the P value of a Wilcoxon signed-rank test against AutoFuse, corrected by Holm.
+spread over its phases as in the paper, the same optimiser and the same pairs; with --rates, a learning rate that was
+searched for its family by experiments.learning_rates. A row that diverges is trained again with the learning rate that
+its authors published, and the record says so; where that diverges as well, the others go on.
+
+What is done is kept in --workdir: the same command goes on where it was interrupted, in the middle of a training too.
+With --earlier=RECORD it goes on where another machine ended, and trains the rows that the record lacks. After every row
+the record is written anew, and beside it a picture of validation DSC against steps and a page with the tables of the
+paper: DSC, NJD and SDlogJ with P values of Wilcoxon signed-rank tests against AutoFuse, corrected by Holm, what the
+last quarter of training gained, the gates by level, and time. Rows that have not converged are marked.
 """
 
 import argparse
@@ -17,9 +25,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-from autofuse_jax.configs.comparison.presets import TASKS, comparison_config
 from autofuse_jax.configs.comparison.rows import ROWS
 from ml_collections import ConfigDict
 
@@ -27,25 +35,25 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import json_types, write_json, write_text
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.training.loop import train_and_evaluate
-from experiments.comparison.rows import earlier_rows, is_done, row_of, with_tests
-from experiments.comparison.table import table_of
+from autofuse_jax.training.config_checks import validate
+from experiments.comparison.curve_figure import draw_curves
+from experiments.comparison.rates import read_rates
+from experiments.comparison.recipe import add_recipe, recipe_of, row_config
+from experiments.comparison.row_runs import STOPPED_STATUS, run_of, train_row
+from experiments.comparison.rows import earlier_rows, row_of, with_tests
+from experiments.comparison.table import comparison_page, table_of
 from experiments.record_parser import record_parser
-
-STOPPED_STATUS = 143
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = record_parser(__doc__, beside='the table')
-    parser.add_argument('--task', choices=tuple(TASKS), required=True)
-    parser.add_argument('--data', type=Path, required=True, help='folder that autofuse_jax.prepare wrote')
+    parser = record_parser(__doc__, beside='a page with the tables, and a picture of the curves,')
+    add_recipe(parser)
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='rows of configs/comparison/rows.py; default all')
-    parser.add_argument('--steps', type=int, required=True, help='of every row, all phases together')
     parser.add_argument('--validations', type=int, default=1, help='how often a training is validated; default 1')
     parser.add_argument('--split', default='test', help='which split is scored; default test')
     parser.add_argument('--learning-rate', type=float, help='of every row; default that of the configs')
-    parser.add_argument('--schedule', choices=('constant', 'cosine'), help='of every row; default that of the configs')
+    parser.add_argument('--rates', type=Path, help='a record of experiments.learning_rates: that of each row')
     parser.add_argument('--minutes', type=float, default=0.0, help='begin no further row after so long; 0: no limit')
     parser.add_argument('--earlier', type=Path, help='a record of this comparison whose rows are taken over')
     parser.add_argument('--workdir', type=Path, required=True, help='keeps what is done')
@@ -59,98 +67,67 @@ def _run(options: argparse.Namespace) -> int:
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         raise UserError(f'unknown rows {", ".join(unknown)}', expected=f'rows among {", ".join(ROWS)}')
-    configs = {name: row_config(name, options) for name in names}
-    budget = {'task': options.task, 'split': options.split, 'steps': options.steps}
+    rates = read_rates(options.rates, names, options.learning_rate) if options.rates else {}
+    configs = {name: row_config(name, options, rates.get(name, options.learning_rate)) for name in names}
+    for config in configs.values():
+        # What is wrong with the last row should not come out days later.
+        validate(config)
+    budget = recipe_of(options) | {'split': options.split}
     earlier = earlier_rows(options.earlier, configs, budget) if options.earlier else {'rows': {}, 'pairs': []}
     started = time.monotonic()
     for number, (name, config) in enumerate(configs.items(), 1):
-        folder = options.workdir / name
-        if name in earlier['rows'] or is_done(folder, config):
+        if name in earlier['rows'] or run_of(name, config, options.workdir).is_over:
             continue
         if options.minutes and time.monotonic() - started > 60 * options.minutes:
             print(f'{options.minutes:g} minutes are over; the same command goes on with {name}', file=sys.stderr)
             break
         print(f'[{number}/{len(configs)}] {ROWS[name].title}', file=sys.stderr)
-        if train_and_evaluate(config, folder) is None:
+        if not train_row(name, config, options.workdir):
             return STOPPED_STATUS
+        if run_of(name, config, options.workdir).is_done:
+            _write(options, configs, budget, earlier)
         # Each row compiles programs of its own, which nobody needs any more.
         jax.clear_caches()
-    rows, pairs = {}, earlier['pairs']
-    for name, config in configs.items():
-        if name in earlier['rows']:
-            rows[name] = earlier['rows'][name]
-        elif is_done(options.workdir / name, config):
-            rows[name], scored = row_of(name, config, options.workdir)
-            if pairs and scored != pairs:
-                raise UserError(f'{name} was scored on other pairs than the rows before it', fix='use the same data')
-            pairs = scored
-    if not rows:
-        raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
-    record = provenance() | budget
-    record |= {
-        'not_done': [name for name in names if name not in rows],
-        'pairs': pairs,
-        'rows': with_tests(rows, pairs),
-    }
-    write_json(options.out, json_types(record))
-    table = table_of(record)
-    write_text(options.out.with_suffix('.md'), table + '\n')
-    print(table)
+    print(table_of(_write(options, configs, budget, earlier)))
     return 0
 
 
-def row_config(name: str, options: argparse.Namespace) -> ConfigDict:
-    """Return the config of a row under the budget of the command line.
-
-    Args:
-        name: Of the row.
-        options: Of the command line.
-
-    Returns:
-        The config, its phases scaled to the steps of the budget.
-
-    Raises:
-        UserError: There are fewer steps than phases.
-    """
-    config = comparison_config(TASKS[options.task], name)
-    config.data.root = str(options.data)
-    # One pair a step, as in the paper, cannot be shared by several devices.
-    config.training.devices = 1
-    for phase, steps in scaled_phases({p: config.phases[p].steps for p in config.phases}, options.steps).items():
-        config.phases[phase].steps = steps
-    config.training.validate_every = max(1, options.steps // max(1, options.validations))
-    config.training.checkpoint_every = config.training.validate_every
-    config.training.log_every = max(1, min(config.training.log_every, options.steps // 4))
-    config.evaluation.split = options.split
-    config.evaluation.pictures = 1
-    config.optimizer.learning_rate = options.learning_rate or config.optimizer.learning_rate
-    config.optimizer.schedule = options.schedule or config.optimizer.schedule
-    return config
-
-
-def scaled_phases(steps: Mapping[str, int], total: int) -> dict[str, int]:
-    """Scale the steps of phases to a total, keeping their shares.
-
-    Args:
-        steps: By phase, in order.
-        total: What the result sums to.
-
-    Returns:
-        At least one step for each phase that had any.
-
-    Raises:
-        UserError: The total is less than the number of phases.
-    """
-    used = {name: count for name, count in steps.items() if count}
-    if total < len(used):
-        raise UserError(f'--steps={total} for {len(used)} phases', expected='at least one step a phase')
-    whole, scaled, before = sum(used.values()), {}, 0
-    for number, (name, count) in enumerate(used.items(), 1):
-        before += count
-        # Later phases keep at least a step each.
-        end = min(round(total * before / whole), total - (len(used) - number))
-        scaled[name] = max(1, end - sum(scaled.values()))
-    return {name: scaled.get(name, 0) for name in steps}
+def _write(
+    options: argparse.Namespace,
+    configs: Mapping[str, ConfigDict],
+    budget: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the record of the rows that are complete, its page and its picture; returns the record."""
+    rows, pairs, diverged = {}, earlier['pairs'], {}
+    for name, config in configs.items():
+        run = run_of(name, config, options.workdir)
+        if name in earlier['rows']:
+            rows[name] = earlier['rows'][name]
+        elif run.is_done:
+            rows[name], scored = row_of(run)
+            if pairs and scored != pairs:
+                raise UserError(f'{name} was scored on other pairs than the rows before it', fix='use the same data')
+            pairs = scored
+        elif run.own_divergence is not None:
+            diverged[name] = run.own_divergence
+    if not rows:
+        raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
+    record = json_types(
+        provenance()
+        | budget
+        | {
+            'not_done': [name for name in configs if name not in rows],
+            'diverged': diverged,
+            'pairs': pairs,
+            'rows': with_tests(rows, pairs),
+        }
+    )
+    write_json(options.out, record)
+    picture = options.out.with_suffix('.png')
+    draw_curves(picture, record)
+    write_text(options.out.with_suffix('.md'), comparison_page(record, picture.name))
+    return record
 
 
 if __name__ == '__main__':

@@ -31,13 +31,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from autofuse_jax.configs.comparison.presets import WINDOWED, attention_window
 from flax.errors import FlaxError
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import write_json, write_text
 from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, make_method, section_options
-from autofuse_jax.models.transmorph_blocks import fitting_window
 from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.markdown import MISSING, markdown_table
 from autofuse_jax.training.memory import device_bytes
@@ -48,9 +48,6 @@ from experiments.speed.time_steps import measure
 Size = tuple[int, int, int]
 
 SIZES = '128x128x32,144x192x160'
-WINDOWED = ('transmorph', 'transmatch')
-# Windows of the comparison are no thinner (configs/comparison/presets.py).
-THINNEST_WINDOW = 2
 # An objective that compares labels must know of how many classes; no prediction depends on it.
 NUM_CLASSES = 4
 # What networks refuse sizes with, and what the backend says where memory is too small.
@@ -66,7 +63,7 @@ def options_for(name: str, size: Size) -> dict[str, dict[str, Any]]:
     if 'size' in section_options(name, 'model'):
         options['model']['size'] = size
     if name in WINDOWED:
-        options['model']['window'] = tuple(max(length, THINNEST_WINDOW) for length in fitting_window(size))
+        options['model']['window'] = attention_window(size)
     if 'num_classes' in section_options(name, 'loss'):
         options['loss']['num_classes'] = NUM_CLASSES
     return options
