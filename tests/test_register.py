@@ -294,27 +294,24 @@ def guiding(files, *more):
     return [f'--{role}-guide={files}/{role}_labels.nii.gz' for role in ('fixed', 'moving')] + list(more)
 
 
-def test_label_maps_guide_and_the_report_says_so(files, tmp_path, capsys):
+def test_label_maps_and_points_guide_and_the_report_says_so(files, tmp_path, capsys):
     out = tmp_path / 'guided'
-    assert main(command(files, out, *guiding(files, '--guide-weight=2', '--no-page'))) == 0
-    sentence = 'guided by label map fixed_labels.nii.gz and moving_labels.nii.gz (classes 1, 2, 3).'
+    points = [tmp_path / f'{role}.csv' for role in ('fixed', 'moving')]
+    for path in points:
+        path.write_text('x,y,z\n0,0,0\n10,5,0\n')
+    more = guiding(files, '--guide-points', *map(str, points), '--guide-weight=2', '--no-page')
+    assert main(command(files, out, *more)) == 0
+    source = 'label map fixed_labels.nii.gz and moving_labels.nii.gz, points fixed.csv and moving.csv'
+    sentence = f'guided by {source} (classes 1, 2, 3 and 2 pairs of points).'
     assert sentence in capsys.readouterr().out
     report = json.loads((out / 'report.json').read_text())
     assert report['guide'] == {
-        'source': 'label map fixed_labels.nii.gz and moving_labels.nii.gz',
+        'source': source,
         'classes': [1, 2, 3],
-        'points': 0,
+        'points': 2,
         'scored': False,
     }
     assert report['settings']['instance']['guide'] == 2 and any(sentence in check for check in report['checks'])
-
-
-def test_points_guide(files, tmp_path):
-    for name in ('fixed', 'moving'):
-        (tmp_path / f'{name}.csv').write_text('x,y,z\n0,0,0\n10,5,0\n')
-    points = ['--guide-points', str(tmp_path / 'fixed.csv'), str(tmp_path / 'moving.csv')]
-    assert main(command(files, tmp_path / 'out', *points, '--no-page')) == 0
-    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['guide']['points'] == 2
 
 
 def test_guides_that_make_no_sense_are_refused(files, tmp_path, capsys):

@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     checks = say_headers(headers)
     companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
     _check_names(companions)
+    # What can be wrong is read before the work begins.
+    classes = read_classes(options.classes)
     result = register_images(
         options.fixed,
         options.moving,
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         options.out,
         result,
         about=about,
-        classes=read_classes(options.classes),
+        classes=classes,
         companions=companions,
         page=options.page,
     )

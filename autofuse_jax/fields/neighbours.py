@@ -51,6 +51,19 @@ def corners(shape: tuple[int, ...]) -> np.ndarray:
     return np.array(list(itertools.product(*(range(min(size, 2)) for size in shape))), np.int32)
 
 
+def neighbours(position: Sequence[jax.Array], shape: tuple[int, ...]) -> list[Neighbour]:
+    """Return all voxels of a grid that are next to each position, in the order of `corners`.
+
+    What belongs to one axis is worked out once for each of its two sides, not for each of the eight voxels.
+
+    Args:
+        position: Three coordinates, arrays of one shape.
+        shape: (D, H, W) of the grid.
+    """
+    sides = [[_along(position[a], np.int32(side), shape[a]) for side in range(min(shape[a], 2))] for a in range(3)]
+    return [_joined([sides[a][corner[a]] for a in range(3)], corner, shape) for corner in corners(shape)]
+
+
 def neighbour(position: Sequence[jax.Array], corner: np.ndarray | jax.Array, shape: tuple[int, ...]) -> Neighbour:
     """Return one of the voxels of a grid that are next to each position.
 
@@ -62,7 +75,11 @@ def neighbour(position: Sequence[jax.Array], corner: np.ndarray | jax.Array, sha
         corner: (3,), of `corners`.
         shape: (D, H, W) of the grid.
     """
-    firsts, weights, slopes = zip(*(_along(position[a], corner[a], shape[a]) for a in range(3)), strict=True)
+    return _joined([_along(position[a], corner[a], shape[a]) for a in range(3)], corner, shape)
+
+
+def _joined(axes: list[tuple[jax.Array, ...]], corner: np.ndarray | jax.Array, shape: tuple[int, ...]) -> Neighbour:
+    firsts, weights, slopes = zip(*axes, strict=True)
     return Neighbour(flat(firsts, shape) + flat(corner, shape), weights, slopes)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.fields.coordinates import check_field
-from autofuse_jax.fields.neighbours import INSIDE, corners, flat, neighbour, positions
+from autofuse_jax.fields.neighbours import INSIDE, flat, neighbours, positions
 from autofuse_jax.fields.warp_gradients import displacement_gradient, volume_gradient
 
 
@@ -43,11 +43,10 @@ def warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
+@jax.jit
 def _warp_linear(volume: jax.Array, displacement: jax.Array) -> jax.Array:
     warped: jax.Array | float = 0.0
-    position = positions(displacement)
-    for corner in corners(volume.shape[:3]):
-        near = neighbour(position, corner, volume.shape[:3])
+    for near in neighbours(positions(displacement), volume.shape[:3]):
         warped = warped + near.weight[..., None].astype(volume.dtype) * _gather(volume, near.place)
     return jnp.asarray(warped)
 

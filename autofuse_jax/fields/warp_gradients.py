@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.fields.neighbours import INSIDE, corners, neighbour, positions
+from autofuse_jax.fields.neighbours import INSIDE, corners, neighbour, neighbours, positions
 
 # Up to so many, channels are read one by one where a sum over them follows: the compiler for CPU joins that into one
 # loop, while it reads whole voxels first and sums then.
@@ -35,6 +35,7 @@ def volume_gradient(start: jax.Array, displacement: jax.Array, cotangent: jax.Ar
     return _for_backend(_volume_gradient, start, displacement, cotangent)
 
 
+@functools.partial(jax.jit, static_argnames='in_loop')
 def _volume_gradient(start: jax.Array, displacement: jax.Array, cotangent: jax.Array, *, in_loop: bool) -> jax.Array:
     shape, added = start.shape[:3], _rows(cotangent)
     position = _planes(displacement, in_loop)
@@ -60,6 +61,7 @@ def displacement_gradient(volume: jax.Array, displacement: jax.Array, cotangent:
     return _for_backend(_displacement_gradient, volume, displacement, cotangent)
 
 
+@functools.partial(jax.jit, static_argnames='in_loop')
 def _displacement_gradient(
     volume: jax.Array, displacement: jax.Array, cotangent: jax.Array, *, in_loop: bool
 ) -> jax.Array:
@@ -71,8 +73,8 @@ def _displacement_gradient(
 
     _, products = _over_corners(product, None, shape, in_loop)
     terms = [
-        [slope * one for slope in neighbour(position, corner, shape).gradient()]
-        for corner, one in zip(corners(shape), products, strict=True)
+        [slope * one for slope in near.gradient()]
+        for near, one in zip(neighbours(position, shape), products, strict=True)
     ]
     summed = [functools.reduce(jnp.add, of_axis) for of_axis in zip(*terms, strict=True)]
     return jnp.stack(summed, axis=-1).reshape(displacement.shape)

@@ -81,7 +81,8 @@ class Experiment:
         self.optimizer: optax.GradientTransformation = make_optimizer(
             self.schedule, clip_norm=config.optimizer.clip_norm, multiples=tuple(config.optimizer.multiples)
         )
-        check_multiples(config.optimizer.multiples, parameter_structure(self.method))
+        if config.optimizer.multiples:
+            check_multiples(config.optimizer.multiples, parameter_structure(self.method))
 
     def _make_method(self, **model: Any) -> Method:
         """Make the config's method, with some options of its section `model` replaced."""
@@ -115,6 +116,11 @@ class Experiment:
 
     def state_structure(self) -> TrainState:
         """Return shapes and types of the state without making it."""
+        return self._state_structure
+
+    # Tracing a large network takes seconds.
+    @functools.cached_property
+    def _state_structure(self) -> TrainState:
         return jax.eval_shape(self._create_state, jax.random.key(self.config.seed))
 
     def _create_state(self, key: jax.Array) -> TrainState:

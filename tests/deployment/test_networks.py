@@ -63,7 +63,12 @@ def check(method, params, size):
 @needs_openvino
 @pytest.mark.parametrize(
     ('name', 'model'),
-    [('autofuse', {}), ('autofuse', {'num_classes': 3}), ('voxelmorph', {})],
+    [
+        # The long tests do what the semi-supervised network holds, too.
+        pytest.param('autofuse', {}, marks=pytest.mark.slow),
+        ('autofuse', {'num_classes': 3}),
+        ('voxelmorph', {}),
+    ],
     ids=['unsupervised', 'semi-supervised', 'voxelmorph'],
 )
 def test_networks_agree_with_jax(name, model):

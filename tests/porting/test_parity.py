@@ -20,7 +20,13 @@ def reference_of(name):
     return parity.read_reference(GOLDEN / f'parity_{name}.npz')
 
 
-@pytest.fixture(scope='module', params=parity.REFERENCES)
+# The semi-supervised networks hold all that the unsupervised ones hold, which the long tests do.
+SEMI_SUPERVISED = [
+    name if name.endswith('semi') else pytest.param(name, marks=pytest.mark.slow) for name in parity.REFERENCES
+]
+
+
+@pytest.fixture(scope='module', params=SEMI_SUPERVISED)
 def forward(request):
     """Everything that one forward pass in float32 gives: reference, output, losses, displacement with the noise."""
     reference = reference_of(request.param)
@@ -132,7 +138,7 @@ def test_samples_are_those_of_the_references(name):
 def test_a_wrong_weight_is_noticed(forward):
     """What the comparison is worth: exchanging two axes of a single kernel is far beyond every tolerance."""
     reference, _, _, _ = forward
-    if reference.architecture.name != 'autofuse_unsup':
+    if reference.architecture.name != 'autofuse_semi':
         pytest.skip('one network is enough')
     params = jax.tree.map(np.asarray, reference.params)
     kernel = params['fusion_branch']['registration_head']['conv']['kernel']
