@@ -22,6 +22,8 @@ from autofuse_jax.transforms.grids import cut_grid, respace_grid
 ORIGIN_KEY = 'origin'
 # Label map with the ids of the source, where training has classes of its own.
 ORIGINAL_LABELS_KEY = 'seg_original'
+# Types in which images may be stored, and the number that stands for the intensity 1: smaller ones travel more easily.
+STORED_ONES = {'float32': 1, 'float16': 1, 'uint8': 255}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +135,8 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
         frame: The frame.
 
     Returns:
-        Image float32 (D, H, W) in [0, 1], labels uint8 or None, affine (4, 4), and the frame's `file` as name.
+        Image float32 (D, H, W) in [0, 1] whatever the type in the file (`STORED_ONES`), labels uint8 or None, affine
+        (4, 4), and the frame's `file` as name.
 
     Raises:
         UserError: The file is missing or damaged, or its shape, values or label ids are not those of the manifest.
@@ -148,8 +151,10 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
     if absent:
         raise UserError(f'{path} lacks {", ".join(absent)}', expected=f'the arrays {", ".join(keys)}', fix=fix)
     image, labels = arrays[IMAGE_KEY], arrays[LABELS_KEY] if frame.has_labels else None
-    if image.shape != manifest.shape or image.dtype != np.float32:
-        raise UserError(f'{path} holds {image.dtype} {image.shape}', expected=f'float32 {manifest.shape}', fix=fix)
+    if image.shape != manifest.shape or image.dtype.name not in STORED_ONES:
+        expected = f'{", ".join(reversed(STORED_ONES))} {manifest.shape}'
+        raise UserError(f'{path} holds {image.dtype} {image.shape}', expected=expected, fix=fix)
+    image = decoded_image(image)
     if not np.isfinite(image).all():
         raise UserError(f'{path} holds NaN or infinite values', fix=fix)
     if labels is not None:
@@ -159,6 +164,31 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
         if labels.max() >= len(manifest.classes):
             _check_label_ids(labels, list(manifest.classes), str(path))
     return Volume(image, labels, arrays[AFFINE_KEY], frame.file)
+
+
+def encoded_image(image: np.ndarray, stored_type: str) -> np.ndarray:
+    """Return an image as it is stored in a type: `round(s x)` for whole numbers, x rounded to the nearest float else.
+
+    Args:
+        image: float32, in [0, 1].
+        stored_type: A key of `STORED_ONES`, whose value is s.
+
+    Returns:
+        The same shape. uint8 is off by at most 1 / 510, float16 by at most 2^-12, float32 by nothing.
+    """
+    scaled = image * STORED_ONES[stored_type]
+    return (np.rint(scaled) if np.issubdtype(stored_type, np.integer) else scaled).astype(stored_type)
+
+
+def decoded_image(stored: np.ndarray) -> np.ndarray:
+    """Return a stored image as float32 in [0, 1]; float32 itself is not copied.
+
+    Args:
+        stored: In one of the types of `STORED_ONES`.
+    """
+    if stored.dtype == np.float32:
+        return stored
+    return stored.astype(np.float32) / np.float32(STORED_ONES[stored.dtype.name])
 
 
 def load_original_labels(manifest: Manifest, frame: Frame) -> np.ndarray | None:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.manifests import Frame, Manifest
-from autofuse_jax.data.prepared import Grid, load_frame, origin_of, prepare_volume, read_finished, write_frame
+from autofuse_jax.data.prepared import (
+    Grid,
+    encoded_image,
+    load_frame,
+    origin_of,
+    prepare_volume,
+    read_finished,
+    write_frame,
+)
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
@@ -95,6 +103,19 @@ def test_load_frame_round_trip(tmp_path):
     assert load_frame(manifest, Frame(1, 'ED', 'a/frame_01.npz', False)).labels is None
 
 
+@pytest.mark.parametrize(('stored_type', 'most'), [('float32', 0.0), ('float16', 2**-12), ('uint8', 1 / 510)])
+def test_images_may_be_stored_in_smaller_types(tmp_path, stored_type, most):
+    image = np.linspace(0, 1, np.prod(GRID.shape), dtype=np.float32).reshape(GRID.shape)
+    stored = encoded_image(image, stored_type)
+    manifest, frame = written(tmp_path, vol=stored)
+    found = load_frame(manifest, frame).image
+    assert stored.dtype == stored_type and found.dtype == np.float32
+    # Not the slightest error of the extremes: 0 is what padding is known by.
+    assert found.flat[0] == 0 and found.flat[-1] == 1
+    np.testing.assert_allclose(found, image, rtol=0, atol=most * (1 + 1e-6))
+    assert (np.abs(found - image).max() > most / 2) == (most > 0)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -103,6 +124,7 @@ def test_load_frame_round_trip(tmp_path):
         ({'affine': None}, 'lacks affine'),
         ({'vol': np.zeros((6, 4, 4), np.float32)}, r'\(6, 4, 4\).*float32 \(6, 4, 5\)'),
         ({'vol': np.zeros(GRID.shape, np.float64)}, 'float64'),
+        ({'vol': np.zeros(GRID.shape, np.uint16)}, 'uint16'),
         ({'vol': np.full(GRID.shape, np.nan, np.float32)}, 'NaN'),
         ({'seg': np.zeros((6, 4, 4), np.uint8)}, r'labels uint8 \(6, 4, 4\)'),
         ({'seg': np.zeros(GRID.shape, np.int32)}, 'labels int32'),
