@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--run', type=Path, required=True, help='folder of an evaluated run')
     parser.add_argument('--name', required=True, help='what the weights are called')
     parser.add_argument('--split', default='validation', help='which evaluation the card quotes; default validation')
-    parser.add_argument('--processor-hours', type=float, required=True, help='of all training, all parts together')
+    parser.add_argument(
+        '--processor-hours', type=float, required=True, help='of all training; those of an accelerator on one'
+    )
     parser.add_argument('--before', nargs='*', default=[], help='commands whose results the run started from')
     parser.add_argument('--kind', choices=('best', 'latest'), help='which checkpoint; default as in evaluation')
     parser.add_argument('--out', type=Path, default=WEIGHTS, help='folder; default weights/')
@@ -75,7 +77,7 @@ def ship(
         run: Folder of an evaluated run.
         target: The npz.
         split: Whose evaluation the card quotes.
-        hours: Processor hours of training.
+        hours: Processor hours of training, or hours of the accelerator that it ran on.
         before: Commands whose results the run started from.
         kind: 'best' or 'latest' checkpoint; default the best, or the latest where nothing was validated.
 
@@ -112,7 +114,7 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float, befo
         target: The npz, written already.
         record: Of the run's evaluation.
         split: Which.
-        hours: Processor hours of training.
+        hours: See `ship`.
         before: Commands whose results the run started from.
     """
     config, data = record['config'], record['data']
@@ -121,6 +123,9 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float, befo
     trained = labels if config['model'].get('num_classes') else 'without labels'
     options = ', '.join(f'{name}={value}' for name, value in config['model'].items())
     commands = '\n'.join(f'    {command}' for command in (*before, _training_command(record)))
+    # Cores are counted one by one, accelerators are named.
+    devices = record['machine']['devices']
+    unit = 'processor hours' if devices.endswith('x cpu') else f'hours on {devices}'
     return f"""# Weights `{target.stem}`
 
 **Architecture.** `{config['method']}` with {record['parameters']:,} parameters, kept as float16, computed in float32;
@@ -131,7 +136,7 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float, befo
 
 **Licence.** {about['licence']}.
 
-**Command.** Commit {record['commit']}, {record['steps']:,} steps of the last, about {hours:g} processor hours in all:
+**Command.** Commit {record['commit']}, {record['steps']:,} steps of the last, about {hours:g} {unit} in all:
 
 {commands}
 
