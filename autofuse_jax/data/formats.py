@@ -23,6 +23,10 @@ IMAGE_KEY, LABELS_KEY, AFFINE_KEY = 'vol', 'seg', 'affine'
 MILLIMETRES_PER_UNIT = {'meter': 1000.0, 'mm': 1.0, 'micron': 0.001, 'unknown': 1.0}
 COPY_AGAIN = 'check that it was copied completely; fetch it again'
 
+# NumPy parses the header of an array as Python, and up to Python 3.11.7 threads that parse at the same time disturb
+# each other now and then: SystemError, 'AST constructor recursion depth mismatch'. The next try is another moment.
+PARSING_TRIES = 10
+
 # What nibabel, gzip, zipfile and numpy raise for damaged content: its header may ask for any size (MemoryError) or
 # hold an unknown code (KeyError); the header of an array is a Python literal (SyntaxError, TokenError); a damaged zip
 # entry may claim to be encrypted (RuntimeError).
@@ -92,8 +96,7 @@ def load_npz(
     try:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile('it is not an npz archive, or its end is missing')
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if only is None or key in only}
+        arrays = _read_arrays(path, only)
     except DAMAGED_FILE_ERRORS as error:
         raise _unreadable(path, error, fix) from error
     for key, array in arrays.items():
@@ -101,6 +104,18 @@ def load_npz(
         if not isinstance(array, np.ndarray):
             raise UserError(f'{path} holds {key!r}, which is not an array', fix=fix)
     return arrays
+
+
+def _read_arrays(
+    path: str | os.PathLike, only: Sequence[str] | None, tries: int = PARSING_TRIES
+) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files if only is None or key in only}
+    except SystemError:
+        if tries == 1:
+            raise
+    return _read_arrays(path, only, tries - 1)
 
 
 def npz_names(path: str | os.PathLike) -> list[str]:
