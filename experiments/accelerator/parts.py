@@ -1,6 +1,7 @@
 """Parts of a run with a time budget each: one that fails or runs out of time loses itself alone."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -20,8 +21,7 @@ PARTIAL = 'partial_'
 RECORD_NAME = 'run.json'
 # Lines of a failed part's output that are shown at once.
 SHOWN_LINES = 12
-DONE, SKIPPED, FAILED, OUT_OF_TIME, NO_TIME = 'done', 'skipped', 'failed', 'out of time', 'not started'
-GOOD = (DONE, SKIPPED)
+DONE, SKIPPED, FAILED, OUT_OF_TIME, NOT_STARTED = 'done', 'skipped', 'failed', 'out of time', 'not started'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,26 +81,29 @@ def carry_out(
         Whether all parts are done.
     """
     end = clock() + SECONDS_PER_MINUTE * minutes
-    finished: list[dict[str, Any]] = []
+    # How parts ended in earlier runs stays in the record.
+    ended, complete = _ended_before(out), True
     waiting = [part for part in parts if not is_done(part, out)]
     for part in parts:
         if part not in waiting:
-            finished.append({'part': part.name, 'status': SKIPPED})
-        else:
-            waiting.remove(part)
-            granted = granted_minutes(part, waiting, (end - clock()) / SECONDS_PER_MINUTE)
-            started = clock()
-            print(f'== {part.name}: {granted:.1f} minutes', flush=True)
-            status = run_part(part, granted, out, environment) if granted else NO_TIME
-            finished.append({'part': part.name, 'status': status, 'seconds': round(clock() - started, 1)})
-        print(f'== {part.name}: {status_line(finished[-1])}', flush=True)
-        write_json(out / RECORD_NAME, {**about, 'parts': finished})
-    return all(one['status'] in GOOD for one in finished)
+            print(f'== {part.name}: {SKIPPED}', flush=True)
+            continue
+        waiting.remove(part)
+        granted = granted_minutes(part, waiting, (end - clock()) / SECONDS_PER_MINUTE)
+        started = clock()
+        print(f'== {part.name}: {granted:.1f} minutes', flush=True)
+        status = run_part(part, granted, out, environment) if granted else NOT_STARTED
+        seconds = round(clock() - started, 1)
+        print(f'== {part.name}: {status} after {seconds:g} s', flush=True)
+        complete &= status == DONE
+        ended[part.name] = {'status': status, 'seconds': seconds}
+        write_json(out / RECORD_NAME, {**about, 'parts': ended})
+    return complete
 
 
-def status_line(one: Mapping[str, Any]) -> str:
-    """Return how a part ended, in words."""
-    return f'{one["status"]} after {one["seconds"]:g} s' if 'seconds' in one else one['status']
+def _ended_before(out: Path) -> dict[str, Any]:
+    record = out / RECORD_NAME
+    return json.loads(record.read_text(encoding='utf-8'))['parts'] if record.is_file() else {}
 
 
 def is_done(part: Part, out: Path) -> bool:
