@@ -168,7 +168,7 @@ def test_the_rehearsal_does_everything_and_then_nothing_more(tmp_path):
     out = tmp_path / 'out'
     command = ['sh', 'experiments/accelerator_run.sh', str(out), '--rehearse', f'--data={tmp_path / "packed"}']
     environment = os.environ | {'PYTHON': sys.executable}
-    done = subprocess.run([*command, '--minutes=20'], env=environment, capture_output=True, text=True)
+    done = subprocess.run([*command, '--minutes=60'], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     batch, evaluation, brain = (
         json.loads((out / f'{name}.json').read_text()) for name in ('batch_size', 'evaluation', 'benchmark_brain')
