@@ -83,7 +83,7 @@ def test_true_displacement_carries_labels_and_image(subjects, to_systole):
 
 
 def test_finer_voxels_bring_the_labels_closer():
-    subject = make(shape=(96, 96, 32), spacing=(1.5, 1.5, 3.0))
+    subject = make(shape=(72, 72, 32), spacing=(2.0, 2.0, 3.0))
     moving_labels = phantoms.render_frame(subject, subject.systole)[1]
     displacement = phantoms.true_displacement(subject, 1, subject.systole)
     after = dice_per_label(phantoms.render_frame(subject, 1)[1], warp_labels(moving_labels, displacement), LABELS)

@@ -14,10 +14,17 @@ from experiments.comparison import row_runs
 from experiments.comparison.compare_methods import main
 from experiments.comparison.row_runs import STOPPED_STATUS
 from experiments.comparison.table import comparison_page
-from tests.quick import hurried
+from tests.programs import remembered_programs
 from tests.tiny import tiny_config
 
 STEPS = 3
+
+
+@pytest.fixture(scope='module', autouse=True)
+def programs():
+    """The same two small networks are trained again and again."""
+    with remembered_programs():
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -50,8 +57,7 @@ def arguments(prepared, folder, **others):
 
 
 def test_rows_are_trained_once_and_compared(prepared, small_rows, tmp_path, capsys):
-    with hurried():
-        assert main(arguments(prepared, tmp_path)) == 0
+    assert main(arguments(prepared, tmp_path)) == 0
     record = json.loads((tmp_path / 'record.json').read_text())
     assert set(record['rows']) == {'autofuse_no_elk', 'autofuse'}
     assert record['steps'] == STEPS and record['not_done'] == [] and record['diverged'] == {}
@@ -79,9 +85,8 @@ def test_rows_are_trained_once_and_compared(prepared, small_rows, tmp_path, caps
 
 def test_rows_of_an_earlier_record_are_taken_over(prepared, small_rows, tmp_path, capsys):
     first = tmp_path / 'first'
-    with hurried():
-        assert main([*arguments(prepared, first)[:-1]]) == 0
-        assert main([*arguments(prepared, tmp_path, earlier=first / 'record.json')]) == 0
+    assert main([*arguments(prepared, first)[:-1]]) == 0
+    assert main([*arguments(prepared, tmp_path, earlier=first / 'record.json')]) == 0
     one, both = (json.loads((folder / 'record.json').read_text()) for folder in (first, tmp_path))
     assert set(one['rows']) == {'autofuse_no_elk'} and 'p_dsc_after' not in one['rows']['autofuse_no_elk']
     taken = dict(both['rows']['autofuse_no_elk'])
@@ -162,8 +167,7 @@ def test_a_row_that_diverges_does_not_end_the_comparison(prepared, small_rows, t
 
     monkeypatch.setattr(row_runs, 'train_and_evaluate', diverging)
     too_high = {'learning-rate': 1e12}
-    with hurried():
-        assert main(arguments(prepared, tmp_path, **too_high)) == 0
+    assert main(arguments(prepared, tmp_path, **too_high)) == 0
     assert trained == ['autofuse_no_elk', 'autofuse_no_elk_published', 'autofuse', 'autofuse_published']
     record = json.loads((tmp_path / 'record.json').read_text())
     assert list(record['rows']) == ['autofuse'] and record['not_done'] == ['autofuse_no_elk']
@@ -188,8 +192,7 @@ def test_the_record_exists_while_later_rows_are_trained(prepared, small_rows, tm
         'train_and_evaluate',
         lambda config, folder: None if folder.name == 'autofuse' else really_train(config, folder),
     )
-    with hurried():
-        assert main(arguments(prepared, tmp_path)) == STOPPED_STATUS
+    assert main(arguments(prepared, tmp_path)) == STOPPED_STATUS
     record = json.loads((tmp_path / 'record.json').read_text())
     assert list(record['rows']) == ['autofuse_no_elk'] and record['not_done'] == ['autofuse']
 
@@ -203,12 +206,11 @@ def test_a_signal_in_the_middle_of_a_row_loses_no_step(prepared, small_rows, tmp
         return step_function(trainer, *others)
 
     one_row = arguments(prepared, tmp_path)[:-1]
-    with hurried():
-        with monkeypatch.context() as patch:
-            patch.setattr(loop.Trainer, '_step_function', interrupted)
-            assert main(one_row) == STOPPED_STATUS
-        assert 'ending at step 2: received SIGTERM' in capsys.readouterr().err
-        assert not (tmp_path / 'record.json').exists()
-        assert main(one_row) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, '_step_function', interrupted)
+        assert main(one_row) == STOPPED_STATUS
+    assert 'ending at step 2: received SIGTERM' in capsys.readouterr().err
+    assert not (tmp_path / 'record.json').exists()
+    assert main(one_row) == 0
     assert 'continuing from step 2' in capsys.readouterr().err
     assert list(json.loads((tmp_path / 'record.json').read_text())['rows']) == ['autofuse_no_elk']

@@ -103,6 +103,7 @@ def test_a_perception_step_leaves_correspondence_as_it_is(state, perception_step
     jax.tree.map(np.testing.assert_array_equal, state.optimizer['correspondence'], after.optimizer['correspondence'])
 
 
+@pytest.mark.slow
 def test_the_second_stage_trains_both_and_unlabelled_pairs_one(state, second_step):
     assert moved(state.params, second_step(state, batch_of())[0].params) == {'perception', 'correspondence'}
     unlabelled, metrics = second_step(state, batch_of(0, 0))
@@ -110,6 +111,7 @@ def test_the_second_stage_trains_both_and_unlabelled_pairs_one(state, second_ste
     assert metrics['perception/grad_norm'] == metrics['perception/loss'] == 0
 
 
+@pytest.mark.slow
 def test_a_pair_without_labels_leaves_perception_alone_even_when_its_optimiser_has_momentum(state, second_step):
     labelled, _ = second_step(state, batch_of())
     unlabelled, metrics = second_step(labelled, batch_of(0, 0))

@@ -185,7 +185,7 @@ def convolutional_output(convolutional):
     return apply(params)
 
 
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('form', ['swin', pytest.param('convolutional', marks=pytest.mark.slow)])
 def test_segmentations_and_gates_are_shares(form, request):
     output = jax.tree.map(np.asarray, request.getfixturevalue(f'{form}_output'))
     for segmentation in (output.fixed_segmentation, output.moving_segmentation):
@@ -205,6 +205,7 @@ def test_pairs_of_a_batch_do_not_mix(swin, swin_output, pairs):
     assert np.abs(output.displacement[0] - output.displacement[1]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_convolutional_single_branch_has_an_effect(convolutional, convolutional_output):
     apply, params = convolutional
     paths_and_leaves, tree = jax.tree_util.tree_flatten_with_path(params['single_branch'])

@@ -28,33 +28,33 @@ SEMI_SUPERVISED = [
 
 @pytest.fixture(scope='module', params=SEMI_SUPERVISED)
 def forward(request):
-    """Everything that one forward pass in float32 gives: reference, output, losses, displacement with the noise."""
+    """A reference, one forward pass in float32, compiled, and what it gives: losses and output, noisy displacement."""
     reference = reference_of(request.param)
     loss, flow = parity.loss_function(reference, jnp.float32), parity.sampled_flow(reference, jnp.float32)
-    (value, (terms, output)), sampled = quick_jit(lambda params: (loss(params), flow(params)))(reference.params)
-    return reference, output, (value, terms), sampled
+    both = quick_jit(lambda params: (loss(params), flow(params)))
+    return reference, both, both(jax.tree.map(np.asarray, reference.params))
 
 
 def test_outputs(forward):
-    reference, output, _, _ = forward
+    reference, _, ((_, (_, output)), _) = forward
     errors = parity.output_errors(reference, output)
     assert set(errors) >= {'velocity_mean', 'log_variance', 'flow', 'warped', 'gate_means'}
-    assert ('fixed_seg' in errors) == ('fixed_labels' in reference.stored)
+    assert ('fixed_seg' in errors) == ('fixed_labels' in reference.arrays)
     assert errors.pop('gate_means') < 1e-5
     assert max(errors.values()) < 2e-4, errors
 
 
 def test_displacement_with_the_stored_noise(forward):
-    reference, output, _, sampled = forward
+    reference, _, ((_, (_, output)), sampled) = forward
     assert parity.flow_error(reference, sampled) < 2e-4
     # The noise matters.
     assert np.abs(sampled - output.displacement[0]).max() > 0.01
 
 
 def test_losses(forward):
-    reference, _, (value, terms), _ = forward
+    reference, _, ((value, (terms, _)), _) = forward
     errors = parity.loss_errors(reference, value, terms)
-    assert len(errors) == (9 if 'fixed_labels' in reference.stored else 4)
+    assert len(errors) == (9 if 'fixed_labels' in reference.arrays else 4)
     assert max(errors.values()) < 1e-5, errors
 
 
@@ -92,7 +92,7 @@ def test_outputs_in_float64(training, name):
         errors = parity.output_errors(reference, output)
     for field, error in errors.items():
         # Relative to the largest value; what differs is the reference's rounding.
-        assert error < 1e-5 * np.abs(reference.stored[field]).max(), (field, error)
+        assert error < 1e-5 * np.abs(reference.arrays[field]).max(), (field, error)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_gradient_of_every_tensor(training, name):
 @pytest.mark.slow
 def test_loss_over_three_steps(training):
     reference, results = training('autofuse_uns')
-    np.testing.assert_allclose([value for value, _ in results], reference.stored['loss_over_3_adam_steps'], rtol=1e-4)
+    np.testing.assert_allclose([value for value, _ in results], reference.arrays['loss_over_3_adam_steps'], rtol=1e-4)
 
 
 # Nearest-warped labels and argmax feedback jump where rounding decides, and Adam's first steps have the size of the
@@ -118,7 +118,7 @@ def test_loss_over_three_steps(training):
 @pytest.mark.slow
 def test_loss_over_three_steps_as_far_as_rounding_lets_it(training, name, spread):
     reference, results = training(name)
-    losses, stored = [value for value, _ in results], reference.stored['loss_over_3_adam_steps']
+    losses, stored = [value for value, _ in results], reference.arrays['loss_over_3_adam_steps']
     assert losses[0] == pytest.approx(stored[0], rel=1e-6)
     np.testing.assert_allclose(losses, stored, rtol=spread)
     # Most of the fall is far larger than that.
@@ -128,8 +128,8 @@ def test_loss_over_three_steps_as_far_as_rounding_lets_it(training, name, spread
 @pytest.mark.skipif(not REFERENCE_FOLDER.is_dir(), reason='the complete references are not here')
 @pytest.mark.parametrize('name', parity.REFERENCES)
 def test_samples_are_those_of_the_references(name):
-    complete = parity.sample(parity.read_reference(REFERENCE_FOLDER / f'{name}.npz').stored)
-    kept = reference_of(name).stored
+    complete = parity.sample(parity.read_reference(REFERENCE_FOLDER / f'{name}.npz').arrays)
+    kept = reference_of(name).arrays
     assert complete.keys() == kept.keys()
     for field, array in kept.items():
         np.testing.assert_array_equal(array, complete[field])
@@ -137,12 +137,11 @@ def test_samples_are_those_of_the_references(name):
 
 def test_a_wrong_weight_is_noticed(forward):
     """What the comparison is worth: exchanging two axes of a single kernel is far beyond every tolerance."""
-    reference, _, _, _ = forward
+    reference, both, _ = forward
     if reference.architecture.name != 'autofuse_semi':
         pytest.skip('one network is enough')
     params = jax.tree.map(np.asarray, reference.params)
     kernel = params['fusion_branch']['registration_head']['conv']['kernel']
     params['fusion_branch']['registration_head']['conv']['kernel'] = kernel.transpose(1, 0, 2, 3, 4)
-    loss = parity.loss_function(reference, jnp.float32)
-    _, (_, output) = quick_jit(loss)(params)
+    (_, (_, output)), _ = both(params)
     assert parity.output_errors(reference, output)['flow'] > 1e-2
