@@ -1,5 +1,6 @@
 """Settings of the test session: haste, four simulated devices, a lasting compilation cache, where real data lies."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 HASTE = ['--xla_backend_optimization_level=0']
 if tuple(map(int, version('jax').split('.')[:2])) < (0, 11):
     HASTE.append('--xla_cpu_use_fusion_emitters=false')
+# Traces are large and live long: looking through them for garbage at every chance costs more than what it frees.
+gc.set_threshold(200_000, 50, 50)
 # Read once, by the first import of jax; programs that tests start inherit it. What was set outside comes last and wins.
 os.environ['XLA_FLAGS'] = ' '.join([*HASTE, os.environ.get('XLA_FLAGS', '')])
 

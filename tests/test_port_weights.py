@@ -25,6 +25,9 @@ from tests.porting.small import (
 
 torch = pytest.importorskip('torch')
 
+# Transformers whose parts autofuse_trans_semi has, too.
+LONG = ('autofuse_trans_unsup', 'autofuse_trans_semi_swin')
+
 
 @pytest.fixture(scope='module', autouse=True)
 def quick():
@@ -44,7 +47,9 @@ def fails(capsys, *arguments):
     return error
 
 
-@pytest.mark.parametrize('name', ARCHITECTURES)
+@pytest.mark.parametrize(
+    'name', [name if name not in LONG else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+)
 def test_there_and_back_is_exact(tmp_path, capsys, name):
     state = small_state(name)
     write_state_dict(tmp_path / 'model.pt', state)

@@ -218,6 +218,7 @@ def test_tables_of_devices():
     assert '| 2 | 4.0 | 2.00' in devices_memory_table(record)
 
 
+@pytest.mark.slow
 def test_a_step_is_taken_apart(tmp_path):
     out = tmp_path / 'profile.json'
     assert profile_step.main(['--method=voxelmorph_diff', '--size=16x16x16', '--steps=2', f'--out={out}']) == 0

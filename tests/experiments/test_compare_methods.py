@@ -83,6 +83,7 @@ def test_rows_are_trained_once_and_compared(prepared, small_rows, tmp_path, caps
     assert 'holds a run with another config' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rows_of_an_earlier_record_are_taken_over(prepared, small_rows, tmp_path, capsys):
     first = tmp_path / 'first'
     assert main([*arguments(prepared, first)[:-1]]) == 0

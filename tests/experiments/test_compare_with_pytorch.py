@@ -53,6 +53,7 @@ def test_every_layer_agrees(tmp_path, capsys, name):
     assert 'times as fast' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_wrong_layer_is_found(tmp_path):
     """The first row that differs names the layer that was changed."""
     text = open(NETWORKS, encoding='utf-8').read()

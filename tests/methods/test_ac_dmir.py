@@ -50,12 +50,14 @@ def test_one_objective_trains_everything_in_every_phase(method):
     assert method.objectives('phase_1')[0].trains is None and method.uses_labels
 
 
+@pytest.mark.slow
 def test_which_parts_each_term_trains(params, gradients):
     found = {name: reached(gradient) for name, gradient in gradients(params, batch_of()).items()}
     # The constraint reaches the registration network through the warped image.
     assert found == TERMS | {'dice_predicted': set()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('fixed', 'moving', 'changed'),
     [

@@ -68,6 +68,7 @@ def test_what_each_stage_trains_and_that_missing_labels_have_no_effect(params, g
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 def test_without_regions_and_labels_it_is_voxelmorph(params):
     method, voxelmorph = make_method('gl_net', OPTIONS, ALONE), make_method('voxelmorph', {'base_channels': 4}, {})
     local = params['local_registration']

@@ -70,12 +70,14 @@ def test_the_names_of_the_first_stage_are_an_option():
     assert method.objectives('alone_1') == method.objectives('alone_2') != method.objectives('phase_1')
 
 
+@pytest.mark.slow
 def test_each_objective_reaches_its_network_alone(state, gradients):
     """Even where the other network's parameters are not held back: masks and maps are constants."""
     found = {name: reached(gradient) for name, gradient in gradients(state.params, batch_of()).items()}
     assert found == {'correspondence': {'correspondence'}, 'phase_1': {'perception'}, 'phase_2': {'perception'}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('fixed', 'moving'), [(1, 0), (0, 1), (0, 0)])
 def test_gradients_without_labels(state, gradients, fixed, moving):
     clean, garbage = (batch_of(fixed, moving, labels_seed=seed) for seed in (0, 1))

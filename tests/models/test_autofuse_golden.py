@@ -104,6 +104,7 @@ def test_warped_image(output):
     np.testing.assert_allclose(output.warped.mean(), 0.48062468, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_transformer(trans_output):
     output = trans_output
     np.testing.assert_allclose(output.displacement[0, 8, 8, 8], [-0.10021087, 0.26731554, 0.11629926], atol=1e-7)

@@ -111,7 +111,13 @@ def test_widths_and_heads():
     assert shapes['single_branch']['patch_embedding']['kernel'].shape == (2, 2, 2, 1, 32)
 
 
-@pytest.mark.parametrize(('size', 'single_branch'), [((16, 48, 32), 'swin'), ((32, 16, 80), 'convolutional')])
+@pytest.mark.parametrize(
+    ('size', 'single_branch'),
+    [
+        ((16, 48, 32), 'swin'),
+        pytest.param((32, 16, 80), 'convolutional', marks=pytest.mark.slow),
+    ],
+)
 def test_shapes_of_the_output(size, single_branch):
     output = output_of(small(single_branch=single_branch), size)
     assert output.displacement.shape == output.inverse_displacement.shape == (1, *size, 3)
@@ -126,13 +132,14 @@ def test_shapes_of_the_output(size, single_branch):
     }
 
 
+@pytest.mark.slow
 def test_without_classes_and_without_velocity():
     output = output_of(small(num_classes=0, output='displacement'))
     assert output.fixed_segmentation is output.moving_segmentation is None
     assert output.log_variance is output.inverse_displacement is None
 
 
-@pytest.mark.parametrize('single_branch', FORMS)
+@pytest.mark.parametrize('single_branch', ['swin', pytest.param('convolutional', marks=pytest.mark.slow)])
 def test_half_precision(single_branch):
     output = output_of(small(single_branch=single_branch), dtype=jnp.bfloat16)
     # Fields and probabilities need single precision at least.
@@ -248,6 +255,7 @@ def test_every_layer_has_an_effect_on_the_displacement(value_and_gradient):
     assert not [name for name, value in largest.items() if value < 1e-9 * scale]
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradient, to_displace_params, pairs):
     # The last stage and gate, so that little of the reverse pass has to be compiled.
     loss = displacement_loss(to_displace(remat='all'), pairs)
