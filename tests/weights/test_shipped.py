@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from autofuse_jax.configs import quickstart
+from autofuse_jax.data.open_dataset import open_dataset
+from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.errors import UserError
-from autofuse_jax.weights.pretrained import RegistrationModel
+from autofuse_jax.fields.warp import warp_nearest
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
+from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 from autofuse_jax.weights.released import file_hash, read_released
 from autofuse_jax.weights.shipped import FOLDERS, known_weights, weights_file
 
@@ -57,3 +64,15 @@ def test_what_is_shipped_can_be_used_and_says_what_it_is(name):
     for wanted in (file_hash(path), f'{model.num_parameters:,}', 'Licence', 'Scores', 'cannot', 'Command'):
         assert wanted in card, wanted
     assert path.parent in FOLDERS
+
+
+@pytest.mark.slow
+def test_the_phantom_weights_register_a_phantom_that_they_have_not_seen(tmp_path):
+    config = quickstart.get_config().data.phantom.to_dict()
+    manifest = open_dataset('phantom', tmp_path, config)
+    subject = next(subject for subject in manifest.subjects if subject.split == 'test')
+    fixed, moving = (load_frame(manifest, frame) for frame in subject.frames if frame.has_labels)
+    result = load_model('phantom').register(fixed.image, moving.image)
+    before = mean_over_structures(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
+    moved = np.asarray(warp_nearest(moving.labels[..., None], result.displacement))[..., 0]
+    assert mean_over_structures(dice_per_label(fixed.labels, moved, (1, 2, 3))) > max(0.8, before + 0.05)
