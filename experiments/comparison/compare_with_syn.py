@@ -1,5 +1,7 @@
 """Register without training, beside ANTs SyN with cross-correlation, and with a network where there are weights.
 
+A network that segments also guides instance optimisation, by its own segmentations alone.
+
     python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \
         --weights=runs/cardiac_unsup.npz --syn-pairs=6 --work=runs/syn_acdc.json \
         --out=experiments/results/instance_acdc.json
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import NETWORK as GUIDE_OF_NETWORK
 from autofuse_jax.classical.syn import SynSettings, register_with_syn
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
@@ -44,12 +47,13 @@ from experiments.record_parser import record_parser
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.
 PEAK = 'peak_memory_gib'
-BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, SYN = (
+BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, GUIDED, SYN = (
     'before',
     'affine',
     'affine + instance',
     'affine + network',
     'affine + network + instance',
+    'affine + network + guided instance',
     'SyN',
 )
 
@@ -105,10 +109,17 @@ def brain_pairs(root: Path, label_map: Path, split: str) -> Iterator[Pair]:
                 yield Pair(f'{moving}_to_{fixed}', load, structures)
 
 
-def run_ours(fixed: Volume, moving: Volume, structures: tuple[int, ...], settings: PipelineSettings, model: Any):
+def run_ours(
+    fixed: Volume,
+    moving: Volume,
+    structures: tuple[int, ...],
+    settings: PipelineSettings,
+    model: Any,
+    guide: str | None = None,
+) -> dict[str, Any]:
     """Register, and return what is recorded of it."""
     started, used = time.perf_counter(), time.process_time()
-    result = register_volumes(fixed, moving, settings, model=model)
+    result = register_volumes(fixed, moving, settings, model=model, guide=guide)
     seconds = {'seconds': time.perf_counter() - started, 'processor_seconds': time.process_time() - used}
     record = _scores(fixed, result.moved_labels, result.transform.displacement, structures)
     consistency = inverse_consistency(result.transform, result.inverse)
@@ -191,6 +202,8 @@ def _run(options: argparse.Namespace) -> int:
     if model is not None:
         methods[NETWORK] = lambda f, m, s: run_ours(f, m, s, alone, model)
         methods[BOTH] = lambda f, m, s: run_ours(f, m, s, whole, model)
+        if model.description.model.get('num_classes'):
+            methods[GUIDED] = lambda f, m, s: run_ours(f, m, s, whole, model, GUIDE_OF_NETWORK)
     records = json.loads(options.work.read_text()) if options.work.is_file() else {}
     peak = records.pop(PEAK, 0.0)
     for number, pair in enumerate(pairs):

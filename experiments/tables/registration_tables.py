@@ -13,6 +13,7 @@ METHODS = {
     'affine + instance': 'affine + instance optimisation (default)',
     'affine + network': 'affine + network',
     'affine + network + instance': 'affine + network + instance optimisation',
+    'affine + network + guided instance': 'affine + network + instance optimisation guided by its segmentations',
 }
 Record = dict[str, Any]
 
