@@ -198,7 +198,10 @@ def _exchanged(output: RegistrationOutput, inverse: jax.Array, batch: Batch) -> 
     )
     other = {'fixed': 'moving', 'moving': 'fixed'}
     roles = {name: name.partition('_') for name in batch}
-    return exchanged, {other[role] + rest + kind: batch[name] for name, (role, rest, kind) in roles.items()}
+    # What belongs to neither image, such as a teacher's velocity, is no part of these terms.
+    return exchanged, {
+        other[role] + rest + kind: batch[name] for name, (role, rest, kind) in roles.items() if role in other
+    }
 
 
 def _mean_of_terms(forward: dict[str, Term], backward: dict[str, Term], weight: float) -> dict[str, Term]:

@@ -268,6 +268,17 @@ def test_inverse_trains_the_inverse_map():
         assert np.any(found['displacement'][number] != 0) and np.any(found['inverse_displacement'][number] != 0)
 
 
+def test_a_teacher_is_taught_in_one_direction_beside_the_inverse_map():
+    variables = with_inverse(make_variables(1))
+    velocity = variables['velocity_mean'] + 0.5
+    batch = make_batch('both') | {'teacher_velocity': velocity}
+    weights = dataclasses.replace(WEIGHTS, inverse=0.25)
+    without, _ = objective(variables, batch, weights)
+    loss, terms = objective(variables, batch, dataclasses.replace(weights, teacher=2.0))
+    np.testing.assert_allclose(terms['term/teacher'], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(loss - without, 0.5, rtol=1e-4)
+
+
 def test_without_inverse_map_or_weight_there_is_one_direction():
     variables, batch = make_variables(1), make_batch('both')
     wanted = objective(variables, batch)
