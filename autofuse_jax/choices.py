@@ -6,8 +6,9 @@ refuse a wrong word without loading what it needs to run.
 
 # Alignment: what is sought, what it maximises, what it starts from.
 NONE, TRANSLATION, RIGID, AFFINE = LINEAR_MAPS = ('none', 'translation', 'rigid', 'affine')
-CORRELATION, MUTUAL_INFORMATION = SIMILARITIES = ('ncc', 'mi')
-STARTS = ('auto', 'header', 'centres', 'masses')
+CORRELATION, MUTUAL_INFORMATION, DESCRIPTORS = SIMILARITIES = ('ncc', 'mi', 'mind')
+ROTATIONS = 'rotations'
+STARTS = ('auto', 'header', 'centres', 'masses', ROTATIONS)
 TEMPLATE_ALIGNMENTS = (AFFINE, RIGID, NONE)
 
 # What guides a deformation besides the images; `AUTO` is the network's segmentation where there is one.

@@ -78,8 +78,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
     linear.add_argument(
         '--align', choices=LINEAR_MAPS, help='linear map that is sought; default affine, none for a series'
     )
-    linear.add_argument('--similarity', choices=SIMILARITIES, default='ncc', help='mi for different modalities')
-    linear.add_argument('--start', choices=STARTS, help='what the alignment starts from')
+    linear.add_argument(
+        '--similarity',
+        choices=(AUTO, *SIMILARITIES),
+        default=AUTO,
+        help='what is maximised, deformation included: ncc for one contrast, mi or mind for different ones; '
+        'auto looks at the images',
+    )
+    linear.add_argument(
+        '--start',
+        choices=STARTS,
+        help='what the alignment starts from; auto tries large rotations where they are promising',
+    )
     guide = parser.add_argument_group('guide')
     guide.add_argument(
         '--guide',

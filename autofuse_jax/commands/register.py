@@ -24,6 +24,7 @@ from autofuse_jax.registration.pipeline import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.reports.verdict import WORDS
 from autofuse_jax.runtime import enable_compilation_cache
 
 
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         print(guide_sentence(report['guide']))
     print(summary_line(report))
     print(f'results: {options.out}')
+    print(verdict_line(report))
     return 0
 
 
@@ -113,6 +115,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
             'guide': options.guide_weight,
             'points': options.guide_points_weight,
         }
+        options_of['similarity'] = options.similarity
         instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
     return PipelineSettings(alignment, instance, options.spacing)
 
@@ -170,6 +173,12 @@ def summary_line(report: dict[str, Any]) -> str:
     if error is not None:
         parts.append(f'inverse consistency {error:.3f} mm')
     return ', '.join(parts) + f', {report["seconds"]:.1f} s'
+
+
+def verdict_line(report: dict[str, Any]) -> str:
+    """Return the verdict of a report in one line: level, headline and what speaks against it."""
+    verdict = report['verdict']
+    return ' '.join([f'verdict: {WORDS[verdict["level"]]}. {verdict["headline"]}.', *verdict['reasons']])
 
 
 def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:

@@ -44,10 +44,10 @@ def window_normalise(volume: Volume) -> Volume:
     """Scale the grey values of one volume to [0, 1] between two percentiles and clip what is beyond.
 
     A few extreme voxels, such as vessels or metal, then no longer squeeze everything else into a narrow range, which
-    matters wherever a similarity has a scale.
+    matters wherever a similarity has a scale. What a mask leaves out has no say.
 
     Args:
-        volume: Grey values of any range.
+        volume: Grey values of any range, finite.
 
     Returns:
         The volume with its image in [0, 1].
@@ -55,10 +55,40 @@ def window_normalise(volume: Volume) -> Volume:
     Raises:
         UserError: NaN or infinite values, or the same value everywhere.
     """
-    scaled = min_max_normalise(volume.image, volume.name)
+    counted = volume.image if volume.mask is None else volume.image[volume.mask > 0]
+    scaled = min_max_normalise(counted, volume.name)
     # The background is often a large constant; the window is that of the values above it.
     above = scaled[scaled > 0]
     low, high = np.percentile(above, WINDOW_PERCENTILES)
     low = 0.0 if above.size < scaled.size else low
-    image = np.clip((scaled - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
+    smallest = np.float64(counted.min())
+    span = np.float64(counted.max()) - smallest
+    shares = scaled if volume.mask is None else ((volume.image - smallest) / span).astype(np.float32)
+    image = np.clip((shares - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
     return dataclasses.replace(volume, image=image)
+
+
+def fill_missing(volume: Volume) -> Volume:
+    """Give missing values, NaN or infinite, the smallest value there is and the weight 0.
+
+    Args:
+        volume: The volume, with a mask or without.
+
+    Returns:
+        The volume, finite everywhere; itself where nothing is missing.
+
+    Raises:
+        UserError: Nothing is left.
+    """
+    known = np.isfinite(volume.image)
+    if known.all():
+        return volume
+    mask = known.astype(np.float32) if volume.mask is None else np.where(known, volume.mask, 0.0).astype(np.float32)
+    if not mask.any():
+        raise UserError(
+            f'{volume.name} holds no value that is a number and counts',
+            expected='an image with numbers inside its mask',
+            fix='check the file and its mask',
+        )
+    image = np.where(known, volume.image, volume.image[known].min()).astype(np.float32)
+    return dataclasses.replace(volume, image=image, mask=mask)

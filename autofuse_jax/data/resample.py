@@ -10,12 +10,14 @@ the difference matters:
   a fine and a coarse grid of the same volume.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
+import nibabel as nib
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, vote
 
@@ -37,6 +39,25 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     positions = moving_positions(transform, grid, volume.affine)
     labels = None if volume.labels is None else sample_labels(volume.labels, positions)
     return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
+
+
+def canonical_volume(volume: Volume) -> Volume:
+    """Return a volume with its axes in the order and direction closest to RAS; no voxel is interpolated.
+
+    Args:
+        volume: The volume, 3-D.
+
+    Returns:
+        The volume on `transforms.grids.canonical_grid`; itself where nothing changes.
+    """
+    grid = canonical_grid(volume.grid)
+    if grid is volume.grid or np.array_equal(grid.affine, volume.affine):
+        return volume
+    orientation = nib.io_orientation(volume.affine)
+    turn = lambda array: None if array is None else np.ascontiguousarray(nib.apply_orientation(array, orientation))  # noqa: E731
+    return dataclasses.replace(
+        volume, image=turn(volume.image), labels=turn(volume.labels), mask=turn(volume.mask), affine=grid.affine
+    )
 
 
 def resample_image(image: np.ndarray, spacing: Sequence[float], target_spacing: Sequence[float]) -> np.ndarray:

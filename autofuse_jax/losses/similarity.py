@@ -39,10 +39,8 @@ def local_moments(image: jax.Array, *, window: int = NCC_WINDOW) -> LocalMoments
         >>> local_moments(jnp.ones((3, 3, 3, 1)), window=3).sums[1, 1, 1].item()
         27.0
     """
-    if window % 2 == 0:
-        raise ValueError(f'window is {window}, expected an odd number.')
     values = _wide(image)
-    sums, squares = _box_sum(values, window), _box_sum(values * values, window)
+    sums, squares = box_sum(values, window), box_sum(values * values, window)
     return LocalMoments(sums, squares - sums * sums / window**3)
 
 
@@ -92,7 +90,7 @@ def local_ncc(
         raise ValueError(f'weights {weights.shape} must have the shape {fixed.shape[:3]} of the images.')
     of_fixed = local_moments(fixed, window=window) if fixed_moments is None else fixed_moments
     of_warped = local_moments(warped, window=window)
-    products = _box_sum(_wide(fixed) * _wide(warped), window)
+    products = box_sum(_wide(fixed) * _wide(warped), window)
     cross = products - of_fixed.sums * of_warped.sums / window**3
     correlation = cross * cross / (of_fixed.variances * of_warped.variances + epsilon)
     if weights is None:
@@ -105,11 +103,23 @@ def _wide(image: jax.Array) -> jax.Array:
     return image[..., 0].astype(jnp.promote_types(image.dtype, jnp.float32))
 
 
-def _box_sum(image: jax.Array, window: int) -> jax.Array:
-    """Sum over a window^3 box around each voxel with zeros outside, axis by axis.
+def box_sum(image: jax.Array, window: int) -> jax.Array:
+    """Sum over a box around each voxel with zeros outside, axis by axis.
 
     As windowed reductions, not as sums of shifted slices: on CPU the reverse pass of the latter takes 20 times as long.
+
+    Args:
+        image: (D, H, W).
+        window: Side of the box in voxels, odd.
+
+    Returns:
+        The sums, (D, H, W).
+
+    Raises:
+        ValueError: The window is even.
     """
+    if window % 2 == 0:
+        raise ValueError(f'window is {window}, expected an odd number.')
     # A concrete zero: of a traced one the compiler does not know that this is a sum, which has a derivative.
     zero = np.zeros((), image.dtype)
     for axis in range(3):

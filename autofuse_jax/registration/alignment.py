@@ -3,19 +3,21 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.choices import (
     AFFINE,
+    AUTO,
     CORRELATION,
+    DESCRIPTORS,
     LINEAR_MAPS,
     MUTUAL_INFORMATION,
     NONE,
     RIGID,
+    ROTATIONS,
     SIMILARITIES,
     STARTS,
     TRANSLATION,
@@ -23,16 +25,16 @@ from autofuse_jax.choices import (
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
-from autofuse_jax.fields import voxel_grid, warp_linear
-from autofuse_jax.losses.mutual_information import mutual_information
-from autofuse_jax.losses.similarity import LocalMoments, local_moments, local_ncc
 from autofuse_jax.progress import OnProgress
-from autofuse_jax.registration.linear_maps import free_parameters, linear_map, world_matrix
+from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
+from autofuse_jax.registration.contrast import Contrast, contrast_of
+from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
-from autofuse_jax.registration.pyramid import Level, make_level
+from autofuse_jax.registration.pyramid import make_level
+from autofuse_jax.registration.starts import first_start, mirrored_similarity, search_rotations
 
-# A start must beat the one by the headers by this share of its similarity, because scanners usually know best.
-START_MARGIN = 0.02
+# Level, from 0, at which mirror images are tried: fine enough to tell left from right.
+MIRROR_LEVEL = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +43,12 @@ class AlignmentSettings:
 
     Attributes:
         kind: 'none', 'translation', 'rigid' or 'affine' (default).
-        similarity: 'ncc', local correlation in a window of 9 voxels (default), or 'mi', mutual information, for images
-            of different modalities.
+        similarity: 'ncc', local correlation in a window of 9 voxels; 'mi', mutual information, for images of different
+            contrasts; 'mind', the same here, since descriptors turn with the image; or 'auto' (default): correlation,
+            and mutual information where the correlation leads to images of different contrasts.
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
-            intensities), or 'auto' (default): the most similar of the three.
+            intensities), 'rotations' (large rotations about the centres of the intensities are tried as well), or
+            'auto' (default): the most similar of the three, and rotations where they are promising.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
         steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
@@ -55,7 +59,7 @@ class AlignmentSettings:
     """
 
     kind: str = AFFINE
-    similarity: str = 'ncc'
+    similarity: str = AUTO
     start: str = 'auto'
     spacings: tuple[float, ...] = (8.0, 4.0, 2.0)
     steps: tuple[int, ...] = (120, 80, 40)
@@ -64,7 +68,7 @@ class AlignmentSettings:
 
     def __post_init__(self):
         check_option('the kind of the alignment', self.kind, LINEAR_MAPS)
-        check_option('the similarity of the alignment', self.similarity, SIMILARITIES)
+        check_option('the similarity of the alignment', self.similarity, (AUTO, *SIMILARITIES))
         check_option('the start of the alignment', self.start, STARTS)
         check_numbers('the spacings of the alignment', self.spacings, POSITIVE)
         check_numbers('the steps of the alignment', self.steps, COUNT)
@@ -86,24 +90,19 @@ class Alignment:
         matrix: float64 (4, 4), from the fixed to the moving world, RAS millimetres (pull).
         start: Start that was taken.
         stages: Records of the stages: name, seconds, steps, loss_first, loss_last, stopped.
+        similarity: Similarity that suits the pair, for the deformation that follows: the one that was asked for, or the
+            one that was chosen.
+        contrast: What the choice rests on; None where there was none.
+        mirrored: Similarity of the best mirror image as a share of the one that was reached, see
+            `starts.mirrored_similarity`; None where it was not measured.
     """
 
     matrix: np.ndarray
     start: str
     stages: tuple[dict[str, Any], ...]
-
-
-class _Data(NamedTuple):
-    """What the loss of a level needs; all arrays, so that levels of equal shape share what is compiled."""
-
-    fixed: jax.Array  # (D, H, W)
-    weights: jax.Array  # (D, H, W)
-    moving: jax.Array  # (D', H', W', 2): image and inside
-    to_world: jax.Array  # (3, 4): fixed voxels to millimetres from the centre
-    to_moving: jax.Array  # (3, 4): millimetres from the centre, refined, to voxels of the moving level
-    free: jax.Array  # (12,)
-    radius: jax.Array
-    fixed_moments: LocalMoments | None  # for correlation: the same in every step
+    similarity: str
+    contrast: Contrast | None = None
+    mirrored: float | None = None
 
 
 def align(
@@ -116,8 +115,8 @@ def align(
     """Find the linear map that makes a moving image most similar to a fixed one.
 
     Each level minimises the negative similarity over the parameters of `linear_map` by Adam, a translation first at the
-    coarsest level, then rigid, then what was asked for. The moving image counts as 0 outside its grid for correlation;
-    mutual information leaves such voxels out.
+    coarsest level, then rigid, then what was asked for. What lies beyond the moving image counts as background where
+    its border shows background only, and otherwise, like what a mask leaves out, not at all.
 
     Args:
         fixed: The fixed image, any grid, with a mask or without.
@@ -136,30 +135,70 @@ def align(
         Analysis 5(2), 2001, for the order of coarse to fine and few to many parameters.
     """
     settings = settings or AlignmentSettings()
+    if settings.similarity != AUTO:
+        return _align(fixed, moving, settings, on_progress)
+    first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), on_progress)
+    contrast = contrast_of(fixed, moving, first.matrix)
+    if contrast.same:
+        return dataclasses.replace(first, contrast=contrast)
+    second = _align(fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), on_progress)
+    contrast_there = contrast_of(fixed, moving, second.matrix)
+    # What the grey values of one image say of the other is more where the images lie better.
+    if contrast_there.dependence < contrast.dependence:
+        second, contrast_there = first, contrast
+    chosen = CORRELATION if contrast_there.same else DESCRIPTORS
+    stages = (*first.stages, *second.stages)
+    return dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
+
+
+def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progress: OnProgress | None) -> Alignment:
+    """Align by one similarity."""
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
     levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
-    radius = float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
-    centre = levels[0][0].centre_of_mass_mm()
-    start, matrix = _choose_start(settings, levels[0], centre, radius)
-    stages = []
-    if settings.kind != NONE:
-        for number, (level, steps, spacing) in enumerate(zip(levels, settings.steps, settings.spacings, strict=True)):
-            for kind in _kinds_of_level(settings.kind, first=number == 0):
-                name = f'{kind} at {spacing:g} mm'
-                data = _data(level, matrix, centre, radius, kind, settings.similarity)
-                size = max(min(level[0].grid.spacing), spacing / 2)
-                minimum = minimise(
-                    _loss,
-                    jnp.zeros(12, jnp.float32),
-                    data,
-                    settings.similarity,
-                    Schedule(steps, settings.learning_rate * size, settings.tolerance),
-                    functools.partial(say_step, say, name, steps),
+    frame = Frame(
+        levels[0][0].centre_of_mass_mm(), float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
+    )
+    measure = MUTUAL_INFORMATION if settings.similarity == DESCRIPTORS else settings.similarity
+    start, matrix = first_start(levels[0], frame, settings.start, measure)
+    if settings.kind == NONE:
+        return Alignment(matrix, start, (), settings.similarity)
+    stages: list[dict[str, Any]] = []
+    mirrored = None
+    for number, level in enumerate(levels):
+
+        def descend(matrix: np.ndarray, kind: str, number=number, level=level) -> np.ndarray:
+            spacing, steps = settings.spacings[number], settings.steps[number]
+            name = f'{kind} at {spacing:g} mm'
+            size = max(min(level[0].grid.spacing), spacing / 2)
+            minimum = minimise(
+                alignment_loss,
+                jnp.zeros(12, jnp.float32),
+                alignment_data(level, matrix, frame, kind),
+                measure,
+                Schedule(steps, settings.learning_rate * size, settings.tolerance),
+                functools.partial(say_step, say, name, steps),
+            )
+            stages.append(minimum.stage(name))
+            return world_matrix(np.asarray(minimum.params), frame.radius, frame.centre, matrix)
+
+        for kind in _kinds_of_level(settings.kind, first=number == 0):
+            matrix = descend(matrix, kind)
+            if number == 0 and kind == RIGID and settings.start in (AUTO, ROTATIONS):
+                rotated = search_rotations(
+                    level,
+                    frame,
+                    matrix,
+                    functools.partial(descend, kind=RIGID),
+                    measure,
+                    always=settings.start == ROTATIONS,
                 )
-                matrix = world_matrix(np.asarray(minimum.params), radius, centre, matrix)
-                stages.append(minimum.stage(name))
-    return Alignment(matrix, start, tuple(stages))
+                if rotated is not None:
+                    start, matrix = rotated
+        if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
+            refine = functools.partial(descend, kind=settings.kind)
+            mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
+    return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored)
 
 
 def _kinds_of_level(kind: str, *, first: bool) -> Sequence[str]:
@@ -168,79 +207,3 @@ def _kinds_of_level(kind: str, *, first: bool) -> Sequence[str]:
         return (kind,)
     order = (TRANSLATION, RIGID, AFFINE)
     return order[: order.index(kind) + 1]
-
-
-def _loss(params: jax.Array, data: _Data, similarity: str) -> jax.Array:
-    matrix, shift = linear_map(params * data.free, data.radius)
-    # One affine map from fixed to moving voxels; the sum of positions is what is differentiated.
-    with jax.default_matmul_precision('float32'):
-        linear = data.to_moving[:, :3] @ matrix
-        combined = linear @ data.to_world[:, :3]
-        offset = linear @ data.to_world[:, 3] + data.to_moving[:, :3] @ shift + data.to_moving[:, 3]
-        displacement = voxel_grid(data.fixed.shape) @ (combined.T - jnp.eye(3)) + offset
-    samples = warp_linear(data.moving, displacement)
-    warped, inside = samples[..., 0], samples[..., 1]
-    if similarity == MUTUAL_INFORMATION:
-        weights = (data.weights * inside).reshape(-1)
-        return -mutual_information(data.fixed.reshape(-1), warped.reshape(-1), weights)
-    return -local_ncc(data.fixed[..., None], warped[..., None], weights=data.weights, fixed_moments=data.fixed_moments)
-
-
-_evaluate = jax.jit(_loss, static_argnames='similarity')
-_moments = jax.jit(local_moments)
-
-
-def _data(
-    level: Sequence[Level], matrix: np.ndarray, centre: np.ndarray, radius: float, kind: str, similarity: str
-) -> _Data:
-    fixed, moving = level
-    from_centre = np.eye(4)
-    from_centre[:3, 3] = centre
-    world = np.linalg.inv(from_centre) @ fixed.grid.affine
-    target = np.linalg.inv(moving.grid.affine) @ matrix @ from_centre
-    fixed_image = jnp.asarray(fixed.image)
-    return _Data(
-        fixed=fixed_image,
-        weights=jnp.asarray(fixed.inside),
-        moving=jnp.stack([jnp.asarray(moving.image), jnp.asarray(moving.inside)], axis=-1),
-        to_world=jnp.asarray(world[:3], jnp.float32),
-        to_moving=jnp.asarray(target[:3], jnp.float32),
-        free=jnp.asarray(free_parameters(kind)),
-        radius=jnp.asarray(radius, jnp.float32),
-        fixed_moments=_moments(fixed_image[..., None]) if similarity == CORRELATION else None,
-    )
-
-
-def _choose_start(
-    settings: AlignmentSettings, level: Sequence[Level], centre: np.ndarray, radius: float
-) -> tuple[str, np.ndarray]:
-    """Return the name and the matrix of the start."""
-    fixed, moving = level
-    candidates = {
-        'header': np.zeros(3),
-        'centres': moving.grid.centre_mm - fixed.grid.centre_mm,
-        'masses': moving.centre_of_mass_mm() - centre,
-    }
-    matrices = {name: _translation(shift) for name, shift in candidates.items()}
-    if settings.start != 'auto':
-        return settings.start, matrices[settings.start]
-    similarity = {
-        name: -float(
-            _evaluate(
-                jnp.zeros(12),
-                _data(level, matrix, centre, radius, TRANSLATION, settings.similarity),
-                similarity=settings.similarity,
-            )
-        )
-        for name, matrix in matrices.items()
-    }
-    best = max(similarity, key=similarity.get)
-    if similarity[best] <= similarity['header'] * (1 + START_MARGIN):
-        best = 'header'
-    return best, matrices[best]
-
-
-def _translation(shift: np.ndarray) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = shift
-    return matrix

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from autofuse_jax.choices import AUTO, CORRELATION, SIMILARITIES
 from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import (
     COUNT,
@@ -20,13 +21,15 @@ from autofuse_jax.errors import (
     check_odd,
     check_option,
 )
-from autofuse_jax.fields import integrate_velocity, resample_displacement, warp_linear
+from autofuse_jax.fields import integrate_velocity, resample_displacement
 from autofuse_jax.losses.guide import class_guide_loss, point_guide_loss
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
-from autofuse_jax.losses.similarity import NCC_WINDOW, LocalMoments, local_moments, local_ncc
+from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.coverage import border_of
 from autofuse_jax.registration.guide import GridGuide, maps_at
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
+from autofuse_jax.registration.sides import Side, make_side, similarity_of
 
 # Axes with fewer voxels than this are not halved any further.
 SMALLEST_SIDE = 8
@@ -39,6 +42,9 @@ class InstanceSettings:
     """How to optimise a velocity field.
 
     Attributes:
+        similarity: 'ncc', local correlation; 'mind', differences of descriptors that do not depend on the contrast;
+            'mi', mutual information of the whole images; or 'auto' (default): the one that suits the pair, by its
+            alignment, and without one the correlation.
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
         learning_rate: Learning rate of the velocity, in its voxels, at the first step of a level.
@@ -61,6 +67,7 @@ class InstanceSettings:
         UserError: A number is out of its range, the window even, or levels and steps differ in length.
     """
 
+    similarity: str = AUTO
     shrink: tuple[int, ...] = (4, 2, 1)
     steps: tuple[int, ...] = (60, 40, 20)
     learning_rate: float = 0.15
@@ -75,6 +82,7 @@ class InstanceSettings:
     points: float = 0.1
 
     def __post_init__(self):
+        check_option('the similarity of the deformation', self.similarity, (AUTO, *SIMILARITIES))
         check_numbers('shrink', self.shrink, COUNT)
         check_numbers('steps', self.steps, COUNT)
         if len(self.shrink) != len(self.steps):
@@ -109,12 +117,9 @@ class InstanceResult(NamedTuple):
 
 
 class _Data(NamedTuple):
-    fixed: jax.Array  # (D, H, W, 1)
-    moving: jax.Array  # (D, H, W, 1)
-    weights: jax.Array  # (D, H, W)
+    sides: tuple[Side, Side]  # the fixed and the moving image
     prior: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
-    moments: tuple[LocalMoments, ...]  # of the fixed image and, where the inverse map counts, of the moving one
     classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
     points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
     voxel: jax.Array  # (3,), size of the level's voxels in millimetres
@@ -123,6 +128,7 @@ class _Data(NamedTuple):
 class _Options(NamedTuple):
     """What the loss of a level is compiled for; see `InstanceSettings`."""
 
+    similarity: str
     smoothness: float
     jacobian: float
     inverse: float
@@ -137,6 +143,7 @@ def optimise_instance(
     settings: InstanceSettings | None = None,
     *,
     weights: np.ndarray | None = None,
+    moving_weights: np.ndarray | None = None,
     velocity: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     guide: GridGuide | None = None,
@@ -154,7 +161,9 @@ def optimise_instance(
         fixed: (D, H, W), in [0, 1].
         moving: (D, H, W), in [0, 1], on the same grid.
         settings: Settings; default `InstanceSettings()`.
-        weights: (D, H, W), at least 0: how much each voxel counts for the similarity. None: all alike.
+        weights: (D, H, W), at least 0: how much each voxel of the fixed image counts. None: all alike.
+        moving_weights: (D, H, W), likewise of the moving image; it is moved with it. Beyond an image there is its
+            background where its border shows nothing else, and otherwise nothing is known and nothing counts.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
@@ -173,11 +182,19 @@ def optimise_instance(
     if fixed.shape != moving.shape or fixed.ndim != 3:
         raise ValueError(f'fixed {fixed.shape} and moving {moving.shape} must both be (D, H, W).')
     settings = settings or InstanceSettings()
+    similarity = CORRELATION if settings.similarity == AUTO else settings.similarity
     say = on_progress or (lambda *_: None)
-    weights = np.ones(fixed.shape, np.float32) if weights is None else weights
+    weights, moving_weights = (np.ones(fixed.shape, np.float32) if w is None else w for w in (weights, moving_weights))
+    borders = border_of(fixed, weights), border_of(moving, moving_weights)
     stages = []
     options = _Options(
-        settings.smoothness, settings.jacobian, settings.inverse, settings.ncc_window, settings.guide, settings.points
+        similarity,
+        settings.smoothness,
+        settings.jacobian,
+        settings.inverse,
+        settings.ncc_window,
+        settings.guide,
+        settings.points,
     )
     guide = guide or GridGuide()
     departure, prior = None, None
@@ -185,19 +202,17 @@ def optimise_instance(
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
         prior = settings.trust * _resampled(velocity, velocity_grid)
-        levels = [jnp.asarray(resize_image(image, shape)) for image in (fixed, moving, weights)]
         size = np.asarray(spacing) * fixed.shape / velocity_grid
-        images = levels[0][..., None], levels[1][..., None]
-        # Of the images that are registered to, once a level instead of once a step.
-        moments = [_moments(image, window=settings.ncc_window) for image in images[: 2 if settings.inverse else 1]]
+        sides = [
+            make_side(image, valid, border, shape, similarity)
+            for image, valid, border in zip((fixed, moving), (weights, moving_weights), borders, strict=True)
+        ]
         voxel = np.asarray(spacing) * fixed.shape / shape
         data = _Data(
-            *images,
-            levels[2],
+            (sides[0], sides[1]),
             prior,
             jnp.asarray(size, jnp.float32),
-            tuple(moments),
-            _classes_at(guide, weights, shape) if settings.guide else (),
+            _classes_at(guide, weights * moving_weights, shape) if settings.guide else (),
             _points_at(guide, shape) if settings.points else (),
             jnp.asarray(voxel, jnp.float32),
         )
@@ -236,12 +251,10 @@ def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
 
 def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
     def one_way(velocity: jax.Array, order: int) -> jax.Array:
-        fixed, moving = (data.fixed, data.moving)[::order]
+        fixed, moving = data.sides[::order]
         half = integrate_velocity(velocity)
-        displacement = resample_displacement(half, fixed.shape[:3])
-        warped = warp_linear(moving, displacement)
-        moments = data.moments[0 if order == FORWARD else 1]
-        similarity = local_ncc(fixed, warped, window=options.ncc_window, weights=data.weights, fixed_moments=moments)
+        displacement = resample_displacement(half, fixed.valid.shape)
+        similarity = similarity_of(options.similarity, fixed, moving, displacement, window=options.ncc_window)
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
         value = -similarity + options.jacobian * folding
         if data.classes:
@@ -285,9 +298,6 @@ def _exponentials(velocity: jax.Array, *, shape: tuple[int, ...]) -> tuple[jax.A
 
 
 _both_ways = jax.jit(_exponentials, static_argnames='shape')
-
-
-_moments = jax.jit(local_moments, static_argnames='window')
 
 
 def _shrunk(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from autofuse_jax.progress import OnProgress
 STEPS_PER_CALL = 5
 # Learning rate at the last step of a level, as a share of that at its first.
 FINAL_RATE = 0.1
+ALL_STEPS = 'all steps'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Minimum(NamedTuple):
     """What a descent ended with.
 
     Attributes:
-        params: The parameters after the last step; of an early stop the best of those that a look found, because the
-            learning rate was still high.
+        params: The parameters after the last step, unless a look found better ones before; of an early stop the best of
+            those that a look found, because the learning rate was still high.
         losses: The loss before each step.
         seconds: Wall time, with compilation where there was any.
         stopped: 'all steps' or 'no further gain'.
@@ -100,7 +101,7 @@ def minimise(
     state = _optimiser().init(params)
     best, gained, waiting = math.inf, 0.0, 0
     losses: list[float] = []
-    stopped = 'all steps'
+    stopped = ALL_STEPS
     best_start, lowest_start = params, math.inf
     while len(losses) < schedule.steps:
         rates = _rates(schedule, len(losses))
@@ -124,6 +125,8 @@ def minimise(
         if schedule.tolerance and waiting >= 2:
             params, stopped = best_start, 'no further gain'
             break
+    if lowest_start <= losses[-1] and stopped == ALL_STEPS:
+        params = best_start
     params = jax.block_until_ready(params)
     return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.choices import AUTO, NETWORK, NONE
-from autofuse_jax.data.resample import move_volume
+from autofuse_jax.data.intensity import fill_missing
+from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import POSITIVE, UserError, check_option
@@ -63,6 +64,7 @@ class RegistrationResult:
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
         guide: Guide of the deformation besides the images; None: none.
+        alignment_record: How the linear part was found: start, similarity, contrast, mirror images; None: it was given.
     """
 
     fixed: Volume
@@ -75,6 +77,12 @@ class RegistrationResult:
     stages: tuple[dict[str, Any], ...]
     seconds: float
     guide: Guide | None = None
+    alignment_record: Alignment | None = None
+
+    @property
+    def similarity(self) -> str | None:
+        """Name of the similarity that the deformation maximised, or that the alignment chose for it; None: unknown."""
+        return None if self.alignment_record is None else self.alignment_record.similarity
 
 
 def register_volumes(
@@ -118,7 +126,12 @@ def register_volumes(
         raise UserError(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
-    alignment = align(fixed, moving, settings.alignment, on_progress=on_progress)
+    # The same for every order and direction of the axes in the files, and finite.
+    pair = tuple(canonical_volume(fill_missing(volume)) for volume in (fixed, moving))
+    alignment = align(*pair, settings.alignment, on_progress=on_progress)
+    if settings.instance is not None and settings.instance.similarity == AUTO:
+        chosen = dataclasses.replace(settings.instance, similarity=alignment.similarity)
+        settings = dataclasses.replace(settings, instance=chosen)
     linear = AffineTransform(alignment.matrix)
     check_overlap(fixed, moving, linear)
     stages = list(_alignment_stages(settings.alignment, alignment))
@@ -127,7 +140,7 @@ def register_volumes(
     guide_used = None
     if model is not None or settings.instance is not None:
         deformation, inverse, deformation_stages, guide_used = _deform(
-            fixed, moving, linear, settings, model, guide, on_progress
+            *pair, linear, settings, model, guide, on_progress
         )
         forward.append(deformation)
         backward.insert(0, inverse)
@@ -145,6 +158,7 @@ def register_volumes(
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
         guide=guide_used,
+        alignment_record=alignment,
     )
 
 
@@ -183,12 +197,13 @@ def _deform(
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
-        fixed_image, moving_image, weights = pair_on_grid(fixed, moving, linear, grid)
+        pair = pair_on_grid(fixed, moving, linear, grid)
         result = optimise_instance(
-            fixed_image,
-            moving_image,
+            pair.fixed,
+            pair.moving,
             settings.instance,
-            weights=weights,
+            weights=pair.fixed_valid,
+            moving_weights=pair.moving_valid,
             velocity=velocity,
             spacing=grid.spacing,
             guide=None if guide is None else guide_on_grid(guide, grid, linear),

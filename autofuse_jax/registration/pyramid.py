@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from autofuse_jax.data.resample import resize_image
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.registration.coverage import add_rim, border_of, resize_valid
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid, to_world
 
 # Padding to multiples of this makes images of nearly equal size share what is compiled for them.
@@ -19,18 +19,22 @@ class Level:
     """One resolution of an image.
 
     Attributes:
-        image: float32, padded with zeros at the far ends.
+        image: float32, 0 for background, padded with zeros at the far ends.
         inside: float32 of the same shape, 1 where there is image, 0 in the padding; times the mask where there is one.
+        rimmed: The image with what lies beyond it, see `coverage.add_rim`, padded likewise.
+        background: Grey value that was taken off.
         grid: The voxels without the padding.
     """
 
     image: np.ndarray
     inside: np.ndarray
+    rimmed: np.ndarray
+    background: float
     grid: ImageGrid
 
     def centre_of_mass_mm(self) -> np.ndarray:
         """Return the world position of the mean of all voxels, weighted by intensity, (3,)."""
-        weights = self.image * self.inside
+        weights = np.abs(self.image) * self.inside
         total = weights.sum(dtype=np.float64)
         if total <= 0:
             return self.grid.centre_mm
@@ -67,10 +71,17 @@ def make_level(volume: Volume, spacing: float) -> Level:
         The level.
     """
     shape = shape_at(volume.grid, spacing)
+    inside = np.ones(volume.image.shape, np.float32) if volume.mask is None else volume.mask
+    border = border_of(volume.image, inside)
+    image = volume.image - border.background
+    if image.shape != shape:
+        image, inside = resize_valid(image, inside, shape)
+    rimmed = add_rim(image, inside, border.open)
     padding = [(0, -size % SHAPE_MULTIPLE) for size in shape]
-    inside = np.ones(shape) if volume.mask is None else volume.mask
-    image, inside = (
-        np.pad(np.asarray(array if array.shape == shape else resize_image(array, shape), np.float32), padding)
-        for array in (volume.image, inside)
+    return Level(
+        image=np.pad(np.asarray(image, np.float32), padding),
+        inside=np.pad(np.asarray(inside, np.float32), padding),
+        rimmed=np.pad(rimmed, [*padding, (0, 0)]),
+        background=border.background,
+        grid=resize_grid(volume.grid, shape),
     )
-    return Level(image, inside, resize_grid(volume.grid, shape))

@@ -12,10 +12,12 @@ from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
+from autofuse_jax.reports.verdict import judge
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
@@ -67,6 +69,7 @@ def write_results(
     fixed, moving = result.fixed, result.moving
     before = move_volume(moving, fixed.grid)
     determinant = jacobian_determinant(result.transform.displacement)
+    covered = covered_voxels(fixed, moving, result.transform)
     scores = score_registration(
         fixed,
         result.transform,
@@ -75,6 +78,19 @@ def write_results(
         moved=result.moved,
         labels_before=before.labels,
         moved_labels=result.moved_labels,
+        covered=covered,
+    )
+    evidence = None
+    if result.alignment_record is not None:
+        evidence = evidence_of(fixed, moving, result.transform, result.alignment_record, covered, determinant)
+    verdict = judge(
+        scores,
+        moving_before=before.image,
+        moved=result.moved,
+        displacement=result.transform.displacement,
+        jacobian=determinant,
+        smallest_spacing=min(fixed.grid.spacing),
+        evidence=evidence,
     )
     checks = list(about.get('checks', ()))
     if not _both_fit_itk(result):
@@ -91,6 +107,9 @@ def write_results(
             'stages': list(result.stages),
             'guide': guide,
             'scores': scores,
+            'evidence': evidence,
+            'similarity': result.similarity,
+            'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
             'classes': dict(classes or {}),
             'seconds': round(result.seconds, 3),
         }
@@ -114,6 +133,7 @@ def write_results(
                 fixed_labels=fixed.labels,
                 moving_labels_before=before.labels,
                 moved_labels=result.moved_labels,
+                verdict=verdict,
             )
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)

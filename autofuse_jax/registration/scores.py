@@ -28,6 +28,7 @@ def score_registration(
     moved: np.ndarray,
     labels_before: np.ndarray | None = None,
     moved_labels: np.ndarray | None = None,
+    covered: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Score a registration on the fixed grid.
 
@@ -39,9 +40,11 @@ def score_registration(
         moved: (D, H, W), the moved image.
         labels_before: (D, H, W), moving labels on the fixed grid through the headers only, or None.
         moved_labels: (D, H, W), moved labels, or None.
+        covered: bool (D, H, W), where both images are known after the registration; None: everywhere. What lies outside
+            an image is no data, and enters no correlation.
 
     Returns:
-        ncc_before, ncc_after (correlation of the whole images, -1 .. 1), njd_percent, sdlogj, jacobian_min,
+        ncc_before, ncc_after (correlation of the images, -1 .. 1), njd_percent, sdlogj, jacobian_min,
         jacobian_max, inverse_consistency_mm (mean, p95, max); with labels of both images also dsc_before, dsc_after
         (0 .. 1) and hd95_mm_before, hd95_mm_after, as means over structures and, under the same names with _per_label,
         one by one. NaN where something cannot be measured.
@@ -54,21 +57,27 @@ def score_registration(
         structures=label_ids(fixed.labels, labels_before, moved_labels),
     )
     return {
-        'ncc_before': correlation(fixed.image, moving_before),
-        'ncc_after': correlation(fixed.image, moved),
+        'ncc_before': correlation(fixed.image, moving_before, covered),
+        'ncc_after': correlation(fixed.image, moved, covered),
         'inverse_consistency_mm': inverse_consistency(transform, inverse),
         **score_pair(pair, REPORT),
     }
 
 
-def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Pearson's correlation of two images over all voxels; nan where one is the same everywhere.
+def correlation(first: np.ndarray, second: np.ndarray, covered: np.ndarray | None = None) -> float:
+    """Return Pearson's correlation of two images; nan where one is the same everywhere.
 
     Args:
         first: (D, H, W).
         second: (D, H, W).
+        covered: bool (D, H, W), voxels that count; None: all. Voxels that hold no number in either image never do.
     """
-    a, b = (np.asarray(image, np.float64) - np.mean(image, dtype=np.float64) for image in (first, second))
+    known = np.isfinite(first) & np.isfinite(second)
+    if covered is not None:
+        known &= covered
+    if not known.any():
+        return float('nan')
+    a, b = (np.asarray(image[known], np.float64) - image[known].mean(dtype=np.float64) for image in (first, second))
     scale = np.sqrt((a * a).sum() * (b * b).sum())
     return float((a * b).sum() / scale) if scale > 0 else float('nan')
 

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.registration.coverage import SMALLEST_SHARE, border_of, coverage
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
@@ -47,10 +49,26 @@ def working_grid(
     return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
 
 
-def pair_on_grid(
-    fixed: Volume, moving: Volume, alignment: Transform, grid: ImageGrid
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+class PairOnGrid(NamedTuple):
+    """Both images of a pair on one grid.
+
+    Attributes:
+        fixed: float32 (D, H, W), in [0, 1].
+        moving: float32 (D, H, W), likewise, through the alignment.
+        fixed_valid: float32 (D, H, W), how much each voxel of the fixed image counts; None: all alike.
+        moving_valid: float32 (D, H, W), how much is known of the moving image there, in [0, 1].
+    """
+
+    fixed: np.ndarray
+    moving: np.ndarray
+    fixed_valid: np.ndarray | None
+    moving_valid: np.ndarray
+
+
+def pair_on_grid(fixed: Volume, moving: Volume, alignment: Transform, grid: ImageGrid) -> PairOnGrid:
     """Bring both images of a pair to the working grid.
+
+    Beyond the moving image there is its background where its border shows nothing else, and otherwise nothing is known.
 
     Args:
         fixed: The fixed image, with a mask or without.
@@ -59,17 +77,22 @@ def pair_on_grid(
         grid: The working grid.
 
     Returns:
-        The fixed and the moving image in [0, 1], and the product of the masks; None where there is none.
+        The images and what is valid of them.
     """
-    weights = None
-    for volume, transform in ((fixed, None), (moving, alignment)):
-        if volume.mask is not None:
-            mask = on_grid(volume.mask, volume.affine, grid, transform)
-            weights = mask if weights is None else weights * mask
-    return (
-        on_grid(window_normalise(fixed).image, fixed.affine, grid),
-        on_grid(window_normalise(moving).image, moving.affine, grid, alignment),
-        weights,
+    scaled = window_normalise(moving)
+    valid = np.ones(moving.image.shape, np.float32) if moving.mask is None else moving.mask
+    border = border_of(scaled.image, valid)
+    values, known = (
+        smooth_for(array, moving.affine, grid) for array in ((scaled.image - border.background) * valid, valid)
+    )
+    positions = moving_positions(alignment, grid, moving.affine)
+    moving_valid = coverage(known, border.open, positions)
+    moving_image = sample_image(values, positions) / np.maximum(moving_valid, SMALLEST_SHARE) + border.background
+    return PairOnGrid(
+        fixed=on_grid(window_normalise(fixed).image, fixed.affine, grid),
+        moving=moving_image.astype(np.float32),
+        fixed_valid=None if fixed.mask is None else on_grid(fixed.mask, fixed.affine, grid),
+        moving_valid=moving_valid,
     )
 
 
@@ -85,11 +108,24 @@ def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: T
     Returns:
         float32 of the grid's shape, 0 outside the image.
     """
+    return sample_image(smooth_for(image, affine, grid), moving_positions(transform, grid, affine))
+
+
+def smooth_for(image: np.ndarray, affine: np.ndarray, grid: ImageGrid) -> np.ndarray:
+    """Smooth an image for a grid of larger voxels: what lies between those that are sampled would be lost, or be noise.
+
+    Args:
+        image: (D, H, W).
+        affine: Its affine (4, 4).
+        grid: The grid that it will be sampled on.
+
+    Returns:
+        (D, H, W); the image itself where the grid's voxels are no larger.
+    """
     ratio = _largest_step(affine, grid)
-    if max(ratio) > 1:
-        # Without it, what lies between the sampled voxels would be lost, or appear as noise.
-        image = ndimage.gaussian_filter(np.asarray(image, np.float32), [SMOOTHING * max(r - 1, 0) for r in ratio])
-    return sample_image(image, moving_positions(transform, grid, affine))
+    if max(ratio) <= 1:
+        return image
+    return ndimage.gaussian_filter(np.asarray(image, np.float32), [SMOOTHING * max(r - 1, 0) for r in ratio])
 
 
 def _largest_step(affine: np.ndarray, grid: ImageGrid) -> list[float]:

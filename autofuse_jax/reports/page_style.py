@@ -15,11 +15,11 @@ p { margin: .4rem 0 .8rem; max-width: 75ch; }
 ul { padding-left: 1.2rem; max-width: 85ch; }
 .soft, figcaption { color: var(--soft); }
 .verdict { border-left: 6px solid var(--good); background: var(--box); padding: .6rem 1rem; margin: 1rem 0; }
-.verdict.notice { border-color: var(--notice); }
-.verdict.bad { border-color: var(--bad); }
+.verdict.look { border-color: var(--notice); }
+.verdict.failed { border-color: var(--bad); }
 .verdict strong { display: block; font-size: 1.1rem; color: var(--good); }
-.verdict.notice strong { color: var(--notice); }
-.verdict.bad strong { color: var(--bad); }
+.verdict.look strong { color: var(--notice); }
+.verdict.failed strong { color: var(--bad); }
 .verdict ul { margin: .3rem 0; }
 .warnings { border: 2px solid var(--bad); background: var(--bad-box); padding: .6rem 1rem; margin: 1rem 0; }
 .warnings strong { color: var(--bad); font-size: 1.1rem; }

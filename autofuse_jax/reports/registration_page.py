@@ -20,7 +20,7 @@ from autofuse_jax.reports.picture_sections import (
 )
 from autofuse_jax.reports.registration_view import view_registration
 from autofuse_jax.reports.structure_table import structures_section
-from autofuse_jax.reports.verdict import judge, score_tiles
+from autofuse_jax.reports.verdict import Verdict, judge, score_tiles
 from autofuse_jax.transforms.grids import ImageGrid
 
 # Letters show the nearest side; a grid turned further than this from the body axes deserves a word.
@@ -41,6 +41,7 @@ def registration_page(
     moving_labels_before: np.ndarray | None = None,
     moved_labels: np.ndarray | None = None,
     extra_sections: Sequence[Html] = (),
+    verdict: Verdict | None = None,
 ) -> None:
     """Write the page of one registration, a single HTML file that needs no other file, script or network.
 
@@ -57,6 +58,7 @@ def registration_page(
         moving_labels_before: Moving labels on the fixed grid through the headers only, or None.
         moved_labels: Moved labels, or None.
         extra_sections: Further sections before the table of stages, such as those of a cine.
+        verdict: What to tell first; None: what the scores and the evidence in the report say.
 
     Raises:
         ValueError: The shapes do not agree.
@@ -75,13 +77,14 @@ def registration_page(
         labels=labels,
     )
     grid = ImageGrid(fixed.shape, affine)
-    verdict = judge(
+    verdict = verdict or judge(
         scores,
         moving_before=moving_before,
         moved=moved,
         displacement=displacement,
         jacobian=jacobian,
         smallest_spacing=min(grid.spacing),
+        evidence=_part(report, 'evidence'),
     )
     title = f'{_name(moving_file, "moving image")} registered to {_name(fixed_file, "fixed image")}'
     page = document(

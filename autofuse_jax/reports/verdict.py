@@ -6,16 +6,31 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.reports.doubts import FAILED, GOOD, LOOK, doubts_of
 from autofuse_jax.reports.html import DASH, Html, is_number, number, tag
 
 # More folded voxels than this make a loud warning.
 MOST_FOLDED_PERCENT = 0.1
+# With more than this the registration has failed.
+FAR_TOO_MANY_FOLDED_PERCENT = 5.0
 # A score that is lower by more than this has fallen; less is rounding.
 FALLEN = 1e-4
+# A score that is lower by more than this says that the registration has failed.
+FALLEN_FAR = 0.05
+# Local correlation of images that lie on each other, whatever they were before.
+ALIKE = 0.9
+# Levels in the words of a terminal.
+WORDS = {GOOD: 'good', LOOK: 'look at it', FAILED: 'failed'}
 # A transform that moves no voxel by more than this does nothing.
 NOTHING_MOVED_VOXELS = 0.01
 # An inverse that misses by more than this on average is worth a remark.
 INVERSE_MISS_VOXELS = 0.5
+
+
+HEADLINES = {
+    LOOK: 'Look at it before using this result',
+    FAILED: 'This registration has failed',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +39,8 @@ class Verdict:
 
     Attributes:
         headline: A few words.
-        level: 'good', 'notice' or 'bad'.
-        warnings: Sentences that must be seen; with any the level is 'bad'.
+        level: 'good', 'look' or 'failed'.
+        warnings: Sentences that must be seen: the reasons of any level but 'good'.
         remarks: Sentences on each score.
     """
 
@@ -53,8 +68,12 @@ def judge(
     displacement: np.ndarray,
     jacobian: np.ndarray,
     smallest_spacing: float,
+    evidence: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """Put the scores into words.
+    """Put the scores and the evidence into words.
+
+    A score that rose is no proof: two images of different organs rise as well. The verdict is 'good' only if nothing
+    of the evidence speaks against it.
 
     Args:
         scores: The entry 'scores' of report.json; any score may be missing or None.
@@ -63,11 +82,13 @@ def judge(
         displacement: (D, H, W, 3), in voxels.
         jacobian: Its determinant.
         smallest_spacing: Smallest voxel size of the fixed grid in millimetres.
+        evidence: The entry 'evidence' of report.json; None: none was taken.
 
     Returns:
         The verdict.
     """
-    warnings, remarks, rises = [], [], []
+    evidence = evidence or {}
+    doubts, remarks, rises = doubts_of(evidence), [], []
     for key, name, text in (
         ('ncc', 'Similarity of the grey values (NCC)', lambda value: number(value, 3)),
         ('dsc', 'Mean overlap of the structures (DSC)', lambda value: f'{number(value, 1, 100)} %'),
@@ -76,8 +97,11 @@ def judge(
         if not (is_number(before) and is_number(after)):
             continue
         if after < before - FALLEN:
-            warnings.append(f'{name} fell from {text(before)} to {text(after)}: the result is worse than the input.')
             remarks.append(f'{name} fell from {text(before)} to {text(after)}.')
+            # Of images of different contrasts it tells nothing.
+            if key != 'ncc' or evidence.get('same_contrast') is not False:
+                fell = f'{name} fell from {text(before)} to {text(after)}: the result is worse than the input.'
+                doubts.append((FAILED if before - after > FALLEN_FAR else LOOK, fell))
         else:
             rises.append(after > before + FALLEN)
             verb = f'rose from {text(before)} to' if rises[-1] else 'stayed at'
@@ -87,15 +111,27 @@ def judge(
         verb = 'fell' if after < before else 'rose'
         remarks.append(f'Surface distance (HD95) {verb} from {number(before, 1)} mm to {number(after, 1)} mm.')
     remarks += _worse_structures(scores)
-    warnings += _suspicious(moving_before, moved, displacement, remarks)
-    _folding(folded_percent(scores, jacobian), warnings, remarks)
+    if evidence.get('same_contrast') is False:
+        remarks.append('The images show different contrasts; see "similarity" for what they were compared by.')
+    still = _nothing_moved(displacement)
+    alike = is_number(evidence.get('local_correlation')) and evidence['local_correlation'] >= ALIKE
+    if still:
+        remarks.append(f'Nothing moved: no displacement is longer than {NOTHING_MOVED_VOXELS} voxel.')
+        if not alike:
+            doubts.append((LOOK, f'{remarks[-1]} Either the images were aligned already or registration did nothing.'))
+    doubts += _suspicious(moving_before, moved, displacement, remarks)
+    doubts += _folding(folded_percent(scores, jacobian), remarks)
     _inverse(scores.get('inverse_consistency_mm'), smallest_spacing, remarks)
+    warnings = tuple(text for level in (FAILED, LOOK) for of, text in doubts if of == level)
     if warnings:
-        return Verdict('Look twice before using this result', 'bad', tuple(warnings), tuple(remarks))
-    if any(rises):
-        return Verdict('Better aligned than before', 'good', (), tuple(remarks))
+        level = FAILED if any(of == FAILED for of, _ in doubts) else LOOK
+        return Verdict(HEADLINES[level], level, warnings, tuple(remarks))
+    if still:
+        return Verdict('Aligned already', GOOD, (), tuple(remarks))
+    if any(rises) or alike:
+        return Verdict('Well aligned' if not any(rises) else 'Better aligned than before', GOOD, (), tuple(remarks))
     headline = 'No better aligned than before' if rises else 'No score says how well it is aligned: see the pictures'
-    return Verdict(headline, 'notice', (), tuple(remarks))
+    return Verdict(headline, GOOD if evidence and not rises else LOOK, (), tuple(remarks))
 
 
 def folded_percent(scores: Mapping[str, Any], jacobian: np.ndarray) -> float:
@@ -144,27 +180,27 @@ def _worse_structures(scores: Mapping[str, Any]) -> list[str]:
     return [f'{worse} of {len(both)} structures overlap less than before; see the table.'] if worse else []
 
 
+def _nothing_moved(displacement: np.ndarray) -> bool:
+    largest = float(np.abs(displacement).max(initial=0.0))
+    return np.isfinite(largest) and largest <= NOTHING_MOVED_VOXELS
+
+
 def _suspicious(
     moving_before: np.ndarray, moved: np.ndarray, displacement: np.ndarray, remarks: list[str]
-) -> list[str]:
-    """Warnings on results that no score shows; adds remarks on what is odd but may be right."""
-    warnings = []
-    largest = float(np.abs(displacement).max(initial=0.0))
-    if not np.isfinite(largest):
-        warnings.append('The displacement holds values that are not finite.')
-    elif largest <= NOTHING_MOVED_VOXELS:
-        warnings.append(
-            f'Nothing moved: no displacement is longer than {NOTHING_MOVED_VOXELS} voxel. Either the images were '
-            'aligned already or registration did nothing.'
-        )
+) -> list[tuple[str, str]]:
+    """Doubts about results that no score shows; adds remarks on what is odd but may be right."""
+    doubts = []
+    if not np.isfinite(displacement).all():
+        doubts.append((FAILED, 'The displacement holds values that are not finite.'))
     if _empty(moved):
-        warnings.append('The moved image shows nothing: no part of the moving image lies on the fixed grid.')
+        nothing = 'The moved image shows nothing: no part of the moving image lies on the fixed grid.'
+        doubts.append((FAILED, nothing))
     elif _empty(moving_before):
         remarks.append(
             'By their headers alone the two images do not overlap, so the pictures and scores before are of an '
             'empty image.'
         )
-    return warnings
+    return doubts
 
 
 def _empty(image: np.ndarray) -> bool:
@@ -173,13 +209,15 @@ def _empty(image: np.ndarray) -> bool:
     return not finite.size or finite.min() == finite.max()
 
 
-def _folding(percent: float, warnings: list[str], remarks: list[str]) -> None:
-    if percent > MOST_FOLDED_PERCENT:
-        warnings.append(
-            f'{number(percent, 2)} % of the voxels fold (more than {MOST_FOLDED_PERCENT} %): the transform cannot be '
-            'inverted there.'
-        )
+def _folding(percent: float, remarks: list[str]) -> list[tuple[str, str]]:
     remarks.append('No voxel folds.' if percent == 0 else f'{number(percent, 4)} % of the voxels fold.')
+    if percent <= MOST_FOLDED_PERCENT:
+        return []
+    text = (
+        f'{number(percent, 2)} % of the voxels fold (more than {MOST_FOLDED_PERCENT} %): the transform cannot be '
+        'inverted there.'
+    )
+    return [(LOOK if percent <= FAR_TOO_MANY_FOLDED_PERCENT else FAILED, text)]
 
 
 def _inverse(miss: Any, smallest_spacing: float, remarks: list[str]) -> None:

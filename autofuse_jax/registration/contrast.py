@@ -1,0 +1,89 @@
+"""Whether two aligned images show the same contrast: bright in one is bright in the other."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of
+from autofuse_jax.registration.pyramid import shape_at
+from autofuse_jax.registration.working_grid import pair_on_grid
+from autofuse_jax.transforms.grids import resize_grid
+from autofuse_jax.transforms.maps import AffineTransform
+
+# Voxel size at which the images are compared, millimetres: fine enough for tissues, coarse enough for what is not
+# aligned yet.
+COMPARISON_MM = 4.0
+# Classes of grey values, equally full, for which the mean of the other image is taken.
+CLASSES = 16
+# Correlation above which the contrast is the same, as a share of what any function of the grey values could explain.
+SAME_SHARE = 0.7
+# Fewer voxels tell nothing.
+FEWEST_VOXELS = 200
+
+
+class Contrast(NamedTuple):
+    """How the grey values of two images belong together, outside the background of both.
+
+    Attributes:
+        correlation: Correlation of the grey values, -1 .. 1.
+        dependence: Correlation with the best function of the other image's grey value, 0 .. 1, of the two directions
+            the larger: the root of the correlation ratio.
+        same: Whether one straight line explains nearly all that any function could, within what is imaged and with the
+            background as well: a photographic negative is the same contrast for a correlation that is squared.
+    """
+
+    correlation: float
+    dependence: float
+    same: bool
+
+    def sentence(self) -> str:
+        """Say it in one line."""
+        verb = 'show the same contrast' if self.same else 'show different contrasts'
+        return f'the images {verb} (correlation {self.correlation:.2f}, dependence {self.dependence:.2f})'
+
+
+def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
+    """Compare the grey values of two images.
+
+    Args:
+        fixed: The fixed image, with a mask or without.
+        moving: The moving image, likewise.
+        matrix: float64 (4, 4), from the fixed to the moving world.
+
+    Returns:
+        The contrast; 'same' where the images share too few voxels to tell.
+
+    Reference:
+        Roche et al., The correlation ratio as a new similarity measure for multimodal image registration, MICCAI 1998.
+    """
+    grid = resize_grid(fixed.grid, shape_at(fixed.grid, COMPARISON_MM))
+    pair = pair_on_grid(fixed, moving, AffineTransform(matrix), grid)
+    valid = pair.moving_valid > 0.5
+    if pair.fixed_valid is not None:
+        valid &= pair.fixed_valid > 0.5
+    shown = valid.copy()
+    for image, known in ((pair.fixed, pair.fixed_valid), (pair.moving, pair.moving_valid)):
+        shown &= np.abs(image - border_of(image, known).background) > BACKGROUND_TOLERANCE
+    within, everywhere = (_line(pair.fixed[use], pair.moving[use]) for use in (shown, valid))
+    if within is None or everywhere is None:
+        return Contrast(float('nan'), float('nan'), True)
+    straight = all(abs(correlation) >= SAME_SHARE * dependence for correlation, dependence in (within, everywhere))
+    return Contrast(*within, straight and np.sign(within[0]) == np.sign(everywhere[0]))
+
+
+def _line(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:
+    """Correlation and dependence of two sets of grey values; None where they are too few or all the same."""
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    if first.size < FEWEST_VOXELS or not (first.std() and second.std()):
+        return None
+    dependence = np.sqrt(max(_explained(first, second), _explained(second, first)))
+    return float(np.corrcoef(first, second)[0, 1]), float(dependence)
+
+
+def _explained(by: np.ndarray, values: np.ndarray) -> float:
+    """Share of the variance of values that their means in classes of another image explain: the correlation ratio."""
+    classes = np.digitize(by, np.quantile(by, np.linspace(0, 1, CLASSES + 1)[1:-1]))
+    counts = np.bincount(classes, minlength=CLASSES)
+    means = np.bincount(classes, values, minlength=CLASSES) / np.maximum(counts, 1)
+    return float((counts * (means - values.mean()) ** 2).sum() / (values.size * values.var()))
