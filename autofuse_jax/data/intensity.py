@@ -56,6 +56,8 @@ def window_normalise(volume: Volume) -> Volume:
         UserError: NaN or infinite values, or the same value everywhere.
     """
     counted = volume.image if volume.mask is None else volume.image[volume.mask > 0]
+    if counted.min() == counted.max():
+        counted = volume.image
     scaled = min_max_normalise(counted, volume.name)
     # The background is often a large constant; the window is that of the values above it.
     above = scaled[scaled > 0]
@@ -63,7 +65,7 @@ def window_normalise(volume: Volume) -> Volume:
     low = 0.0 if above.size < scaled.size else low
     smallest = np.float64(counted.min())
     span = np.float64(counted.max()) - smallest
-    shares = scaled if volume.mask is None else ((volume.image - smallest) / span).astype(np.float32)
+    shares = scaled if counted is volume.image else ((volume.image - smallest) / span).astype(np.float32)
     image = np.clip((shares - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
     return dataclasses.replace(volume, image=image)
 

@@ -1,9 +1,9 @@
 """Local correlation of two images on the host: how alike they are where both are valid, whatever the scale of each."""
 
+import math
+
 import numpy as np
 from scipy import ndimage
-
-from autofuse_jax.data.resample import resize_image
 
 # Side of the window, voxels.
 WINDOW = 9
@@ -31,11 +31,11 @@ def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | 
     """
     known = np.ones(fixed.shape, np.float32) if valid is None else np.asarray(valid, np.float32)
     images = [np.where(known > 0, image, 0).astype(np.float64) for image in (fixed, moved)]
-    shrink = max(1.0, (known.size / MOST_VOXELS) ** (1 / 3))
-    if shrink > 1:
-        shape = [max(1, round(size / shrink)) for size in known.shape]
-        weights = resize_image(known, shape)
-        images = [resize_image(image * known, shape) / np.maximum(weights, 1e-6) for image in images]
+    step = math.ceil((known.size / MOST_VOXELS) ** (1 / 3))
+    if step > 1:
+        sides = [min(step, size) for size in known.shape]
+        weights = _thinned(known, sides)
+        images = [_thinned(image * known, sides) / np.maximum(weights, LEAST_VALID) for image in images]
         known = weights
     if not known.any():
         return float('nan')
@@ -52,6 +52,12 @@ def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | 
         return float('nan')
     correlation = np.where(squares[1] > floors[1], cross**2 / np.maximum(squares[0] * squares[1], 1e-30), 0.0)
     return float(np.clip(correlation[shown], 0.0, 1.0).mean())
+
+
+def _thinned(image: np.ndarray, sides: list[int]) -> np.ndarray:
+    """Mean over blocks of voxels."""
+    first = tuple(slice(side // 2, None, side) for side in sides)
+    return ndimage.uniform_filter(np.asarray(image, np.float64), sides, mode='constant')[first]
 
 
 def _mean(image: np.ndarray) -> np.ndarray:

@@ -167,9 +167,9 @@ def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progre
     mirrored = None
     for number, level in enumerate(levels):
 
-        def descend(matrix: np.ndarray, kind: str, number=number, level=level) -> np.ndarray:
+        def descend(matrix: np.ndarray, kind: str, why: str = '', number=number, level=level) -> np.ndarray:
             spacing, steps = settings.spacings[number], settings.steps[number]
-            name = f'{kind} at {spacing:g} mm'
+            name = f'{why}{kind} at {spacing:g} mm'
             size = max(min(level[0].grid.spacing), spacing / 2)
             minimum = minimise(
                 alignment_loss,
@@ -189,14 +189,14 @@ def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progre
                     level,
                     frame,
                     matrix,
-                    functools.partial(descend, kind=RIGID),
+                    functools.partial(descend, kind=RIGID, why='rotations: '),
                     measure,
                     always=settings.start == ROTATIONS,
                 )
                 if rotated is not None:
                     start, matrix = rotated
         if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
-            refine = functools.partial(descend, kind=settings.kind)
+            refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
     return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored)
 

@@ -16,6 +16,10 @@ from autofuse_jax.registration.pyramid import Level
 from autofuse_jax.registration.sampling import sample_rimmed
 
 
+# Share of the smaller image within the other that a map must give to be compared by its similarity alone.
+ENOUGH_SHARED = 0.7
+
+
 class Frame(NamedTuple):
     """What linear maps refer to.
 
@@ -118,6 +122,9 @@ def similarities(
 ) -> np.ndarray:
     """Return how similar the images are under each of several maps.
 
+    Each value is the similarity of what is valid in both, times the share of the smaller image that this is, up to
+    `ENOUGH_SHARED`: a few voxels that happen to fit are no good match, and a part of an image need not cover more.
+
     Args:
         level: The fixed and the moving image.
         matrices: float64 (4, 4) each, from the fixed to the moving world.
@@ -126,18 +133,20 @@ def similarities(
         similarity: One of `choices.SIMILARITIES`.
 
     Returns:
-        (K,), larger is more similar; what is not valid in both images counts as unlike.
+        (K,), larger is more similar.
     """
     data = alignment_data(level, matrices[0], frame, kind)
     maps = np.stack([_to_moving(level[1], matrix, frame) for matrix in matrices])
-    return np.asarray(_similarities(data, jnp.asarray(maps, jnp.float32), similarity=similarity))
+    values, counts = (np.asarray(a) for a in _similarities(data, jnp.asarray(maps, jnp.float32), similarity=similarity))
+    fixed, moving = (image.inside.sum(dtype=np.float64) * image.grid.voxel_mm3 for image in level)
+    shared = counts * level[0].grid.voxel_mm3 / max(min(fixed, moving), np.finfo(float).tiny)
+    return values * np.minimum(shared / ENOUGH_SHARED, 1.0)
 
 
-def _each(data: AlignmentData, maps: jax.Array, *, similarity: str) -> jax.Array:
-    def one(to_moving: jax.Array) -> jax.Array:
+def _each(data: AlignmentData, maps: jax.Array, *, similarity: str) -> tuple[jax.Array, jax.Array]:
+    def one(to_moving: jax.Array) -> tuple[jax.Array, jax.Array]:
         loss, valid = _loss_and_valid(jnp.zeros(12, jnp.float32), data._replace(to_moving=to_moving), similarity)
-        # Of all voxels of the fixed image: a few that happen to fit are no good match.
-        return -loss * jnp.sum(valid) / jnp.maximum(jnp.sum(data.weights), 1.0)
+        return -loss, jnp.sum(valid)
 
     return jax.lax.map(one, maps)
 

@@ -69,7 +69,7 @@ def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
     if within is None or everywhere is None:
         return Contrast(float('nan'), float('nan'), True)
     straight = all(abs(correlation) >= SAME_SHARE * dependence for correlation, dependence in (within, everywhere))
-    return Contrast(*within, straight and np.sign(within[0]) == np.sign(everywhere[0]))
+    return Contrast(*within, straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
 
 
 def _line(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.intensity import min_max_normalise
+from autofuse_jax.data.intensity import fill_missing, min_max_normalise, window_normalise
+from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 
 
@@ -30,3 +31,30 @@ def test_values_that_are_no_numbers_name_the_volume(bad):
 def test_constant_image_names_the_volume():
     with pytest.raises(UserError, match='patient007.*same value 3 everywhere'):
         min_max_normalise(np.full((2, 2, 2), 3), 'patient007')
+
+
+def test_what_a_mask_leaves_out_has_no_say_in_the_window():
+    image = np.random.default_rng(0).random((6, 6, 6)).astype(np.float32)
+    mask = np.ones(image.shape, np.float32)
+    mask[3:] = 0
+    noisy = np.where(mask > 0, image, 3000.0).astype(np.float32)
+    windowed = window_normalise(Volume(noisy, None, np.eye(4), 'noisy', mask)).image
+    np.testing.assert_allclose(
+        windowed[:3], window_normalise(Volume(image[:3], None, np.eye(4), 'cut')).image, atol=1e-6
+    )
+    assert np.all(windowed[3:] == 1)
+
+
+def test_missing_values_get_no_weight():
+    image = np.random.default_rng(0).random((4, 4, 4)).astype(np.float32)
+    whole = Volume(image, None, np.eye(4), 'whole')
+    assert fill_missing(whole) is whole
+    image = image.copy()
+    image[0, 0, 0], image[1, 1, 1] = np.nan, np.inf
+    filled = fill_missing(Volume(image, None, np.eye(4), 'holes'))
+    assert filled.image[0, 0, 0] == filled.image[1, 1, 1] == np.nanmin(image)
+    assert filled.mask[0, 0, 0] == filled.mask[1, 1, 1] == 0 and filled.mask.sum() == 62
+    mask = np.zeros(image.shape, np.float32)
+    mask[0, 0, 0] = 1
+    with pytest.raises(UserError, match='no value that is a number'):
+        fill_missing(Volume(image, None, np.eye(4), 'empty', mask))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.resample import (
+    canonical_volume,
     center_crop_or_pad,
     crop_or_pad,
     move_volume,
@@ -177,3 +178,17 @@ def test_volumes_move_through_a_transform_with_their_labels():
     unlabelled = move_volume(dataclasses.replace(moving, labels=None), moving.grid)
     np.testing.assert_array_equal(unlabelled.image, image)
     assert unlabelled.labels is None
+
+
+def test_a_canonical_volume_holds_the_same_voxels_in_the_order_of_the_body():
+    image = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    affine = np.array([[0, 0, -2.0, 5], [-1.0, 0, 0, 6], [0, 3.0, 0, 7], [0, 0, 0, 1]])
+    volume = Volume(image, image.astype(np.int32), affine, 'PSL', mask=image)
+    canonical = canonical_volume(volume)
+    assert canonical.grid.orientation == 'RAS' and canonical.image.shape == (4, 2, 3)
+    voxels = np.stack(np.meshgrid(*map(np.arange, canonical.image.shape), indexing='ij'), -1).reshape(-1, 3)
+    places = voxels @ canonical.affine[:3, :3].T + canonical.affine[:3, 3]
+    back = np.rint((places - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T).astype(int)
+    for turned, original in ((canonical.image, image), (canonical.labels, image), (canonical.mask, image)):
+        np.testing.assert_array_equal(turned[tuple(voxels.T)], original[tuple(back.T)])
+    assert canonical_volume(canonical) is canonical

@@ -52,7 +52,7 @@ def test_mutual_information_aligns_whatever_the_contrast(inverted):
     before, after = (
         world_difference(AffineTransform(matrix), TRUTH, FIXED_GRID) for matrix in (np.eye(4), found.matrix)
     )
-    assert after < 3.5 < 2 * before / 3, (before, after)
+    assert after < 4.5 < before / 3, (before, after)
 
 
 def test_affine_finds_a_change_of_size():
@@ -63,7 +63,8 @@ def test_affine_finds_a_change_of_size():
     # Ellipsoids say little about shear; what counts is that the structures meet.
     assert overlap(fixed, moving, np.eye(4)) < 0.8
     assert overlap(fixed, moving, found.matrix) > overlap(fixed, moving, truth) - 0.03
-    assert [stage['name'] for stage in found.stages] == [
+    searched = ('rotations: ', 'mirror image: ')
+    assert [stage['name'] for stage in found.stages if not stage['name'].startswith(searched)] == [
         'translation at 8 mm',
         'rigid at 8 mm',
         'affine at 8 mm',
@@ -107,14 +108,15 @@ def test_masks_choose_what_is_aligned():
         world_difference(AffineTransform(align(*volumes, QUICK).matrix), TRUTH, FIXED_GRID)
         for volumes in (images, masked)
     ]
-    assert errors[1] < 4 < errors[0], errors
+    assert errors[1] < 1 < 3 < errors[0], errors
 
 
 def test_progress_is_reported():
     reports = []
     align(*pair(), QUICK, on_progress=lambda *report: reports.append(report))
     names = list(dict.fromkeys(report[0] for report in reports))
-    assert names == ['translation at 8 mm', 'rigid at 8 mm', 'rigid at 4 mm']
+    names = [name for name in names if not name.startswith('rotations: ')]
+    assert names == ['translation at 8 mm', 'rigid at 8 mm', 'rigid at 4 mm', 'mirror image: rigid at 4 mm']
     assert all(0 < done <= total and np.isfinite(loss) for _, done, total, loss in reports)
 
 

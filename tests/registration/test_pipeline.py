@@ -45,13 +45,14 @@ def test_turn_and_bulge_are_found_across_grids(pair, result):
     fixed, moving = pair
     rigid = register_volumes(*pair, dataclasses.replace(QUICK, instance=None))
     assert overlap(fixed, rigid.moved_labels) < overlap(fixed, result.moved_labels) - 0.02
-    assert overlap(fixed, result.moved_labels) > 0.9
+    assert overlap(fixed, result.moved_labels) > 0.88
     assert result.moved.shape == fixed.image.shape
     assert result.stages[0]['name'].startswith('start: ')
     assert [stage['name'] for stage in result.stages][1:] == [
         'translation at 8 mm',
         'rigid at 8 mm',
         'rigid at 4 mm',
+        'mirror image: rigid at 4 mm',
         'velocity at 1/2',
         'velocity at full size',
     ]

@@ -31,16 +31,18 @@ def test_better_scores_are_good_and_said_in_numbers():
 
 
 @pytest.mark.parametrize(
-    ('scores', 'warning'),
+    ('scores', 'level', 'warning'),
     [
-        ({'dsc_after': 0.5}, '(DSC) fell from 61.7 % to 50.0 %'),
-        ({'ncc_after': 0.3}, '(NCC) fell from 0.400 to 0.300'),
-        ({'njd_percent': 0.11}, '0.11 % of the voxels fold (more than 0.1 %)'),
+        ({'dsc_after': 0.5}, 'failed', '(DSC) fell from 61.7 % to 50.0 %'),
+        ({'dsc_after': 0.6}, 'look', '(DSC) fell from 61.7 % to 60.0 %'),
+        ({'ncc_after': 0.3}, 'failed', '(NCC) fell from 0.400 to 0.300'),
+        ({'njd_percent': 0.11}, 'look', '0.11 % of the voxels fold (more than 0.1 %)'),
+        ({'njd_percent': 5.1}, 'failed', '5.10 % of the voxels fold (more than 0.1 %)'),
     ],
 )
-def test_worse_scores_and_folding_are_loud(scores, warning):
+def test_worse_scores_and_folding_are_loud(scores, level, warning):
     found = verdict(GOOD | scores)
-    assert found.level == 'bad' and len(found.warnings) == 1
+    assert found.level == level and len(found.warnings) == 1
     assert warning in found.warnings[0]
     page = ParsedPage(found.html())
     assert page.count('div', class_='warnings', role='alert') == 1 and warning in page.text
@@ -49,7 +51,7 @@ def test_worse_scores_and_folding_are_loud(scores, warning):
 def test_limits_themselves_are_no_reason_to_warn():
     assert verdict(GOOD | {'njd_percent': 0.1}).level == 'good'
     same = verdict({'ncc_before': 0.5, 'ncc_after': 0.49995})
-    assert (same.level, same.headline) == ('notice', 'No better aligned than before')
+    assert (same.level, same.headline) == ('look', 'No better aligned than before')
 
 
 @pytest.mark.parametrize(

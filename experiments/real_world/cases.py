@@ -1,0 +1,182 @@
+"""The cases: two images each, what they must come to, and how far what they come to is from it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.resample import move_volume
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.metrics.overlap import dice_per_label
+from autofuse_jax.metrics.structures import mean_over_structures
+from autofuse_jax.registration.pipeline import RegistrationResult
+from autofuse_jax.transforms.grids import grid_points
+from experiments.real_world.images import (
+    HEART_STRUCTURES,
+    Images,
+    in_other_contrast,
+    reordered,
+    sheared,
+    slab,
+    turned,
+)
+
+# The part that a slab shows of an image, shares of its extent.
+PART = (0.35, 0.7)
+CONTRASTS = ('inverted', 'negative', 'not monotonic', 'T2-like', 'CT-like', 'ultrasound-like')
+# Points of DSC that a pair may lose to the same pair in one contrast: 2, and 4 where no order of brightness is left.
+LOST_BY_CONTRAST = {'not monotonic': 4.0, 'CT-like': 4.0, 'ultrasound-like': 4.0}
+AXES = 'xyz'
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A situation.
+
+    Attributes:
+        kind: What it stands for.
+        name: Name within its kind.
+        load: Returns the fixed and the moving image.
+        measure: Turns the result into numbers.
+        wanted: Largest value of each number that must not be exceeded; of 'dsc' the least.
+        deform: Whether the images are deformed, or aligned only.
+        reference: Name of the case whose 'dsc' is what `wanted['dsc']`, a number of points, is counted from; None:
+            `wanted['dsc']` is the value itself.
+        good: Whether the verdict must be 'good' (True), must not be (False), or may be anything (None).
+    """
+
+    kind: str
+    name: str
+    load: Callable[[], tuple[Volume, Volume]]
+    measure: Callable[[RegistrationResult], dict[str, float]]
+    wanted: dict[str, float]
+    deform: bool = True
+    reference: str | None = None
+    good: bool | None = None
+
+
+def all_cases(images: Images) -> Iterator[Case]:
+    """Return the cases in the order of their kinds, references first."""
+    head, other, structures = images.head(0), images.head(1), images.head_structures()
+    heart = images.heart(0, 'ED')
+    dsc = lambda result: {'dsc': overlap(result, structures)}  # noqa: E731
+    heart_dsc = lambda result: {'dsc': overlap(result, HEART_STRUCTURES)}  # noqa: E731
+    pair, beat = lambda: (head, other), lambda: (heart, images.heart(0, 'ES'))
+    yield Case('one contrast', 'two heads', pair, dsc, {'dsc': 70.0}, good=True)
+    yield Case('one contrast', 'two heads, aligned only', pair, dsc, {'dsc': 55.0}, deform=False)
+    yield Case('one contrast', 'a heart', beat, heart_dsc, {'dsc': 80.0}, good=True)
+    yield Case('one contrast', 'a heart, aligned only', beat, heart_dsc, {'dsc': 55.0}, deform=False)
+    yield from _parts(head, heart)
+    yield from _identities(head, heart)
+    yield from _contrasts(head, other, dsc)
+    yield from _orientations(head, other, dsc, images, heart_dsc)
+    yield Case('other organs', 'a head and a heart', lambda: (head, heart), lambda result: {}, {}, good=False)
+
+
+def _parts(head: Volume, heart: Volume) -> Iterator[Case]:
+    limits = {'mean_voxels': 0.5, 'p95_voxels': 1.0}
+    for whole, thing, axes in ((head, 'head', range(3)), (heart, 'heart', range(2))):
+        for axis in axes:
+            part = slab(whole, axis, *PART)
+            inside = move_volume(dataclasses.replace(part, image=np.ones_like(part.image)), whole.grid).image > 0.5
+            yield Case(
+                'partial views',
+                f'a part of a {thing} along {AXES[axis]} to the whole',
+                lambda whole=whole, part=part: (whole, part),
+                lambda result, inside=inside: errors(result, inside=inside),
+                limits,
+            )
+            yield Case(
+                'partial views',
+                f'a whole {thing} to a part along {AXES[axis]}',
+                lambda whole=whole, part=part: (part, whole),
+                errors,
+                limits,
+            )
+
+
+def _identities(head: Volume, heart: Volume) -> Iterator[Case]:
+    limits = {'largest_voxels': 0.01}
+    for thing, volume in (('head', head), ('heart', heart)):
+        copy = dataclasses.replace(volume, name='copy')
+        yield Case('bias', f'a {thing} to itself', lambda v=volume, c=copy: (v, c), errors, limits, good=True)
+    steps = (2, -1, 3)
+    shifted = dataclasses.replace(head, image=np.roll(head.image, steps, (0, 1, 2)), name='shifted')
+    shift = head.affine[:3, :3] @ np.asarray(steps, float)
+    yield Case(
+        'bias',
+        'a head to its copy, shifted by whole voxels',
+        lambda: (head, shifted),
+        lambda result: errors(result, truth=lambda points: points + shift),
+        {'mean_voxels': 0.01},
+    )
+    yield Case(
+        'bias',
+        'a head to itself on tilted slices',
+        lambda: (sheared(head, 15.0), head),
+        lambda result: errors(result, inside=result.fixed.image > 0),
+        {'mean_voxels': 0.2, 'p95_voxels': 0.5},
+    )
+
+
+def _contrasts(head: Volume, other: Volume, dsc: Callable) -> Iterator[Case]:
+    for contrast in CONTRASTS:
+        seen = in_other_contrast(other, contrast)
+        lost = LOST_BY_CONTRAST.get(contrast, 2.0)
+        load = lambda seen=seen: (head, seen)  # noqa: E731
+        yield Case('other contrasts', contrast, load, dsc, {'dsc': lost}, reference='two heads')
+
+
+def _orientations(head: Volume, other: Volume, dsc: Callable, images: Images, heart_dsc: Callable) -> Iterator[Case]:
+    half, quarter = np.diag([-1.0, -1.0, 1.0]), np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    angle = np.radians(50)
+    oblique = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]) @ quarter
+    turns = {
+        'turned by 180 degrees': half,
+        'upside down': np.diag([-1.0, 1.0, -1.0]),
+        'turned by 90 degrees twice': quarter @ quarter[[1, 2, 0]][:, [1, 2, 0]],
+        'turned by 90 and 50 degrees': oblique,
+    }
+    for name, matrix in turns.items():
+        load = lambda matrix=matrix: (head, turned(other, matrix))  # noqa: E731
+        reference = 'two heads, aligned only'
+        yield Case('orientation', f'a head {name}', load, dsc, {'dsc': 2.0}, False, reference)
+    sideways = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    for name, matrix in (('turned by 90 degrees', sideways), ('turned by 180 degrees', half)):
+        load = lambda matrix=matrix: (images.heart(0, 'ED'), turned(images.heart(0, 'ES'), matrix))  # noqa: E731
+        yield Case('orientation', f'a heart {name}', load, heart_dsc, {'dsc': 2.0}, False, 'a heart, aligned only')
+    for name, matrix in (('left for right', np.diag([-1.0, 1, 1])), ('head for feet', np.diag([1.0, 1, -1]))):
+        load = lambda matrix=matrix: (head, turned(other, matrix))  # noqa: E731
+        yield Case('orientation', f'a header that takes {name}', load, lambda result: {}, {}, good=False)
+    for codes in ('PIR', 'ASL'):
+        load = lambda codes=codes: (reordered(head, codes), reordered(other, codes))  # noqa: E731
+        yield Case('orientation', f'files stored as {codes}', load, dsc, {'dsc': 0.5}, reference='two heads')
+
+
+def overlap(result: RegistrationResult, structures: tuple[int, ...]) -> float:
+    """Return the mean DSC of the structures, percent."""
+    return 100 * float(mean_over_structures(dice_per_label(result.fixed.labels, result.moved_labels, structures)))
+
+
+def errors(
+    result: RegistrationResult,
+    truth: Callable[[np.ndarray], np.ndarray] | None = None,
+    inside: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Return how far the transform is from the truth, in voxels of the smallest side.
+
+    Args:
+        result: The registration.
+        truth: Map of points in millimetres; None: the identity.
+        inside: bool (D, H, W), voxels that count; None: all.
+    """
+    points = grid_points(result.fixed.grid)
+    apart = np.linalg.norm(result.transform.map_points(points) - (points if truth is None else truth(points)), axis=-1)
+    apart = apart / min(result.fixed.spacing)
+    apart = apart if inside is None else apart[inside]
+    return {
+        'mean_voxels': float(apart.mean()),
+        'p95_voxels': float(np.percentile(apart, 95)),
+        'largest_voxels': float(apart.max()),
+    }

@@ -1,0 +1,47 @@
+"""Whether two images show the same contrast."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from autofuse_jax.registration.contrast import contrast_of
+from tests.registration.scenes import centred_grid, picture
+
+GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
+SCENE = picture(GRID, texture=True)
+
+
+def seen_as(change):
+    noise = np.random.default_rng(0).normal(size=GRID.shape)
+    image = np.where(SCENE.image > 5, change(SCENE.image / 100), 0.0)
+    return dataclasses.replace(SCENE, image=(image + 0.01 * np.abs(noise)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ('change', 'same'),
+    [
+        (lambda x: x, True),
+        (lambda x: 3 * x + 0.4, True),
+        (lambda x: 1.3 - x, False),
+        (lambda x: np.abs(x - 0.5) + 0.3, False),
+    ],
+    ids=['itself', 'scaled', 'inverted', 'not monotonic'],
+)
+def test_contrast_is_told_apart(change, same):
+    contrast = contrast_of(SCENE, seen_as(change), np.eye(4))
+    assert contrast.same is same and contrast.dependence > 0.6, contrast
+    assert ('same' in contrast.sentence()) is same
+
+
+def test_a_photographic_negative_suits_a_squared_correlation():
+    negative = dataclasses.replace(SCENE, image=130 - SCENE.image)
+    contrast = contrast_of(SCENE, negative, np.eye(4))
+    assert contrast.same and contrast.correlation < -0.9
+
+
+def test_too_little_to_compare_is_called_the_same():
+    mask = np.zeros(GRID.shape, np.float32)
+    mask[15:18, 17:20, 13:16] = 1
+    contrast = contrast_of(dataclasses.replace(SCENE, mask=mask), SCENE, np.eye(4))
+    assert contrast.same and np.isnan(contrast.correlation)
