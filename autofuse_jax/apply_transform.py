@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse_jax.choices import CONVENTIONS, ITK, LABEL_INTERPOLATIONS, MILLIMETRES, POINT_UNITS, ROLES
-from autofuse_jax.commands.command_line import command_parser, run_parsed
+from autofuse_jax.choices import AUTO, CONVENTIONS, FORMATS, ITK, LABEL_INTERPOLATIONS, MILLIMETRES, POINT_UNITS, ROLES
+from autofuse_jax.commands.command_line import background_value, command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.apply_transform'
 
@@ -58,11 +58,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add('--points', nargs='+', type=Path, default=[], metavar='FILE', help='CSV files of points')
     add('--points-units', choices=POINT_UNITS, default=MILLIMETRES, help='mm is RAS; ITK and Slicer count in mm-lps')
     add('--points-in', choices=ROLES, default='moving', help='the image in which the points were set')
+    add(
+        '--background',
+        type=background_value,
+        default=AUTO,
+        metavar='min|VALUE',
+        help='value where an image does not reach: its smallest or a number; default: its own background; labels: 0',
+    )
     add('--reference', type=Path, metavar='FILE', help='image whose grid the results get; default: the fixed image')
     add('--out', type=Path, metavar='DIR', help='folder of the results, NAME_moved.nii.gz and NAME_moved.csv')
     add('--overwrite', action='store_true', help='replace results that are there already')
     add('--save-transform', type=Path, metavar='FILE', help='write all transforms as one, in the convention --format')
-    add('--format', choices=CONVENTIONS, default=ITK, help='convention of --save-transform, default itk')
+    add('--format', choices=FORMATS, default=ITK, help='convention of --save-transform, default itk')
     add('--convention', choices=CONVENTIONS, help='convention of transforms without sidecar, if it is not clear')
     add('--fixed', type=Path, metavar='FILE', help='fixed image of a transform that does not say it')
     add('--moving', type=Path, metavar='FILE', help='moving image of a transform that does not say it')

@@ -21,8 +21,13 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 JOIN_SECONDS = 300
 
 # Transforms: conventions of files, units of points, how labels are interpolated.
-ITK, FSL, LEARN2REG, VOXEL = CONVENTIONS = ('itk', 'fsl', 'learn2reg', 'voxel')
+ITK, FSL, LEARN2REG, VOXEL = FORMATS = ('itk', 'fsl', 'learn2reg', 'voxel')
+LTA = 'lta'
+# Those that are read; `FORMATS` are written, too.
+CONVENTIONS = (*FORMATS, LTA)
 MILLIMETRES, MILLIMETRES_LPS, VOXELS = POINT_UNITS = ('mm', 'mm-lps', 'voxel')
+# What lies outside of an image is filled with; `AUTO` is the image's own background.
+MINIMUM = 'min'
 LABEL_INTERPOLATIONS = ('nearest', 'linear')
 ROLES = ('fixed', 'moving')
 

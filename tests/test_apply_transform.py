@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from autofuse_jax.apply_transform import main
+from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.volumes import read_labels, write_image, write_labels
 from autofuse_jax.transforms.grids import grid_points, to_voxels
 from autofuse_jax.transforms.inversion import invert_points
 from autofuse_jax.transforms.maps import Chain, DenseTransform
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, sample_labels_linear
+from autofuse_jax.transforms.resampling import moving_positions, sample_known, sample_labels, sample_labels_linear
 from autofuse_jax.transforms_io.files import read_transform, write_transform
 from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar
 from tests.transforms.examples import PAIRS, affine, both, grid, image, inner_points, labels, record, smooth
@@ -51,6 +52,10 @@ def moved(path):
     return np.asarray(nib.load(path).dataobj)
 
 
+def sample(array, positions):
+    return sample_known(array, positions, choose_background(array).value)
+
+
 def positions():
     return moving_positions(both(FIXED), FIXED, MOVING.affine)
 
@@ -59,9 +64,7 @@ def test_an_image_and_labels_are_brought_onto_the_fixed_grid(data, tmp_path, cap
     assert run(data, tmp_path, '--image', 'moving.nii.gz', '--labels', 'labels.nii.gz') == 0
     found = nib.load(tmp_path / 'moving_moved.nii.gz')
     np.testing.assert_allclose(found.affine, FIXED.affine, atol=1e-5)
-    np.testing.assert_allclose(
-        moved(tmp_path / 'moving_moved.nii.gz'), sample_image(image(MOVING), positions()), atol=1e-4
-    )
+    np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), sample(image(MOVING), positions()), atol=1e-4)
     found_labels, found_affine = read_labels(tmp_path / 'labels_moved.nii.gz')
     assert found_labels.shape == FIXED.shape and set(np.unique(found_labels)) == {0, 1, 2, 3}
     assert (found_labels == sample_labels(labels(MOVING), positions())).mean() > 0.9999
@@ -105,14 +108,16 @@ def test_a_series_is_moved_frame_by_frame(data, tmp_path):
     assert run(data, tmp_path, '--image', str(tmp_path / 'cine.nii.gz')) == 0
     found = moved(tmp_path / 'cine_moved.nii.gz')
     assert found.shape == (*FIXED.shape, 2)
-    np.testing.assert_allclose(found[..., 1], sample_image(1 - image(MOVING), positions()), atol=1e-4)
+    np.testing.assert_allclose(
+        found[..., 1], sample_known(1 - image(MOVING), positions(), choose_background(series).value), atol=1e-4
+    )
 
 
 def test_another_reference_grid(data, tmp_path):
     other = grid((10, 11, 12), (3, 3, 3))
     write_image(tmp_path / 'other.nii.gz', image(other), other.affine)
     assert run(data, tmp_path, '--image', 'moving.nii.gz', '--reference', str(tmp_path / 'other.nii.gz')) == 0
-    expected = sample_image(image(MOVING), moving_positions(both(FIXED), other, MOVING.affine))
+    expected = sample(image(MOVING), moving_positions(both(FIXED), other, MOVING.affine))
     np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=1e-3)
 
 
@@ -187,7 +192,7 @@ def test_the_inverse_brings_the_fixed_image_back(data, tmp_path, capsys):
     assert found.shape == MOVING.shape
     solved, inversion = invert_points(both(FIXED), grid_points(MOVING))
     assert inversion.max_mm < 0.01
-    expected = sample_image(image(FIXED), np.moveaxis(to_voxels(FIXED.affine, solved), -1, 0))
+    expected = sample(image(FIXED), np.moveaxis(to_voxels(FIXED.affine, solved), -1, 0))
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert (found > 0).mean() > 0.3
 
@@ -200,7 +205,7 @@ def test_several_transforms_are_joined_and_interpolated_once(data, tmp_path):
     arguments = ['--transform', str(data / 'forward.nii.gz'), str(tmp_path / 'second.nii.gz'), '--out', str(tmp_path)]
     assert main([*arguments, '--image', str(data / 'moving.nii.gz')]) == 0
     chain = Chain((both(FIXED), second))
-    expected = sample_image(image(MOVING), moving_positions(chain, third, MOVING.affine))
+    expected = sample(image(MOVING), moving_positions(chain, third, MOVING.affine))
     np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=2e-4)
     # The way back has the same order on the command line.
     back = [*arguments, '--inverse', '--image', str(tmp_path / 'third.nii.gz')]
@@ -268,9 +273,14 @@ def test_files_of_other_tools_need_their_images_named(data, tmp_path, capsys):
     wanted = ['--transform', tmp_path / 'disp_0001_0002.nii.gz', '--image', data / 'moving.nii.gz', '--out', tmp_path]
     assert 'without the fixed image' in fails(capsys, *wanted)
     assert main([str(word) for word in [*wanted, *given]]) == 0
-    expected = sample_image(image(MOVING), positions())
+    expected = sample(image(MOVING), positions())
     np.testing.assert_allclose(moved(tmp_path / 'moving_moved.nii.gz'), expected, atol=1e-4)
-    two = ['--transform', tmp_path / 'disp_0001_0002.nii.gz', data / 'affine.txt', *wanted[2:], *given, '--overwrite']
+    # Of several, the images belong to the one that does not name its own.
+    joined = [str(tmp_path / 'disp_0001_0002.nii.gz'), f'inverse:{data / "affine.txt"}', str(data / 'affine.txt')]
+    words = ['--image', data / 'moving.nii.gz', '--out', tmp_path / 'joined', *given]
+    assert main(['--transform', *joined, *map(str, words)]) == 0
+    np.testing.assert_allclose(moved(tmp_path / 'joined' / 'moving_moved.nii.gz'), expected, atol=1e-4)
+    two = ['--transform', joined[0], joined[0], *wanted[2:], *given, '--overwrite']
     assert 'several transforms together with --fixed' in fails(capsys, *two)
 
 
@@ -322,7 +332,7 @@ def test_wrong_calls(data, tmp_path, capsys):
     assert 'would both be written' in fails(capsys, *twice, '--out', tmp_path)
     assert '--explain together with --transform' in fails(capsys, '--transform', forward, '--explain', forward)
     assert 'no file name for a transform' in fails(
-        capsys, '--transform', forward, '--save-transform', tmp_path / 'a.h5'
+        capsys, '--transform', forward, '--save-transform', tmp_path / 'a.mat'
     )
     (tmp_path / 'file').write_text('')
     assert 'is a file' in fails(

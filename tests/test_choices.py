@@ -15,6 +15,7 @@ def test_tables_have_the_names_that_can_be_chosen():
     assert tuple(ARCHITECTURES) == choices.ARCHITECTURES
     assert tuple(BRAIN_FINDERS) == choices.BRAIN_DATA_SETS
     assert tuple(CONVENTIONS) == choices.CONVENTIONS
+    assert [name for name, convention in CONVENTIONS.items() if convention.suffixes] == list(choices.FORMATS)
     assert (choices.IDS, *LABEL_TABLES) == choices.LABEL_MEANINGS
     assert (choices.NONE, *PARAMETER_COUNT) == choices.LINEAR_MAPS
     assert tuple(POINT_FRAMES) == choices.POINT_UNITS

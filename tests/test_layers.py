@@ -138,6 +138,10 @@ def test_torch_is_in_one_file():
     assert importers('torch') == {'porting/torch_files.py'}
 
 
+def test_hdf5_is_in_one_file():
+    assert importers('h5py') == {'transforms_io/itk_hdf5.py'}
+
+
 def test_openvino_is_in_one_file():
     assert importers('openvino') == {'deployment/openvino_package.py'}
 

@@ -8,17 +8,19 @@ from typing import Any, cast
 import numpy as np
 
 from autofuse_jax.applying.points import move_points
-from autofuse_jax.data.formats import IMAGE_KEY, load_array, stem_of
-from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
+from autofuse_jax.choices import AUTO
+from autofuse_jax.data.background import choose_background
+from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
+from autofuse_jax.data.volumes import Volume, read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
 from autofuse_jax.transforms.inversion import NumericalInverse
-from autofuse_jax.transforms.maps import AffineTransform, Transform, to_dense
-from autofuse_jax.transforms.resampling import sample_image, sample_labels, sample_labels_linear
-from autofuse_jax.transforms_io.composition import Step, forward_of, gaps, load_step, record_of_field
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
+from autofuse_jax.transforms.resampling import covered, sample_known, sample_labels, sample_labels_linear
+from autofuse_jax.transforms_io.composition import Ends, Step, forward_of, gaps, load_steps, record_of_field
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
 from autofuse_jax.transforms_io.files import check_target, write_transform
-from autofuse_jax.transforms_io.recognition import is_text_transform
+from autofuse_jax.transforms_io.recognition import is_affine, is_composite
 from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
@@ -46,6 +48,8 @@ class Request:
         points: CSV files.
         points_units: 'mm', 'mm-lps' or 'voxel'.
         points_in: Image in which the points were set: 'moving' or 'fixed', of the composition as it is applied.
+        background: Value of moved images where the image does not reach: a number, 'min', the smallest of the image, or
+            'auto', its own background.
         reference: Image whose grid the results get; None: the fixed image of the composition.
         out: Folder of the results; needed where there are images, label maps or points.
         overwrite: Whether existing results may be replaced.
@@ -64,6 +68,7 @@ class Request:
     points: tuple[Path, ...] = ()
     points_units: str = 'mm'
     points_in: str = 'moving'
+    background: float | str = AUTO
     reference: ImageRecord | None = None
     out: Path | None = None
     overwrite: bool = False
@@ -130,16 +135,14 @@ def _claim_transform(request: Request, stage: Staging) -> None:
 
 def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
     """Read the transforms, in the order in which an image passes through them."""
-    options: dict[str, Any] = {'convention': request.convention, 'fixed': request.fixed, 'moving': request.moving}
-    # Images named by hand belong to one transform; which of several would be a guess.
-    if len(request.transforms) > 1 and (request.fixed or request.moving):
-        raise UserError(
-            'several transforms together with --fixed or --moving',
-            fix='save each as a file with sidecar first (--save-transform), then join those',
-        )
-    steps = [load_step(text, inverse=request.inverse, **options) for text in request.transforms]
-    if request.inverse:
-        steps.reverse()
+    steps = load_steps(
+        request.transforms,
+        request.convention,
+        inverse=request.inverse,
+        fixed=request.fixed,
+        moving=request.moving,
+        ends=lambda: _ends(request),
+    )
     for step in steps:
         onto = f' onto {step.fixed.file} ({describe_grid(step.fixed.grid)})' if step.fixed else ''
         say(f'transform: {step.source}, pulls {step.moving.file if step.moving else "the moving image"}{onto}')
@@ -148,31 +151,39 @@ def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
     return steps
 
 
+def _ends(request: Request) -> Ends:
+    """The reference, and the image that is moved: as `flirt -applyxfm` takes them where nothing else is said."""
+    records = []
+    for paths, key in ((request.images, IMAGE_KEY), (request.labels, LABELS_KEY)):
+        for path in paths:
+            array, affine = load_array(path, key)
+            records.append(ImageRecord(path.name, ImageGrid(array.shape[:3], affine)))
+    alike = bool(records) and all(record.grid.same_as(records[0].grid) for record in records)
+    return request.reference, records[0] if alike else None
+
+
 def _move_volumes(
     request: Request, steps: Sequence[Step], targets: dict[Path, Path], stage: Staging, say: Callable[[str], Any]
 ) -> None:
     """Sample images and label maps on the output grid, and save the composition."""
     reference = request.reference or steps[-1].fixed or record_of_field(steps[-1])
-    affine_only = all(isinstance(step.forward, AffineTransform) for step in steps)
-    text = request.save_transform is not None and is_text_transform(request.save_transform)
-    if text and not affine_only:
+    target = request.save_transform
+    text = target is not None and is_affine(target)
+    if text and _linear(steps) is None:
         raise UserError(
-            f'{request.save_transform} can hold an affine transform only, and this one is dense',
-            fix='name a .nii.gz file',
+            f'{target} can hold an affine transform only, and this one is dense',
+            fix='name a .nii.gz or an .h5 file',
         )
-    if reference is None and (request.images or request.labels or not text):
+    gridless = text or target is not None and is_composite(target) and _parts(steps) is not None
+    if reference is None and (request.images or request.labels or not gridless):
         raise UserError('the grid of the result is not known', fix='name an image on it with --reference')
     mapped = None
     if request.images or request.labels:
         mapped = forward_of(steps).map_points(grid_points(reference.grid))
     for path in request.images:
-        volume = read_image(path, allow_series=True)
+        volume = read_image(path, allow_series=True, allow_missing=True)
         _hint_at_labels(path, say)
-        positions = _positions(path, mapped, volume.grid)
-        if volume.image.ndim == 3:
-            warped = sample_image(volume.image, positions)
-        else:
-            warped = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
+        warped = _moved_image(path, volume, _positions(path, mapped, volume.grid), request.background, say)
         write_image(stage.temporary(targets[path]), warped, reference.grid.affine)
     for path in request.labels:
         labels, grid = read_labels(path)
@@ -190,21 +201,50 @@ def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None
         raise UserError(
             f'--format {request.format} needs the moving image, which no sidecar names', fix='name it with --moving'
         )
-    if is_text_transform(path):
-        transform: Transform = AffineTransform(_product([cast(AffineTransform, step.forward).matrix for step in steps]))
-    else:
+    transform: Transform | None = _linear(steps)
+    if is_composite(path) and transform is None:
+        transform = _parts(steps)
+    if transform is None or not (is_affine(path) or is_composite(path)):
         transform = to_dense([step.forward for step in steps], reference.grid)
     settings = {'composed_of': [step.source for step in steps]}
     info = TransformInfo(fixed=reference, moving=moving, settings=settings)
     write_transform(stage.temporary(path), transform, request.format, info)
 
 
-def _product(matrices: Sequence[np.ndarray]) -> np.ndarray:
+def _linear(steps: Sequence[Step]) -> AffineTransform | None:
+    """Return the map of the steps where all of them are affine, and None otherwise."""
+    if not all(isinstance(step.forward, AffineTransform) for step in steps):
+        return None
     # A point goes through the last one first.
-    result = np.eye(4)
-    for matrix in matrices:
-        result = result @ matrix
-    return result
+    matrix = np.eye(4)
+    for step in steps:
+        matrix = matrix @ cast(AffineTransform, step.forward).matrix
+    return AffineTransform(matrix)
+
+
+def _parts(steps: Sequence[Step]) -> Chain | None:
+    """Return the steps as a file can hold them one by one; None where one is solved for point by point."""
+    transforms = tuple(step.forward for step in steps)
+    known = all(isinstance(transform, AffineTransform | DenseTransform) for transform in transforms)
+    return Chain(transforms) if known else None
+
+
+def _moved_image(
+    path: Path, volume: Volume, positions: np.ndarray, wanted: float | str, say: Callable[[str], Any]
+) -> np.ndarray:
+    """Return an image or a series sampled at positions, and say what stands where nothing is known."""
+    background = choose_background(volume.image, wanted)
+    outside = 1 - covered(volume.grid.shape, positions).mean()
+    if outside:
+        share = f'{100 * outside:.2g} %' if outside < 0.1 else f'{100 * outside:.0f} %'
+        say(f'{path}: {share} of the result lies outside of it and is filled with {background.sentence}')
+    missing = int(np.isnan(volume.image).sum())
+    if missing:
+        say(f'{path}: {missing} voxels are NaN; they are missing data and stay NaN where nothing else is known')
+    if volume.image.ndim == 3:
+        return sample_known(volume.image, positions, background.value)
+    frames = np.moveaxis(volume.image, -1, 0)
+    return np.stack([sample_known(frame, positions, background.value) for frame in frames], axis=-1)
 
 
 def _positions(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         points=tuple(options.points),
         points_units=options.points_units,
         points_in=options.points_in,
+        background=options.background,
         reference=None if options.reference is None else image_record(options.reference),
         out=options.out,
         overwrite=options.overwrite,

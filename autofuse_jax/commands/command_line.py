@@ -1,9 +1,11 @@
 """What all command lines share: a parser that knows its program, and the way from arguments to an exit status."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 
+from autofuse_jax.choices import AUTO, MINIMUM
 from autofuse_jax.errors import run_command
 
 # Does what the options of a command say, and returns the exit status or None.
@@ -39,3 +41,23 @@ def run_parsed(parser: argparse.ArgumentParser, worker: Worker, argv: Sequence[s
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments, argparse.Namespace(command_line=' '.join([parser.prog, *arguments])))
     return run_command(lambda: worker(options))
+
+
+def background_value(text: str) -> float | str:
+    """Return what an option says of the value where an image does not reach: 'auto', 'min' or a number.
+
+    Args:
+        text: Text behind the option.
+
+    Raises:
+        ValueError: It is neither, or infinite; argparse says so.
+    """
+    if text in (AUTO, MINIMUM):
+        return text
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(text)
+    return value
+
+
+background_value.__name__ = 'min or number'

@@ -19,26 +19,29 @@ import numpy as np
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.transforms.grids import ImageGrid, canonical_grid
 from autofuse_jax.transforms.maps import Transform
-from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, vote
+from autofuse_jax.transforms.resampling import moving_positions, sample_known, sample_labels, vote
 
 # Headers hold voxel sizes as float32, so the place of a voxel a thousand voxels away is uncertain by about this much.
 VOXEL_TOLERANCE = 1e-4
 
 
-def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = None) -> Volume:
-    """Return a volume on another grid, interpolated once: the image linearly, labels at the nearest voxel, 0 outside.
+def move_volume(
+    volume: Volume, grid: ImageGrid, transform: Transform | None = None, *, background: float = 0.0
+) -> Volume:
+    """Return a volume on another grid, interpolated once: the image linearly, labels at the nearest voxel.
 
     Args:
         volume: The volume, 3-D.
         grid: The wanted grid.
         transform: Transform from the world of the grid to that of the volume; None leaves every point where it is.
+        background: Value of the image where the volume does not reach; labels are 0 there.
 
     Returns:
-        Image and labels on that grid, without a mask.
+        Image and labels on that grid, without a mask. Missing data (NaN) stay missing where nothing else is known.
     """
     positions = moving_positions(transform, grid, volume.affine)
     labels = None if volume.labels is None else sample_labels(volume.labels, positions)
-    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
+    return Volume(sample_known(volume.image, positions, background), labels, grid.affine, volume.name)
 
 
 def canonical_volume(volume: Volume) -> Volume:

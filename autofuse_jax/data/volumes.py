@@ -63,22 +63,23 @@ class Volume:
         return self.grid.spacing
 
 
-def read_image(path: str | os.PathLike, *, allow_series: bool = False) -> Volume:
+def read_image(path: str | os.PathLike, *, allow_series: bool = False, allow_missing: bool = False) -> Volume:
     """Read an image without labels.
 
     Args:
         path: A .nii, .nii.gz, .mgz or .npz (`vol`, optional `affine`) file.
         allow_series: Whether a 4-D image (D, H, W, T) is accepted, default False.
+        allow_missing: Whether NaN and infinite values are accepted, default False; they become NaN.
 
     Returns:
         The volume, float32, axes in file order.
 
     Raises:
-        UserError: Missing, damaged or unknown file, wrong number of axes, NaN or infinite values, or the same value
-            everywhere.
+        UserError: Missing, damaged or unknown file, wrong number of axes, NaN or infinite values where they are not
+            accepted, nothing else, or the same value everywhere.
     """
     array, affine = load_array(path, IMAGE_KEY)
-    return Volume(_checked_image(array, path, allow_series), None, affine, Path(path).name)
+    return Volume(_checked_image(array, path, allow_series, allow_missing), None, affine, Path(path).name)
 
 
 def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
@@ -128,7 +129,7 @@ def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray
     store_array(path, _smallest_type(_checked_labels(labels, path, allow_series=True)), affine, LABELS_KEY)
 
 
-def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool) -> np.ndarray:
+def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool, allow_missing: bool) -> np.ndarray:
     array = _without_trailing_ones(array)
     allowed = (3, 4) if allow_series else (3,)
     if array.ndim not in allowed or 0 in array.shape:
@@ -137,11 +138,15 @@ def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: boo
     # Values beyond float32 become infinite here, and are then reported like any other infinite value.
     with np.errstate(over='ignore'):
         image = np.ascontiguousarray(array, np.float32)
-    bad = int(np.count_nonzero(~np.isfinite(image)))
-    if bad:
+    known = np.isfinite(image)
+    bad = int(image.size - np.count_nonzero(known))
+    if bad == image.size or bad and not allow_missing:
         raise UserError(f'the image {path} holds {bad} NaN or infinite values', fix='repair or leave out this image')
-    if image.min() == image.max():
-        raise UserError(f'the image {path} has the same value {image.min():g} everywhere', fix='leave out this image')
+    if bad:
+        image[~known] = np.nan
+    low, high = np.nanmin(image), np.nanmax(image)
+    if low == high:
+        raise UserError(f'the image {path} has the same value {low:g} everywhere', fix='leave out this image')
     return image
 
 

@@ -1,6 +1,6 @@
 """Sampling images and labels through a transform, each interpolated once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -10,6 +10,11 @@ from autofuse_jax.transforms.maps import Transform
 
 # Shares of labels closer than this are ties: they differ by rounding only.
 SHARE_TOLERANCE = 1e-5
+# How far beyond the outermost voxel centres an image is known, in voxels: the faces of the voxels, and a thousandth for
+# the rounding of headers.
+REACH = 0.501
+# Known voxels with less than this weight among the neighbours of a place are there by rounding only.
+LEAST_WEIGHT = 1e-3
 
 
 def moving_positions(transform: Transform | None, grid: ImageGrid, moving_affine: np.ndarray) -> np.ndarray:
@@ -41,6 +46,52 @@ def sample_image(image: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(
         np.asarray(image, np.float32), positions, output=np.float32, order=1, mode='grid-constant'
     )
+
+
+def sample_known(image: np.ndarray, positions: np.ndarray, background: float) -> np.ndarray:
+    """Sample an image with linear interpolation among the voxels that are known; nothing is blended with what is not.
+
+    `sum(w v) / sum(w)` over the neighbours inside the image that are finite, with linear weights w.
+
+    Args:
+        image: (D, H, W), real numbers, NaN or infinite where data are missing.
+        positions: (3, ...), in voxels of the image.
+        background: Value beyond the faces of the outermost voxels.
+
+    Returns:
+        float32 (...); NaN where the place is inside of the image and no neighbour of it is known.
+    """
+    image = np.asarray(image, np.float32)
+    known = np.isfinite(image)
+
+    def linear(array: np.ndarray) -> np.ndarray:
+        return ndimage.map_coordinates(array, positions, output=np.float32, order=1, mode='nearest')
+
+    if known.all():
+        result = linear(image)
+    else:
+        # Around the middle, so that a large offset costs no digits.
+        middle = np.float32(np.median(image[known])) if known.any() else np.float32(0)
+        weight = linear(known.astype(np.float32))
+        total = linear(np.where(known, image - middle, np.float32(0)))
+        empty = weight < LEAST_WEIGHT
+        result = np.where(empty, np.float32(np.nan), total / np.where(empty, 1, weight) + middle)
+    result[~covered(image.shape, positions)] = background
+    return result
+
+
+def covered(shape: Sequence[int], positions: np.ndarray) -> np.ndarray:
+    """Tell which places lie inside of an image, up to the faces of its outermost voxels.
+
+    Args:
+        shape: (D, H, W) of the image.
+        positions: (3, ...), in its voxels.
+
+    Returns:
+        bool (...).
+    """
+    last = np.reshape(np.asarray(shape) - 1, (3, *[1] * (positions.ndim - 1)))
+    return ((positions >= -REACH) & (positions <= last + REACH)).all(axis=0)
 
 
 def sample_labels(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:

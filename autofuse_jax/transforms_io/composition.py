@@ -1,7 +1,7 @@
 """One step of a composition: a transform file with its way forward and its way back."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,16 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
-from autofuse_jax.transforms_io.files import read_transform
-from autofuse_jax.transforms_io.sidecar import ImageRecord, describe_grid
+from autofuse_jax.transforms.resampling import REACH
+from autofuse_jax.transforms_io.files import missing_images, read_recognised, read_transform
+from autofuse_jax.transforms_io.recognition import recognise
+from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo, describe_grid
 
 INVERSE_PREFIX = 'inverse:'
-# How far beyond the outermost voxel centres an image and a field are known, in voxels: the faces of the voxels, and a
-# thousandth for the rounding of headers.
-REACH = 0.501
+
+
+# The fixed and the moving image of a composition, None where it is not known.
+Ends = tuple[ImageRecord | None, ImageRecord | None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,33 +60,81 @@ class Step:
         )
 
 
-def load_step(
-    text: str,
+def load_steps(
+    texts: Sequence[str],
     convention: str | None = None,
     *,
     inverse: bool = False,
     fixed: ImageRecord | None = None,
     moving: ImageRecord | None = None,
-) -> Step:
-    """Read a transform as the user names it.
+    ends: Callable[[], Ends] = lambda: (None, None),
+) -> list[Step]:
+    """Read transforms as the user names them.
 
     Args:
-        text: A path, or 'inverse:' and a path.
-        convention: Convention that the user says the file is in; None recognises it.
-        inverse: Whether it is to be inverted; 'inverse:' inverts once more.
-        fixed: The fixed image of the file (not of its inverse), where the user names it.
-        moving: The moving image of the file, where the user names it.
+        texts: Paths, 'inverse:' before those to turn round, in the order in which an image passes through them.
+        convention: Convention that the user says the files are in; None recognises it.
+        inverse: Whether the whole is to be inverted; 'inverse:' inverts once more.
+        fixed: The fixed image of the one file (not of its inverse) that does not say it, where the user names it.
+        moving: The moving image of that file, where the user names it.
+        ends: Function that returns the fixed and the moving image of the whole as it is applied, as far as they are
+            known: the first file starts from this moving image and the last one ends on this fixed image, where they do
+            not say otherwise and cannot be read without.
 
     Returns:
-        The step. An inverse is the file that the sidecar names where it is there, exact for affine transforms, and
-        solved for each point otherwise.
+        The steps in the order in which an image passes through them; a composite has one for each part. An inverse is
+        the file that the sidecar names where it is there, exact for affine transforms, and solved for each point
+        otherwise.
 
     Raises:
-        UserError: A file cannot be read, or the inverse that the sidecar names does not belong to it.
+        UserError: A file cannot be read, the inverse that the sidecar names does not belong to it, or it is not clear
+            to which file the images belong.
     """
-    inverse ^= text.startswith(INVERSE_PREFIX)
-    path = Path(text.removeprefix(INVERSE_PREFIX))
-    transform, info = read_transform(path, convention, fixed=fixed, moving=moving)
+    if inverse:
+        texts = list(reversed(texts))
+    files = [recognise(Path(text.removeprefix(INVERSE_PREFIX)), convention) for text in texts]
+    lacking = [number for number, file in enumerate(files) if missing_images(file)]
+    named: dict[int, Mapping[str, ImageRecord | None]] = {}
+    if fixed is not None or moving is not None:
+        # Images named by hand belong to one transform; which of several would be a guess.
+        owner = lacking if len(files) > 1 else [0]
+        if len(owner) != 1:
+            raise UserError(
+                f'several transforms together with --fixed or --moving, {len(lacking)} of them without their images',
+                expected='one such transform',
+                fix='save each as a file with sidecar first (--save-transform), then join those',
+            )
+        named[owner[0]] = {'fixed': fixed, 'moving': moving}
+    steps = []
+    for number, (text, file) in enumerate(zip(texts, files, strict=True)):
+        backwards = inverse ^ text.startswith(INVERSE_PREFIX)
+        images = dict(named.get(number, {}))
+        roles = [role for role in missing_images(file) if images.get(role) is None]
+        if roles:
+            fixed_end, moving_end = ends()
+            first = moving_end if number == 0 else None
+            last = fixed_end if number == len(files) - 1 else None
+            by_role = {'fixed': first, 'moving': last} if backwards else {'fixed': last, 'moving': first}
+            images |= {role: by_role[role] for role in roles}
+        parts = _parts(text, file.path, *read_recognised(file, **images), inverse=backwards)
+        steps += reversed(parts) if backwards else parts
+    return steps
+
+
+def _parts(text: str, path: Path, transform: Transform, info: TransformInfo, *, inverse: bool) -> list[Step]:
+    """Return the steps of a file in its own order, each turned round where asked: one for each part of a composite."""
+    if not isinstance(transform, Chain):
+        return [_step(text, path, transform, info, inverse=inverse)]
+    last = len(transform.transforms) - 1
+    steps = []
+    for number, part in enumerate(transform.transforms):
+        ends = {'moving': info.moving if number == 0 else None, 'fixed': info.fixed if number == last else None}
+        step = _step(text, path, part, dataclasses.replace(info, inverse=None, **ends), inverse=inverse)
+        steps.append(dataclasses.replace(step, source=f'part {number + 1} of {last + 1}, {step.source}'))
+    return steps
+
+
+def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, inverse: bool) -> Step:
     if isinstance(transform, AffineTransform):
         step = Step(
             text, transform, inverse_affine(transform), info.fixed, info.moving, None, True, f'affine, {path.name}'

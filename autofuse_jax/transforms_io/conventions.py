@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from autofuse_jax.choices import FSL, ITK, LEARN2REG, VOXEL
+from autofuse_jax.choices import FSL, ITK, LEARN2REG, LTA, VOXEL
 
-DISPLACEMENT, AFFINE = 'displacement', 'affine'
+DISPLACEMENT, AFFINE, COMPOSITE = KINDS = ('displacement', 'affine', 'composite')
 
 PULL = 'pull'
 DIRECTION = f'{PULL}: a point of the fixed image goes to the point of the moving image that is shown there'
@@ -21,6 +21,9 @@ class Convention:
         short: Units and frame in a few words.
         suffixes: Suffixes of dense fields, the preferred one first.
         needs_moving: Whether the numbers depend on the grid of the moving image.
+        affine_short: Units and frame of affine transforms in a few words.
+        affine_suffixes: Suffixes of affine transforms that are written.
+        affine_pushes: Whether affine transforms are stored the other way round: points go from moving to fixed.
     """
 
     title: str
@@ -29,6 +32,9 @@ class Convention:
     short: str
     suffixes: tuple[str, ...]
     needs_moving: bool
+    affine_short: str = ''
+    affine_suffixes: tuple[str, ...] = ()
+    affine_pushes: bool = False
 
 
 CONVENTIONS = {
@@ -37,8 +43,10 @@ CONVENTIONS = {
         units='mm',
         frame='LPS world: x to the left, y to the back, z to the head',
         short='mm, LPS',
-        suffixes=('.nii.gz', '.nii'),
+        suffixes=('.nii.gz', '.nii', '.h5', '.hdf5'),
         needs_moving=False,
+        affine_short='mm, LPS',
+        affine_suffixes=('.txt', '.tfm'),
     ),
     FSL: Convention(
         title='FSL',
@@ -48,6 +56,8 @@ CONVENTIONS = {
         short='mm, scaled voxels of FSL, relative',
         suffixes=('.nii.gz', '.nii'),
         needs_moving=True,
+        affine_short='mm, scaled voxels of FSL',
+        affine_pushes=True,
     ),
     LEARN2REG: Convention(
         title='Learn2Reg',
@@ -64,5 +74,15 @@ CONVENTIONS = {
         short='voxels of the fixed grid, array axes',
         suffixes=('.nii.gz', '.nii', '.npz'),
         needs_moving=False,
+    ),
+    LTA: Convention(
+        title='FreeSurfer',
+        units='mm',
+        frame='RAS world of the source and of the destination image',
+        short='',
+        suffixes=(),
+        needs_moving=False,
+        affine_short='mm, RAS',
+        affine_pushes=True,
     ),
 }

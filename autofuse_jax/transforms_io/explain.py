@@ -5,25 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autofuse_jax.data.formats import KNOWN_SUFFIXES
-from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import rotation_degrees
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
-from autofuse_jax.transforms_io.conventions import CONVENTIONS
-from autofuse_jax.transforms_io.field_files import TransformFile, finite_field
-from autofuse_jax.transforms_io.files import needs_fixed_image, read_transform
-from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
+from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT
+from autofuse_jax.transforms_io.field_files import finite_field
+from autofuse_jax.transforms_io.files import missing_images, read_recognised
 from autofuse_jax.transforms_io.recognition import Recognised, recognise
 from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo, describe_grid
 from autofuse_jax.transforms_io.voxel import components_last
-
-FOREIGN_SUFFIXES = {
-    '.h5': 'a composite transform of ITK or ANTs in HDF5',
-    '.mat': 'an affine transform of ANTs (binary) or FSL (text)',
-    '.lta': 'an affine transform of FreeSurfer',
-    '.x5': 'a transform in X5 format of nitransforms',
-    '.nrrd': 'an image or a displacement field of 3D Slicer',
-}
 
 
 def explain(
@@ -47,28 +36,22 @@ def explain(
     Raises:
         UserError: The file cannot be read, is no transform, or fits several conventions; the message says what it is.
     """
-    suffix = Path(path).suffix.lower()
-    if Path(path).is_file() and not Path(path).name.lower().endswith((*KNOWN_SUFFIXES, *TEXT_SUFFIXES)):
-        kind = FOREIGN_SUFFIXES.get(suffix, f'a file of unknown kind ({suffix or "no suffix"})')
-        raise UserError(
-            f'{path} looks like {kind}, which this package does not read',
-            expected=f'one of {", ".join((*KNOWN_SUFFIXES, *TEXT_SUFFIXES))}',
-            fix='convert it to a displacement field in ITK convention with the program that wrote it',
-        )
     file_facts = recognise(path, convention)
-    short = CONVENTIONS[file_facts.info.convention].short
-    if file_facts.field is not None and _lacks_images(file_facts, fixed, moving):
-        text = f'a dense displacement field in {file_facts.info.convention} convention ({short}) without sidecar'
-        return f'{Path(path).name}: {text}{_without_images(file_facts.field)}.'
-    transform, info = read_transform(path, convention, fixed=fixed, moving=moving)
-    title = CONVENTIONS[info.convention].title
+    if _lacks_images(file_facts, fixed, moving):
+        return f'{Path(path).name}: {_without_images(file_facts)}.'
+    transform, info = read_recognised(file_facts, fixed=fixed, moving=moving)
+    of = CONVENTIONS[info.convention]
     if isinstance(transform, AffineTransform):
-        text = f'an affine transform in {title} convention ({short}), {_pulls(info)}; {_affine_words(transform, info)}'
+        text = f'an affine transform in {of.title} convention ({of.affine_short}), {_pulls(info)}; '
+        text += _affine_words(transform, info)
+    elif isinstance(transform, Chain):
+        text = f'a composite of {len(transform.transforms)} transforms in {of.title} convention ({of.short}), '
+        text += f'{_pulls(info)}; points pass through {_parts_words(transform, info)}'
     else:
         grid = describe_grid(transform.grid)
         name = f'the fixed grid {info.fixed.file}' if info.fixed else 'a grid'
-        text = f'a dense displacement field in {title} convention ({short}), on {name} ({grid}), {_pulls(info)}; '
-        text += f'largest displacement {_largest_mm(transform):.1f} mm'
+        text = f'a dense displacement field in {of.title} convention ({of.short}), on {name} ({grid}), {_pulls(info)}; '
+        text += _field_words(transform)
     return f'{Path(path).name}: {text}; {_inverse_words(path, info, transform)}.'
 
 
@@ -76,11 +59,16 @@ def _pulls(info: TransformInfo) -> str:
     moving = info.moving.file if info.moving else 'the moving image'
     onto = info.fixed.file if info.fixed else 'the fixed image'
     role = '; it is the inverse of a registration' if info.role == INVERSE else ''
-    onto = 'it' if info.fixed and info.kind != 'affine' else onto
-    return f'that pulls {moving} onto {onto} (points go from fixed to moving){role}'
+    onto = 'it' if info.fixed and info.kind == DISPLACEMENT else onto
+    stored = ''
+    if info.kind == AFFINE and CONVENTIONS[info.convention].affine_pushes:
+        stored = ', the file holds the way back'
+    return f'that pulls {moving} onto {onto} (points go from fixed to moving{stored}){role}'
 
 
-def _inverse_words(path: str | os.PathLike, info: TransformInfo, transform: AffineTransform | DenseTransform) -> str:
+def _inverse_words(
+    path: str | os.PathLike, info: TransformInfo, transform: AffineTransform | DenseTransform | Chain
+) -> str:
     if info.inverse is not None:
         absent = '' if (Path(path).parent / info.inverse).is_file() else ', which is missing'
         return f'its inverse is {info.inverse}{absent}'
@@ -99,23 +87,40 @@ def _affine_words(transform: AffineTransform, info: TransformInfo) -> str:
     return f'{text}, mirrored' if factor < 0 else text
 
 
-def _largest_mm(transform: DenseTransform) -> float:
+def _field_words(transform: DenseTransform) -> str:
     shift = transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T
-    return float(np.linalg.norm(shift, axis=-1).max())
+    return f'largest displacement {np.linalg.norm(shift, axis=-1).max():.1f} mm'
+
+
+def _parts_words(chain: Chain, info: TransformInfo) -> str:
+    """Return the parts in the order in which a point passes through them."""
+    texts = []
+    for part in reversed(chain.transforms):
+        if isinstance(part, AffineTransform):
+            texts.append(f'an affine transform ({_affine_words(part, info)})')
+        elif isinstance(part, DenseTransform):
+            texts.append(f'a displacement field ({describe_grid(part.grid)}, {_field_words(part)})')
+    return ', then '.join(texts)
 
 
 def _lacks_images(file_facts: Recognised, fixed: ImageRecord | None, moving: ImageRecord | None) -> bool:
-    info = file_facts.info
-    lacks_fixed = needs_fixed_image(info.convention, file_facts.field) and (info.fixed or fixed) is None
-    return lacks_fixed or CONVENTIONS[info.convention].needs_moving and (info.moving or moving) is None
+    named = {'fixed': fixed, 'moving': moving}
+    return any(named[role] is None for role in missing_images(file_facts))
 
 
-def _without_images(field: TransformFile) -> str:
-    """Return what can be said of a field whose place in space is not known."""
+def _without_images(file_facts: Recognised) -> str:
+    """Return what can be said of a transform whose place in space is not known."""
+    info, field, of = file_facts.info, file_facts.field, CONVENTIONS[file_facts.info.convention]
+    if field is None:
+        return (
+            f'an affine transform in {of.title} convention ({of.affine_short}), that pulls a moving image (-in) onto a '
+            'fixed one (-ref); to use it, name its images with --fixed and --moving'
+        )
     numbers = finite_field(field.path, components_last(field))
     largest = float(np.linalg.norm(numbers, axis=-1).max())
     shape = 'x'.join(str(size) for size in numbers.shape[:3])
     return (
-        f', on a fixed grid of {shape} voxels, that pulls a moving image onto it (points go from fixed to moving); '
+        f'a dense displacement field in {info.convention} convention ({of.short}) without sidecar, '
+        f'on a fixed grid of {shape} voxels, that pulls a moving image onto it (points go from fixed to moving); '
         f'largest value {largest:.1f}; to use it, name its images with --fixed and --moving'
     )

@@ -82,6 +82,20 @@ def open_field(path: str | os.PathLike) -> TransformFile:
     return TransformFile(path, array, None, NO_INTENT, '', key)
 
 
+def check_is_file(path: str | os.PathLike) -> None:
+    """Check that a path leads to a file.
+
+    Args:
+        path: Any path.
+
+    Raises:
+        UserError: There is nothing, or a folder.
+    """
+    if not Path(path).is_file():
+        problem = f'{path} is a folder' if Path(path).is_dir() else f'there is no file {path}'
+        raise UserError(problem, fix='check the path')
+
+
 def finite_field(path: str | os.PathLike, field: np.ndarray) -> np.ndarray:
     """Return a field (D, H, W, 3) as float64 after checking that every number is finite.
 

@@ -6,15 +6,29 @@ from pathlib import Path
 
 import numpy as np
 
-from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
-from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT, FSL, ITK, LEARN2REG, VOXEL
-from autofuse_jax.transforms_io.field_files import TransformFile
+from autofuse_jax.choices import FORMATS
+from autofuse_jax.errors import UserError, check_option
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
+from autofuse_jax.transforms_io.conventions import (
+    AFFINE,
+    COMPOSITE,
+    CONVENTIONS,
+    DISPLACEMENT,
+    FSL,
+    ITK,
+    LEARN2REG,
+    LTA,
+    VOXEL,
+)
 from autofuse_jax.transforms_io.fsl import read_fsl, write_fsl
+from autofuse_jax.transforms_io.fsl_affine import read_flirt
 from autofuse_jax.transforms_io.itk import read_itk, write_itk
-from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES, read_itk_text, write_itk_text
+from autofuse_jax.transforms_io.itk_hdf5 import library, read_itk_hdf5, write_itk_hdf5
+from autofuse_jax.transforms_io.itk_matlab import read_itk_matlab
+from autofuse_jax.transforms_io.itk_text import read_itk_text, write_itk_text
 from autofuse_jax.transforms_io.learn2reg import read_learn2reg, write_learn2reg
-from autofuse_jax.transforms_io.recognition import is_text_transform, recognise
+from autofuse_jax.transforms_io.lta import read_lta
+from autofuse_jax.transforms_io.recognition import MATRIX_SUFFIX, Recognised, is_affine, is_composite, recognise
 from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
@@ -30,8 +44,8 @@ def write_transform(path: str | os.PathLike, transform: Transform, convention: s
     """Write a transform and its sidecar.
 
     Args:
-        path: .nii.gz, .nii or (Learn2Reg, voxel) .npz for a displacement field; .txt or .tfm for an affine transform in
-            ITK convention.
+        path: .nii.gz, .nii or (Learn2Reg, voxel) .npz for a displacement field; in ITK convention also .txt or .tfm for
+            an affine transform and .h5 for any, whose parts stay what they are.
         transform: Transform from the fixed to the moving world. For a field it is sampled on the grid of
             `info.fixed`, unless it is a dense transform on that very grid.
         convention: 'itk', 'fsl', 'learn2reg' or 'voxel'.
@@ -45,12 +59,14 @@ def write_transform(path: str | os.PathLike, transform: Transform, convention: s
     """
     check_target(path, convention)
     check_replaceable(path)
-    is_text = is_text_transform(path)
-    info = dataclasses.replace(info, kind=AFFINE if is_text else DISPLACEMENT, convention=convention)
-    if is_text:
+    whole = is_affine(path) or is_composite(path)
+    info = dataclasses.replace(info, kind=_kind_of(transform) if whole else DISPLACEMENT, convention=convention)
+    if is_affine(path):
         if not isinstance(transform, AffineTransform):
             raise UserError(f'{path} holds affine transforms only', fix='write a displacement field as .nii.gz')
         write_itk_text(path, transform)
+    elif is_composite(path):
+        write_itk_hdf5(path, transform)  # type: ignore[arg-type]
     else:
         _write_field(path, transform, convention, info)
     write_sidecar(path, info)
@@ -62,61 +78,90 @@ def read_transform(
     *,
     fixed: ImageRecord | None = None,
     moving: ImageRecord | None = None,
-) -> tuple[AffineTransform | DenseTransform, TransformInfo]:
+) -> tuple[AffineTransform | DenseTransform | Chain, TransformInfo]:
     """Read a transform.
 
     Args:
-        path: A displacement field, or a text file of ITK with an affine transform.
-        convention: 'itk', 'fsl', 'learn2reg' or 'voxel'; None recognises it by the sidecar, then by the header.
+        path: A displacement field; .txt, .tfm, .mat or .h5 of ITK and ANTs; .mat of FSL's flirt; .lta of FreeSurfer.
+        convention: 'itk', 'fsl', 'learn2reg', 'voxel' or 'lta'; None recognises it by the sidecar, then by the header.
         fixed: The fixed image, where the file does not say where its grid lies, or to check it.
         moving: The moving image, where the file does not say it; FSL and Learn2Reg need it.
 
     Returns:
-        The transform from the fixed to the moving world, and what is known about it.
+        The transform from the fixed to the moving world, a chain where the file holds several that are not all affine;
+        and what is known about it.
 
     Raises:
         UserError: The file cannot be read, is no transform, may be one in several conventions, lacks an image that its
             convention needs, or does not belong to the images that are named.
     """
-    file_facts = recognise(path, convention)
+    return read_recognised(recognise(path, convention), fixed=fixed, moving=moving)
+
+
+def read_recognised(
+    file_facts: Recognised, *, fixed: ImageRecord | None = None, moving: ImageRecord | None = None
+) -> tuple[AffineTransform | DenseTransform | Chain, TransformInfo]:
+    """Read a transform whose file has been recognised.
+
+    Args:
+        file_facts: Result of `recognise`.
+        fixed: The fixed image, see `read_transform`.
+        moving: The moving image, likewise.
+
+    Returns:
+        As `read_transform`.
+
+    Raises:
+        UserError: As `read_transform`.
+    """
+    path = file_facts.path
     info = dataclasses.replace(
         file_facts.info, fixed=file_facts.info.fixed or fixed, moving=file_facts.info.moving or moving
     )
     _check_same(path, 'fixed', file_facts.info.fixed, fixed)
     _check_same(path, 'moving', file_facts.info.moving, moving)
+    named = {'fixed': info.fixed, 'moving': info.moving}
+    for role in missing_images(file_facts):
+        if named[role] is None:
+            raise _needs_image(path, info.convention, role)
     if file_facts.field is None:
-        return read_itk_text(path), info
+        transform = _read_whole(path, info)
+        return transform, dataclasses.replace(info, kind=_kind_of(transform))
     file = file_facts.field
-    if info.fixed is None and needs_fixed_image(info.convention, file):
-        raise _needs_image(path, info.convention, 'fixed')
-    if info.moving is None and CONVENTIONS[info.convention].needs_moving:
-        raise _needs_image(path, info.convention, 'moving')
     if info.convention == LEARN2REG:
         return read_learn2reg(file, info.fixed.grid, info.moving.grid), info
     if info.convention == VOXEL:
-        transform = read_voxel(file, file.grid or info.fixed.grid)
+        field = read_voxel(file, file.grid or info.fixed.grid)
     else:
-        transform = read_itk(file) if info.convention == ITK else read_fsl(file, info.moving.grid)
-    if info.fixed is not None and not transform.grid.same_as(info.fixed.grid):
+        field = read_itk(file) if info.convention == ITK else read_fsl(file, info.moving.grid)
+    if info.fixed is not None and not field.grid.same_as(info.fixed.grid):
         raise UserError(
-            f'the transform {path} lies on another grid ({describe_grid(transform.grid)}) than its fixed image '
+            f'the transform {path} lies on another grid ({describe_grid(field.grid)}) than its fixed image '
             f'{info.fixed.file} ({describe_grid(info.fixed.grid)})',
             fix='use the fixed image that it was made for, and the sidecar that was written with it',
         )
-    return transform, info
+    return field, info
 
 
-def needs_fixed_image(convention: str, file: TransformFile) -> bool:
-    """Tell whether a field can be placed in space only with its fixed image.
+def missing_images(file_facts: Recognised) -> tuple[str, ...]:
+    """Return which images somebody must name for a transform to be read.
 
     Args:
-        convention: Its convention.
-        file: Its content.
+        file_facts: Result of `recognise`.
 
     Returns:
-        True for Learn2Reg, whose affines nobody looks at, and for npz files of voxel convention without an affine.
+        Of 'fixed' and 'moving', those that its convention needs and that neither sidecar nor file names. The moving one
+        is needed by what counts in its voxels; the fixed one by Learn2Reg, whose affines nobody looks at, by npz files
+        of voxel convention without an affine, and by FLIRT.
     """
-    return convention == LEARN2REG or convention == VOXEL and file.affine is None
+    info, field = file_facts.info, file_facts.field
+    if field is None:
+        needs_fixed = needs_moving = info.convention == FSL
+    else:
+        needs_fixed = info.convention == LEARN2REG or info.convention == VOXEL and field.affine is None
+        needs_moving = CONVENTIONS[info.convention].needs_moving
+    roles = (('fixed', needs_fixed, info.fixed), ('moving', needs_moving, info.moving))
+    return tuple(role for role, needed, image in roles if needed and image is None)
 
 
 def check_target(path: str | os.PathLike, convention: str) -> None:
@@ -127,17 +172,34 @@ def check_target(path: str | os.PathLike, convention: str) -> None:
         convention: 'itk', 'fsl', 'learn2reg' or 'voxel'.
 
     Raises:
-        UserError: An unknown convention, or a suffix that it has not.
+        UserError: An unknown convention, a suffix that it has not, or a package that is missing.
     """
-    if convention not in CONVENTIONS:
-        raise UserError(f'unknown convention {convention!r}', expected=f'one of {", ".join(CONVENTIONS)}')
-    suffixes = CONVENTIONS[convention].suffixes + (TEXT_SUFFIXES if convention == ITK else ())
+    check_option('the convention', convention, FORMATS)
+    suffixes = CONVENTIONS[convention].suffixes + CONVENTIONS[convention].affine_suffixes
     if not Path(path).name.lower().endswith(suffixes):
         raise UserError(
             f'{path} is no file name for a transform in {convention} convention',
             expected=f'a name that ends in {", ".join(suffixes)}',
             fix='correct the name',
         )
+    if is_composite(path):
+        library(path)
+
+
+def _read_whole(path: Path, info: TransformInfo) -> AffineTransform | DenseTransform | Chain:
+    """Read a file whose suffix does not name a field."""
+    if info.convention == FSL:
+        return read_flirt(path, info.fixed.grid, info.moving.grid)
+    if info.convention == LTA:
+        return read_lta(path).transform
+    if is_composite(path):
+        return read_itk_hdf5(path)
+    return read_itk_matlab(path) if path.suffix.lower() == MATRIX_SUFFIX else read_itk_text(path)
+
+
+def _kind_of(transform: Transform) -> str:
+    kinds = ((AffineTransform, AFFINE), (DenseTransform, DISPLACEMENT))
+    return next((kind for of, kind in kinds if isinstance(transform, of)), COMPOSITE)
 
 
 def _write_field(path: str | os.PathLike, transform: Transform, convention: str, info: TransformInfo) -> None:
@@ -174,7 +236,7 @@ def _check_same(
 
 def _needs_image(path: str | os.PathLike, convention: str, name: str) -> UserError:
     return UserError(
-        f'{path}: a displacement field in {convention} convention cannot be used without the {name} image',
+        f'{path}: a transform in {convention} convention cannot be used without the {name} image',
         expected=f'{CONVENTIONS[convention].frame}',
         fix=f'name it with --{name} FILE',
     )

@@ -31,8 +31,8 @@ def write_itk(path: str | os.PathLike, transform: DenseTransform) -> None:
         UserError: The axes of the grid are not at right angles, which ITK cannot express.
         OSError: The file cannot be written.
     """
-    _check_right_angles(path, transform.grid)
-    millimetres = transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T * LPS_FROM_RAS
+    check_right_angles(path, transform.grid)
+    millimetres = millimetres_of(transform)
     store_nifti(path, millimetres.astype(np.float32)[:, :, :, None], transform.affine, VECTOR_INTENT)
 
 
@@ -54,9 +54,23 @@ def read_itk(file: TransformFile) -> DenseTransform:
             expected='(D, H, W, 1, 3) with an affine for a displacement field of ITK',
             fix='name its real --convention',
         )
-    millimetres = finite_field(file.path, file.array[:, :, :, 0]) * LPS_FROM_RAS
-    displacement = millimetres @ np.linalg.inv(file.affine[:3, :3]).T
-    return DenseTransform(displacement.astype(np.float32), file.affine)
+    return to_displacement(finite_field(file.path, file.array[:, :, :, 0]), file.affine)
+
+
+def millimetres_of(transform: DenseTransform) -> np.ndarray:
+    """Return the displacement of a dense transform in LPS millimetres, float64 (D, H, W, 3)."""
+    return transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T * LPS_FROM_RAS
+
+
+def to_displacement(millimetres: np.ndarray, affine: np.ndarray) -> DenseTransform:
+    """Return the dense transform of a displacement in LPS millimetres, the inverse of `millimetres_of`.
+
+    Args:
+        millimetres: (D, H, W, 3).
+        affine: (4, 4) of its grid, voxel indices to RAS millimetres.
+    """
+    displacement = (millimetres * LPS_FROM_RAS) @ np.linalg.inv(affine[:3, :3]).T
+    return DenseTransform(displacement.astype(np.float32), affine)
 
 
 def itk_misfit(grid: ImageGrid) -> float:
@@ -76,7 +90,16 @@ def fits_itk(grid: ImageGrid) -> bool:
     return itk_misfit(grid) <= SKEW_VOXELS * min(grid.spacing)
 
 
-def _check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
+def check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
+    """Check that ITK can hold a field on a grid.
+
+    Args:
+        path: The file to write, for the message.
+        grid: Grid of the field.
+
+    Raises:
+        UserError: Its axes are not at right angles.
+    """
     if not fits_itk(grid):
         raise UserError(
             f'{path} cannot be written for ITK: the axes of its grid are not at right angles '

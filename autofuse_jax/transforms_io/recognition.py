@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from autofuse_jax.data.formats import KNOWN_SUFFIXES
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, FSL, ITK, LEARN2REG, VOXEL
-from autofuse_jax.transforms_io.field_files import UNNAMED_KEY, TransformFile, open_field
+from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, FSL, ITK, LEARN2REG, LTA, VOXEL
+from autofuse_jax.transforms_io.field_files import UNNAMED_KEY, TransformFile, check_is_file, open_field
 from autofuse_jax.transforms_io.fsl import COEFFICIENT_INTENTS, FIELD_INTENT
+from autofuse_jax.transforms_io.fsl_affine import matrix_in
 from autofuse_jax.transforms_io.itk import DISPLACEMENT_INTENT, VECTOR_INTENT
+from autofuse_jax.transforms_io.itk_hdf5 import HDF5_SUFFIXES
 from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES
+from autofuse_jax.transforms_io.lta import LTA_SUFFIX, read_lta
 from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar, sidecar_path
 from autofuse_jax.transforms_io.voxel import VOXEL_INTENT_NAME
 
@@ -21,6 +25,16 @@ LEARN2REG_NAME = re.compile(r'disp_\d{4}(_\d{4})?_\d{4}(_\d{4})?\.(nii\.gz|nii|n
 NIFTYREG_INTENT_NAME = 'NREG_TRANS'
 # A volume of few whole numbers is taken for a label map in messages; whole-brain protocols have up to 150 or so.
 MOST_LABELS = 200
+MATRIX_SUFFIX = '.mat'
+AFFINE_SUFFIXES = (*TEXT_SUFFIXES, MATRIX_SUFFIX, LTA_SUFFIX)
+TRANSFORM_SUFFIXES = (*KNOWN_SUFFIXES, *AFFINE_SUFFIXES, *HDF5_SUFFIXES)
+FOREIGN_SUFFIXES = {
+    '.x5': 'a transform in X5 format of nitransforms',
+    '.nrrd': 'an image or a displacement field of 3D Slicer',
+    '.xfm': 'an affine transform of MINC or FreeSurfer (its lta_convert makes an .lta file of it)',
+    '.dat': 'a registration of FreeSurfer (its tkregister2 --ltaout makes an .lta file of it)',
+    '.m3z': 'a nonlinear transform of FreeSurfer (its mri_warp_convert makes a field of ITK of it)',
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,10 +42,12 @@ class Recognised:
     """What a file turned out to be, before its numbers are turned into a transform.
 
     Attributes:
-        info: Content of its sidecar; without one, kind and convention as recognised.
-        field: The opened file of a dense transform, None for an affine one.
+        path: The file.
+        info: Content of its sidecar; without one, kind and convention as recognised, and images that the file names.
+        field: The opened file of a dense transform; None for other files.
     """
 
+    path: Path
     info: TransformInfo
     field: TransformFile | None
 
@@ -56,28 +72,56 @@ def recognise(path: str | os.PathLike, convention: str | None = None) -> Recogni
             f'{sidecar_path(path)} says that {path.name} is in {info.convention} convention, not {convention}',
             fix='leave out --convention, or move the sidecar away if it belongs to another file',
         )
-    if info is not None and (info.kind == AFFINE) != is_text_transform(path):
+    composite = is_composite(path)
+    if info is not None and not composite and (info.kind == AFFINE) != is_affine(path):
         raise UserError(
             f'{sidecar_path(path)} describes a transform of another kind ({info.kind}) than {path.name} can hold',
             fix='give files of one folder names that differ in more than the suffix, or move the sidecar away',
         )
-    if is_text_transform(path):
-        if convention not in (None, ITK):
-            raise UserError(f'{path} is a text file', expected='--convention itk, the only one with text files')
-        return Recognised(info or TransformInfo(kind=AFFINE, convention=ITK), None)
+    if composite or is_affine(path):
+        check_is_file(path)
+        return Recognised(path, info or _affine_info(path, convention), None)
+    if path.is_file() and not path.name.lower().endswith(KNOWN_SUFFIXES):
+        kind = FOREIGN_SUFFIXES.get(path.suffix.lower(), f'a file of unknown kind ({path.suffix or "no suffix"})')
+        raise UserError(
+            f'{path} looks like {kind}, which this package does not read',
+            expected=f'one of {", ".join(TRANSFORM_SUFFIXES)}',
+            fix='convert it to a displacement field in ITK convention with the program that wrote it',
+        )
     file = open_field(path)
     _check_is_field(file)
-    return Recognised(info or TransformInfo(convention=convention or _convention_of(file)), file)
+    return Recognised(path, info or TransformInfo(convention=convention or _convention_of(file)), file)
 
 
-def is_text_transform(path: str | os.PathLike) -> bool:
-    """Tell by the suffix whether a file holds an affine transform as text."""
-    return Path(path).suffix.lower() in TEXT_SUFFIXES
+def is_affine(path: str | os.PathLike) -> bool:
+    """Tell by the suffix whether a file holds an affine transform."""
+    return Path(path).suffix.lower() in AFFINE_SUFFIXES
+
+
+def is_composite(path: str | os.PathLike) -> bool:
+    """Tell by the suffix whether a file may hold transforms of any kind and number."""
+    return Path(path).suffix.lower() in HDF5_SUFFIXES
+
+
+def _affine_info(path: Path, convention: str | None) -> TransformInfo:
+    """Recognise a file that is no field and has no sidecar."""
+    suffix, fixed, moving = path.suffix.lower(), None, None
+    if suffix == LTA_SUFFIX:
+        fitting = LTA
+        _, fixed, moving = read_lta(path)
+    elif not is_composite(path) and matrix_in(path) is not None:
+        # A bare matrix in .mat is FLIRT's; in .txt it may be anybody's, so that the user must say it.
+        fitting = FSL if suffix == MATRIX_SUFFIX or convention == FSL else ITK
+    else:
+        fitting = ITK
+    if convention not in (None, fitting):
+        raise UserError(f'{path} is in {fitting} convention, not {convention}', fix='leave out --convention')
+    return TransformInfo(kind=AFFINE, convention=fitting, fixed=fixed, moving=moving)
 
 
 def _check_is_field(file: TransformFile) -> None:
     array, fix = file.array, 'name the transform; images go to --image, label maps to --labels'
-    expected = 'a displacement field with three numbers per voxel, or a text file of ITK'
+    expected = 'a displacement field with three numbers per voxel, or a file of ITK, FSL or FreeSurfer'
     # A volume (D, H, W), perhaps with axes of length 1 behind.
     if set(array.shape[3:]) <= {1}:
         whole = array.dtype.kind != 'f' or np.array_equal(array, np.rint(array))

@@ -12,7 +12,7 @@ from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.transforms.grids import ImageGrid
-from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DIRECTION, DISPLACEMENT, PULL
+from autofuse_jax.transforms_io.conventions import CONVENTIONS, DIRECTION, DISPLACEMENT, KINDS, PULL
 from autofuse_jax.version import __version__
 
 SIDECAR_FORMAT = 'autofuse_jax transform'
@@ -41,7 +41,7 @@ class TransformInfo:
     file of an inverse, `fixed` is therefore what the registration called moving.
 
     Attributes:
-        kind: 'displacement' or 'affine'.
+        kind: 'displacement', 'affine' or 'composite' (several of these one after the other).
         convention: A key of `CONVENTIONS`.
         role: 'forward' or 'inverse', as seen from the registration.
         fixed: The image onto whose grid an image is brought; None where it is not known.
@@ -143,7 +143,7 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
             expected=f'version {SIDECAR_VERSION}',
             fix='use the version of autofuse_jax that wrote it, or a newer one',
         )
-    _check_word(beside, content, 'kind', (DISPLACEMENT, AFFINE))
+    _check_word(beside, content, 'kind', KINDS)
     _check_word(beside, content, 'convention', tuple(CONVENTIONS))
     _check_word(beside, content, 'units', (CONVENTIONS[content['convention']].units,))
     # The wording of frame and direction may change; what the direction is may not.

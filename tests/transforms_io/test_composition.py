@@ -6,7 +6,7 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import DenseTransform
-from autofuse_jax.transforms_io.composition import backward_of, forward_of, gaps, inside, load_step
+from autofuse_jax.transforms_io.composition import backward_of, forward_of, gaps, inside, load_steps
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.transforms.examples import PAIRS, affine, both, grid, inner_points, record, smooth
@@ -28,6 +28,11 @@ def saved(tmp_path):
     write_transform(tmp_path / 'inverse.nii.gz', field, 'itk', BACK)
     write_transform(tmp_path / 'affine.txt', affine(), 'itk', INFO)
     return tmp_path
+
+
+def load_step(text, **options):
+    (step,) = load_steps([text], **options)
+    return step
 
 
 def names(step):

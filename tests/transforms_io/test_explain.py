@@ -91,13 +91,11 @@ def test_files_that_are_no_transforms(tmp_path):
     nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 9, 9)), np.eye(4)), tmp_path / 'scan.nii.gz')
     with pytest.raises(UserError, match='scan.nii.gz is no transform but an image of 9x9x9 voxels'):
         explain(tmp_path / 'scan.nii.gz')
-    (tmp_path / 'Composite.h5').touch()
-    with pytest.raises(
-        UserError, match='Composite.h5 looks like a composite transform of ITK or ANTs in HDF5.*convert'
-    ):
-        explain(tmp_path / 'Composite.h5')
+    (tmp_path / 'talairach.xfm').touch()
+    with pytest.raises(UserError, match='talairach.xfm looks like an affine transform of MINC or FreeSurfer.*convert'):
+        explain(tmp_path / 'talairach.xfm')
     (tmp_path / 'notes.docx').touch()
     with pytest.raises(UserError, match='a file of unknown kind .*docx'):
         explain(tmp_path / 'notes.docx')
-    with pytest.raises(UserError, match='no known file extension'):
+    with pytest.raises(UserError, match='there is no file'):
         explain(tmp_path / 'absent.h5')

@@ -136,7 +136,7 @@ def test_the_sidecar_is_not_overruled_silently(tmp_path):
     write_transform(tmp_path / 'a.txt', affine(), 'itk', INFO)
     with pytest.raises(UserError, match='describes a transform of another kind .affine. than a.nii.gz'):
         read_transform(tmp_path / 'a.nii.gz')
-    with pytest.raises(UserError, match='is a text file.*--convention itk'):
+    with pytest.raises(UserError, match='a.txt is in itk convention, not fsl'):
         (tmp_path / 'a.json').unlink()
         read_transform(tmp_path / 'a.txt', 'fsl')
 
@@ -149,10 +149,11 @@ def test_what_cannot_be_written(tmp_path):
         ('a.nii.gz', DenseTransform(bad, FIXED.affine), 'itk', INFO, '1 NaN or infinite'),
         ('a.nii.gz', affine(), 'itk', unknown, '--reference'),
         ('a.nii.gz', affine(), 'fsl', TransformInfo(fixed=INFO.fixed), 'without the moving image'),
-        ('a.npz', affine(), 'itk', INFO, 'ends in .nii.gz, .nii, .txt, .tfm'),
-        ('a.h5', affine(), 'itk', INFO, 'no file name'),
+        ('a.npz', affine(), 'itk', INFO, 'ends in .nii.gz, .nii, .h5, .hdf5, .txt, .tfm'),
+        ('a.mat', affine(), 'itk', INFO, 'no file name'),
+        ('a.h5', affine(), 'fsl', INFO, 'no file name'),
         ('a.txt', affine(), 'voxel', INFO, 'ends in .nii.gz, .nii, .npz'),
-        ('a.nii.gz', affine(), 'ants', INFO, "unknown convention 'ants'.*itk, fsl, learn2reg, voxel"),
+        ('a.nii.gz', affine(), 'ants', INFO, "the convention is 'ants'.*itk, fsl, learn2reg, voxel"),
         ('a.txt', AffineTransform(np.zeros((4, 4))), 'itk', INFO, 'singular'),
     ]
     for name, transform, convention, info, message in cases:

@@ -98,7 +98,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(UserError, match='is a folder'):
         read_itk_text(tmp_path)
     (tmp_path / 'flirt.txt').write_text('1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n')
-    with pytest.raises(UserError, match='flirt.txt is no transform file of ITK.*c3d_affine_tool'):
+    with pytest.raises(UserError, match='flirt.txt is no transform file of ITK.*--convention fsl.*c3d_affine_tool'):
         read_itk_text(tmp_path / 'flirt.txt')
     (tmp_path / 'empty.txt').write_text('')
     with pytest.raises(UserError, match='is no transform file of ITK'):

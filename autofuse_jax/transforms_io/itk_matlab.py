@@ -1,0 +1,52 @@
+"""Transforms in ITK's MATLAB files, such as ANTs' 0GenericAffine.mat: two matrices in MATLAB's format of version 4."""
+
+import os
+
+from scipy import io
+
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
+from autofuse_jax.transforms_io.field_files import check_is_file
+from autofuse_jax.transforms_io.itk_kinds import entry, transform_of
+
+FIXED = 'fixed'
+MATLAB_5 = b'MATLAB 5.0'
+
+
+def read_itk_matlab(path: str | os.PathLike) -> AffineTransform | DenseTransform | Chain:
+    """Read a transform of ITK.
+
+    Args:
+        path: The file: a matrix named by the kind of transform, and one named 'fixed'.
+
+    Returns:
+        The transform, in RAS.
+
+    Raises:
+        UserError: Missing or damaged file, MATLAB's format of another version, matrices of something else, or what
+            `itk_kinds` does not read.
+    """
+    check_is_file(path)
+    with open(path, 'rb') as file:
+        if file.read(len(MATLAB_5)) == MATLAB_5:
+            raise UserError(
+                f'{path} is a MATLAB file of version 5, as SPM writes them',
+                expected='a transform of ITK or ANTs (version 4), or a matrix of FLIRT (text)',
+                fix='save the matrix as ITK transform, for instance with c3d_affine_tool',
+            )
+    try:
+        # Version 4 holds numbers only; nothing is ever unpickled.
+        content = io.loadmat(os.fspath(path), appendmat=False)
+    except Exception as error:  # SciPy raises whatever its parser meets in a damaged file.
+        raise UserError(
+            f'{path} is no MATLAB file of version 4 ({error!r})',
+            expected='a transform of ITK or ANTs, or a matrix of FLIRT as text',
+            fix='check that it was copied completely',
+        ) from error
+    names = [name for name in content if not name.startswith('__') and name != FIXED]
+    if len(names) != 1 or '_' not in names[0]:
+        raise UserError(
+            f'{path} holds the matrices {", ".join(names) or "none"}',
+            expected=f'one that is named after a transform of ITK, and {FIXED!r}',
+        )
+    return transform_of(path, [entry(names[0], content[names[0]], content.get(FIXED, ()))])
