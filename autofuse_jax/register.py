@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autofuse_jax.choices import AUTO, DEVICES, GUIDES, LINEAR_MAPS, SIMILARITIES, STARTS
-from autofuse_jax.commands.command_line import command_parser, run_parsed
+from autofuse_jax.choices import AUTO, CONVENTIONS, DEVICES, GUIDES, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.commands.command_line import background_value, command_parser, run_parsed
 
 if TYPE_CHECKING:
     from autofuse_jax.registration.images import register_images
@@ -64,6 +64,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     files.add_argument(
         '--moving-images', type=Path, metavar='FILE', nargs='+', default=[], help='more images that ride along'
     )
+    files.add_argument(
+        '--background',
+        type=background_value,
+        default=AUTO,
+        metavar='min|VALUE',
+        help='value of moved images where the moving one does not reach: its smallest or a number; default: its own '
+        'background',
+    )
     files.add_argument('--classes', type=Path, metavar='FILE', help='JSON with the names of the labels')
     files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
@@ -90,6 +98,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
         choices=STARTS,
         help='what the alignment starts from; auto tries large rotations where they are promising',
     )
+    linear.add_argument(
+        '--initial',
+        nargs='+',
+        default=[],
+        metavar='T',
+        help='transforms of any program to start from, FILE or inverse:FILE, in the order in which an image passes '
+        'through them; with --align=none instead of the alignment',
+    )
+    linear.add_argument('--initial-convention', choices=CONVENTIONS, help='convention of --initial, if it is not clear')
     guide = parser.add_argument_group('guide')
     guide.add_argument(
         '--guide',

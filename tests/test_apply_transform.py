@@ -1,4 +1,5 @@
 import dataclasses
+import importlib.util
 import json
 
 import nibabel as nib
@@ -11,10 +12,18 @@ from autofuse_jax.data.volumes import read_labels, write_image, write_labels
 from autofuse_jax.transforms.grids import grid_points, to_voxels
 from autofuse_jax.transforms.inversion import invert_points
 from autofuse_jax.transforms.maps import Chain, DenseTransform
-from autofuse_jax.transforms.resampling import moving_positions, sample_known, sample_labels, sample_labels_linear
+from autofuse_jax.transforms.resampling import (
+    covered,
+    moving_positions,
+    sample_known,
+    sample_labels,
+    sample_labels_linear,
+)
 from autofuse_jax.transforms_io.files import read_transform, write_transform
+from autofuse_jax.transforms_io.fsl import fsl_frame
 from autofuse_jax.transforms_io.sidecar import TransformInfo, read_sidecar
 from tests.transforms.examples import PAIRS, affine, both, grid, image, inner_points, labels, record, smooth
+from tests.transforms_io.foreign import write_lta, write_matlab, write_matrix
 
 FIXED, MOVING = PAIRS['oblique']
 INFO = TransformInfo(fixed=record(FIXED, 'fixed.nii.gz'), moving=record(MOVING, 'moving.nii.gz'))
@@ -282,6 +291,100 @@ def test_files_of_other_tools_need_their_images_named(data, tmp_path, capsys):
     np.testing.assert_allclose(moved(tmp_path / 'joined' / 'moving_moved.nii.gz'), expected, atol=1e-4)
     two = ['--transform', joined[0], joined[0], *wanted[2:], *given, '--overwrite']
     assert 'several transforms together with --fixed' in fails(capsys, *two)
+
+
+def test_transforms_of_other_programs_move_an_image_alike(data, tmp_path, capsys):
+    lps = np.diag([-1.0, -1, 1, 1])
+    matrix = lps @ affine().matrix @ lps
+    numbers = [*matrix[:3, :3].ravel(), *matrix[:3, 3]]
+    write_matlab(tmp_path / '0GenericAffine.mat', 'AffineTransform_double_3_3', numbers, [0, 0, 0])
+    write_lta(tmp_path / 'a.lta', np.linalg.inv(affine().matrix), 1, MOVING, FIXED)
+    push = np.linalg.inv(FIXED.affine) @ np.linalg.inv(affine().matrix) @ MOVING.affine
+    write_matrix(tmp_path / 'flirt.mat', fsl_frame(FIXED) @ push @ np.linalg.inv(fsl_frame(MOVING)))
+    write_transform(tmp_path / 'a.tfm', affine(), 'itk', INFO)
+    names = ['0GenericAffine.mat', 'a.lta', 'flirt.mat', 'a.tfm']
+    if importlib.util.find_spec('h5py'):
+        write_transform(tmp_path / 'b.h5', affine(), 'itk', INFO)
+        names.append('b.h5')
+    expected = sample(image(MOVING), moving_positions(affine(), FIXED, MOVING.affine))
+    for name in names:
+        words = [
+            '--image',
+            data / 'moving.nii.gz',
+            '--reference',
+            data / 'fixed.nii.gz',
+            '--out',
+            tmp_path / f'out_{name}',
+        ]
+        assert main([str(word) for word in ['--transform', tmp_path / name, *words]]) == 0
+        found = moved(tmp_path / f'out_{name}' / 'moving_moved.nii.gz')
+        # Where rounding decides whether a place is inside, one of the two is the background.
+        assert (np.abs(found - expected) > 1e-3).mean() < 1e-3, name
+    text = capsys.readouterr().out
+    # What flirt leaves out is taken from the call, as flirt itself does, and said.
+    assert 'affine, flirt.mat, pulls moving.nii.gz onto fixed.nii.gz' in text
+    assert 'affine, a.lta, pulls moving.mgz onto fixed.mgz' in text
+
+
+def test_a_composite_is_applied_both_ways_saved_and_converted(data, tmp_path):
+    pytest.importorskip('h5py')
+    write_transform(tmp_path / 'Composite.h5', Chain((affine(), smooth(FIXED))), 'itk', INFO)
+    assert run(data, tmp_path / 'a', '--image', 'moving.nii.gz', transform=tmp_path / 'Composite.h5') == 0
+    np.testing.assert_allclose(
+        moved(tmp_path / 'a' / 'moving_moved.nii.gz'), sample(image(MOVING), positions()), atol=5e-4
+    )
+    # Points of the moving image take the inverse of every part.
+    assert run(data, tmp_path / 'a', '--points', 'on_moving.csv', transform=tmp_path / 'Composite.h5') == 0
+    np.testing.assert_allclose(read_csv(tmp_path / 'a' / 'on_moving_moved.csv')[:, :3], POINTS, atol=0.01)
+    # A chain keeps its parts in .h5 and becomes one field in .nii.gz.
+    parts = [str(data / 'affine.txt'), str(data / 'forward.nii.gz')]
+    assert main(['--transform', *parts, '--save-transform', str(tmp_path / 'joined.h5')]) == 0
+    joined, info = read_transform(tmp_path / 'joined.h5')
+    assert info.kind == 'composite' and len(joined.transforms) == 2
+    assert main(['--transform', str(tmp_path / 'joined.h5'), '--save-transform', str(tmp_path / 'field.nii.gz')]) == 0
+    field, _ = read_transform(tmp_path / 'field.nii.gz')
+    np.testing.assert_allclose(field.map_points(POINTS), joined.map_points(POINTS), atol=0.01)
+    # An inverse that is solved for is sampled.
+    back = ['--transform', f'inverse:{data / "forward.nii.gz"}', '--save-transform', str(tmp_path / 'back.h5')]
+    assert main(back) == 0
+    inverse, _ = read_transform(tmp_path / 'back.h5')
+    np.testing.assert_allclose(inverse.map_points(both(FIXED).map_points(POINTS)), POINTS, atol=0.1)
+
+
+def test_a_ct_is_filled_with_air_and_the_value_is_said(data, tmp_path, capsys):
+    far = grid((20, 20, 20), (4, 4, 4))
+    write_image(tmp_path / 'far.nii.gz', image(far), far.affine)
+    ct = np.where(image(MOVING) > 0.5, 1000 * image(MOVING), -1024).astype(np.float32)
+    write_image(tmp_path / 'ct.nii.gz', ct, MOVING.affine)
+    words = ['--image', str(tmp_path / 'ct.nii.gz'), '--reference', str(tmp_path / 'far.nii.gz')]
+    for options, value in (([], -1024), (['--background', 'min'], -1024), (['--background', '-7'], -7)):
+        assert run(data, tmp_path / f'{value}{len(options)}', *words, *options) == 0
+        assert f'of the result lies outside of it and is filled with {value} (' in capsys.readouterr().out
+        found = moved(tmp_path / f'{value}{len(options)}' / 'ct_moved.nii.gz')
+        outside = ~covered(MOVING.shape, moving_positions(both(FIXED), far, MOVING.affine))
+        assert outside.mean() > 0.3 and (found[outside] == value).all()
+    with pytest.raises(SystemExit):
+        run(data, tmp_path / 'x', *words, '--background', 'inf')
+
+
+def test_missing_data_stay_missing_and_are_said_once(data, tmp_path, capsys):
+    holes = image(MOVING)
+    holes[4:9, 5:9, 6:12] = np.nan
+    holes[0, 0, 0] = np.inf
+    write_image(tmp_path / 'map.nii.gz', holes, MOVING.affine)
+    assert run(data, tmp_path / 'a', '--image', str(tmp_path / 'map.nii.gz')) == 0
+    text = capsys.readouterr().out
+    assert text.count('121 voxels are NaN') == 1
+    found = moved(tmp_path / 'a' / 'map_moved.nii.gz')
+    expected = sample_known(holes, positions(), choose_background(holes).value)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert 0 < np.isnan(found).mean() < 0.05
+    whole = sample(image(MOVING), positions())
+    # Nothing else differs but the few places next to the hole, whose known neighbours count alone.
+    assert (np.abs(found - whole) > 1e-3).mean() < 0.02
+    write_image(tmp_path / 'nothing.nii.gz', np.full(MOVING.shape, np.nan), MOVING.affine)
+    words = ['--transform', data / 'forward.nii.gz', '--image', tmp_path / 'nothing.nii.gz', '--out', tmp_path / 'b']
+    assert 'NaN or infinite' in fails(capsys, *words)
 
 
 def test_an_affine_without_sidecar_needs_a_reference(data, tmp_path, capsys):

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
-    companions = [Companion(stem_of(path), read_image(path)) for path in options.moving_images]
+    companions = [Companion(stem_of(path), read_image(path, allow_missing=True)) for path in options.moving_images]
     _check_names(companions)
     # What can be wrong is read before the work begins.
     classes = read_classes(options.classes)
@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         options.moving,
         settings,
         guide=guide,
+        initial=options.initial or None,
+        initial_convention=options.initial_convention,
         fixed_labels=options.fixed_labels,
         moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
@@ -78,10 +80,14 @@ def run(options: argparse.Namespace) -> int:
         about=about,
         classes=classes,
         companions=companions,
+        background=settings.background,
         page=options.page,
     )
     if report['guide']:
         print(guide_sentence(report['guide']))
+    for sentence in result.initial.sentences if result.initial else ():
+        print(sentence)
+    print(f'outside of the moving image: filled with {result.background.sentence}')
     print(summary_line(report))
     print(f'results: {options.out}')
     print(verdict_line(report))
@@ -99,6 +105,8 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
     """
     # The frames of a series come from one scanner and one position.
     kind = options.align or ('affine' if options.reference_frame is None else 'none')
+    if options.initial and options.start:
+        raise UserError(f'--start={options.start} together with --initial', fix='leave out one of the two')
     start = options.start or ('header' if kind == 'none' else 'auto')
     alignment = AlignmentSettings(kind=kind, similarity=options.similarity, start=start)
     instance = None
@@ -117,7 +125,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
         }
         options_of['similarity'] = options.similarity
         instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
-    return PipelineSettings(alignment, instance, options.spacing)
+    return PipelineSettings(alignment, instance, options.spacing, options.background)
 
 
 def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:

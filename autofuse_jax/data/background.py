@@ -33,6 +33,9 @@ class Background:
         return f'{self.value:g} ({self.source})'
 
 
+ZERO = Background(0.0, 'zero')
+
+
 def choose_background(image: np.ndarray, wanted: float | str = AUTO) -> Background:
     """Return the value with which what lies outside of an image is filled.
 

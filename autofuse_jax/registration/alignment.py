@@ -35,6 +35,8 @@ from autofuse_jax.registration.starts import first_start, mirrored_similarity, s
 
 # Level, from 0, at which mirror images are tried: fine enough to tell left from right.
 MIRROR_LEVEL = 1
+# Name of a start that the caller gives.
+INITIAL = 'initial transform'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,7 @@ def align(
     moving: Volume,
     settings: AlignmentSettings | None = None,
     *,
+    initial: np.ndarray | None = None,
     on_progress: OnProgress | None = None,
 ) -> Alignment:
     """Find the linear map that makes a moving image most similar to a fixed one.
@@ -122,6 +125,7 @@ def align(
         fixed: The fixed image, any grid, with a mask or without.
         moving: The moving image, likewise.
         settings: Settings; default `AlignmentSettings()`.
+        initial: (4, 4), map from the fixed to the moving world to start from; None: the start that the settings name.
         on_progress: Callback (stage, steps done, steps at most, loss).
 
     Returns:
@@ -136,12 +140,12 @@ def align(
     """
     settings = settings or AlignmentSettings()
     if settings.similarity != AUTO:
-        return _align(fixed, moving, settings, on_progress)
-    first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), on_progress)
+        return _align(fixed, moving, settings, initial, on_progress)
+    first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), initial, on_progress)
     contrast = contrast_of(fixed, moving, first.matrix)
     if contrast.same:
         return dataclasses.replace(first, contrast=contrast)
-    second = _align(fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), on_progress)
+    second = _align(fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), initial, on_progress)
     contrast_there = contrast_of(fixed, moving, second.matrix)
     # What the grey values of one image say of the other is more where the images lie better.
     if contrast_there.dependence < contrast.dependence:
@@ -151,7 +155,13 @@ def align(
     return dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
 
 
-def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progress: OnProgress | None) -> Alignment:
+def _align(
+    fixed: Volume,
+    moving: Volume,
+    settings: AlignmentSettings,
+    initial: np.ndarray | None,
+    on_progress: OnProgress | None,
+) -> Alignment:
     """Align by one similarity."""
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
@@ -160,7 +170,9 @@ def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progre
         levels[0][0].centre_of_mass_mm(), float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
     )
     measure = MUTUAL_INFORMATION if settings.similarity == DESCRIPTORS else settings.similarity
-    start, matrix = first_start(levels[0], frame, settings.start, measure)
+    start, matrix = INITIAL, initial
+    if initial is None:
+        start, matrix = first_start(levels[0], frame, settings.start, measure)
     if settings.kind == NONE:
         return Alignment(matrix, start, (), settings.similarity)
     stages: list[dict[str, Any]] = []
@@ -184,7 +196,7 @@ def _align(fixed: Volume, moving: Volume, settings: AlignmentSettings, on_progre
 
         for kind in _kinds_of_level(settings.kind, first=number == 0):
             matrix = descend(matrix, kind)
-            if number == 0 and kind == RIGID and settings.start in (AUTO, ROTATIONS):
+            if initial is None and number == 0 and kind == RIGID and settings.start in (AUTO, ROTATIONS):
                 rotated = search_rotations(
                     level,
                     frame,

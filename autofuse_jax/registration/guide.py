@@ -9,8 +9,7 @@ from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.working_grid import on_grid
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels
-from autofuse_jax.transforms.inversion import inverse_affine
-from autofuse_jax.transforms.maps import AffineTransform, Transform
+from autofuse_jax.transforms.maps import Transform
 
 BACKGROUND = 0
 # Maps of more numbers than this are compared in coarser voxels: a step would wait for them alone.
@@ -153,25 +152,26 @@ def check_guide(guide: Guide, fixed: ImageGrid, moving: ImageGrid) -> None:
                 )
 
 
-def guide_on_grid(guide: Guide, grid: ImageGrid, linear: AffineTransform) -> GridGuide:
+def guide_on_grid(guide: Guide, grid: ImageGrid, lead: Transform, back: Transform) -> GridGuide:
     """Bring a guide to the working grid.
 
     Args:
         guide: A checked guide.
         grid: The working grid, in the fixed world.
-        linear: The alignment, from the fixed to the moving world.
+        lead: Transform before the deformation, from the fixed to the moving world.
+        back: Its inverse.
 
     Returns:
         The guide there; classes are smoothed where the grid's voxels are larger than the map's.
     """
     fixed = moving = fixed_points = moving_points = None
     if guide.labels:
-        to_moving: Transform | None = None if guide.aligned else linear
+        to_moving: Transform | None = None if guide.aligned else lead
         fixed = _stacked(guide.fixed, guide.labels, grid, None)
         moving = _stacked(guide.moving, guide.labels, grid, to_moving)
     if guide.fixed_points is not None:
         fixed_points = _shares(grid, guide.fixed_points)
-        moving_points = _shares(grid, inverse_affine(linear).map_points(guide.moving_points))
+        moving_points = _shares(grid, back.map_points(guide.moving_points))
     return GridGuide(fixed, moving, fixed_points, moving_points)
 
 

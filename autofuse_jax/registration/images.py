@@ -9,6 +9,7 @@ from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
+from autofuse_jax.registration.initial import InitialLike, open_initial
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
@@ -24,6 +25,8 @@ def register_images(
     moving_mask: LabelsLike | None = None,
     model: RegistrationModel | RuntimeModel | str | os.PathLike | None = None,
     guide: Guide | GuideFiles | str | None = AUTO,
+    initial: InitialLike | None = None,
+    initial_convention: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register two images from Python.
@@ -40,14 +43,17 @@ def register_images(
         guide: Guide of the deformation besides the images: `GuideFiles` with label maps or points of both images, a
             `Guide`, 'auto' (the network's segmentation where it has one), 'network' (that or an error) or None. What
             guides must not be what is scored.
+        initial: Transforms of any program to start from, files in the order in which an image passes through them, see
+            `open_initial`; None: none.
+        initial_convention: Convention of those files where they do not show it.
         on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
         The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.
 
     Raises:
-        UserError: Something is wrong with the images, labels, masks, weights or the guide, or the guide is one of the
-            label maps that are scored.
+        UserError: Something is wrong with the images, labels, masks, weights, the guide or the initial transforms, or
+            the guide is one of the label maps that are scored.
 
     Example:
         >>> import numpy as np
@@ -75,4 +81,5 @@ def register_images(
         guide = read_guide(guide, *volumes)
     if isinstance(guide, Guide):
         check_not_scored(guide, *volumes)
-    return register_volumes(*volumes, settings, model=model, guide=guide, on_progress=on_progress)
+    start = open_initial(initial, *volumes, initial_convention)
+    return register_volumes(*volumes, settings, model=model, guide=guide, initial=start, on_progress=on_progress)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.choices import AUTO, NETWORK, NONE
+from autofuse_jax.data.background import ZERO, Background, choose_background
 from autofuse_jax.data.intensity import fill_missing
 from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
@@ -15,12 +16,13 @@ from autofuse_jax.errors import POSITIVE, UserError, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
+from autofuse_jax.registration.initial import Initial, check_initial, moving_through
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, network_guide, velocity_on
 from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
 from autofuse_jax.weights.pretrained import RegistrationModel
 
 # Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
@@ -34,6 +36,8 @@ class PipelineSettings:
     Attributes:
         alignment: Linear alignment; its kind 'none' with start 'header' takes world positions as the files say.
         instance: Instance optimisation, or None to leave it out.
+        background: Value of the moved image where the moving one does not reach: a number, 'min' or 'auto' (default),
+            see `choose_background`.
         spacing_mm: Voxel size of the working grid, one number above 0; None chooses, see `working_grid`.
 
     Raises:
@@ -43,6 +47,7 @@ class PipelineSettings:
     alignment: AlignmentSettings = AlignmentSettings()
     instance: InstanceSettings | None = InstanceSettings()
     spacing_mm: float | None = None
+    background: float | str = AUTO
 
     def __post_init__(self):
         if self.spacing_mm is not None:
@@ -58,12 +63,14 @@ class RegistrationResult:
         moving: The moving volume, as given.
         transform: Alignment and deformation in one, from the fixed to the moving world on the fixed grid.
         inverse: Transform from the moving to the fixed world on the moving grid.
-        alignment: The linear part alone.
+        alignment: The linear part alone; with an initial deformation, what follows that one.
         moved: float32 (D, H, W), the moving image on the fixed grid, interpolated once.
         moved_labels: Moving labels on the fixed grid, nearest; None without labels.
         stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
         seconds: Wall time of the whole, with compilation where there was any.
         guide: Guide of the deformation besides the images; None: none.
+        initial: Transforms that it started from; None: none.
+        background: Value of `moved` where the moving image does not reach.
         alignment_record: How the linear part was found: start, similarity, contrast, mirror images; None: it was given.
     """
 
@@ -77,6 +84,8 @@ class RegistrationResult:
     stages: tuple[dict[str, Any], ...]
     seconds: float
     guide: Guide | None = None
+    initial: Initial | None = None
+    background: Background = ZERO
     alignment_record: Alignment | None = None
 
     @property
@@ -92,6 +101,7 @@ def register_volumes(
     *,
     model: RegistrationModel | RuntimeModel | None = None,
     guide: Guide | str | None = AUTO,
+    initial: Initial | None = None,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register a moving to a fixed volume of any size, spacing and orientation.
@@ -108,6 +118,8 @@ def register_volumes(
         guide: Classes and points that guide instance optimisation besides the images; 'auto': what the network
             segments, where there is a network that does; 'network': the same, and an error where it does not; None:
             nothing.
+        initial: Transforms to start from. The alignment goes on from affine ones; a deformation I stays as it is, and
+            p shows `I(T_A(exp(v)(p)))`.
         on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
@@ -128,25 +140,30 @@ def register_volumes(
         )
     # The same for every order and direction of the axes in the files, and finite.
     pair = tuple(canonical_volume(fill_missing(volume)) for volume in (fixed, moving))
-    alignment = align(*pair, settings.alignment, on_progress=on_progress)
+    alignment = _align(*pair, settings.alignment, initial, on_progress)
     if settings.instance is not None and settings.instance.similarity == AUTO:
         chosen = dataclasses.replace(settings.instance, similarity=alignment.similarity)
         settings = dataclasses.replace(settings, instance=chosen)
     linear = AffineTransform(alignment.matrix)
-    check_overlap(fixed, moving, linear)
-    stages = list(_alignment_stages(settings.alignment, alignment))
     forward: list[Transform] = [linear]
     backward: list[Transform] = [inverse_affine(linear)]
+    if initial is not None and initial.matrix is None:
+        forward.insert(0, initial.forward)
+        backward.append(initial.backward)
+    lead, back = Chain(tuple(forward)), Chain(tuple(backward))
+    check_overlap(fixed, moving, lead)
+    stages = list(_alignment_stages(settings.alignment, alignment))
     guide_used = None
     if model is not None or settings.instance is not None:
         deformation, inverse, deformation_stages, guide_used = _deform(
-            *pair, linear, settings, model, guide, on_progress
+            *pair, lead, back, settings, model, guide, on_progress
         )
         forward.append(deformation)
         backward.insert(0, inverse)
         stages += deformation_stages
     transform = to_dense(forward, fixed.grid)
-    warped = move_volume(moving, fixed.grid, transform)
+    background = choose_background(moving.image, settings.background)
+    warped = move_volume(moving, fixed.grid, transform, background=background.value)
     return RegistrationResult(
         fixed=fixed,
         moving=moving,
@@ -158,14 +175,33 @@ def register_volumes(
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
         guide=guide_used,
+        initial=initial,
+        background=background,
         alignment_record=alignment,
     )
+
+
+def _align(
+    fixed: Volume,
+    moving: Volume,
+    settings: AlignmentSettings,
+    initial: Initial | None,
+    on_progress: OnProgress | None,
+) -> Alignment:
+    """Align from where the initial transforms lead, or with the moving image as an initial deformation shows it."""
+    if initial is None:
+        return align(fixed, moving, settings, on_progress=on_progress)
+    check_initial(initial, fixed, moving)
+    if initial.matrix is not None:
+        return align(fixed, moving, settings, initial=initial.matrix, on_progress=on_progress)
+    return align(fixed, moving_through(initial, fixed, moving), settings, initial=np.eye(4), on_progress=on_progress)
 
 
 def _deform(
     fixed: Volume,
     moving: Volume,
-    linear: AffineTransform,
+    lead: Transform,
+    back: Transform,
     settings: PipelineSettings,
     model: RegistrationModel | RuntimeModel | None,
     guide: Guide | str | None,
@@ -177,7 +213,7 @@ def _deform(
     velocity = None
     if model is not None:
         started = time.perf_counter()
-        field = network_field(model, fixed, moving, linear)
+        field = network_field(model, fixed, moving, lead)
         # The working grid may be coarser or finer than the network's; a velocity can be carried over exactly enough,
         # where a displacement would lose its inverse.
         half = resize_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
@@ -197,7 +233,7 @@ def _deform(
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
     else:
-        pair = pair_on_grid(fixed, moving, linear, grid)
+        pair = pair_on_grid(fixed, moving, lead, grid)
         result = optimise_instance(
             pair.fixed,
             pair.moving,
@@ -206,7 +242,7 @@ def _deform(
             moving_weights=pair.moving_valid,
             velocity=velocity,
             spacing=grid.spacing,
-            guide=None if guide is None else guide_on_grid(guide, grid, linear),
+            guide=None if guide is None else guide_on_grid(guide, grid, lead, back),
             on_progress=on_progress,
         )
         displacement, inverse = result.displacement, result.inverse_displacement

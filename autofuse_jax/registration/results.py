@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import AUTO
+from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
@@ -18,6 +20,7 @@ from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import judge
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.itk import fits_itk
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
@@ -25,6 +28,7 @@ from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, Tr
 REPORT_NAME = 'report.json'
 PAGE_NAME = 'report.html'
 SUFFIX = '.nii.gz'
+AFFINE, INVERSE_AFFINE = 'affine_itk.txt', 'inverse_affine_itk.txt'
 CONVENTIONS_WRITTEN = ('itk', 'voxel')
 
 
@@ -48,6 +52,7 @@ def write_results(
     about: Mapping[str, Any],
     classes: Mapping[int, str] | None = None,
     companions: Sequence[Companion] = (),
+    background: float | str = AUTO,
     page: bool = True,
 ) -> dict[str, Any]:
     """Score a registration and write everything that belongs to it.
@@ -58,6 +63,7 @@ def write_results(
         about: Further content of the report: files, checks, settings, command, versions, machine.
         classes: Label id to name; ids without a name are called by their number.
         companions: Further images that are moved with it.
+        background: Value of those where they do not reach, see `choose_background`.
         page: Whether `report.html` is drawn.
 
     Returns:
@@ -67,7 +73,7 @@ def write_results(
         OSError: Something cannot be written; nothing is left that looks complete.
     """
     fixed, moving = result.fixed, result.moving
-    before = move_volume(moving, fixed.grid)
+    before = move_volume(moving, fixed.grid, background=result.background.value)
     determinant = jacobian_determinant(result.transform.displacement)
     covered = covered_voxels(fixed, moving, result.transform)
     scores = score_registration(
@@ -97,6 +103,9 @@ def write_results(
         checks.append(
             'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
         )
+    checks += result.initial.sentences if result.initial else ()
+    if _deforms_first(result):
+        checks.append('the initial transform is a deformation: no affine_itk.txt is written')
     guide = guide_record(result.guide, fixed, moving)
     if guide is not None:
         checks.append(guide_sentence(guide))
@@ -106,6 +115,8 @@ def write_results(
             'checks': checks,
             'stages': list(result.stages),
             'guide': guide,
+            'initial': list(result.initial.names) if result.initial else None,
+            'background': dataclasses.asdict(result.background),
             'scores': scores,
             'evidence': evidence,
             'similarity': result.similarity,
@@ -117,7 +128,7 @@ def write_results(
     folder = Path(folder)
     stale = listed_files(folder / REPORT_NAME)
     with collecting(folder, REPORT_NAME) as temporary:
-        _write_images(temporary, result, companions)
+        _write_images(temporary, result, companions, background)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
@@ -143,13 +154,16 @@ def write_results(
     return report
 
 
-def _write_images(folder: Path, result: RegistrationResult, companions: Sequence[Companion]) -> None:
+def _write_images(
+    folder: Path, result: RegistrationResult, companions: Sequence[Companion], background: float | str
+) -> None:
     affine = result.fixed.affine
     write_image(folder / f'moved{SUFFIX}', result.moved, affine)
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
     for companion in companions:
-        warped = move_volume(companion.volume, result.fixed.grid, result.transform)
+        value = choose_background(companion.volume.image, background).value
+        warped = move_volume(companion.volume, result.fixed.grid, result.transform, background=value)
         write_image(folder / f'moved_{companion.name}{SUFFIX}', warped.image, affine)
 
 
@@ -164,7 +178,7 @@ def _both_fit_itk(result: RegistrationResult) -> bool:
 
 
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
-    """Both directions in ITK and voxel convention, and the linear part alone."""
+    """Both directions in ITK and voxel convention, and the linear part alone with its inverse."""
     fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in (result.fixed, result.moving))
     common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
     for convention in CONVENTIONS_WRITTEN:
@@ -175,5 +189,14 @@ def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[s
         backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)
         write_transform(folder / names[FORWARD], result.transform, convention, forward)
         write_transform(folder / names[INVERSE], result.inverse, convention, backward)
-    linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, **common)
-    write_transform(folder / 'affine_itk.txt', result.alignment, 'itk', linear)
+    if _deforms_first(result):
+        return
+    linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=INVERSE_AFFINE, **common)
+    write_transform(folder / AFFINE, result.alignment, 'itk', linear)
+    back = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=AFFINE, **common)
+    write_transform(folder / INVERSE_AFFINE, inverse_affine(result.alignment), 'itk', back)
+
+
+def _deforms_first(result: RegistrationResult) -> bool:
+    """Tell whether the linear part follows an initial deformation, so that alone it means nothing."""
+    return result.initial is not None and result.initial.matrix is None

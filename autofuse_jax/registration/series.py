@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.background import Background, choose_background
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
@@ -88,10 +89,13 @@ def register_series(
         for frame in range(count)
     ]
     fixed = dataclasses.replace(volumes[reference], labels=series.labels, mask=series.mask)
+    # One value for all frames.
+    background = choose_background(series.image, settings.background)
+    settings = dataclasses.replace(settings, background=background.value)
     results = []
     for frame, moving in enumerate(volumes):
         if frame == reference:
-            results.append(_identity(fixed))
+            results.append(_identity(fixed, background))
             continue
         progress = None if quiet else StepProgress(prefix=f'frame {frame + 1}/{count}, ')
         results.append(register_volumes(fixed, moving, settings, model=model, on_progress=progress))
@@ -125,7 +129,7 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
     Raises:
         UserError: Something is wrong with the files, or an option does not go with a series.
     """
-    for name in ('fixed', 'moving_labels', 'moving_mask', 'moving_images'):
+    for name in ('fixed', 'moving_labels', 'moving_mask', 'moving_images', 'initial'):
         if getattr(options, name):
             raise UserError(
                 f'--{name.replace("_", "-")} does not go with --reference-frame',
@@ -190,6 +194,7 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
             'reference_frame': result.reference,
             'frames': [{'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)} for frame in frames],
             'curves': result.curves,
+            'background': dataclasses.asdict(frames[result.reference].background),
             'scores': {
                 'ncc_before': float(np.mean([correlation(fixed.image, frame.moving.image) for frame in others])),
                 'ncc_after': float(np.mean([correlation(fixed.image, frame.moved) for frame in others])),
@@ -247,10 +252,19 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
     )
 
 
-def _identity(fixed: Volume) -> RegistrationResult:
+def _identity(fixed: Volume, background: Background) -> RegistrationResult:
     nothing = DenseTransform(np.zeros((*fixed.image.shape, 3), np.float32), fixed.affine)
     return RegistrationResult(
-        fixed, fixed, nothing, nothing, AffineTransform(np.eye(4)), fixed.image, fixed.labels, (), 0.0
+        fixed,
+        fixed,
+        nothing,
+        nothing,
+        AffineTransform(np.eye(4)),
+        fixed.image,
+        fixed.labels,
+        (),
+        0.0,
+        background=background,
     )
 
 

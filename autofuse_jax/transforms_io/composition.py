@@ -116,6 +116,12 @@ def load_steps(
             last = fixed_end if number == len(files) - 1 else None
             by_role = {'fixed': first, 'moving': last} if backwards else {'fixed': last, 'moving': first}
             images |= {role: by_role[role] for role in roles}
+            if len(files) > 1 and None in images.values():
+                raise UserError(
+                    f'{text} cannot be read without the two images that it belongs to, which stand nowhere',
+                    fix='save it as a file of ITK first: apply_transform --transform FILE --fixed IMAGE --moving IMAGE '
+                    '--save-transform RESULT.tfm',
+                )
         parts = _parts(text, file.path, *read_recognised(file, **images), inverse=backwards)
         steps += reversed(parts) if backwards else parts
     return steps

@@ -66,7 +66,8 @@ def recognise(path: str | os.PathLike, convention: str | None = None) -> Recogni
         UserError: It cannot be read, is no transform, or fits several conventions.
     """
     path = Path(path)
-    info = read_sidecar(path)
+    # Files that this package never writes have no sidecar; one of that stem belongs to another file.
+    info = None if path.suffix.lower() in (MATRIX_SUFFIX, LTA_SUFFIX) else read_sidecar(path)
     if info is not None and convention not in (None, info.convention):
         raise UserError(
             f'{sidecar_path(path)} says that {path.name} is in {info.convention} convention, not {convention}',

@@ -21,6 +21,7 @@ from autofuse_jax.registration.guide import (
 )
 from autofuse_jax.registration.instance import InstanceSettings, optimise_instance
 from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform
 from tests.registration.scenes import bulge, centred_grid, picture
 
@@ -40,6 +41,10 @@ def guide(pair):
     return Guide(fixed, moving, source='label maps')
 
 
+def guide_through(guide, grid, lead):
+    return guide_on_grid(guide, grid, lead, inverse_affine(lead))
+
+
 def flat(volume):
     """An image without anything to see."""
     return np.full(volume.image.shape, 0.5, np.float32)
@@ -47,7 +52,7 @@ def flat(volume):
 
 def test_classes_guide_where_the_images_show_nothing(pair, guide):
     fixed, moving = pair
-    on_grid = guide_on_grid(guide, GRID, STILL)
+    on_grid = guide_through(guide, GRID, STILL)
     result = optimise_instance(flat(fixed), flat(moving), QUICK, guide=on_grid, spacing=GRID.spacing)
     before = mean_over_structures(dice_per_label(fixed.labels, moving.labels, (1, 2, 3)))
     after = mean_over_structures(
@@ -60,7 +65,7 @@ def test_classes_guide_where_the_images_show_nothing(pair, guide):
 def test_points_guide_where_the_images_show_nothing(pair):
     fixed, moving = pair
     inside = to_world(GRID.affine, np.array([[12.0, 18, 14], [14, 20, 15], [10, 20, 15], [12, 22, 12]]))
-    on_grid = guide_on_grid(Guide(fixed_points=inside, moving_points=bulge(inside)), GRID, STILL)
+    on_grid = guide_through(Guide(fixed_points=inside, moving_points=bulge(inside)), GRID, STILL)
     settings = dataclasses.replace(QUICK, smoothness=0.02, points=0.5)
     result = optimise_instance(flat(fixed), flat(moving), settings, guide=on_grid, spacing=GRID.spacing)
     from autofuse_jax.transforms.maps import DenseTransform
@@ -73,7 +78,7 @@ def test_points_guide_where_the_images_show_nothing(pair):
 def test_the_inverse_map_may_count_too(pair, guide):
     fixed, moving = pair
     both = dataclasses.replace(QUICK, shrink=(2,), steps=(10,), inverse=1.0)
-    on_grid = guide_on_grid(guide, GRID, STILL)
+    on_grid = guide_through(guide, GRID, STILL)
     there, back = (
         optimise_instance(flat(fixed), flat(moving), both, guide=g, spacing=GRID.spacing)
         for g in (on_grid, dataclasses.replace(on_grid, fixed=on_grid.moving, moving=on_grid.fixed))
@@ -86,7 +91,7 @@ def test_without_weight_a_guide_changes_nothing(pair, guide):
     images = fixed.image / 100, moving.image / 100
     settings = InstanceSettings(shrink=(2,), steps=(5,), guide=0.0, points=0.0)
     alone = optimise_instance(*images, settings)
-    guided = optimise_instance(*images, settings, guide=guide_on_grid(guide, GRID, STILL))
+    guided = optimise_instance(*images, settings, guide=guide_through(guide, GRID, STILL))
     np.testing.assert_array_equal(alone.velocity, guided.velocity)
 
 
@@ -96,7 +101,7 @@ def test_labels_and_probabilities_on_grids_of_their_own(pair, guide):
     labels = picture(fine, bulge).labels
     soft = ClassMap(np.stack([labels == k for k in (1, 2, 3)], -1).astype(np.float32), fine.affine, (1, 2, 3), 'soft')
     for other in (class_map(labels, fine.affine, 'fine'), soft):
-        maps = guide_on_grid(dataclasses.replace(guide, fixed=other), GRID, STILL).fixed
+        maps = guide_through(dataclasses.replace(guide, fixed=other), GRID, STILL).fixed
         assert maps.shape == (*GRID.shape, 3) and 0 <= maps.min() and maps.max() <= 1
         assert mean_over_structures(dice_per_label(fixed.labels, maps[..., 1].round().astype(int) * 2, (2,))) > 0.9
 
@@ -104,14 +109,14 @@ def test_labels_and_probabilities_on_grids_of_their_own(pair, guide):
 def test_the_alignment_is_applied_to_the_moving_side_once(pair, guide):
     shift = np.eye(4)
     shift[0, 3] = 3.0
-    moved = guide_on_grid(guide, GRID, AffineTransform(shift)).moving
-    np.testing.assert_array_equal(moved[:-1], guide_on_grid(guide, GRID, STILL).moving[1:])
+    moved = guide_through(guide, GRID, AffineTransform(shift)).moving
+    np.testing.assert_array_equal(moved[:-1], guide_through(guide, GRID, STILL).moving[1:])
     aligned = dataclasses.replace(guide, aligned=True)
     np.testing.assert_array_equal(
-        guide_on_grid(aligned, GRID, AffineTransform(shift)).moving, guide_on_grid(guide, GRID, STILL).moving
+        guide_through(aligned, GRID, AffineTransform(shift)).moving, guide_through(guide, GRID, STILL).moving
     )
     points = Guide(fixed_points=np.zeros((1, 3)), moving_points=np.array([[3.0, 0.0, 0.0]]))
-    there = guide_on_grid(points, GRID, AffineTransform(shift))
+    there = guide_through(points, GRID, AffineTransform(shift))
     np.testing.assert_allclose(there.fixed_points, there.moving_points)
 
 
