@@ -3,21 +3,28 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from autofuse_jax.applying.points import move_points
+from autofuse_jax.applying.volumes import hint_at_labels, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
-from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
-from autofuse_jax.data.volumes import Volume, read_image, read_labels, write_image, write_labels
+from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, grid_points
 from autofuse_jax.transforms.inversion import NumericalInverse
-from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
-from autofuse_jax.transforms.resampling import covered, sample_known, sample_labels, sample_labels_linear
-from autofuse_jax.transforms_io.composition import Ends, Step, forward_of, gaps, load_steps, record_of_field
+from autofuse_jax.transforms.maps import Transform, to_dense
+from autofuse_jax.transforms.resampling import sample_labels, sample_labels_linear
+from autofuse_jax.transforms_io.composition import (
+    Ends,
+    Step,
+    forward_of,
+    gaps,
+    linear_of,
+    load_steps,
+    parts_of,
+    record_of_field,
+)
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
 from autofuse_jax.transforms_io.files import check_target, write_transform
 from autofuse_jax.transforms_io.recognition import is_affine, is_composite
@@ -30,8 +37,6 @@ from autofuse_jax.transforms_io.sidecar import (
 )
 from autofuse_jax.transforms_io.staging import Staging, staging
 
-# An image of no more different whole numbers than this may be a label map.
-MOST_LABELS = 150
 LABEL_SAMPLERS = {'nearest': sample_labels, 'linear': sample_labels_linear}
 
 
@@ -169,12 +174,12 @@ def _move_volumes(
     reference = request.reference or steps[-1].fixed or record_of_field(steps[-1])
     target = request.save_transform
     text = target is not None and is_affine(target)
-    if text and _linear(steps) is None:
+    if text and linear_of(steps) is None:
         raise UserError(
             f'{target} can hold an affine transform only, and this one is dense',
             fix='name a .nii.gz or an .h5 file',
         )
-    gridless = text or target is not None and is_composite(target) and _parts(steps) is not None
+    gridless = text or target is not None and is_composite(target) and parts_of(steps) is not None
     if reference is None and (request.images or request.labels or not gridless):
         raise UserError('the grid of the result is not known', fix='name an image on it with --reference')
     mapped = None
@@ -182,13 +187,13 @@ def _move_volumes(
         mapped = forward_of(steps).map_points(grid_points(reference.grid))
     for path in request.images:
         volume = read_image(path, allow_series=True, allow_missing=True)
-        _hint_at_labels(path, say)
-        warped = _moved_image(path, volume, _positions(path, mapped, volume.grid), request.background, say)
+        hint_at_labels(path, say)
+        warped = moved_image(path, volume, positions_in(path, mapped, volume.grid), request.background, say)
         write_image(stage.temporary(targets[path]), warped, reference.grid.affine)
     for path in request.labels:
         labels, grid = read_labels(path)
-        warped = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, grid))
-        _warn_of_lost_labels(path, labels, warped, say)
+        warped = LABEL_SAMPLERS[request.label_interpolation](labels, positions_in(path, mapped, grid))
+        warn_of_lost_labels(path, labels, warped, say)
         write_labels(stage.temporary(targets[path]), warped, reference.grid.affine)
     if request.save_transform is not None:
         _save(request, steps, reference, stage)
@@ -201,77 +206,14 @@ def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None
         raise UserError(
             f'--format {request.format} needs the moving image, which no sidecar names', fix='name it with --moving'
         )
-    transform: Transform | None = _linear(steps)
+    transform: Transform | None = linear_of(steps)
     if is_composite(path) and transform is None:
-        transform = _parts(steps)
+        transform = parts_of(steps)
     if transform is None or not (is_affine(path) or is_composite(path)):
         transform = to_dense([step.forward for step in steps], reference.grid)
     settings = {'composed_of': [step.source for step in steps]}
     info = TransformInfo(fixed=reference, moving=moving, settings=settings)
     write_transform(stage.temporary(path), transform, request.format, info)
-
-
-def _linear(steps: Sequence[Step]) -> AffineTransform | None:
-    """Return the map of the steps where all of them are affine, and None otherwise."""
-    if not all(isinstance(step.forward, AffineTransform) for step in steps):
-        return None
-    # A point goes through the last one first.
-    matrix = np.eye(4)
-    for step in steps:
-        matrix = matrix @ cast(AffineTransform, step.forward).matrix
-    return AffineTransform(matrix)
-
-
-def _parts(steps: Sequence[Step]) -> Chain | None:
-    """Return the steps as a file can hold them one by one; None where one is solved for point by point."""
-    transforms = tuple(step.forward for step in steps)
-    known = all(isinstance(transform, AffineTransform | DenseTransform) for transform in transforms)
-    return Chain(transforms) if known else None
-
-
-def _moved_image(
-    path: Path, volume: Volume, positions: np.ndarray, wanted: float | str, say: Callable[[str], Any]
-) -> np.ndarray:
-    """Return an image or a series sampled at positions, and say what stands where nothing is known."""
-    background = choose_background(volume.image, wanted)
-    outside = 1 - covered(volume.grid.shape, positions).mean()
-    if outside:
-        share = f'{100 * outside:.2g} %' if outside < 0.1 else f'{100 * outside:.0f} %'
-        say(f'{path}: {share} of the result lies outside of it and is filled with {background.sentence}')
-    missing = int(np.isnan(volume.image).sum())
-    if missing:
-        say(f'{path}: {missing} voxels are NaN; they are missing data and stay NaN where nothing else is known')
-    if volume.image.ndim == 3:
-        return sample_known(volume.image, positions, background.value)
-    frames = np.moveaxis(volume.image, -1, 0)
-    return np.stack([sample_known(frame, positions, background.value) for frame in frames], axis=-1)
-
-
-def _positions(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
-    positions = np.moveaxis(to_voxels(grid.affine, mapped), -1, 0)
-    sizes = np.reshape(grid.shape, (3, 1, 1, 1))
-    if not ((positions > -1) & (positions < sizes)).all(axis=0).any():
-        raise UserError(
-            f'{path} does not overlap with the result: every voxel of the output grid falls outside of it',
-            fix='check that the transform belongs to this image, and whether its inverse is meant (inverse:FILE)',
-        )
-    return positions
-
-
-def _hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
-    array = load_array(path, IMAGE_KEY)[0]
-    values = np.unique(array)
-    if len(values) <= MOST_LABELS and np.array_equal(values, np.rint(values)):
-        say(
-            f'hint: {path} holds {len(values)} different whole numbers only; '
-            'if it is a label map, give it to --labels, because --image mixes neighbouring values'
-        )
-
-
-def _warn_of_lost_labels(path: Path, labels: np.ndarray, warped: np.ndarray, say: Callable[[str], Any]) -> None:
-    lost = sorted(set(np.unique(labels).tolist()) - set(np.unique(warped).tolist()))
-    if lost:
-        say(f'warning: of {path} the labels {", ".join(map(str, lost))} are not on the result')
 
 
 def _say_inversions(steps: Sequence[Step], say: Callable[[str], Any]) -> None:

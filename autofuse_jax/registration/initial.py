@@ -11,9 +11,10 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import fit_affine
 from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 from autofuse_jax.transforms.resampling import covered, moving_positions, sample_known
-from autofuse_jax.transforms_io.composition import INVERSE_PREFIX, backward_of, forward_of, gaps, load_steps
+from autofuse_jax.transforms_io.composition import INVERSE_PREFIX, backward_of, forward_of, gaps, linear_of, load_steps
 from autofuse_jax.transforms_io.sidecar import ImageRecord, describe_grid
 
 # Points along each axis at which fields of view are compared.
@@ -80,13 +81,9 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
                 f'the initial transform {role} the grid of {end.file} ({describe_grid(end.grid)}), not on that of '
                 f'{record.file} ({describe_grid(record.grid)}); right only if both show the same space'
             )
-    forward: Transform = forward_of(steps)
-    backward: Transform = backward_of(steps)
-    matrices = [step.forward.matrix for step in steps if isinstance(step.forward, AffineTransform)]
-    if len(matrices) == len(steps):
-        # A point goes through the last one first.
-        forward = AffineTransform(np.linalg.multi_dot([np.eye(4), *matrices, np.eye(4)]))
-        backward = AffineTransform(np.linalg.inv(forward.matrix))
+    linear = linear_of(steps)
+    forward: Transform = linear or forward_of(steps)
+    backward: Transform = inverse_affine(linear) if linear else backward_of(steps)
     return Initial(forward, backward, tuple(texts), tuple(sentences))
 
 

@@ -139,8 +139,8 @@ def register_volumes(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
     # The same for every order and direction of the axes in the files, and finite.
-    pair = tuple(canonical_volume(fill_missing(volume)) for volume in (fixed, moving))
-    alignment = _align(*pair, settings.alignment, initial, on_progress)
+    first, second = (canonical_volume(fill_missing(volume)) for volume in (fixed, moving))
+    alignment = _align(first, second, settings.alignment, initial, on_progress)
     if settings.instance is not None and settings.instance.similarity == AUTO:
         chosen = dataclasses.replace(settings.instance, similarity=alignment.similarity)
         settings = dataclasses.replace(settings, instance=chosen)
@@ -156,7 +156,7 @@ def register_volumes(
     guide_used = None
     if model is not None or settings.instance is not None:
         deformation, inverse, deformation_stages, guide_used = _deform(
-            *pair, lead, back, settings, model, guide, on_progress
+            first, second, lead, back, settings, model, guide, on_progress
         )
         forward.append(deformation)
         backward.insert(0, inverse)

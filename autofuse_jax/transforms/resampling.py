@@ -91,7 +91,7 @@ def covered(shape: Sequence[int], positions: np.ndarray) -> np.ndarray:
         bool (...).
     """
     last = np.reshape(np.asarray(shape) - 1, (3, *[1] * (positions.ndim - 1)))
-    return ((positions >= -REACH) & (positions <= last + REACH)).all(axis=0)
+    return np.all((positions >= -REACH) & (positions <= last + REACH), axis=0)
 
 
 def sample_labels(labels: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def load_steps(
                 fix='save each as a file with sidecar first (--save-transform), then join those',
             )
         named[owner[0]] = {'fixed': fixed, 'moving': moving}
-    steps = []
+    steps: list[Step] = []
     for number, (text, file) in enumerate(zip(texts, files, strict=True)):
         backwards = inverse ^ text.startswith(INVERSE_PREFIX)
         images = dict(named.get(number, {}))
@@ -134,8 +135,13 @@ def _parts(text: str, path: Path, transform: Transform, info: TransformInfo, *, 
     last = len(transform.transforms) - 1
     steps = []
     for number, part in enumerate(transform.transforms):
-        ends = {'moving': info.moving if number == 0 else None, 'fixed': info.fixed if number == last else None}
-        step = _step(text, path, part, dataclasses.replace(info, inverse=None, **ends), inverse=inverse)
+        part_info = dataclasses.replace(
+            info,
+            inverse=None,
+            moving=info.moving if number == 0 else None,
+            fixed=info.fixed if number == last else None,
+        )
+        step = _step(text, path, part, part_info, inverse=inverse)
         steps.append(dataclasses.replace(step, source=f'part {number + 1} of {last + 1}, {step.source}'))
     return steps
 
@@ -157,7 +163,8 @@ def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, i
         back = NumericalInverse(partner, start=transform)
         return Step(text, partner, back, info.moving, info.fixed, grid, True, f'inverse saved as {partner_path.name}')
     back = NumericalInverse(transform, start=partner)
-    step = Step(text, transform, back, info.fixed, info.moving, transform.grid, True, path.name)
+    grid = cast(DenseTransform, transform).grid
+    step = Step(text, transform, back, info.fixed, info.moving, grid, True, path.name)
     if not inverse:
         return step
     return dataclasses.replace(step.inverted(), source=f'inverse of {path.name}, solved for each point')
@@ -171,6 +178,23 @@ def forward_of(steps: Sequence[Step]) -> Chain:
 def backward_of(steps: Sequence[Step]) -> Chain:
     """Return the map from the first step's moving world to the last one's fixed world."""
     return Chain(tuple(step.backward for step in reversed(steps)))
+
+
+def linear_of(steps: Sequence[Step]) -> AffineTransform | None:
+    """Return the map of `forward_of` as one matrix where all steps are affine, and None otherwise."""
+    # A point goes through the last one first.
+    matrix = np.eye(4)
+    for step in steps:
+        if not isinstance(step.forward, AffineTransform):
+            return None
+        matrix = matrix @ step.forward.matrix
+    return AffineTransform(matrix)
+
+
+def parts_of(steps: Sequence[Step]) -> Chain | None:
+    """Return the steps as a file can hold them one by one; None where one is solved for point by point."""
+    chain = forward_of(steps)
+    return chain if all(isinstance(part, AffineTransform | DenseTransform) for part in chain.transforms) else None
 
 
 def record_of_field(step: Step) -> ImageRecord | None:

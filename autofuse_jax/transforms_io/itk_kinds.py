@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 class _Linear(NamedTuple):
     """How many parameters a linear transform has, which of them are the translation, and its 3 x 3 matrix."""
 
-    count: int
+    size: int
     translation: slice | None
     matrix: Callable[[np.ndarray], np.ndarray]
 
@@ -159,8 +159,8 @@ def _matrix(path: str | os.PathLike, part: Entry) -> np.ndarray:
             f'{path} holds a {kind}', expected=f'one of {", ".join((*LINEAR_KINDS, FIELD))}', fix='convert the file'
         )
     form = LINEAR_KINDS[kind]
-    if len(parameters) != form.count:
-        raise UserError(f'{path}: {kind} has {len(parameters)} parameters', expected=f'{form.count} for 3-D')
+    if len(parameters) != form.size:
+        raise UserError(f'{path}: {kind} has {len(parameters)} parameters', expected=f'{form.size} for 3-D')
     centre = part.fixed_parameters[:3] if len(part.fixed_parameters) >= 3 else np.zeros(3)
     if kind == 'Euler3DTransform':
         # The fourth fixed parameter, where there is one, says in which order the rotations follow each other.
@@ -196,14 +196,16 @@ def _versor(parameters: np.ndarray) -> np.ndarray:
     length = float(np.dot(parameters[:3], parameters[:3]))
     if length > 1:
         raise ValueError('the versor is longer than 1')
-    return _turn(*parameters[:3], math.sqrt(1 - length))
+    x, y, z = parameters[:3].tolist()
+    return _turn(x, y, z, math.sqrt(1 - length))
 
 
 def _quaternion(parameters: np.ndarray) -> np.ndarray:
     length = float(np.linalg.norm(parameters[:4]))
     if length == 0:
         raise ValueError('the quaternion is 0')
-    return _turn(*(parameters[:4] / length))
+    x, y, z, w = (parameters[:4] / length).tolist()
+    return _turn(x, y, z, w)
 
 
 def _turn(x: float, y: float, z: float, w: float) -> np.ndarray:

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.explain import explain
 from autofuse_jax.transforms_io.files import write_transform
 from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.transforms.examples import grid, record, turned
+from tests.transforms_io.foreign import write_lta, write_matlab, write_matrix
 
 FIXED = grid((8, 9, 10), (1.5, 1.5, 3.15))
 MOVING = grid((7, 7, 7), (2, 2, 2))
@@ -99,3 +100,34 @@ def test_files_that_are_no_transforms(tmp_path):
         explain(tmp_path / 'notes.docx')
     with pytest.raises(UserError, match='there is no file'):
         explain(tmp_path / 'absent.h5')
+
+
+def test_files_of_ants_fsl_and_freesurfer(tmp_path):
+    numbers = [1.1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 3, 4]
+    write_matlab(tmp_path / '0GenericAffine.mat', 'AffineTransform_double_3_3', numbers, [0, 0, 0])
+    assert explain(tmp_path / '0GenericAffine.mat') == (
+        '0GenericAffine.mat: an affine transform in ITK convention (mm, LPS), that pulls the moving image onto the '
+        'fixed image (points go from fixed to moving); it turns by 0.0 degrees, scales volumes by 1.100 and moves the '
+        'origin by 5.0 mm; its inverse is exact.'
+    )
+    matrix = np.eye(4)
+    matrix[0, 3] = 7
+    text = explain(write_lta(tmp_path / 'a.lta', matrix, 1, MOVING, FIXED))
+    assert 'in FreeSurfer convention (mm, RAS), that pulls moving.mgz onto fixed.mgz' in text
+    assert 'the file holds the way back' in text and 'moves the middle of the fixed image by 7.0 mm' in text
+    named = {'fixed': INFO.fixed, 'moving': INFO.moving}
+    text = explain(write_matrix(tmp_path / 'flirt.mat', matrix), **named)
+    assert 'in FSL convention (mm, scaled voxels of FSL), that pulls moving.nii.gz onto fixed.nii.gz' in text
+
+
+def test_a_composite(tmp_path):
+    pytest.importorskip('h5py')
+    matrix = np.eye(4)
+    matrix[0, 3] = 5
+    write_transform(tmp_path / 'c.h5', Chain((AffineTransform(matrix), shifted())), 'itk', INFO)
+    assert explain(tmp_path / 'c.h5') == (
+        'c.h5: a composite of 2 transforms in ITK convention (mm, LPS), that pulls moving.nii.gz onto fixed.nii.gz '
+        '(points go from fixed to moving); points pass through a displacement field (8x9x10, 1.5x1.5x3.15 mm, largest '
+        'displacement 6.8 mm), then an affine transform (it turns by 0.0 degrees, scales volumes by 1.000 and moves '
+        'the middle of the fixed image by 5.0 mm); no inverse is saved with it, it can be solved for.'
+    )

@@ -1,0 +1,99 @@
+"""One image or label map on its way through a transform, and what the user is told of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autofuse_jax.data.background import choose_background
+from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import ImageGrid, to_voxels
+from autofuse_jax.transforms.resampling import covered, sample_known
+
+# An image of no more different whole numbers than this may be a label map.
+MOST_LABELS = 150
+
+
+def moved_image(
+    path: Path, volume: Volume, positions: np.ndarray, wanted: float | str, say: Callable[[str], Any]
+) -> np.ndarray:
+    """Sample an image or a series, and say what stands where nothing is known.
+
+    Args:
+        path: Its file, for the sentences.
+        volume: The image, NaN where data are missing.
+        positions: (3, D, H, W), where each voxel of the result reads, in voxels of the image.
+        wanted: Value where the image does not reach, see `choose_background`.
+        say: Callback for every sentence to the user.
+
+    Returns:
+        float32 (D, H, W) or (D, H, W, T).
+    """
+    background = choose_background(volume.image, wanted)
+    outside = 1 - covered(volume.grid.shape, positions).mean()
+    if outside:
+        share = f'{100 * outside:.2g} %' if outside < 0.1 else f'{100 * outside:.0f} %'
+        say(f'{path}: {share} of the result lies outside of it and is filled with {background.sentence}')
+    missing = int(np.isnan(volume.image).sum())
+    if missing:
+        say(f'{path}: {missing} voxels are NaN; they are missing data and stay NaN where nothing else is known')
+    if volume.image.ndim == 3:
+        return sample_known(volume.image, positions, background.value)
+    frames = np.moveaxis(volume.image, -1, 0)
+    return np.stack([sample_known(frame, positions, background.value) for frame in frames], axis=-1)
+
+
+def positions_in(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
+    """Return where each voxel of the result reads an image.
+
+    Args:
+        path: Its file, for the message.
+        mapped: (D, H, W, 3), places in the world of the image, RAS millimetres.
+        grid: Its grid.
+
+    Returns:
+        float64 (3, D, H, W), in voxels of the image.
+
+    Raises:
+        UserError: All of them lie outside of it.
+    """
+    positions = np.moveaxis(to_voxels(grid.affine, mapped), -1, 0)
+    if not covered(grid.shape, positions).any():
+        raise UserError(
+            f'{path} does not overlap with the result: every voxel of the output grid falls outside of it',
+            fix='check that the transform belongs to this image, and whether its inverse is meant (inverse:FILE)',
+        )
+    return positions
+
+
+def hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
+    """Say so where an image may be a label map.
+
+    Args:
+        path: The image.
+        say: Callback for the sentence.
+    """
+    array = load_array(path, IMAGE_KEY)[0]
+    values = np.unique(array)
+    if len(values) <= MOST_LABELS and np.array_equal(values, np.rint(values)):
+        say(
+            f'hint: {path} holds {len(values)} different whole numbers only; '
+            'if it is a label map, give it to --labels, because --image mixes neighbouring values'
+        )
+
+
+def warn_of_lost_labels(path: Path, labels: np.ndarray, warped: np.ndarray, say: Callable[[str], Any]) -> None:
+    """Say which labels of a map are not on the result.
+
+    Args:
+        path: The label map.
+        labels: Its labels.
+        warped: Labels of the result.
+        say: Callback for the sentence.
+    """
+    lost = sorted(set(np.unique(labels).tolist()) - set(np.unique(warped).tolist()))
+    if lost:
+        say(f'warning: of {path} the labels {", ".join(map(str, lost))} are not on the result')
