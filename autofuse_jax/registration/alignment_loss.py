@@ -15,7 +15,6 @@ from autofuse_jax.registration.linear_maps import free_parameters, linear_map
 from autofuse_jax.registration.pyramid import Level
 from autofuse_jax.registration.sampling import sample_rimmed
 
-
 # Share of the smaller image within the other that a map must give to be compared by its similarity alone.
 ENOUGH_SHARED = 0.7
 
