@@ -6,7 +6,7 @@ refuse a wrong word without loading what it needs to run.
 
 # Alignment: what is sought, what it maximises, what it starts from.
 NONE, TRANSLATION, RIGID, AFFINE = LINEAR_MAPS = ('none', 'translation', 'rigid', 'affine')
-CORRELATION, MUTUAL_INFORMATION, DESCRIPTORS = SIMILARITIES = ('ncc', 'mi', 'mind')
+CORRELATION, MUTUAL_INFORMATION, DESCRIPTORS, MATCHED = SIMILARITIES = ('ncc', 'mi', 'mind', 'matched')
 ROTATIONS = 'rotations'
 STARTS = ('auto', 'header', 'centres', 'masses', ROTATIONS)
 TEMPLATE_ALIGNMENTS = (AFFINE, RIGID, NONE)

@@ -90,7 +90,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         '--similarity',
         choices=(AUTO, *SIMILARITIES),
         default=AUTO,
-        help='what is maximised, deformation included: ncc for one contrast, mi or mind for different ones; '
+        help='what is maximised, deformation included: ncc for one contrast; matched, mind or mi for different ones; '
         'auto looks at the images',
     )
     linear.add_argument(

@@ -79,14 +79,14 @@ def _as_volume(image: ImageLike, role: str, allow_series: bool) -> Volume:
     if isinstance(image, Volume):
         return image
     if isinstance(image, str | os.PathLike):
-        return read_image(image, allow_series=allow_series)
+        return read_image(image, allow_series=allow_series, allow_missing=True)
     array = np.asarray(image)
     if array.dtype.kind not in 'biuf' or array.ndim != 3:
         raise UserError(
             f'the {role} array has type {array.dtype} and shape {array.shape}', expected='numbers (D, H, W)'
         )
-    if not np.isfinite(array).all():
-        raise UserError(f'the {role} array holds NaN or infinite values', fix='repair it first')
+    if not np.isfinite(array).any():
+        raise UserError(f'the {role} array holds no number that is finite', fix='check where it comes from')
     return Volume(array.astype(np.float32), None, np.eye(4), role)
 
 

@@ -14,6 +14,7 @@ from autofuse_jax.choices import (
     CORRELATION,
     DESCRIPTORS,
     LINEAR_MAPS,
+    MATCHED,
     MUTUAL_INFORMATION,
     NONE,
     RIGID,
@@ -27,7 +28,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
-from autofuse_jax.registration.contrast import Contrast, contrast_of
+from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of
 from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.pyramid import make_level
@@ -46,8 +47,9 @@ class AlignmentSettings:
     Attributes:
         kind: 'none', 'translation', 'rigid' or 'affine' (default).
         similarity: 'ncc', local correlation in a window of 9 voxels; 'mi', mutual information, for images of different
-            contrasts; 'mind', the same here, since descriptors turn with the image; or 'auto' (default): correlation,
-            and mutual information where the correlation leads to images of different contrasts.
+            contrasts; 'mind' and 'matched', the same here, since descriptors turn with the image and contrasts can be
+            matched only once it is aligned; or 'auto' (default): correlation, and mutual information where the
+            correlation leads to images of different contrasts.
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
             intensities), 'rotations' (large rotations about the centres of the intensities are tried as well), or
             'auto' (default): the most similar of the three, and rotations where they are promising.
@@ -150,7 +152,8 @@ def align(
     # What the grey values of one image say of the other is more where the images lie better.
     if contrast_there.dependence < contrast.dependence:
         second, contrast_there = first, contrast
-    chosen = CORRELATION if contrast_there.same else DESCRIPTORS
+    matched = contrast_there.dependence >= MATCHING_DEPENDENCE
+    chosen = CORRELATION if contrast_there.same else MATCHED if matched else DESCRIPTORS
     stages = (*first.stages, *second.stages)
     return dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
 
@@ -169,7 +172,7 @@ def _align(
     frame = Frame(
         levels[0][0].centre_of_mass_mm(), float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
     )
-    measure = MUTUAL_INFORMATION if settings.similarity == DESCRIPTORS else settings.similarity
+    measure = CORRELATION if settings.similarity == CORRELATION else MUTUAL_INFORMATION
     start, matrix = INITIAL, initial
     if initial is None:
         start, matrix = first_start(levels[0], frame, settings.start, measure)

@@ -1,13 +1,16 @@
-"""Whether two aligned images show the same contrast: bright in one is bright in the other."""
+"""Whether two aligned images show the same contrast, and how to give one that of the other where they do not."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of
 from autofuse_jax.registration.pyramid import shape_at
-from autofuse_jax.registration.working_grid import pair_on_grid
+from autofuse_jax.registration.working_grid import PairOnGrid, pair_on_grid
 from autofuse_jax.transforms.grids import resize_grid
 from autofuse_jax.transforms.maps import AffineTransform
 
@@ -20,6 +23,11 @@ CLASSES = 16
 SAME_SHARE = 0.7
 # Fewer voxels tell nothing.
 FEWEST_VOXELS = 200
+# Bins of grey values for which the mean of the other image is taken to match contrasts, and the fewest voxels of one.
+MAP_BINS = 32
+FEWEST_IN_BIN = 1
+# Dependence above which the grey values of one image are worth replacing by what they say of the other.
+MATCHING_DEPENDENCE = 0.35
 
 
 class Contrast(NamedTuple):
@@ -59,17 +67,70 @@ def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
     """
     grid = resize_grid(fixed.grid, shape_at(fixed.grid, COMPARISON_MM))
     pair = pair_on_grid(fixed, moving, AffineTransform(matrix), grid)
+    valid, shown = _valid_and_shown(pair)
+    within, everywhere = (_line(pair.fixed[use], pair.moving[use]) for use in (shown, valid))
+    if within is None or everywhere is None:
+        return Contrast(float('nan'), float('nan'), True)
+    straight = all(abs(correlation) >= SAME_SHARE * dependence for correlation, dependence in (within, everywhere))
+    return Contrast(*within, straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
+
+
+def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> PairOnGrid:
+    """Give one image of a pair the contrast of the other, as far as its own grey values tell.
+
+    `I'(x) = E[J | I = I(x)]`, the mean of the other image's grey values for each of one image's: of the two directions
+    the one that explains more within what both show, since a map that is not monotonic can be followed one way only.
+    The local correlation, which is blind to scales, can then compare the images.
+
+    Args:
+        pair: Both images on one grid, aligned.
+        displacement: (D, H, W, 3), in voxels, through which the grey values are compared: the better the images lie on
+            each other, the more they say; None: as they are.
+
+    Returns:
+        The pair, not moved, one of its images replaced, in [0, 1].
+
+    Reference:
+        Roche et al., The correlation ratio as a new similarity measure for multimodal image registration, MICCAI 1998;
+        Roche et al., Rigid registration of 3-D ultrasound with MR images: a new approach combining intensity and
+        gradient information, IEEE TMI 20(10), 2001, for replacing an image by a function of the other's grey values.
+    """
+    lying = pair
+    if displacement is not None:
+        moved = (warp_image(image, displacement) for image in (pair.moving * pair.moving_valid, pair.moving_valid))
+        product, moving_valid = moved
+        lying = pair._replace(moving=product / np.maximum(moving_valid, 0.5), moving_valid=moving_valid)
+    valid, shown = _valid_and_shown(lying)
+    use = shown if np.count_nonzero(shown) >= FEWEST_VOXELS else valid
+    by_fixed = _explained(lying.fixed[use], lying.moving[use]) >= _explained(lying.moving[use], lying.fixed[use])
+    source, target = (lying.fixed, lying.moving) if by_fixed else (lying.moving, lying.fixed)
+    grey_value = _mean_of_other(source[valid], target[valid])
+    mapped = grey_value(pair.fixed if by_fixed else pair.moving).astype(np.float32)
+    return pair._replace(fixed=mapped) if by_fixed else pair._replace(moving=mapped)
+
+
+def _mean_of_other(by: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Mean of one image's grey values for each grey value of another, smooth, as a function."""
+    edges = np.linspace(0, 1, MAP_BINS + 1)
+    bins = np.clip(np.digitize(by, edges) - 1, 0, MAP_BINS - 1)
+    counts, sums = (
+        ndimage.gaussian_filter1d(np.bincount(bins, weights, MAP_BINS).astype(np.float64), 1.0)
+        for weights in (None, values)
+    )
+    seen = counts > FEWEST_IN_BIN
+    centres, means = ((edges[:-1] + edges[1:]) / 2)[seen], (sums[seen] / counts[seen])
+    return lambda image: np.interp(image, centres, means)
+
+
+def _valid_and_shown(pair: PairOnGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Where both images are valid, and where besides neither shows its background."""
     valid = pair.moving_valid > 0.5
     if pair.fixed_valid is not None:
         valid &= pair.fixed_valid > 0.5
     shown = valid.copy()
     for image, known in ((pair.fixed, pair.fixed_valid), (pair.moving, pair.moving_valid)):
         shown &= np.abs(image - border_of(image, known).background) > BACKGROUND_TOLERANCE
-    within, everywhere = (_line(pair.fixed[use], pair.moving[use]) for use in (shown, valid))
-    if within is None or everywhere is None:
-        return Contrast(float('nan'), float('nan'), True)
-    straight = all(abs(correlation) >= SAME_SHARE * dependence for correlation, dependence in (within, everywhere))
-    return Contrast(*within, straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
+    return valid, shown
 
 
 def _line(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:

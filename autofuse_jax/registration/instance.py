@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.choices import AUTO, CORRELATION, SIMILARITIES
+from autofuse_jax.choices import AUTO, CORRELATION, MATCHED, SIMILARITIES
 from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import (
     COUNT,
@@ -26,10 +26,12 @@ from autofuse_jax.losses.guide import class_guide_loss, point_guide_loss
 from autofuse_jax.losses.regularity import gradient_penalty, negative_jacobian_loss
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.contrast import match_contrast
 from autofuse_jax.registration.coverage import border_of
 from autofuse_jax.registration.guide import GridGuide, maps_at
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.sides import Side, make_side, similarity_of
+from autofuse_jax.registration.working_grid import PairOnGrid
 
 # Axes with fewer voxels than this are not halved any further.
 SMALLEST_SIDE = 8
@@ -43,6 +45,7 @@ class InstanceSettings:
 
     Attributes:
         similarity: 'ncc', local correlation; 'mind', differences of descriptors that do not depend on the contrast;
+            'matched', local correlation once one image has the contrast of the other, see `contrast.match_contrast`;
             'mi', mutual information of the whole images; or 'auto' (default): the one that suits the pair, by its
             alignment, and without one the correlation.
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
@@ -182,10 +185,10 @@ def optimise_instance(
     if fixed.shape != moving.shape or fixed.ndim != 3:
         raise ValueError(f'fixed {fixed.shape} and moving {moving.shape} must both be (D, H, W).')
     settings = settings or InstanceSettings()
-    similarity = CORRELATION if settings.similarity == AUTO else settings.similarity
+    similarity = CORRELATION if settings.similarity in (AUTO, MATCHED) else settings.similarity
     say = on_progress or (lambda *_: None)
     weights, moving_weights = (np.ones(fixed.shape, np.float32) if w is None else w for w in (weights, moving_weights))
-    borders = border_of(fixed, weights), border_of(moving, moving_weights)
+    pair = PairOnGrid(fixed, moving, weights, moving_weights)
     stages = []
     options = _Options(
         similarity,
@@ -202,10 +205,16 @@ def optimise_instance(
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
         prior = settings.trust * _resampled(velocity, velocity_grid)
+        start = _resampled(departure, velocity_grid)
         size = np.asarray(spacing) * fixed.shape / velocity_grid
+        if settings.similarity == MATCHED:
+            # Anew at each level: the better the images lie, the more their grey values say of each other.
+            so_far = None if departure is None else exponentials(np.asarray(prior + start), fixed.shape)[0]
+            pair = match_contrast(PairOnGrid(fixed, moving, weights, moving_weights), so_far)
+        borders = border_of(pair.fixed, weights), border_of(pair.moving, moving_weights)
         sides = [
             make_side(image, valid, border, shape, similarity)
-            for image, valid, border in zip((fixed, moving), (weights, moving_weights), borders, strict=True)
+            for image, valid, border in zip((pair.fixed, pair.moving), (weights, moving_weights), borders, strict=True)
         ]
         voxel = np.asarray(spacing) * fixed.shape / shape
         data = _Data(
@@ -219,7 +228,7 @@ def optimise_instance(
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         minimum = minimise(
             _loss,
-            _resampled(departure, velocity_grid),
+            start,
             data,
             options,
             Schedule(steps, settings.learning_rate, settings.tolerance),

@@ -19,7 +19,7 @@ from autofuse_jax.registration.sampling import sample_rimmed
 
 # Weight of a descriptor's difference and of mutual information beside smoothness: their forces are then about those of
 # the correlation, for which the smoothness was chosen.
-DESCRIPTOR_WEIGHT = 10.0
+DESCRIPTOR_WEIGHT = 8.0
 INFORMATION_WEIGHT = 1.0
 # Voxels that enter a joint histogram, about: more cost time and change little.
 HISTOGRAM_VOXELS = 250_000

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from autofuse_jax.registration.contrast import contrast_of
+from autofuse_jax.data.intensity import window_normalise
+from autofuse_jax.registration.contrast import contrast_of, match_contrast
+from autofuse_jax.registration.working_grid import PairOnGrid
 from tests.registration.scenes import centred_grid, picture
 
 GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
@@ -45,3 +47,26 @@ def test_too_little_to_compare_is_called_the_same():
     mask[15:18, 17:20, 13:16] = 1
     contrast = contrast_of(dataclasses.replace(SCENE, mask=mask), SCENE, np.eye(4))
     assert contrast.same and np.isnan(contrast.correlation)
+
+
+@pytest.mark.parametrize('swap', [False, True], ids=['function of the fixed image', 'function of the moving image'])
+def test_a_contrast_is_matched_by_the_function_that_there_is(swap):
+    other = seen_as(lambda x: np.abs(x - 0.5) + 0.3)
+    images = [window_normalise(volume).image for volume in (SCENE, other)]
+    pair = PairOnGrid(*(images[::-1] if swap else images), None, np.ones(GRID.shape, np.float32))
+    matched = match_contrast(pair)
+    replaced, kept = (matched.moving, matched.fixed) if swap else (matched.fixed, matched.moving)
+    assert kept is (pair.fixed if swap else pair.moving)
+    assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] < 0.8
+    assert np.corrcoef(replaced.ravel(), images[1].ravel())[0, 1] > 0.97
+
+
+def test_a_contrast_is_compared_where_a_field_moves_the_image():
+    image = window_normalise(SCENE).image
+    other = np.roll(window_normalise(seen_as(lambda x: 1.3 - x)).image, 6, axis=0)
+    field = np.zeros((*GRID.shape, 3))
+    field[..., 0] = 6
+    pair = PairOnGrid(image, other, None, np.ones(GRID.shape, np.float32))
+    apart, moved = (match_contrast(pair, displacement) for displacement in (None, field))
+    assert np.corrcoef(np.roll(moved.fixed, 6, axis=0).ravel(), other.ravel())[0, 1] > 0.95
+    assert np.abs(apart.fixed - moved.fixed).max() > 0.1
