@@ -11,6 +11,7 @@ from autofuse_jax.applying.points import move_points
 from autofuse_jax.data.formats import IMAGE_KEY, load_array, stem_of
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import AffineTransform, Transform, to_dense
@@ -23,7 +24,6 @@ from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
     check_replaceable,
-    describe_grid,
     sidecar_path,
 )
 from autofuse_jax.transforms_io.staging import Staging, staging

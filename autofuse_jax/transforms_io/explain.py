@@ -8,13 +8,14 @@ import numpy as np
 from autofuse_jax.data.formats import KNOWN_SUFFIXES
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import rotation_degrees
+from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms_io.conventions import CONVENTIONS
 from autofuse_jax.transforms_io.field_files import TransformFile, finite_field
 from autofuse_jax.transforms_io.files import needs_fixed_image, read_transform
 from autofuse_jax.transforms_io.itk_text import TEXT_SUFFIXES
 from autofuse_jax.transforms_io.recognition import Recognised, recognise
-from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo, describe_grid
+from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo
 from autofuse_jax.transforms_io.voxel import components_last
 
 FOREIGN_SUFFIXES = {

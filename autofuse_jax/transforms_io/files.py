@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
 from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT, FSL, ITK, LEARN2REG, VOXEL
 from autofuse_jax.transforms_io.field_files import TransformFile
@@ -19,7 +20,6 @@ from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
     check_replaceable,
-    describe_grid,
     sidecar_path,
     write_sidecar,
 )
@@ -98,9 +98,10 @@ def read_transform(
     else:
         transform = read_itk(file) if info.convention == ITK else read_fsl(file, info.moving.grid)
     if info.fixed is not None and not transform.grid.same_as(info.fixed.grid):
+        here, there, apart = describe_difference(transform.grid, info.fixed.grid)
         raise UserError(
-            f'the transform {path} lies on another grid ({describe_grid(transform.grid)}) than its fixed image '
-            f'{info.fixed.file} ({describe_grid(info.fixed.grid)})',
+            f'the transform {path} lies on another grid ({here}) than its fixed image {info.fixed.file} '
+            f'({there}){apart}',
             fix='use the fixed image that it was made for, and the sidecar that was written with it',
         )
     return transform, info
@@ -164,10 +165,10 @@ def _check_same(
     path: str | os.PathLike, name: str, sidecar_image: ImageRecord | None, user_image: ImageRecord | None
 ) -> None:
     if sidecar_image is not None and user_image is not None and not sidecar_image.grid.same_as(user_image.grid):
+        here, there, apart = describe_difference(sidecar_image.grid, user_image.grid)
         raise UserError(
-            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} '
-            f'({describe_grid(sidecar_image.grid)}), but {user_image.file} lies on another grid '
-            f'({describe_grid(user_image.grid)})',
+            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} ({here}), but {user_image.file} '
+            f'lies on another grid ({there}){apart}',
             fix=f'leave out --{name}, or name the image that the transform was made with',
         )
 
