@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autofuse_jax.choices import AUTO, DEVICES, GUIDES, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.choices import AUTO, DEVICES, GUIDES, IMAGE_FORMATS, LINEAR_MAPS, NIFTI, SIMILARITIES, STARTS
 from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 if TYPE_CHECKING:
@@ -59,12 +59,17 @@ def _parser(program: str) -> argparse.ArgumentParser:
     files.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
     files.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
     files.add_argument('--moving-labels', type=Path, metavar='FILE', help='label map of the moving image; moved too')
-    files.add_argument('--fixed-mask', type=Path, metavar='FILE', help='not 0 where the fixed image counts')
-    files.add_argument('--moving-mask', type=Path, metavar='FILE', help='not 0 where the moving image counts')
+    files.add_argument(
+        '--fixed-mask', type=Path, metavar='FILE', help='not 0 where the fixed image counts; fractions are weights'
+    )
+    files.add_argument('--moving-mask', type=Path, metavar='FILE', help='the same of the moving image')
     files.add_argument(
         '--moving-images', type=Path, metavar='FILE', nargs='+', default=[], help='more images that ride along'
     )
     files.add_argument('--classes', type=Path, metavar='FILE', help='JSON with the names of the labels')
+    files.add_argument(
+        '--out-format', choices=IMAGE_FORMATS, default=NIFTI, help='format of the moved images; default nii.gz'
+    )
     files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
     series = parser.add_argument_group('series')

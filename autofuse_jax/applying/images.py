@@ -9,7 +9,8 @@ import numpy as np
 
 from autofuse_jax.applying.points import move_points
 from autofuse_jax.data.formats import IMAGE_KEY, load_array, stem_of
-from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
+from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.volumes import is_whole, read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, to_voxels
@@ -19,6 +20,7 @@ from autofuse_jax.transforms.resampling import sample_image, sample_labels, samp
 from autofuse_jax.transforms_io.composition import Step, forward_of, gaps, load_step, record_of_field
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
 from autofuse_jax.transforms_io.files import check_target, write_transform
+from autofuse_jax.transforms_io.points import read_points
 from autofuse_jax.transforms_io.recognition import is_text_transform
 from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
@@ -93,6 +95,11 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
         raise UserError('there is nothing to apply', fix='add --image, --labels, --points or --save-transform')
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
+    # What can be wrong with a file is found before the transforms, which may take long, are read and solved.
+    for path in (*request.images, *request.labels):
+        read_header(path)
+    for path in request.points:
+        read_points(path)
     with staging(request.overwrite) as stage:
         targets = {}
         for path in sources:
@@ -173,7 +180,7 @@ def _move_volumes(
             warped = sample_image(volume.image, positions)
         else:
             warped = np.stack([sample_image(frame, positions) for frame in np.moveaxis(volume.image, -1, 0)], axis=-1)
-        write_image(stage.temporary(targets[path]), warped, reference.grid.affine)
+        write_image(stage.temporary(targets[path]), warped, reference.grid.affine, volume.notes)
     for path in request.labels:
         labels, grid = read_labels(path)
         warped = LABEL_SAMPLERS[request.label_interpolation](labels, _positions(path, mapped, grid))
@@ -221,7 +228,7 @@ def _positions(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
 def _hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
     array = load_array(path, IMAGE_KEY)[0]
     values = np.unique(array)
-    if len(values) <= MOST_LABELS and np.array_equal(values, np.rint(values)):
+    if len(values) <= MOST_LABELS and is_whole(values):
         say(
             f'hint: {path} holds {len(values)} different whole numbers only; '
             'if it is a label map, give it to --labels, because --image mixes neighbouring values'

@@ -25,5 +25,10 @@ class Notes:
     description: bytes = b''
     itk_obstacle: str = ''
 
+    @property
+    def times(self) -> 'Notes':
+        """The times alone, for what is made of an image and shows something else."""
+        return Notes(self.time_step, self.time_offset, self.time_unit)
+
 
 NO_NOTES = Notes()

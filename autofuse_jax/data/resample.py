@@ -38,7 +38,7 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     """
     positions = moving_positions(transform, grid, volume.affine)
     labels = None if volume.labels is None else sample_labels(volume.labels, positions)
-    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
+    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name, notes=volume.notes)
 
 
 def canonical_volume(volume: Volume) -> Volume:
