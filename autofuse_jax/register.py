@@ -105,7 +105,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     guide.add_argument('--fixed-guide', type=Path, metavar='FILE', help='label map of the fixed image that guides')
     guide.add_argument('--moving-guide', type=Path, metavar='FILE', help='the same structures in the moving image')
     guide.add_argument(
-        '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, RAS millimetres'
+        '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, millimetres'
     )
     guide.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
     guide.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')

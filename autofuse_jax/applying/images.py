@@ -32,6 +32,7 @@ from autofuse_jax.transforms_io.staging import Staging, staging
 
 # An image of no more different whole numbers than this may be a label map.
 MOST_LABELS = 150
+SLICER_SUFFIX = '.fcsv'
 LABEL_SAMPLERS = {'nearest': sample_labels, 'linear': sample_labels_linear}
 
 
@@ -46,7 +47,7 @@ class Request:
         labels: Label maps.
         label_interpolation: 'nearest' or 'linear'.
         points: CSV files.
-        points_units: 'mm', 'mm-lps' or 'voxel'.
+        points_units: 'mm', 'mm-lps' or 'voxel'; None: what the files say.
         points_in: Image in which the points were set: 'moving' or 'fixed', of the composition as it is applied.
         reference: Image whose grid the results get; None: the fixed image of the composition.
         out: Folder of the results; needed where there are images, label maps or points.
@@ -64,7 +65,7 @@ class Request:
     labels: tuple[Path, ...] = ()
     label_interpolation: str = 'nearest'
     points: tuple[Path, ...] = ()
-    points_units: str = 'mm'
+    points_units: str | None = None
     points_in: str = 'moving'
     reference: ImageRecord | None = None
     out: Path | None = None
@@ -99,7 +100,7 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     for path in (*request.images, *request.labels):
         read_header(path)
     for path in request.points:
-        read_points(path)
+        read_points(path, request.points_units)
     with staging(request.overwrite) as stage:
         targets = {}
         for path in sources:
@@ -120,7 +121,9 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
 
 
 def _target(request: Request, path: Path, stage: Staging) -> Path:
-    suffix = '.csv' if path in request.points else '.nii.gz'
+    suffix = '.nii.gz'
+    if path in request.points:
+        suffix = SLICER_SUFFIX if path.suffix.lower() == SLICER_SUFFIX else '.csv'
     target = request.out / f'{stem_of(path)}_moved{suffix}'
     stage.claim(target, str(path))
     return target
