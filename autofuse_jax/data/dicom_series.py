@@ -89,7 +89,7 @@ def stack_of(folder: Path, positions: np.ndarray, first: Any) -> tuple[list[int]
     gaps = np.diff(heights[order])
     step = (positions[order[-1]] - positions[order[0]]) / (len(positions) - 1)
     usual = float(np.median(gaps))
-    if gaps.min() < UNEVEN_SHARE * max(usual, gaps.max()):
+    if gaps.min() <= UNEVEN_SHARE * max(usual, gaps.max()):
         raise UserError(
             f'the DICOM series in {folder} has several slices at the same place',
             expected='one volume, each slice at a place of its own',
@@ -99,8 +99,8 @@ def stack_of(folder: Path, positions: np.ndarray, first: Any) -> tuple[list[int]
     if np.linalg.norm(positions[order] - even, axis=1).max() > UNEVEN_SHARE * usual:
         widest = int(gaps.argmax())
         raise UserError(
-            f'the slices of the DICOM series in {folder} are unevenly spaced: most are {usual:.4g} mm apart, the '
-            f'{widest + 1}th and the next {gaps[widest]:.4g} mm',
+            f'the slices of the DICOM series in {folder} are unevenly spaced: most are {usual:.4g} mm apart, '
+            f'numbers {widest + 1} and {widest + 2} from the first {gaps[widest]:.4g} mm',
             expected='slices at equal distances, none missing',
             fix='fetch the missing slices, or resample the series to an even grid',
         )

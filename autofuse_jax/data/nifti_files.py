@@ -93,7 +93,7 @@ def _load(path: Path) -> nib.spatialimages.SpatialImage:
         file: Any = content
         while file.read(2) == GZIP_MAGIC:
             file.seek(0)
-            file = gzip.GzipFile(fileobj=file)
+            file = gzip.GzipFile(fileobj=file, mode='rb')
             layers += 1
         file.seek(0)
         if layers == path.name.lower().endswith(GZIP_SUFFIXES):

@@ -23,7 +23,7 @@ class GuideFiles:
         fixed_labels: Label map of the fixed image, a file on any grid of the same world or an array on the image's
             grid, 0 for the background; or None.
         moving_labels: Label map of the moving image, with the same ids for the same structures, or None.
-        fixed_points: File of points (a CSV, in millimetres) or array (N, 3) in RAS millimetres of the fixed world, or None.
+        fixed_points: File of points in millimetres, or array (N, 3) in RAS millimetres, of the fixed world; or None.
         moving_points: Their counterparts in the moving world, in the same order, or None.
     """
 
