@@ -194,7 +194,7 @@ def itk_remark(images: Iterable[tuple[str, ImageGrid, str]]) -> str:
         A sentence; empty where ITK can use the transforms.
     """
     reasons = [reason for image in images if (reason := itk_obstacle(*image))]
-    return f'{" and ".join(ITK_FILES)} are not written: {"; ".join(reasons)}' if reasons else ''
+    return f'{", ".join(ITK_FILES)} are not written: {"; ".join(reasons)}' if reasons else ''
 
 
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
