@@ -358,7 +358,9 @@ def test_files_for_itk_fit_what_itk_reads_or_are_not_written(files, tmp_path, ca
     as_itk_reads = sitk.ReadImage(str(tmp_path / 'nowhere.nii.gz'))
     assert field.GetOrigin() == as_itk_reads.GetOrigin() and field.GetDirection() == as_itk_reads.GetDirection()
     # Of an sform that does not come from the scanner ITK takes the qform instead.
-    image.set_sform(image.affine + np.eye(4)[:, [3, 0, 1, 2]], code=2)
+    shifted = image.affine.copy()
+    shifted[0, 3] += 7
+    image.set_sform(shifted, code=2)
     nib.save(image, tmp_path / 'forms.nii.gz')
     arguments = [f'--fixed={tmp_path}/forms.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={tmp_path}/forms']
     assert main([*arguments, *CHEAP]) == 0
