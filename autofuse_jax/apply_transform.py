@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse_jax.choices import AUTO, CONVENTIONS, FORMATS, ITK, LABEL_INTERPOLATIONS, MILLIMETRES, POINT_UNITS, ROLES
+from autofuse_jax.choices import AUTO, CONVENTIONS, FORMATS, ITK, LABEL_INTERPOLATIONS, POINT_UNITS, ROLES
 from autofuse_jax.commands.command_line import background_value, command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.apply_transform'
@@ -55,8 +55,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         default='nearest',
         help='linear: each label is interpolated by itself and the largest share wins',
     )
-    add('--points', nargs='+', type=Path, default=[], metavar='FILE', help='CSV files of points')
-    add('--points-units', choices=POINT_UNITS, default=MILLIMETRES, help='mm is RAS; ITK and Slicer count in mm-lps')
+    add('--points', nargs='+', type=Path, default=[], metavar='FILE', help='files of points, .csv or .fcsv')
+    add(
+        '--points-units',
+        choices=POINT_UNITS,
+        help='mm is RAS; ITK and Slicer count in mm-lps; default: what the names of the columns say, else mm',
+    )
     add('--points-in', choices=ROLES, default='moving', help='the image in which the points were set')
     add(
         '--background',

@@ -31,6 +31,9 @@ MINIMUM = 'min'
 LABEL_INTERPOLATIONS = ('nearest', 'linear')
 ROLES = ('fixed', 'moving')
 
+# Formats of moved images.
+NIFTI, *_ = IMAGE_FORMATS = ('nii.gz', 'nii', 'mgz', 'nrrd', 'mha')
+
 # Data: parts of a data set, where it comes from, what its label ids mean, programs that take off the skull.
 SPLITS = ('train', 'validation', 'test')
 ACDC, JOINED = 'acdc', 'joined'

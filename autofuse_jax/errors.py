@@ -1,6 +1,7 @@
 """Errors that a user can act on: the checks of options that raise them, and how a command ends with one."""
 
 import dataclasses
+import io
 import math
 import sys
 from collections.abc import Callable, Collection
@@ -179,6 +180,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     Returns:
         0 on success, 2 after an error the user can act on, 130 after an interrupt from the keyboard.
     """
+    _show_any_name()
     try:
         return command() or 0
     except UserError as error:
@@ -194,3 +196,10 @@ def run_command(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('interrupted; what was written before is kept, run the same command again to continue.', file=sys.stderr)
         return INTERRUPTED_STATUS
+
+
+def _show_any_name() -> None:
+    """Let file names be printed that the terminal cannot show: as escapes, where Python would stop with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')

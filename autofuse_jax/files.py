@@ -6,13 +6,19 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autofuse_jax.errors import UserError
+
+TEMPORARY_PREFIX = '.writing-'
+# Bytes that a name may have on common file systems, and characters of a name that a temporary one repeats: together
+# with what stands before them they have fewer bytes than that.
+LONGEST_NAME = 255
+ENDING_LENGTH = 40
 
 
 def claim_folder(
@@ -24,7 +30,7 @@ def claim_folder(
     continues: bool = False,
     option: str = '--out',
 ) -> None:
-    """Check before any work that a command may write into a folder; nothing is changed.
+    """Check before any work that a command can and may write into a folder; nothing is changed.
 
     Args:
         folder: The folder; it need not exist.
@@ -36,13 +42,14 @@ def claim_folder(
         option: Name of the folder in messages.
 
     Raises:
-        UserError: It cannot be a folder, or it holds files that may not be replaced.
+        UserError: It cannot be a folder or be written to, or it holds files that may not be replaced.
     """
     folder = Path(folder)
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             expected = 'a folder, or a path where one can be made'
             raise UserError(f'{place} is a file', expected=expected, fix=f'correct {option}')
+    _check_writable(folder, option)
     if continues or not folder.is_dir() or not any(folder.iterdir()):
         return
     if not overwrite:
@@ -56,6 +63,38 @@ def claim_folder(
             fix=f'name another {option} folder',
         )
     listed_files(folder / record)
+
+
+def _check_writable(folder: Path, option: str) -> None:
+    """Make a folder for a moment where the results will begin: permissions alone do not tell what a disk allows."""
+    place = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place))
+    except OSError as error:
+        raise UserError(
+            f'{folder} cannot be written: nothing can be made in {place} ({error.strerror})',
+            expected='a folder that may be written to, on a disk with space',
+            fix=f'correct {option}, or change the permissions of {place}',
+        ) from error
+
+
+def check_file_names(names: Iterable[str]) -> None:
+    """Check before any work that files can have their names.
+
+    Args:
+        names: Names without folders.
+
+    Raises:
+        UserError: One is longer than file systems allow.
+    """
+    for name in names:
+        length = len(os.fsencode(name))
+        if length > LONGEST_NAME:
+            raise UserError(
+                f'a result would be called {name[:40]}... ({length} bytes)',
+                expected=f'file names of at most {LONGEST_NAME} bytes',
+                fix='rename the file that it is made of',
+            )
 
 
 def listed_files(record: Path) -> set[Path]:
@@ -101,7 +140,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix='.writing-', suffix='-' + path.name, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=_ending(path), dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -116,8 +155,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
     """Yield a temporary folder whose files move into `folder` when the block ends without an error.
 
-    A new folder appears at once with everything in it. In a folder that exists, the file `last` is taken away first and
-    put in place last: whoever finds it finds all the others complete.
+    A new folder appears at once with everything in it. In a folder that exists, which may be a disk of its own below a
+    folder that may not be written to, the file `last` is taken away first and put in place last: whoever finds it finds
+    all the others complete.
 
     Args:
         folder: Folder of the files; made if missing. Files of the same names are replaced, others stay.
@@ -131,7 +171,8 @@ def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix='.writing-', suffix='-' + folder.name, dir=folder.parent))
+    place = folder if folder.is_dir() else folder.parent
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, suffix=_ending(folder), dir=place))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
@@ -145,15 +186,20 @@ def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _ending(path: Path) -> str:
+    """End of a temporary name: that of the path, so short that a long name does not become too long."""
+    return '-' + path.name[-ENDING_LENGTH:]
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a UTF-8 text file through a temporary name.
+    """Write a UTF-8 text file through a temporary name; bytes of file names that are no text are escaped.
 
     Args:
         path: The file to write.
         text: Its whole content.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

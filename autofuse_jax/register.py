@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autofuse_jax.choices import AUTO, CONVENTIONS, DEVICES, GUIDES, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.choices import (
+    AUTO,
+    CONVENTIONS,
+    DEVICES,
+    GUIDES,
+    IMAGE_FORMATS,
+    LINEAR_MAPS,
+    NIFTI,
+    SIMILARITIES,
+    STARTS,
+)
 from autofuse_jax.commands.command_line import background_value, command_parser, run_parsed
 
 if TYPE_CHECKING:
@@ -59,8 +69,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     files.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
     files.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
     files.add_argument('--moving-labels', type=Path, metavar='FILE', help='label map of the moving image; moved too')
-    files.add_argument('--fixed-mask', type=Path, metavar='FILE', help='not 0 where the fixed image counts')
-    files.add_argument('--moving-mask', type=Path, metavar='FILE', help='not 0 where the moving image counts')
+    files.add_argument(
+        '--fixed-mask', type=Path, metavar='FILE', help='not 0 where the fixed image counts; fractions are weights'
+    )
+    files.add_argument('--moving-mask', type=Path, metavar='FILE', help='the same of the moving image')
     files.add_argument(
         '--moving-images', type=Path, metavar='FILE', nargs='+', default=[], help='more images that ride along'
     )
@@ -73,6 +85,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         'background',
     )
     files.add_argument('--classes', type=Path, metavar='FILE', help='JSON with the names of the labels')
+    files.add_argument(
+        '--out-format', choices=IMAGE_FORMATS, default=NIFTI, help='format of the moved images; default nii.gz'
+    )
     files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
     series = parser.add_argument_group('series')
@@ -117,7 +132,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     guide.add_argument('--fixed-guide', type=Path, metavar='FILE', help='label map of the fixed image that guides')
     guide.add_argument('--moving-guide', type=Path, metavar='FILE', help='the same structures in the moving image')
     guide.add_argument(
-        '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, RAS millimetres'
+        '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, millimetres'
     )
     guide.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
     guide.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')

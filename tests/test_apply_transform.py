@@ -487,3 +487,25 @@ def test_the_sidecar_of_a_saved_transform_can_be_read_by_a_person(data, tmp_path
     assert main(arguments) == 0
     assert json.loads((tmp_path / 'a.json').read_text())['settings'] == {'composed_of': ['affine, affine.txt']}
     assert read_sidecar(tmp_path / 'a.nii.gz').fixed.grid.shape == FIXED.shape
+
+
+def test_series_keep_their_times_and_slicer_its_form(data, tmp_path):
+    series = nib.Nifti1Image(np.stack([image(MOVING), 2 * image(MOVING)], -1).astype(np.float32), MOVING.affine)
+    series.header['pixdim'][4], series.header['descrip'] = 2.5, b'at rest'
+    series.header.set_xyzt_units('mm', 'sec')
+    nib.save(series, tmp_path / 'bold.nii.gz')
+    rows = '\n'.join(f'{n},{x},{y},{z},0' for n, (x, y, z) in enumerate(POINTS * [-1, -1, 1]))
+    (tmp_path / 'p.fcsv').write_text(f'# CoordinateSystem = LPS\n# columns = id,x,y,z,sel\n{rows}\n')
+    more = ['--points', str(tmp_path / 'p.fcsv'), '--points-in', 'fixed']
+    assert run(data, tmp_path, '--image', str(tmp_path / 'bold.nii.gz'), *more) == 0
+    header = nib.load(tmp_path / 'bold_moved.nii.gz').header
+    assert header['pixdim'][4] == 2.5 and header.get_xyzt_units() == ('mm', 'sec')
+    assert header['descrip'].item() == b'at rest'
+    there = np.loadtxt(tmp_path / 'p_moved.fcsv', delimiter=',')[:, 1:4] * [-1, -1, 1]
+    np.testing.assert_allclose(there, both(FIXED).map_points(POINTS), atol=1e-3)
+
+
+def test_images_that_cannot_be_read_are_found_before_the_transform(data, tmp_path, capsys):
+    (tmp_path / 'bad.nii.gz').write_text('no image')
+    error = fails(capsys, '--transform', tmp_path / 'absent.txt', '--image', tmp_path / 'bad.nii.gz', '--out', tmp_path)
+    assert 'bad.nii.gz cannot be read' in error

@@ -1,9 +1,19 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import claim_folder, listed_files, replacing, write_json, write_text
+from autofuse_jax.files import (
+    check_file_names,
+    claim_folder,
+    collecting,
+    listed_files,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def test_replacing_makes_folders_and_keeps_the_suffixes(tmp_path):
@@ -78,3 +88,40 @@ def test_listed_files_stay_inside_their_folder(tmp_path):
     write_json(tmp_path / 'report.json', {'files': ['a.txt', 'sub/b.txt', '../c.txt', '/etc/d.txt', '.']})
     assert listed_files(tmp_path / 'report.json') == {tmp_path / 'a.txt', tmp_path / 'sub' / 'b.txt'}
     assert listed_files(tmp_path / 'absent.json') == set()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
+    for folder in (Path('/proc/x/out'), Path('/proc')):
+        with pytest.raises(UserError, match='cannot be written: nothing can be made in /proc .*correct --out'):
+            claim_folder(folder, continues=True)
+    claim_folder(tmp_path / 'deep' / 'er')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_exists_needs_no_room_beside_it(tmp_path):
+    folder = tmp_path / 'mounted'
+    folder.mkdir()
+    with collecting(folder, 'last.txt') as temporary:
+        # Another disk may begin at the folder, and the one above it may be read-only.
+        assert temporary.parent == folder
+        (temporary / 'last.txt').write_text('x')
+    assert [path.name for path in folder.iterdir()] == ['last.txt']
+
+
+def test_names_up_to_the_longest_can_be_written(tmp_path):
+    name = 'ü' * 120 + '.nii.gz'
+    check_file_names([name])
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text('x')
+    with collecting(tmp_path / ('a' * 255), 'x') as temporary:
+        (temporary / 'x').write_text('x')
+    with pytest.raises(UserError, match=r'257 bytes.*at most 255 bytes'):
+        check_file_names(['ü' * 125 + '.nii.gz'])
+
+
+def test_file_names_that_are_no_text_can_be_written_down(tmp_path):
+    latin = os.fsdecode(b'M\xfcller')
+    write_text(tmp_path / 'page.html', latin)
+    assert (tmp_path / 'page.html').read_text(encoding='utf-8') == 'M\\udcfcller'
+    write_json(tmp_path / 'value.json', {'file': latin})
+    assert json.loads((tmp_path / 'value.json').read_text())['file'] == latin

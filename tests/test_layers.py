@@ -134,6 +134,10 @@ def test_checkpoints_are_in_one_file():
     assert importers('orbax') == {'training/checkpoints.py'}
 
 
+def test_simpleitk_is_in_one_file():
+    assert importers('SimpleITK') == {'data/itk_images.py'}
+
+
 def test_torch_is_in_one_file():
     assert importers('torch') == {'porting/torch_files.py'}
 

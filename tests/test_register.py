@@ -1,12 +1,15 @@
 """Two files in, a folder of results out, and what happens when something is wrong with them."""
 
 import json
+import os
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 import autofuse_jax
+from autofuse_jax.apply_transform import main as apply
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.register import main
 from autofuse_jax.registration.instance import InstanceSettings
@@ -247,6 +250,11 @@ def bad(folder, name, **changes):
         'colours': np.zeros((8, 9, 10), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')]),
     }.get(name, image)
     nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    if name == 'flat':
+        flat = nib.Nifti1Image(image[:, :, 0], None)
+        flat.set_sform(np.eye(4), code=1)
+        flat.set_qform(np.eye(4), code=1)
+        nib.save(flat, path)
     if name == 'truncated':
         path.write_bytes(path.read_bytes()[:-200])
     if name == 'singular':
@@ -262,7 +270,8 @@ def bad(folder, name, **changes):
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('two_d', 'at least 4 voxels'),
+        ('two_d', 'is a 2-D image'),
+        ('flat', 'is a 2-D image. Expected: a volume with at least 4 voxels along each axis'),
         ('series', 'three axes'),
         ('zero', 'same value 0 everywhere'),
         ('nan', 'NaN or infinite'),
@@ -312,7 +321,7 @@ def test_disagreeing_forms_are_reported_and_the_sform_is_used(files, tmp_path, c
     np.testing.assert_allclose(nib.load(tmp_path / 'out' / 'moved.nii.gz').affine, FIXED_GRID.affine, atol=1e-4)
 
 
-def test_a_sheared_grid_has_no_field_for_itk_and_says_so(files, tmp_path):
+def test_a_sheared_grid_has_no_field_for_itk_and_says_so(files, tmp_path, capsys):
     image = nib.load(files / 'fixed.nii.gz')
     sheared = image.affine.copy()
     sheared[0, 1] += 0.4
@@ -323,7 +332,10 @@ def test_a_sheared_grid_has_no_field_for_itk_and_says_so(files, tmp_path):
     arguments = [f'--fixed={tmp_path}/sheared.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={tmp_path}/out']
     assert main([*arguments, '--align=none', '--no-deform', '--no-page']) == 0
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    assert any('right angles' in check for check in report['checks'])
+    said = [check for check in report['checks'] if 'not written' in check]
+    assert len(said) == 1 and 'forward_itk.nii.gz' in said[0] and 'sheared.nii.gz are sheared by 7.59' in said[0]
+    text = capsys.readouterr().err
+    assert text.count(said[0]) == 1 and 'sheared by 7.6 degrees' in text
     assert 'forward_voxel.nii.gz' in report['files'] and 'forward_itk.nii.gz' not in report['files']
 
 
@@ -394,3 +406,82 @@ def test_guides_that_make_no_sense_are_refused(files, tmp_path, capsys):
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith('error: ') and words in error
     assert not (tmp_path / 'out').exists()
+
+
+CHEAP = ['--align=none', '--no-deform', '--no-page']
+
+
+def test_files_for_itk_fit_what_itk_reads_or_are_not_written(files, tmp_path, capsys):
+    sitk = pytest.importorskip('SimpleITK')
+    image = nib.load(files / 'fixed.nii.gz')
+    header = image.header.copy()
+    header['sform_code'] = header['qform_code'] = 0
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), None, header), tmp_path / 'nowhere.nii.gz')
+    arguments = [f'--fixed={tmp_path}/nowhere.nii.gz', f'--moving={tmp_path}/nowhere.nii.gz', f'--out={tmp_path}/out']
+    assert main([*arguments, *CHEAP]) == 0
+    assert 'made up as in ITK, axes LPS from 0' in capsys.readouterr().err
+    field = sitk.ReadImage(str(tmp_path / 'out' / 'forward_itk.nii.gz'), sitk.sitkVectorFloat64)
+    as_itk_reads = sitk.ReadImage(str(tmp_path / 'nowhere.nii.gz'))
+    assert field.GetOrigin() == as_itk_reads.GetOrigin() and field.GetDirection() == as_itk_reads.GetDirection()
+    # Of an sform that does not come from the scanner ITK takes the qform instead.
+    shifted = image.affine.copy()
+    shifted[0, 3] += 7
+    image.set_sform(shifted, code=2)
+    nib.save(image, tmp_path / 'forms.nii.gz')
+    arguments = [f'--fixed={tmp_path}/forms.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={tmp_path}/forms']
+    assert main([*arguments, *CHEAP]) == 0
+    assert 'are not written: ITK takes the qform of forms.nii.gz' in capsys.readouterr().err
+    assert not list((tmp_path / 'forms').glob('*itk*'))
+
+
+@pytest.mark.parametrize('suffix', ['nrrd', 'mha', 'mgz', 'nii'])
+def test_moved_images_in_other_formats(files, tmp_path, suffix):
+    if suffix in ('nrrd', 'mha'):
+        pytest.importorskip('SimpleITK')
+    labels = f'--moving-labels={files}/moving_labels.nii.gz'
+    out = tmp_path / 'out'
+    assert main(command(files, out, *CHEAP, labels, f'--out-format={suffix}')) == 0
+    report = json.loads((out / 'report.json').read_text())
+    assert {f'moved.{suffix}', f'moved_labels.{suffix}', 'jacobian.nii.gz'} <= set(report['files'])
+    np.testing.assert_allclose(read_image(out / f'moved.{suffix}').affine, FIXED_GRID.affine, atol=1e-4)
+    assert read_labels(out / f'moved_labels.{suffix}')[0].max() == 3
+
+
+def test_what_cannot_be_written_is_told_before_any_work(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+    long_name = tmp_path / f'{"t" * 245}.nii.gz'
+    long_name.write_bytes((files / 't2.nii.gz').read_bytes())
+    monkeypatch.setitem(sys.modules, 'SimpleITK', None)
+    for more, words in (
+        (['--out=/proc/x/out'], 'nothing can be made in /proc'),
+        (['--moving-images', str(long_name)], '258 bytes'),
+        (['--out-format=nrrd'], "pip install 'autofuse_jax[itk]'"),
+    ):
+        assert main(command(files, tmp_path / 'out', *more)) == 2
+        assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_file_names_that_are_no_text(files, tmp_path):
+    folder = tmp_path / os.fsdecode(b'M\xfcller')
+    folder.mkdir()
+    (folder / 'moving.nii.gz').write_bytes((files / 'moving.nii.gz').read_bytes())
+    arguments = [f'--fixed={files}/fixed.nii.gz', f'--moving={folder}/moving.nii.gz', f'--out={folder}/out']
+    assert main([*arguments, '--align=none', '--no-deform']) == 0
+    report = json.loads((folder / 'out' / 'report.json').read_text())
+    assert report['files'] == sorted(path.name for path in (folder / 'out').iterdir())
+    assert os.fsencode(report['moving']['file']).endswith(b'M\xfcller/moving.nii.gz')
+    more = [f'--image={folder}/moving.nii.gz', f'--out={folder}/again']
+    assert apply(['--transform', f'{folder}/out/forward_itk.nii.gz', *more]) == 0
+
+
+def test_times_and_text_of_the_moving_image_survive(files, tmp_path):
+    image = nib.load(files / 'moving.nii.gz')
+    image.header['descrip'] = b'a scan'
+    image.header['pixdim'][4] = 2.5
+    image.header.set_xyzt_units('mm', 'sec')
+    nib.save(image, tmp_path / 'moving.nii.gz')
+    arguments = [f'--fixed={files}/fixed.nii.gz', f'--moving={tmp_path}/moving.nii.gz', f'--out={tmp_path}/out']
+    assert main([*arguments, *CHEAP]) == 0
+    header = nib.load(tmp_path / 'out' / 'moved.nii.gz').header
+    assert header['descrip'].item() == b'a scan'
+    assert header['pixdim'][4] == 2.5 and header.get_xyzt_units() == ('mm', 'sec')

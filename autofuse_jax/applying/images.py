@@ -9,8 +9,10 @@ from autofuse_jax.applying.points import move_points
 from autofuse_jax.applying.volumes import hint_at_labels, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
+from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import Transform, to_dense
@@ -27,16 +29,17 @@ from autofuse_jax.transforms_io.composition import (
 )
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
 from autofuse_jax.transforms_io.files import check_target, write_transform
+from autofuse_jax.transforms_io.points import read_points
 from autofuse_jax.transforms_io.recognition import is_affine, is_composite
 from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
     check_replaceable,
-    describe_grid,
     sidecar_path,
 )
 from autofuse_jax.transforms_io.staging import Staging, staging
 
+SLICER_SUFFIX = '.fcsv'
 LABEL_SAMPLERS = {'nearest': sample_labels, 'linear': sample_labels_linear}
 
 
@@ -51,7 +54,7 @@ class Request:
         labels: Label maps.
         label_interpolation: 'nearest' or 'linear'.
         points: CSV files.
-        points_units: 'mm', 'mm-lps' or 'voxel'.
+        points_units: 'mm', 'mm-lps' or 'voxel'; None: what the files say.
         points_in: Image in which the points were set: 'moving' or 'fixed', of the composition as it is applied.
         background: Value of moved images where the image does not reach: a number, 'min', the smallest of the image, or
             'auto', its own background.
@@ -71,7 +74,7 @@ class Request:
     labels: tuple[Path, ...] = ()
     label_interpolation: str = 'nearest'
     points: tuple[Path, ...] = ()
-    points_units: str = 'mm'
+    points_units: str | None = None
     points_in: str = 'moving'
     background: float | str = AUTO
     reference: ImageRecord | None = None
@@ -103,6 +106,11 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
         raise UserError('there is nothing to apply', fix='add --image, --labels, --points or --save-transform')
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
+    # What can be wrong with a file is found before the transforms, which may take long, are read and solved.
+    for path in (*request.images, *request.labels):
+        read_header(path)
+    for path in request.points:
+        read_points(path, request.points_units)
     with staging(request.overwrite) as stage:
         targets = {}
         for path in sources:
@@ -123,7 +131,9 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
 
 
 def _target(request: Request, path: Path, stage: Staging) -> Path:
-    suffix = '.csv' if path in request.points else '.nii.gz'
+    suffix = '.nii.gz'
+    if path in request.points:
+        suffix = SLICER_SUFFIX if path.suffix.lower() == SLICER_SUFFIX else '.csv'
     target = request.out / f'{stem_of(path)}_moved{suffix}'
     stage.claim(target, str(path))
     return target
@@ -189,7 +199,7 @@ def _move_volumes(
         volume = read_image(path, allow_series=True, allow_missing=True)
         hint_at_labels(path, say)
         warped = moved_image(path, volume, positions_in(path, mapped, volume.grid), request.background, say)
-        write_image(stage.temporary(targets[path]), warped, reference.grid.affine)
+        write_image(stage.temporary(targets[path]), warped, reference.grid.affine, volume.notes)
     for path in request.labels:
         labels, grid = read_labels(path)
         warped = LABEL_SAMPLERS[request.label_interpolation](labels, positions_in(path, mapped, grid))

@@ -12,18 +12,17 @@ from autofuse_jax.transforms.grids import to_voxels, to_world
 from autofuse_jax.transforms.inversion import FAILED_MM
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms_io.composition import Step, backward_of, forward_of, inside, record_of_field
-from autofuse_jax.transforms_io.points import INSIDE_COLUMN, PointTable, read_points, write_points
+from autofuse_jax.transforms_io.points import INSIDE_COLUMN, LPS_FROM_RAS, PointTable, read_points, write_points
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # What the coordinates of points may be counted in.
 POINT_FRAMES = {MILLIMETRES: 'mm, RAS', MILLIMETRES_LPS: 'mm, LPS', VOXELS: 'voxels'}
-LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
 # Line numbers in a warning.
 SHOWN_LINES = 8
 
 
 def move_points(
-    steps: Sequence[Step], path: Path, target: Path, *, units: str, points_in: str, say: Callable[[str], Any]
+    steps: Sequence[Step], path: Path, target: Path, *, units: str | None, points_in: str, say: Callable[[str], Any]
 ) -> None:
     """Move the points of a CSV file from one image of a composition to the other, and say which way they took.
 
@@ -31,7 +30,7 @@ def move_points(
         steps: The composition, in the order in which an image passes through it.
         path: The CSV file.
         target: File for the moved points.
-        units: A key of `POINT_FRAMES`, of the points that are read and written alike.
+        units: A key of `POINT_FRAMES`, of the points that are read and written alike; None: what the file says.
         points_in: The image in which the points were set, 'moving' or 'fixed'.
         say: Callback for every sentence to the user.
 
@@ -40,7 +39,8 @@ def move_points(
             be inverted.
         OSError: The target cannot be written.
     """
-    table = read_points(path)
+    table = read_points(path, units)
+    units = table.units
     fixed, moving = steps[-1].fixed or record_of_field(steps[-1]), steps[0].moving
     from_moving = points_in == 'moving'
     source, destination = (moving, fixed) if from_moving else (fixed, moving)

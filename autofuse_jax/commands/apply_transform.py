@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.applying.images import Request, apply
-from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.headers import read_header
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
-from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms_io.explain import explain
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
@@ -82,7 +81,7 @@ def image_record(path: Path) -> ImageRecord:
     Raises:
         UserError: It cannot be read.
     """
-    array, affine = load_array(path, IMAGE_KEY)
-    if array.ndim < 3 or 0 in array.shape:
-        raise UserError(f'{path} has shape {array.shape}', expected='an image of three axes (D, H, W)')
-    return ImageRecord(path.name, ImageGrid(array.shape[:3], affine))
+    facts = read_header(path)
+    if len(facts.shape) < 3 or 0 in facts.shape:
+        raise UserError(f'{path} has shape {facts.shape}', expected='an image of three axes (D, H, W)')
+    return ImageRecord(path.name, facts.grid)

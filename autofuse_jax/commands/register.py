@@ -13,7 +13,7 @@ from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import claim_folder
+from autofuse_jax.files import check_file_names, claim_folder
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.device import open_network, use_device
@@ -21,7 +21,7 @@ from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
-from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
+from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import WORDS
@@ -49,10 +49,12 @@ def run(options: argparse.Namespace) -> int:
         return register_series_files(options, settings, about_run(settings, options.command_line))
     if options.fixed is None:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
+    suffix = f'.{options.out_format}'
+    _check_names([stem_of(path) for path in options.moving_images], suffix)
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
+    check_suffix(suffix, headers[0].grid)
     companions = [Companion(stem_of(path), read_image(path, allow_missing=True)) for path in options.moving_images]
-    _check_names(companions)
     # What can be wrong is read before the work begins.
     classes = read_classes(options.classes)
     result = register_images(
@@ -82,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         companions=companions,
         background=settings.background,
         page=options.page,
+        suffix=suffix,
     )
     if report['guide']:
         print(guide_sentence(report['guide']))
@@ -165,6 +168,8 @@ def about_run(settings: PipelineSettings, command: str, weights: Path | None = N
 def say_headers(headers: Sequence[HeaderFacts]) -> list[str]:
     """Print what the header check found, and return it."""
     checks = [text for facts in headers for text in (facts.sentence(), *facts.remarks)]
+    remark = itk_remark((facts.file, facts.grid, facts.itk_obstacle) for facts in headers)
+    checks += [remark] if remark else []
     for text in checks:
         print(text, file=sys.stderr)
     return checks
@@ -199,12 +204,13 @@ def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[st
     }
 
 
-def _check_names(companions: Sequence[Companion]) -> None:
-    names = [companion.name for companion in companions]
+def _check_names(names: Sequence[str], suffix: str) -> None:
+    """Check that the images that ride along can be written under the names of their files."""
     twice = sorted({name for name in names if names.count(name) > 1} | ({'labels'} & set(names)))
     if twice:
         raise UserError(
-            f'--moving-images would write moved_{twice[0]}.nii.gz twice',
+            f'--moving-images would write moved_{twice[0]}{suffix} twice',
             expected='images with different file names, none of them called labels',
             fix='rename one of them',
         )
+    check_file_names(f'moved_{name}{suffix}' for name in names)

@@ -3,11 +3,13 @@
 import os
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, is_npz, load_npz, open_header
-from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.file_kinds import NPZ, reader_of
+from autofuse_jax.data.formats import open_image
+from autofuse_jax.data.headers import header_facts
+from autofuse_jax.data.npz_files import AFFINE_KEY, IMAGE_KEY, load_npz
+from autofuse_jax.data.stored_images import StoredImage
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import json_types
 
@@ -21,7 +23,7 @@ def header_fields(path: str | os.PathLike) -> dict[str, Any]:
     Free text (NIfTI's descrip, aux_file, intent_name and extensions) is left out, because scanners write names there.
 
     Args:
-        path: A .nii, .nii.gz, .mgz or .npz file.
+        path: An image file, see `formats.open_image`.
 
     Returns:
         JSON types: format, shape, dtype, affine and, as far as the format has them, units, scaling, the codes of sform,
@@ -30,28 +32,16 @@ def header_fields(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         UserError: Missing or damaged file.
     """
-    if is_npz(path):
+    if reader_of(path) == NPZ:
         return _npz_fields(path)
-    image = open_header(path)
-    header = image.header
+    image = open_image(path)
     fields: dict[str, Any] = {
-        'format': type(image).__name__.removesuffix('Image'),
+        'format': image.format,
         'shape': list(image.shape),
-        'dtype': str(image.get_data_dtype()),
+        'dtype': str(image.dtype),
         'affine': _rows(image.affine),
     }
-    scaled = image.dataobj
-    # The header of an opened image has forgotten its scaling, of which its values know.
-    if isinstance(header, nib.Nifti1Header) and isinstance(scaled, nib.arrayproxy.ArrayProxy):
-        fields |= {
-            'units': ' '.join(header.get_xyzt_units()),
-            'scl_slope': float(scaled.slope),
-            'scl_inter': float(scaled.inter),
-            'sform_code': int(header['sform_code']),
-            'qform_code': int(header['qform_code']),
-            'intent_code': int(header['intent_code']),
-        }
-    return fields | _grid_fields(path)
+    return fields | image.fields | _grid_fields(image)
 
 
 def _npz_fields(path: str | os.PathLike) -> dict[str, Any]:
@@ -65,12 +55,12 @@ def _npz_fields(path: str | os.PathLike) -> dict[str, Any]:
     if IMAGE_KEY not in arrays:
         return fields
     image = arrays[IMAGE_KEY]
-    return fields | {'shape': list(image.shape), 'dtype': str(image.dtype)} | _grid_fields(path)
+    return fields | {'shape': list(image.shape), 'dtype': str(image.dtype)} | _grid_fields(open_image(path))
 
 
-def _grid_fields(path: str | os.PathLike) -> dict[str, Any]:
+def _grid_fields(image: StoredImage) -> dict[str, Any]:
     try:
-        facts = read_header(path)
+        facts = header_facts(image)
     except UserError as error:
         return {'refused': error.found}
     fields: dict[str, Any] = {

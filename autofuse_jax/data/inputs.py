@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
-from autofuse_jax.data.volumes import Volume, read_image, read_labels
+from autofuse_jax.data.volumes import Volume, mask_weights, read_image, read_labels, read_weights, whole_numbers
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grid_words import describe_difference
+from autofuse_jax.transforms.grids import SAME_GRID_VOXELS, ImageGrid, axes_onto
 
 # An image as a file, as an array (voxels of 1 mm) or as a volume.
 ImageLike = str | os.PathLike | np.ndarray | Volume
@@ -30,25 +33,26 @@ def open_volume(
     Args:
         image: A file, an array (D, H, W) of 1 mm voxels, or a volume.
         role: Name of an array in messages, such as 'fixed'.
-        labels: A file or an integer array on the grid of the image; None keeps the labels of a volume.
-        mask: Likewise, not zero where the image counts; None keeps the mask of a volume.
+        labels: A file or an array of whole numbers on the grid of the image, in any order of its axes; None keeps the
+            labels of a volume.
+        mask: Likewise: whole numbers that are not 0 where the image counts, or weights from 0 to 1; None keeps the mask
+            of a volume.
         allow_series: Whether a file may hold a series (D, H, W, T), default False.
 
     Returns:
-        The volume; its mask is float32, 1 where the given one is not zero.
+        The volume; its mask is float32 weights in [0, 1].
 
     Raises:
-        UserError: A file cannot be read, the values of an array are not finite, labels or mask are not whole numbers or
-            lie on another grid, or the mask is empty.
+        UserError: A file cannot be read, the values of an array are not finite, labels are not whole numbers, the mask
+            is no mask, or one of them lies on another grid.
     """
     volume = _as_volume(image, role, allow_series)
     if labels is not None:
-        volume = dataclasses.replace(volume, labels=_on_grid_of(volume, labels, 'label map'))
+        volume = dataclasses.replace(
+            volume, labels=_on_grid_of(volume, labels, 'label map', read_labels, whole_numbers)
+        )
     if mask is not None:
-        weights = (_on_grid_of(volume, mask, 'mask') != 0).astype(np.float32)
-        if not weights.any():
-            raise UserError(f'the mask of {volume.name} is empty', fix='leave it out, or mark what counts by 1')
-        volume = dataclasses.replace(volume, mask=weights)
+        volume = dataclasses.replace(volume, mask=_on_grid_of(volume, mask, 'mask', read_weights, mask_weights))
     return volume
 
 
@@ -90,29 +94,44 @@ def _as_volume(image: ImageLike, role: str, allow_series: bool) -> Volume:
     return Volume(array.astype(np.float32), None, np.eye(4), role)
 
 
-def _on_grid_of(volume: Volume, labels: LabelsLike, kind: str) -> np.ndarray:
-    """Return the integers of a label map or a mask after checking that they lie on the voxels of an image."""
+def _on_grid_of(
+    volume: Volume,
+    labels: LabelsLike,
+    kind: str,
+    read: Callable[[str | os.PathLike], tuple[np.ndarray, ImageGrid]],
+    check: Callable[[np.ndarray, str], np.ndarray],
+) -> np.ndarray:
+    """Return a label map or a mask after checking that it lies on the voxels of an image.
+
+    Args:
+        volume: The image.
+        labels: The label map or mask.
+        kind: What it is, in words.
+        read: Reader of its file.
+        check: Check of its values where it is an array, given the name for messages.
+
+    Returns:
+        The values in the order of the image's axes.
+
+    Raises:
+        UserError: It is no label map or mask, or lies on other voxels.
+    """
     if isinstance(labels, str | os.PathLike):
         name = f'{kind} {labels}'
-        array, grid = read_labels(labels)
+        array, grid = read(labels)
     else:
-        name = f'{kind} given as an array'
+        name = f'{kind} of {volume.name}'
         array = np.asarray(labels)
-        if array.dtype.kind not in 'biu':
-            raise UserError(f'the {kind} of {volume.name} has type {array.dtype}', expected='whole numbers')
-        array = array.astype(np.int32)
+        if array.dtype.kind not in 'biuf':
+            raise UserError(f'the {name} has type {array.dtype}', expected='numbers')
+        array = check(array, f'the {name}')
         grid = ImageGrid(array.shape, volume.affine)
-    if not grid.same_as(volume.grid):
+    axes = axes_onto(grid, volume.grid)
+    if axes is None:
+        here, there, apart = describe_difference(grid, volume.grid)
         raise UserError(
-            f'the {name} lies on another grid than {volume.name}: {_described(grid)} against {_described(volume.grid)}',
-            expected=f'a {kind} on the voxels of its image',
+            f'the {name} lies on another grid than {volume.name}: {here} against {there}{apart}',
+            expected=f'a {kind} on the voxels of its image, within {SAME_GRID_VOXELS:g} of a voxel',
             fix='resample it to the image by nearest neighbour, or leave it out',
         )
-    return array
-
-
-def _described(grid: ImageGrid) -> str:
-    size = ' x '.join(str(length) for length in grid.shape)
-    voxel = ' x '.join(f'{length:.4g}' for length in grid.spacing)
-    first = ', '.join(f'{value:.1f}' for value in grid.affine[:3, 3])
-    return f'{size} voxels of {voxel} mm, axes {grid.orientation}, from ({first})'
+    return np.ascontiguousarray(nib.orientations.apply_orientation(array, axes))

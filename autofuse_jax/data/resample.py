@@ -41,7 +41,8 @@ def move_volume(
     """
     positions = moving_positions(transform, grid, volume.affine)
     labels = None if volume.labels is None else sample_labels(volume.labels, positions)
-    return Volume(sample_known(volume.image, positions, background), labels, grid.affine, volume.name)
+    image = sample_known(volume.image, positions, background)
+    return Volume(image, labels, grid.affine, volume.name, notes=volume.notes)
 
 
 def canonical_volume(volume: Volume) -> Volume:
@@ -57,9 +58,16 @@ def canonical_volume(volume: Volume) -> Volume:
     if grid is volume.grid or np.array_equal(grid.affine, volume.affine):
         return volume
     orientation = nib.io_orientation(volume.affine)
-    turn = lambda array: None if array is None else np.ascontiguousarray(nib.apply_orientation(array, orientation))  # noqa: E731
+
+    def turn(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(nib.apply_orientation(array, orientation))
+
     return dataclasses.replace(
-        volume, image=turn(volume.image), labels=turn(volume.labels), mask=turn(volume.mask), affine=grid.affine
+        volume,
+        image=turn(volume.image),
+        labels=None if volume.labels is None else turn(volume.labels),
+        mask=None if volume.mask is None else turn(volume.mask),
+        affine=grid.affine,
     )
 
 

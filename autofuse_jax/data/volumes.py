@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autofuse_jax.data.formats import (
-    IMAGE_KEY,
-    LABELS_KEY,
-    load_array,
-    store_array,
-)
+from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_image, store_array
+from autofuse_jax.data.notes import NO_NOTES, Notes
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
+
+# Scaling by a slope in float32 misses whole numbers by this share of them at most; so does rounding of weights.
+WHOLE_TOLERANCE = 1e-6
+WEIGHT_TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class Volume:
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         name: Name in messages, usually that of the file.
         mask: (D, H, W), at least 0: how much each voxel counts for the similarity of a registration; None: all alike.
+        notes: Times and text of the file, which go along with what is made of the image.
     """
 
     image: np.ndarray
@@ -33,6 +34,7 @@ class Volume:
     affine: np.ndarray
     name: str
     mask: np.ndarray | None = None
+    notes: Notes = NO_NOTES
 
     def __post_init__(self):
         if self.image.ndim not in (3, 4):
@@ -67,7 +69,7 @@ def read_image(path: str | os.PathLike, *, allow_series: bool = False, allow_mis
     """Read an image without labels.
 
     Args:
-        path: A .nii, .nii.gz, .mgz or .npz (`vol`, optional `affine`) file.
+        path: An image file, see `formats.open_image`; an npz holds `vol` and, optionally, `affine`.
         allow_series: Whether a 4-D image (D, H, W, T) is accepted, default False.
         allow_missing: Whether NaN and infinite values are accepted, default False; they become NaN.
 
@@ -78,15 +80,16 @@ def read_image(path: str | os.PathLike, *, allow_series: bool = False, allow_mis
         UserError: Missing, damaged or unknown file, wrong number of axes, NaN or infinite values where they are not
             accepted, nothing else, or the same value everywhere.
     """
-    array, affine = load_array(path, IMAGE_KEY)
-    return Volume(_checked_image(array, path, allow_series, allow_missing), None, affine, Path(path).name)
+    stored, array = load_image(path, IMAGE_KEY)
+    image = _checked_image(array, path, allow_series, allow_missing)
+    return Volume(image, None, stored.affine.astype(np.float64), Path(path).name, notes=stored.notes)
 
 
 def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     """Read a label map.
 
     Args:
-        path: A .nii, .nii.gz, .mgz or .npz (`seg`, optional `affine`) file.
+        path: An image file, see `formats.open_image`; an npz holds `seg` and, optionally, `affine`.
 
     Returns:
         int32 labels (D, H, W) and their grid.
@@ -94,39 +97,135 @@ def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     Raises:
         UserError: Missing, damaged or unknown file, not 3-D, or values that are not whole numbers.
     """
-    array, affine = load_array(path, LABELS_KEY)
-    labels = _checked_labels(array, path)
-    return labels, ImageGrid(labels.shape, affine)
+    stored, array = load_image(path, LABELS_KEY)
+    labels = whole_numbers(array, f'the label map {path}')
+    return labels, ImageGrid(labels.shape, stored.affine.astype(np.float64))
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray) -> None:
+def read_weights(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
+    """Read a mask.
+
+    Args:
+        path: As for `read_labels`.
+
+    Returns:
+        float32 weights (D, H, W) in [0, 1], see `mask_weights`, and their grid.
+
+    Raises:
+        UserError: Missing, damaged or unknown file, not 3-D, or values that are no weights.
+    """
+    stored, array = load_image(path, LABELS_KEY)
+    weights = mask_weights(array, f'the mask {path}')
+    return weights, ImageGrid(weights.shape, stored.affine.astype(np.float64))
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray, affine: np.ndarray, notes: Notes = NO_NOTES) -> None:
     """Write an image as float32.
 
     Args:
-        path: Ends in .nii, .nii.gz, .mgz or .npz.
+        path: A file with one of `file_kinds.WRITE_SUFFIXES`.
         image: (D, H, W) or (D, H, W, T).
         affine: (4, 4), voxel indices to RAS millimetres.
+        notes: Times and text for the header.
 
     Raises:
-        UserError: Unknown extension.
+        UserError: Unknown extension, or the package that writes it is missing.
         OSError: The file cannot be written.
     """
-    store_array(path, np.asarray(image, np.float32), affine, IMAGE_KEY)
+    store_array(path, np.asarray(image, np.float32), affine, IMAGE_KEY, notes)
 
 
-def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray) -> None:
+def write_labels(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarray, notes: Notes = NO_NOTES) -> None:
     """Write a label map in the smallest of uint8, int16 and int32 that holds its ids.
 
     Args:
-        path: Ends in .nii, .nii.gz, .mgz or .npz.
+        path: A file with one of `file_kinds.WRITE_SUFFIXES`.
         labels: Integer (D, H, W), or (D, H, W, T) for a series.
         affine: (4, 4), voxel indices to RAS millimetres.
+        notes: Times and text for the header.
 
     Raises:
-        UserError: Unknown extension, or labels that are not whole numbers.
+        UserError: Unknown extension, the package that writes it is missing, or labels that are not whole numbers.
         OSError: The file cannot be written.
     """
-    store_array(path, _smallest_type(_checked_labels(labels, path, allow_series=True)), affine, LABELS_KEY)
+    ids = whole_numbers(labels, f'the label map {path}', allow_series=True)
+    store_array(path, _smallest_type(ids), affine, LABELS_KEY, notes)
+
+
+def whole_numbers(array: np.ndarray, name: str, *, allow_series: bool = False) -> np.ndarray:
+    """Return the ids of a label map.
+
+    Scaling in a header leaves 1.00000001 for 1, so that values within `WHOLE_TOLERANCE` of a whole number are it.
+
+    Args:
+        array: (D, H, W), with axes of length 1 behind or without.
+        name: Name of the label map in messages.
+        allow_series: Whether (D, H, W, T) is accepted; default False.
+
+    Returns:
+        int32 of that shape, axes of length 1 behind left out.
+
+    Raises:
+        UserError: Another shape, or values that are no whole numbers below 2^31.
+    """
+    array = _without_trailing_ones(np.asarray(array))
+    if array.ndim not in ((3, 4) if allow_series else (3,)) or 0 in array.shape:
+        raise UserError(f'{name} has shape {array.shape}', expected='three axes (D, H, W)')
+    limits = np.iinfo(np.int32)
+    if not is_whole(array) or array.min() < limits.min or array.max() > limits.max:
+        raise UserError(
+            f'{name} holds values that are not whole numbers',
+            expected='one integer id per voxel, below 2^31',
+            fix='check that it is a label map and not an image, and that it was resampled by nearest neighbour',
+        )
+    return np.ascontiguousarray(array if array.dtype.kind in 'biu' else np.rint(array), np.int32)
+
+
+def is_whole(values: np.ndarray) -> bool:
+    """Tell whether all values are whole numbers, up to what the scaling of a header leaves.
+
+    Args:
+        values: Real numbers.
+    """
+    if values.dtype.kind in 'biu':
+        return True
+    # Not finite numbers are not near anything.
+    with np.errstate(invalid='ignore'):
+        return bool((np.abs(values - np.rint(values)) <= WHOLE_TOLERANCE * np.maximum(np.abs(values), 1)).all())
+
+
+def mask_weights(array: np.ndarray, name: str) -> np.ndarray:
+    """Return how much each voxel counts.
+
+    Whole numbers say where the image counts: where they are not 0. Other values between 0 and 1 are the weights
+    themselves, such as probabilities.
+
+    Args:
+        array: (D, H, W), with axes of length 1 behind or without.
+        name: Name of the mask in messages.
+
+    Returns:
+        float32 (D, H, W) in [0, 1].
+
+    Raises:
+        UserError: Another shape, values that are neither, or 0 everywhere.
+    """
+    array = _without_trailing_ones(np.asarray(array))
+    if array.ndim != 3 or 0 in array.shape:
+        raise UserError(f'{name} has shape {array.shape}', expected='three axes (D, H, W)')
+    if is_whole(array):
+        weights = (np.rint(array) if array.dtype.kind == 'f' else array) != 0
+    elif not np.isfinite(array).all() or array.min() < -WEIGHT_TOLERANCE or array.max() > 1 + WEIGHT_TOLERANCE:
+        raise UserError(
+            f'{name} holds fractions and values from {array.min():.6g} to {array.max():.6g}',
+            expected='whole numbers, not 0 where the image counts, or weights from 0 to 1',
+            fix='divide a probability map by its largest value, or threshold it',
+        )
+    else:
+        weights = np.clip(array, 0, 1)
+    if not weights.any():
+        raise UserError(f'{name} is empty', fix='leave it out, or mark what counts by 1')
+    return np.ascontiguousarray(weights, np.float32)
 
 
 def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool, allow_missing: bool) -> np.ndarray:
@@ -148,22 +247,6 @@ def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: boo
     if low == high:
         raise UserError(f'the image {path} has the same value {low:g} everywhere', fix='leave out this image')
     return image
-
-
-def _checked_labels(array: np.ndarray, path: str | os.PathLike, *, allow_series: bool = False) -> np.ndarray:
-    array = _without_trailing_ones(np.asarray(array))
-    if array.ndim not in ((3, 4) if allow_series else (3,)) or 0 in array.shape:
-        raise UserError(f'the label map {path} has shape {array.shape}', expected='three axes (D, H, W)')
-    limits = np.iinfo(np.int32)
-    with np.errstate(invalid='ignore'):
-        labels = np.ascontiguousarray(array, np.int32)
-    if array.min() < limits.min or array.max() > limits.max or not np.array_equal(labels, array):
-        raise UserError(
-            f'the label map {path} holds values that are not whole numbers',
-            expected='one integer id per voxel, below 2^31',
-            fix='check that it is a label map and not an image, and that it was resampled by nearest neighbour',
-        )
-    return labels
 
 
 def _without_trailing_ones(array: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_data import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
+from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
@@ -123,9 +124,10 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
         fixed_labels, fixed_grid = read_labels(labels[0])
         moving_labels, moving_grid = read_labels(labels[1])
         if not dense.grid.same_as(fixed_grid):
+            here, there, apart = describe_difference(fixed_grid, dense.grid)
             raise UserError(
-                f'the label map {labels[0]} is on another grid ({fixed_labels.shape} voxels) than the fixed image of '
-                f'{transform.parent} ({displacement.shape[:3]} voxels)',
+                f'the label map {labels[0]} is on another grid ({here}) than the fixed image of {transform.parent} '
+                f'({there}){apart}',
                 expected='the label map of the fixed image, on its grid',
                 fix='resample the label map (nearest neighbour), or correct the path in the report',
             )

@@ -23,7 +23,7 @@ class GuideFiles:
         fixed_labels: Label map of the fixed image, a file on any grid of the same world or an array on the image's
             grid, 0 for the background; or None.
         moving_labels: Label map of the moving image, with the same ids for the same structures, or None.
-        fixed_points: CSV file or array (N, 3) of points in RAS millimetres of the fixed world, or None.
+        fixed_points: File of points in millimetres, or array (N, 3) in RAS millimetres, of the fixed world; or None.
         moving_points: Their counterparts in the moving world, in the same order, or None.
     """
 
@@ -141,7 +141,7 @@ def _points(points: PointsLike | None) -> np.ndarray | None:
     if points is None:
         return None
     if isinstance(points, str | os.PathLike):
-        return read_points(points).points
+        return read_points(points).ras_mm
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
         raise UserError(f'guiding points of shape {array.shape}', expected='finite numbers (N, 3), RAS millimetres')

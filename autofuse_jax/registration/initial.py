@@ -10,12 +10,13 @@ from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import fit_affine
+from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.grids import ImageGrid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 from autofuse_jax.transforms.resampling import covered, moving_positions, sample_known
 from autofuse_jax.transforms_io.composition import INVERSE_PREFIX, backward_of, forward_of, gaps, linear_of, load_steps
-from autofuse_jax.transforms_io.sidecar import ImageRecord, describe_grid
+from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # Points along each axis at which fields of view are compared.
 LATTICE = 24

@@ -200,7 +200,7 @@ def optimise_instance(
         settings.points,
     )
     guide = guide or GridGuide()
-    departure, prior = None, None
+    departure: jax.Array | None = None
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)

@@ -282,8 +282,9 @@ def _check(fixed: Volume, moving: Volume) -> None:
                 fix='pass a series as --moving together with --reference-frame',
             )
         if min(shape) < FEWEST_VOXELS:
+            kind = 'is a 2-D image' if min(shape) == 1 else f'has shape {shape}'
             raise UserError(
-                f'the {role} image {volume.name} has shape {shape}',
+                f'the {role} image {volume.name} {kind}',
                 expected=f'a volume with at least {FEWEST_VOXELS} voxels along each axis',
                 fix='register volumes; single slices are not supported',
             )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.background import choose_background
+from autofuse_jax.data.file_kinds import SIMPLE_ITK, writer_of
+from autofuse_jax.data.itk_images import check_right_angles, require_itk
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
@@ -20,16 +22,19 @@ from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import judge
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import inverse_affine
+from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import write_transform
-from autofuse_jax.transforms_io.itk import fits_itk
+from autofuse_jax.transforms_io.itk import itk_obstacle
 from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
 
 REPORT_NAME = 'report.json'
 PAGE_NAME = 'report.html'
 SUFFIX = '.nii.gz'
+CONVENTIONS_WRITTEN = (ITK, VOXEL)
 AFFINE, INVERSE_AFFINE = 'affine_itk.txt', 'inverse_affine_itk.txt'
-CONVENTIONS_WRITTEN = ('itk', 'voxel')
+ITK_FILES = (*(f'{role}_{ITK}{SUFFIX}' for role in (FORWARD, INVERSE)), AFFINE, INVERSE_AFFINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,7 @@ def write_results(
     companions: Sequence[Companion] = (),
     background: float | str = AUTO,
     page: bool = True,
+    suffix: str = SUFFIX,
 ) -> dict[str, Any]:
     """Score a registration and write everything that belongs to it.
 
@@ -65,6 +71,7 @@ def write_results(
         companions: Further images that are moved with it.
         background: Value of those where they do not reach, see `choose_background`.
         page: Whether `report.html` is drawn.
+        suffix: Format of the moved images and labels; default '.nii.gz'. Everything else is NIfTI.
 
     Returns:
         The report, as in `report.json`.
@@ -99,10 +106,11 @@ def write_results(
         evidence=evidence,
     )
     checks = list(about.get('checks', ()))
-    if not _both_fit_itk(result):
-        checks.append(
-            'an affine has axes that are not at right angles, which ITK cannot hold: no *_itk.nii.gz is written'
-        )
+    remark = itk_remark(
+        (volume.name, volume.grid, volume.notes.itk_obstacle) for volume in (result.fixed, result.moving)
+    )
+    # The command that registers files has said so before.
+    checks += [remark] if remark and remark not in checks else []
     checks += result.initial.sentences if result.initial else ()
     if _deforms_first(result):
         checks.append('the initial transform is a deformation: no affine_itk.txt is written')
@@ -128,7 +136,7 @@ def write_results(
     folder = Path(folder)
     stale = listed_files(folder / REPORT_NAME)
     with collecting(folder, REPORT_NAME) as temporary:
-        _write_images(temporary, result, companions, background)
+        _write_images(temporary, result, companions, background, suffix)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
@@ -155,16 +163,20 @@ def write_results(
 
 
 def _write_images(
-    folder: Path, result: RegistrationResult, companions: Sequence[Companion], background: float | str
+    folder: Path,
+    result: RegistrationResult,
+    companions: Sequence[Companion],
+    background: float | str,
+    suffix: str = SUFFIX,
 ) -> None:
     affine = result.fixed.affine
-    write_image(folder / f'moved{SUFFIX}', result.moved, affine)
+    write_image(folder / f'moved{suffix}', result.moved, affine, result.moving.notes)
     if result.moved_labels is not None:
-        write_labels(folder / f'moved_labels{SUFFIX}', result.moved_labels, affine)
+        write_labels(folder / f'moved_labels{suffix}', result.moved_labels, affine)
     for companion in companions:
         value = choose_background(companion.volume.image, background).value
         warped = move_volume(companion.volume, result.fixed.grid, result.transform, background=value)
-        write_image(folder / f'moved_{companion.name}{SUFFIX}', warped.image, affine)
+        write_image(folder / f'moved_{companion.name}{suffix}', warped.image, affine, warped.notes)
 
 
 def full_grid(determinant: np.ndarray) -> np.ndarray:
@@ -172,29 +184,54 @@ def full_grid(determinant: np.ndarray) -> np.ndarray:
     return np.pad(determinant, (0, 1), mode='edge').astype(np.float32)
 
 
-def _both_fit_itk(result: RegistrationResult) -> bool:
-    """ITK holds axes at right angles only; a sheared grid gets no field for it, and the report says so."""
-    return fits_itk(result.transform.grid) and fits_itk(result.inverse.grid)
+def check_suffix(suffix: str, fixed: ImageGrid) -> None:
+    """Check before any work that moved images can be written in a format.
+
+    Args:
+        suffix: Suffix of the moved images.
+        fixed: Grid of the fixed image.
+
+    Raises:
+        UserError: The package that writes it is missing, or it cannot hold the grid.
+    """
+    if writer_of(suffix) == SIMPLE_ITK:
+        require_itk(f'writing {suffix[1:]} files')
+        check_right_angles(f'moved{suffix}', fixed.affine)
+
+
+def itk_remark(images: Iterable[tuple[str, ImageGrid, str]]) -> str:
+    """Say which files for ITK are not written, and why.
+
+    Args:
+        images: Name, grid and reason of its file (see `Notes`) of each image.
+
+    Returns:
+        A sentence; empty where ITK can use the transforms.
+    """
+    reasons = [reason for image in images if (reason := itk_obstacle(*image))]
+    return f'{", ".join(ITK_FILES)} are not written: {"; ".join(reasons)}' if reasons else ''
 
 
 def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
-    """Both directions in ITK and voxel convention, and the linear part alone with its inverse."""
-    fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in (result.fixed, result.moving))
+    """Both directions in ITK and voxel convention, and the linear part with its inverse, as far as ITK can use them."""
+    volumes = (result.fixed, result.moving)
+    fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in volumes)
     common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
+    fits = not any(itk_obstacle(volume.name, volume.grid, volume.notes.itk_obstacle) for volume in volumes)
     for convention in CONVENTIONS_WRITTEN:
-        if convention == 'itk' and not _both_fit_itk(result):
+        if convention == ITK and not fits:
             continue
         names = {role: f'{role}_{convention}{SUFFIX}' for role in (FORWARD, INVERSE)}
         forward = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=names[INVERSE], **common)
         backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)
         write_transform(folder / names[FORWARD], result.transform, convention, forward)
         write_transform(folder / names[INVERSE], result.inverse, convention, backward)
-    if _deforms_first(result):
+    if _deforms_first(result) or not fits:
         return
     linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=INVERSE_AFFINE, **common)
-    write_transform(folder / AFFINE, result.alignment, 'itk', linear)
+    write_transform(folder / AFFINE, result.alignment, ITK, linear)
     back = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=AFFINE, **common)
-    write_transform(folder / INVERSE_AFFINE, inverse_affine(result.alignment), 'itk', back)
+    write_transform(folder / INVERSE_AFFINE, inverse_affine(result.alignment), ITK, back)
 
 
 def _deforms_first(result: RegistrationResult) -> bool:

@@ -22,7 +22,7 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
-from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
+from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, SUFFIX, check_suffix, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.cine import cine_plot, cine_section
@@ -84,8 +84,15 @@ def register_series(
         raise UserError(
             f'the reference frame is {reference}', expected=f'0 to {count - 1}, the frames of {series.name}'
         )
+    _check_contrast(series)
     volumes = [
-        Volume(np.ascontiguousarray(series.image[..., frame]), None, series.affine, f'{series.name} frame {frame}')
+        Volume(
+            np.ascontiguousarray(series.image[..., frame]),
+            None,
+            series.affine,
+            f'{series.name} frame {frame}',
+            notes=series.notes,
+        )
         for frame in range(count)
     ]
     fixed = dataclasses.replace(volumes[reference], labels=series.labels, mask=series.mask)
@@ -100,6 +107,25 @@ def register_series(
         progress = None if quiet else StepProgress(prefix=f'frame {frame + 1}/{count}, ')
         results.append(register_volumes(fixed, moving, settings, model=model, on_progress=progress))
     return SeriesResult(reference, tuple(results), _curves(fixed, results, classes or {}))
+
+
+def _check_contrast(series: Volume) -> None:
+    """Check before any work that there is something to register in each frame."""
+    blank = [frame for frame in range(series.image.shape[3]) if _is_blank(series.image[..., frame])]
+    if blank:
+        numbers = ', '.join(map(str, blank))
+        raise UserError(
+            f'of {series.name} frame {numbers} holds the same value everywhere'
+            if len(blank) == 1
+            else f'of {series.name} the frames {numbers} hold the same value everywhere each',
+            expected='an image in every frame, which are counted from 0',
+            fix='leave these frames out of the series',
+        )
+
+
+def _is_blank(image: np.ndarray) -> bool:
+    values = image[np.isfinite(image)]
+    return values.size == 0 or bool(values.min() == values.max())
 
 
 def labels_on_frame(result: RegistrationResult) -> np.ndarray:
@@ -136,7 +162,9 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
                 expected='--moving SERIES, and labels and mask of the reference frame as --fixed-labels, --fixed-mask',
             )
     header = read_header(options.moving)
-    print(header.sentence(), file=sys.stderr)
+    for text in (header.sentence(), *header.remarks):
+        print(text, file=sys.stderr)
+    check_suffix(f'.{options.out_format}', header.grid)
     series = open_volume(
         options.moving, 'moving', labels=options.fixed_labels, mask=options.fixed_mask, allow_series=True
     )
@@ -157,7 +185,7 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
         },
         'checks': [header.sentence(), *header.remarks],
     } | about
-    report = write_series(options.out, result, about=about)
+    report = write_series(options.out, result, about=about, suffix=f'.{options.out_format}')
     before, after = report['scores']['ncc_before'], report['scores']['ncc_after']
     print(
         f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, '
@@ -166,7 +194,9 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
     return 0
 
 
-def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]) -> dict[str, Any]:
+def write_series(
+    folder: Path, result: SeriesResult, *, about: Mapping[str, Any], suffix: str = SUFFIX
+) -> dict[str, Any]:
     """Write a registered series: 4-D images, curves, plot and report.
 
     Writes moved_4d, jacobian_4d, displacement_4d (D, H, W, T, 3: voxels of the reference frame, pull) and, with labels,
@@ -176,6 +206,7 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
         folder: Folder of the results; complete once report.json is there.
         result: The series.
         about: Further content of the report.
+        suffix: Format of the moved series and its labels; default '.nii.gz'. Everything else is NIfTI.
 
     Returns:
         The report.
@@ -205,14 +236,15 @@ def write_series(folder: Path, result: SeriesResult, *, about: Mapping[str, Any]
         }
     )
     with collecting(folder, REPORT_NAME) as temporary:
-        write_image(temporary / 'moved_4d.nii.gz', np.stack([frame.moved for frame in frames], -1), fixed.affine)
+        moved = np.stack([frame.moved for frame in frames], -1)
+        write_image(temporary / f'moved_4d{suffix}', moved, fixed.affine, fixed.notes)
         jacobians = np.stack([full_grid(determinant) for determinant in determinants], -1)
-        write_image(temporary / 'jacobian_4d.nii.gz', jacobians, fixed.affine)
+        write_image(temporary / 'jacobian_4d.nii.gz', jacobians, fixed.affine, fixed.notes.times)
         fields = np.stack([frame.transform.displacement for frame in frames], -2)
-        write_image(temporary / 'displacement_4d.nii.gz', fields, fixed.affine)
+        write_image(temporary / 'displacement_4d.nii.gz', fields, fixed.affine, fixed.notes.times)
         if fixed.labels is not None:
             on_frames = np.stack([labels_on_frame(frame) for frame in frames], -1)
-            write_labels(temporary / 'labels_4d.nii.gz', on_frames, fixed.affine)
+            write_labels(temporary / f'labels_4d{suffix}', on_frames, fixed.affine, fixed.notes.times)
         _write_curves(temporary / 'curves.csv', result.curves)
         cine_plot(temporary / 'cine.png', result.curves, reference_frame=result.reference)
         _write_page(temporary / PAGE_NAME, result, report)

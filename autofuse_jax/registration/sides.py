@@ -93,8 +93,8 @@ def similarity_of(
         lattice = (slice(None, None, step),) * 3
         values, inside = sample_rimmed(moving.rimmed, positions[lattice])
         valid = fixed.valid[lattice] * jax.lax.stop_gradient(inside)
-        images = (fixed.features[lattice] + fixed.background, values + moving.background)
-        information = mutual_information(*(image.reshape(-1) for image in images), valid.reshape(-1))
+        first, second = fixed.features[lattice] + fixed.background, values + moving.background
+        information = mutual_information(first.reshape(-1), second.reshape(-1), valid.reshape(-1))
         return INFORMATION_WEIGHT * jnp.mean(valid) * information
     values, inside = sample_rimmed(moving.rimmed, positions)
     valid = fixed.valid * inside

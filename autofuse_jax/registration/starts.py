@@ -90,7 +90,8 @@ def search_rotations(
     shift = moving.centre_of_mass_mm() - frame.centre
     candidates = [_shifted(rotation, frame.centre, shift) for rotation in start_rotations()]
     of_reached, *values = similarities(level, [reached, *candidates], frame, TRANSLATION, similarity)
-    rotations, refined = [_rotation_of(reached)], []
+    rotations = [_rotation_of(reached)]
+    refined: list[np.ndarray] = []
     for index in np.argsort(values)[::-1]:
         if len(refined) == MOST_REFINED or not (always or values[index] > WORTH_REFINING * of_reached):
             break

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 
-# Headers hold affines as float32; corners of equal grids differ by less than this share of a voxel.
-SAME_GRID_VOXELS = 1e-3
+# Programs round affines and voxel sizes each in its own way; corners of equal grids differ by less than this share of a
+# voxel, which is far below what can be seen or registered.
+SAME_GRID_VOXELS = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,8 +50,15 @@ class ImageGrid:
         cosines = np.abs(self.affine[nearest, range(3)]) / self.spacing
         return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
 
+    @property
+    def shear_degrees(self) -> float:
+        """Largest departure of two voxel axes from a right angle; a tilted gantry shears a stack of slices."""
+        axes = self.affine[:3, :3] / self.spacing
+        cosines = np.abs(axes.T @ axes - np.eye(3))
+        return float(np.degrees(np.arcsin(np.clip(cosines, 0, 1))).max())
+
     def same_as(self, other: 'ImageGrid') -> bool:
-        """Tell whether two grids have the same voxels at the same places, up to the rounding of headers."""
+        """Tell whether two grids have the same voxels at the same places, up to `SAME_GRID_VOXELS`."""
         if tuple(self.shape) != tuple(other.shape):
             return False
         return self.misfit_mm(other.affine) <= SAME_GRID_VOXELS * min(self.spacing)
@@ -104,6 +112,24 @@ def canonical_grid(grid: ImageGrid) -> ImageGrid:
     for size, (axis, _) in zip(grid.shape, orientation, strict=True):
         shape[int(axis)] = int(size)
     return ImageGrid(tuple(shape), grid.affine @ nib.orientations.inv_ornt_aff(orientation, grid.shape))
+
+
+def axes_onto(grid: ImageGrid, target: ImageGrid) -> np.ndarray | None:
+    """Return how the axes of a grid are permuted and turned around to give another.
+
+    Args:
+        grid: A grid.
+        target: Another one.
+
+    Returns:
+        (3, 2), for each axis of `grid` the axis of `target` and 1 or -1, as nibabel writes orientations; None where the
+        grids have different voxels.
+    """
+    axes = nib.orientations.ornt_transform(nib.io_orientation(grid.affine), nib.io_orientation(target.affine))
+    shape = np.zeros(3, int)
+    shape[axes[:, 0].astype(int)] = grid.shape
+    turned = ImageGrid(tuple(shape.tolist()), grid.affine @ nib.orientations.inv_ornt_aff(axes, grid.shape))
+    return axes if turned.same_as(target) else None
 
 
 def resize_grid(grid: ImageGrid, shape: Sequence[int]) -> ImageGrid:

@@ -8,13 +8,14 @@ from typing import cast
 import numpy as np
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
 from autofuse_jax.transforms.resampling import REACH
 from autofuse_jax.transforms_io.files import missing_images, read_recognised, read_transform
 from autofuse_jax.transforms_io.recognition import recognise
-from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo, describe_grid
+from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 
 INVERSE_PREFIX = 'inverse:'
 
@@ -217,9 +218,10 @@ def gaps(steps: Sequence[Step]) -> list[str]:
     for first, second in zip(steps[:-1], steps[1:], strict=True):
         end, start = first.fixed, second.moving
         if end is not None and start is not None and not end.grid.same_as(start.grid):
+            here, there, _ = describe_difference(end.grid, start.grid)
             sentences.append(
-                f'{first.name} ends on the grid of {end.file} ({describe_grid(end.grid)}), {second.name} '
-                f'starts from {start.file} ({describe_grid(start.grid)}); right only if both show the same space'
+                f'{first.name} ends on the grid of {end.file} ({here}), {second.name} starts from {start.file} '
+                f'({there}); right only if both show the same space'
             )
     return sentences
 
@@ -252,8 +254,9 @@ def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.nd
 
 def _check_partner(path: Path, moving: ImageRecord | None, partner: Path, fixed: ImageRecord | None) -> None:
     if moving is not None and fixed is not None and not moving.grid.same_as(fixed.grid):
+        here, there, _ = describe_difference(fixed.grid, moving.grid)
         raise UserError(
-            f'{partner} is no inverse of {path}: it lies on the grid of {fixed.file} ({describe_grid(fixed.grid)}), '
-            f'the moving image of {path.name} is {moving.file} ({describe_grid(moving.grid)})',
+            f'{partner} is no inverse of {path}: it lies on the grid of {fixed.file} ({here}), the moving image of '
+            f'{path.name} is {moving.file} ({there})',
             fix='copy both files of the same registration again, or move the inverse away to have it solved for',
         )

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from autofuse_jax.transforms.affine_fit import rotation_degrees
+from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT
 from autofuse_jax.transforms_io.field_files import finite_field
 from autofuse_jax.transforms_io.files import missing_images, read_recognised
 from autofuse_jax.transforms_io.recognition import Recognised, recognise
-from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo, describe_grid
+from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo
 from autofuse_jax.transforms_io.voxel import components_last
 
 

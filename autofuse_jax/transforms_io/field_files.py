@@ -7,7 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, is_npz, load_array, load_npz, npz_names
+from autofuse_jax.data.file_kinds import NPZ, reader_of
+from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, load_array, load_image, load_npz, npz_names
+from autofuse_jax.data.nifti_files import nifti_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
 from autofuse_jax.transforms.grids import ImageGrid
@@ -49,7 +51,7 @@ def open_field(path: str | os.PathLike) -> TransformFile:
     """Read a file that may hold a dense transform.
 
     Args:
-        path: A .nii, .nii.gz, .mgz or .npz file.
+        path: An image file, see `data.formats.open_image`.
 
     Returns:
         Its content, unchecked but for the numbers being real and the affine not singular.
@@ -58,13 +60,11 @@ def open_field(path: str | os.PathLike) -> TransformFile:
         UserError: Missing or damaged file, unknown extension, or an npz without an array of a known name.
     """
     path = Path(path)
-    if not is_npz(path):
-        array, affine = load_array(path, IMAGE_KEY)
-        header = nib.load(path).header
-        if not isinstance(header, nib.Nifti1Header):
-            return TransformFile(path, array, affine, NO_INTENT, '', '')
-        intent_name = header['intent_name'].item().decode('latin-1')
-        return TransformFile(path, array, affine, int(header['intent_code']), intent_name, '')
+    if path.is_dir():
+        raise UserError(f'{path} is a folder', expected='a file with a transform', fix='check the path')
+    if reader_of(path) != NPZ:
+        image, array = load_image(path, IMAGE_KEY)
+        return TransformFile(path, array, image.affine, image.intent, image.intent_name, '')
     names = npz_names(path)
     key = next((key for key in (IMAGE_KEY, UNNAMED_KEY) if key in names), None)
     if key is None:
@@ -123,10 +123,7 @@ def store_nifti(
     Raises:
         OSError: The file cannot be written; what was there before is kept.
     """
-    image = nib.Nifti1Image(array, affine)
-    image.set_sform(affine, code='scanner')
-    image.set_qform(affine, code='scanner')
-    image.header.set_xyzt_units('mm')
+    image = nifti_image(array, affine)
     # Not `set_intent`, which knows the codes of the standard only.
     image.header['intent_code'] = intent
     image.header['intent_name'] = intent_name

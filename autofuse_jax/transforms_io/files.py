@@ -8,6 +8,7 @@ import numpy as np
 
 from autofuse_jax.choices import FORMATS
 from autofuse_jax.errors import UserError, check_option
+from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
 from autofuse_jax.transforms_io.conventions import (
     AFFINE,
@@ -33,7 +34,6 @@ from autofuse_jax.transforms_io.sidecar import (
     ImageRecord,
     TransformInfo,
     check_replaceable,
-    describe_grid,
     sidecar_path,
     write_sidecar,
 )
@@ -135,9 +135,10 @@ def read_recognised(
     else:
         field = read_itk(file) if info.convention == ITK else read_fsl(file, info.moving.grid)
     if info.fixed is not None and not field.grid.same_as(info.fixed.grid):
+        here, there, apart = describe_difference(field.grid, info.fixed.grid)
         raise UserError(
-            f'the transform {path} lies on another grid ({describe_grid(field.grid)}) than its fixed image '
-            f'{info.fixed.file} ({describe_grid(info.fixed.grid)})',
+            f'the transform {path} lies on another grid ({here}) than its fixed image {info.fixed.file} '
+            f'({there}){apart}',
             fix='use the fixed image that it was made for, and the sidecar that was written with it',
         )
     return field, info
@@ -226,10 +227,10 @@ def _check_same(
     path: str | os.PathLike, name: str, sidecar_image: ImageRecord | None, user_image: ImageRecord | None
 ) -> None:
     if sidecar_image is not None and user_image is not None and not sidecar_image.grid.same_as(user_image.grid):
+        here, there, apart = describe_difference(sidecar_image.grid, user_image.grid)
         raise UserError(
-            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} '
-            f'({describe_grid(sidecar_image.grid)}), but {user_image.file} lies on another grid '
-            f'({describe_grid(user_image.grid)})',
+            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} ({here}), but {user_image.file} '
+            f'lies on another grid ({there}){apart}',
             fix=f'leave out --{name}, or name the image that the transform was made with',
         )
 

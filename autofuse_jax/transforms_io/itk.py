@@ -90,6 +90,22 @@ def fits_itk(grid: ImageGrid) -> bool:
     return itk_misfit(grid) <= SKEW_VOXELS * min(grid.spacing)
 
 
+def itk_obstacle(name: str, grid: ImageGrid, itk_obstacle: str = '') -> str:
+    """Tell why transforms from or to an image cannot be used in ITK.
+
+    Args:
+        name: Name of the image.
+        grid: Its grid.
+        itk_obstacle: Reason in its file why ITK places it elsewhere, empty where it does not.
+
+    Returns:
+        The reason in words, empty where there is none.
+    """
+    if fits_itk(grid):
+        return itk_obstacle
+    return f'the axes of {name} are sheared by {grid.shear_degrees:.3g} degrees, and ITK holds right angles only'
+
+
 def check_right_angles(path: str | os.PathLike, grid: ImageGrid) -> None:
     """Check that ITK can hold a field on a grid.
 

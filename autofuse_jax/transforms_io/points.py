@@ -1,38 +1,49 @@
-"""Points in CSV files: three coordinate columns among any others, with or without a header."""
+"""Points in CSV files and Slicer's .fcsv: three columns of coordinates among any others."""
 
 import csv
 import dataclasses
 import io
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
+from autofuse_jax.transforms_io.point_columns import Columns, choose_columns, named_columns
 
 INSIDE_COLUMN = 'inside'
-# Names that mark coordinate columns in a header, in this order of preference.
-COORDINATE_NAMES = (('x', 'y', 'z'), ('i', 'j', 'k'), ('d', 'h', 'w'))
 DELIMITERS = (',', ';', '\t')
+COMMENT = '#'
+LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
+# How Slicer's .fcsv names its frame: by a word or, in old files, by a number.
+SLICER_FRAMES = {
+    **dict.fromkeys(('ras', '0'), MILLIMETRES),
+    **dict.fromkeys(('lps', '1'), MILLIMETRES_LPS),
+    **dict.fromkeys(('ijk', '2'), VOXELS),
+}
 # A millionth of a millimetre or voxel: far below any precision that matters, and short enough to read.
 DECIMALS = 6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PointTable:
-    """A CSV file of points.
+    """A table of points.
 
     Attributes:
         path: The file.
-        header: Names of the columns, None where the file has none.
+        header: Names of the columns, None where no row of the file holds them.
         rows: The cells of every row, as text.
         lines: Line number of each row, for messages.
         columns: Numbers of the three columns of coordinates.
         points: float64 (N, 3), the coordinates as they are in the file.
         delimiter: Separator of the columns.
+        units: Unit and frame of the coordinates, a key of `choices.POINT_UNITS`.
+        comments: Lines above the table, as in Slicer's .fcsv.
     """
 
     path: Path
@@ -42,24 +53,39 @@ class PointTable:
     columns: tuple[int, int, int]
     points: np.ndarray
     delimiter: str
+    units: str = MILLIMETRES
+    comments: tuple[str, ...] = ()
+
+    @property
+    def ras_mm(self) -> np.ndarray:
+        """The points in RAS millimetres, (N, 3).
+
+        Raises:
+            UserError: They are voxels of an image, which this table does not know.
+        """
+        if self.units == VOXELS:
+            raise UserError(f'{self.path} counts points in voxels', expected='points in millimetres')
+        return self.points * LPS_FROM_RAS if self.units == MILLIMETRES_LPS else self.points
 
 
-def read_points(path: str | os.PathLike) -> PointTable:
-    """Read points from a CSV file.
+def read_points(path: str | os.PathLike, units: str | None = None) -> PointTable:
+    """Read points from a CSV file or a .fcsv of Slicer.
 
-    A first row without a number among its first three cells is a header. Coordinates are the columns named x, y, z (or
-    i, j, k, or d, h, w) in it, and the first three columns without such names. Commas, semicolons and tabs separate
-    columns; empty lines are skipped.
+    Coordinates are the columns whose names say so (`point_columns`); the names stand in the first row, or in a comment
+    above it. A file without names has three columns and nothing else. Commas, semicolons and tabs separate columns;
+    empty lines are skipped.
 
     Args:
         path: The file.
+        units: Unit and frame of the coordinates, a key of `choices.POINT_UNITS`; None: what the file says, and RAS
+            millimetres where it says nothing.
 
     Returns:
         The table.
 
     Raises:
-        UserError: Missing, empty or binary file, a row with too few columns, or a coordinate that is no finite number;
-            with the number of the line.
+        UserError: Missing, empty or binary file, no or several columns that could be meant, a frame that is not the one
+            that is asked for, a row with too few columns, or a coordinate that is no finite number.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,35 +94,52 @@ def read_points(path: str | os.PathLike) -> PointTable:
         text = path.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError as error:
         raise UserError(f'{path} is no text file ({error.reason})', expected='a CSV file of points') from error
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not lines:
+    all_lines = text.splitlines()
+    count = next((n for n, line in enumerate(all_lines) if line.strip() and not _is_comment(line)), len(all_lines))
+    comments, text = [line for line in all_lines[:count] if line.strip()], '\n'.join(all_lines[count:])
+    if not text.strip():
         raise UserError(f'{path} is empty', expected='one point per line', fix='check the file')
-    first = text.splitlines()[lines[0] - 1]
-    delimiter = max(DELIMITERS, key=first.count)
+    delimiter = max(DELIMITERS, key=all_lines[count].count)
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter)
         rows, lines = [], []
         for row in reader:
             if any(cell.strip() for cell in row):
                 rows.append(row)
-                lines.append(reader.line_num)
+                lines.append(count + reader.line_num)
     except csv.Error as error:
         raise UserError(f'{path} cannot be read as CSV ({error})', fix='check the file') from error
+    if len(rows[0]) < 3:
+        raise UserError(
+            f'{path}, line {lines[0]}: {len(rows[0])} columns',
+            expected='three coordinates, and any other columns',
+            fix='give every point three coordinates, separated by commas',
+        )
     header = None
     if all(_number(cell) is None for cell in rows[0][:3]):
         header, rows, lines = rows[0], rows[1:], lines[1:]
     if not rows:
         raise UserError(f'{path} has a header and no points', expected='one point per line', fix='check the file')
-    columns = _coordinate_columns(header)
-    points = np.array([_coordinates(path, *pair, columns) for pair in zip(lines, rows, strict=True)])
-    return PointTable(path, header, rows, lines, columns, points, delimiter)
+    columns = _columns(path, header, comments, len(rows[0]), delimiter, units)
+    points = np.array([_coordinates(path, *pair, columns.numbers) for pair in zip(lines, rows, strict=True)])
+    return PointTable(
+        path,
+        header,
+        rows,
+        lines,
+        columns.numbers,
+        points,
+        delimiter,
+        columns.units or MILLIMETRES,
+        tuple(comments),
+    )
 
 
 def write_points(path: str | os.PathLike, table: PointTable, points: np.ndarray, inside: np.ndarray) -> None:
     """Write a table with new coordinates; every other column stays as it was.
 
-    With a header, a last column 'inside' (or the one that is there already) gets 1 or 0. A file without header keeps
-    exactly its columns, because its readers count them.
+    With a header, a last column 'inside' (or the one that is there already) gets 1 or 0. A file without header, such as
+    a .fcsv, keeps exactly its columns, because its readers count them.
 
     Args:
         path: The file to write.
@@ -122,6 +165,7 @@ def write_points(path: str | os.PathLike, table: PointTable, points: np.ndarray,
             row.extend([''] * (len(header) - len(row)))
             row[place] = str(int(flag))
     text = io.StringIO()
+    text.writelines(f'{comment}\n' for comment in table.comments)
     csv.writer(text, delimiter=table.delimiter, lineterminator='\n').writerows([header, *rows] if header else rows)
     write_text(path, text.getvalue())
 
@@ -133,13 +177,45 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _coordinate_columns(header: list[str] | None) -> tuple[int, int, int]:
-    names = [name.strip().lower() for name in header or []]
-    for column_names in COORDINATE_NAMES:
-        if set(column_names) <= set(names):
-            first, second, third = (names.index(name) for name in column_names)
-            return first, second, third
-    return (0, 1, 2)
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(COMMENT)
+
+
+def _columns(
+    path: Path, header: list[str] | None, comments: Sequence[str], width: int, delimiter: str, units: str | None
+) -> Columns:
+    """Find the coordinates by the names of the columns."""
+    names, frame = header, None
+    for comment in comments:
+        content = comment.lstrip(f'{COMMENT} ')
+        field = re.match(r'(columns|CoordinateSystem)\s*=\s*(.*)', content, re.IGNORECASE)
+        if field is None:
+            if header is None and len(content.split(delimiter)) == width:
+                names = content.split(delimiter)
+        elif field[1].lower() == 'columns':
+            names = field[2].split(',')
+        else:
+            frame = SLICER_FRAMES.get(field[2].strip().lower())
+            if frame is None:
+                raise UserError(
+                    f'{path} says that its coordinate system is {field[2]!r}',
+                    expected=f'one of {", ".join(SLICER_FRAMES)}',
+                    fix='correct that line',
+                )
+    if frame is not None and units not in (None, frame):
+        raise UserError(f'{path} says that its points are in {frame}, not in {units}', fix='leave out --points-units')
+    if names is None:
+        if width != 3:
+            raise UserError(
+                f'{path} has {width} columns and no header',
+                expected='three columns, or a first line that names them',
+                fix='add a line such as label,x,y,z',
+            )
+        return Columns((0, 1, 2), units)
+    try:
+        return choose_columns(named_columns(names), units or frame, names)
+    except UserError as error:
+        raise UserError(f'{path}: {error.found}', expected=error.expected, fix=error.fix) from error
 
 
 def _coordinates(path: Path, line: int, row: Sequence[str], columns: tuple[int, int, int]) -> list[float]:
@@ -154,7 +230,7 @@ def _coordinates(path: Path, line: int, row: Sequence[str], columns: tuple[int, 
         if value is None or not math.isfinite(value):
             raise UserError(
                 f'{path}, line {line}, column {column + 1}: {row[column]!r} is no finite number',
-                expected='three coordinates; in a header their columns are named x, y, z',
+                expected='three coordinates',
                 fix='correct or remove this line',
             )
     return values

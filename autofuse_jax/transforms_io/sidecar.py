@@ -61,12 +61,6 @@ class TransformInfo:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def describe_grid(grid: ImageGrid) -> str:
-    """Return shape and voxel size in words, such as '128x128x32, 1.5x1.5x3.15 mm'."""
-    shape = 'x'.join(str(size) for size in grid.shape)
-    return f'{shape}, {"x".join(f"{length:.4g}" for length in grid.spacing)} mm'
-
-
 def sidecar_path(path: str | os.PathLike) -> Path:
     """Return where the sidecar of a transform file is."""
     return Path(path).parent / f'{stem_of(path)}.json'

@@ -50,8 +50,56 @@ def test_labels_on_another_grid_are_refused_even_of_equal_shape(tmp_path, volume
     for name in ('shape.nii.gz', 'place.nii.gz'):
         with pytest.raises(UserError, match=f'label map .*{name} lies on another grid than image: .* axes RAS, from'):
             open_volume(volume, 'fixed', labels=tmp_path / name)
-    with pytest.raises(UserError, match='float64'):
-        open_volume(volume, 'fixed', labels=np.ones((6, 7, 8)))
+
+
+def test_scaling_leaves_whole_numbers_what_they_are(volume):
+    labels = np.random.default_rng(1).integers(0, 300, (6, 7, 8))
+    # A slope of 0.1 in float32, as headers hold it.
+    scaled = (labels * 10) * float(np.float32(0.1))
+    assert (scaled != labels).any()
+    np.testing.assert_array_equal(open_volume(volume, 'fixed', labels=scaled).labels, labels)
+    for wrong in (labels + 0.01, np.where(labels == labels.max(), np.nan, labels)):
+        with pytest.raises(UserError, match='not whole numbers'):
+            open_volume(volume, 'fixed', labels=wrong)
+
+
+def test_fractions_in_a_mask_are_weights(volume):
+    rng = np.random.default_rng(2)
+    soft = rng.uniform(size=(6, 7, 8))
+    np.testing.assert_allclose(open_volume(volume, 'fixed', mask=soft).mask, soft, atol=1e-7)
+    hard = (soft > 0.5).astype(np.float64)
+    # A slope of 1/255 leaves 1.00000006 for 1; a mask of 0 and 255 and one of labels count where they are not 0.
+    for mask in (hard * 1.00000006, hard * 255, hard * rng.integers(1, 9, hard.shape), hard.astype(bool)):
+        np.testing.assert_array_equal(open_volume(volume, 'fixed', mask=mask).mask, hard)
+    for wrong in (100 * soft, soft - 0.5, np.where(soft > 0.9, np.nan, soft)):
+        with pytest.raises(UserError, match='the mask of image holds fractions.*weights from 0 to 1'):
+            open_volume(volume, 'fixed', mask=wrong)
+
+
+def test_a_mask_that_is_a_little_off_is_on_the_same_grid(tmp_path, volume):
+    mask = np.ones((6, 7, 8), np.uint8)
+    for shift, words in ((0.01, None), (0.07, None), (0.08, r'from \(0.08, 0.00, 0.00\).*0.0533 of a voxel')):
+        moved = AFFINE.copy()
+        moved[0, 3] += shift
+        write_labels(tmp_path / 'mask.nii.gz', mask, moved)
+        if words is None:
+            assert open_volume(volume, 'fixed', mask=tmp_path / 'mask.nii.gz').mask.all()
+            continue
+        with pytest.raises(UserError, match=words):
+            open_volume(volume, 'fixed', mask=tmp_path / 'mask.nii.gz')
+
+
+def test_labels_with_axes_in_another_order_are_turned(tmp_path, volume):
+    labels = np.random.default_rng(3).integers(0, 5, (6, 7, 8)).astype(np.uint8)
+    image = nib.Nifti1Image(labels, AFFINE)
+    for axes in ('LPS', 'ASR', 'PIL'):
+        turned = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(AFFINE), axes_of(axes)))
+        nib.save(turned, tmp_path / 'turned.nii.gz')
+        np.testing.assert_array_equal(open_volume(volume, 'fixed', labels=tmp_path / 'turned.nii.gz').labels, labels)
+
+
+def axes_of(letters):
+    return nib.orientations.axcodes2ornt(letters)
 
 
 def test_masks_are_ones_where_something_is(volume):

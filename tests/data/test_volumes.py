@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autofuse_jax.data import formats
+from autofuse_jax.data import npz_files
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import (
     Volume,
@@ -150,9 +150,9 @@ def test_pickled_objects_are_refused(tmp_path):
         read_image(tmp_path / 'a.npz')
 
 
-@pytest.mark.parametrize(('failures', 'survives'), [(2, True), (formats.PARSING_TRIES, False)])
+@pytest.mark.parametrize(('failures', 'survives'), [(2, True), (npz_files.PARSING_TRIES, False)])
 def test_threads_that_disturb_each_other_read_again(tmp_path, monkeypatch, failures, survives):
-    formats.store_npz(tmp_path / 'image.npz', {'vol': np.ones(3)})
+    npz_files.store_npz(tmp_path / 'image.npz', {'vol': np.ones(3)})
     calls, load = [], np.load
 
     def disturbed(*arguments, **options):
@@ -161,10 +161,10 @@ def test_threads_that_disturb_each_other_read_again(tmp_path, monkeypatch, failu
             raise SystemError('AST constructor recursion depth mismatch (before=78, after=75)')
         return load(*arguments, **options)
 
-    monkeypatch.setattr(formats.np, 'load', disturbed)
+    monkeypatch.setattr(npz_files.np, 'load', disturbed)
     with contextlib.nullcontext() if survives else pytest.raises(SystemError):
-        assert formats.load_npz(tmp_path / 'image.npz')['vol'].sum() == 3
-    assert len(calls) == min(failures + 1, formats.PARSING_TRIES)
+        assert npz_files.load_npz(tmp_path / 'image.npz')['vol'].sum() == 3
+    assert len(calls) == min(failures + 1, npz_files.PARSING_TRIES)
 
 
 def test_unknown_extension(tmp_path):

@@ -79,7 +79,7 @@ def test_missing_transform_is_named(tmp_path):
 def test_labels_on_another_grid_are_refused(tmp_path, role):
     folder = write_result(tmp_path / 'out', shift=0.0, data=tmp_path / 'data')
     write_labels(tmp_path / 'data' / 'one' / f'{role}_seg.nii.gz', np.ones((4, 4, 4), np.uint8), AFFINE)
-    with pytest.raises(UserError, match=rf'{role}_seg.nii.gz is on another grid \(\(4, 4, 4\) voxels\)'):
+    with pytest.raises(UserError, match=rf'{role}_seg.nii.gz is on another grid \((4x4x4,|\(4, 4, 4\) voxels)'):
         opened(folder).cases[0].load()
 
 

@@ -81,3 +81,28 @@ def test_wrong_frames_are_refused(files, tmp_path, capsys, more, words):
     assert main([*(part.format(files=files) for part in more), f'--out={tmp_path}/out']) == 2
     assert words.lower() in capsys.readouterr().err.lower()
     assert not (tmp_path / 'out').exists()
+
+
+def test_blank_frames_are_named_before_any_work(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('autofuse_jax.registration.series.register_volumes', lambda *_, **__: pytest.fail('worked'))
+    image = nib.load(files / 'cine.nii.gz').get_fdata(dtype=np.float32)
+    for blank, words in (([2], 'frame 2 holds the same value everywhere'), ([0, 2], 'the frames 0, 2 hold the same')):
+        series = image.copy()
+        series[..., blank] = 7
+        write_image(tmp_path / 'blank.nii.gz', series, GRID.affine)
+        arguments = [f'--moving={tmp_path}/blank.nii.gz', '--reference-frame=0', f'--out={tmp_path}/out']
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_times_survive(files, tmp_path):
+    image = nib.load(files / 'cine.nii.gz')
+    image.header['pixdim'][4] = 0.045
+    image.header.set_xyzt_units('mm', 'sec')
+    nib.save(image, tmp_path / 'cine.nii.gz')
+    out = tmp_path / 'out'
+    labels = f'--fixed-labels={files}/labels.nii.gz'
+    assert main([f'--moving={tmp_path}/cine.nii.gz', '--reference-frame=1', '--no-deform', labels, f'--out={out}']) == 0
+    for name in ('moved_4d', 'jacobian_4d', 'displacement_4d', 'labels_4d'):
+        header = nib.load(out / f'{name}.nii.gz').header
+        assert header['pixdim'][4] == pytest.approx(0.045) and header.get_xyzt_units() == ('mm', 'sec')

@@ -40,15 +40,18 @@ def test_voxels_come_back(name):
         np.testing.assert_allclose(to_voxels(on.affine, to_world(on.affine, voxels)), voxels, atol=1e-10)
 
 
-def test_grids_are_the_same_up_to_the_rounding_of_headers():
+def test_grids_are_the_same_up_to_a_twentieth_of_a_voxel():
     on = PAIRS['oblique'][0]
     assert on.same_as(ImageGrid(on.shape, on.affine.astype(np.float32).astype(np.float64)))
     assert not on.same_as(ImageGrid((27, 24, 10), on.affine))
     moved = on.affine.copy()
     moved[0, 3] += 0.01
+    assert on.same_as(ImageGrid(on.shape, moved))
+    moved[0, 3] += 0.1
     assert not on.same_as(ImageGrid(on.shape, moved))
-    # A voxel size that is off by a thousandth moves the far corner by 26 thousandths.
-    assert not grid((27, 4, 4), (1, 1, 1)).same_as(grid((27, 4, 4), (1.001, 1, 1)))
+    # A voxel size that is off by a thousandth moves each end by 13 thousandths, one off by a hundredth by 0.13.
+    assert grid((27, 4, 4), (1, 1, 1)).same_as(grid((27, 4, 4), (1.001, 1, 1)))
+    assert not grid((27, 4, 4), (1, 1, 1)).same_as(grid((27, 4, 4), (1.01, 1, 1)))
     # The same voxels in another order are another grid.
     assert not grid((4, 4, 4), (1, 1, 1)).same_as(grid((4, 4, 4), (1, 1, 1), flip=(-1, 1, 1)))
 

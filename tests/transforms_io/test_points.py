@@ -20,7 +20,10 @@ def write(tmp_path, text, name='points.csv'):
         ('x,y,z\n1,2,3\n4.5,-5.25,60\n', True),
         ('\ufeffX, Y, Z\r\n1,2,3\r\n4.5,-5.25,60\r\n', True),
         ('1;2;3\n\n4.5;-5.25;60\n\n', False),
-        ('first\tsecond\tthird\n1\t2\t3\n4.5\t-5.25\t60\n', True),
+        ('# x\ty\tz\n1\t2\t3\n4.5\t-5.25\t60\n', False),
+        ('# id,z,y,x\n7,3,2,1\n8,60,-5.25,4.5\n', False),
+        ('label,R,A,S\n5,1,2,3\n6,4.5,-5.25,60\n', True),
+        ('id,x_mm,Y (mm),z [mm]\n9,1,2,3\n8,4.5,-5.25,60\n', True),
         ('name,z,score,x,y\nA,3,9,1,2\nB,60,8,4.5,-5.25\n', True),
         ('i,j,k,name\n1,2,3,"a, b"\n4.5,-5.25,60,c\n', True),
     ],
@@ -60,9 +63,15 @@ def test_a_file_without_header_keeps_its_columns(tmp_path):
         ('1,2,3\n1,nan,3\n', "line 2, column 2: 'nan' is no finite number"),
         ('1,2,3\n1,2,inf\n', "line 2, column 3: 'inf'"),
         ('1,2,3\n1,,3\n', "line 2, column 2: ''"),
-        ('P1,1,2,3\nP2,4,5,6\n', "line 1, column 1: 'P1' is no finite number.*columns are named x, y, z"),
+        ('P1,1,2,3\nP2,4,5,6\n', '4 columns and no header'),
+        ('7,1,2,3\n8,4,5,6\n', '4 columns and no header'),
+        ('first,second,third\n1,2,3\n', 'columns are named first, second, third.*Expected: coordinates named x, y, z'),
+        ('fixed_x,fixed_y,fixed_z,moving_x,moving_y,moving_z\n1,2,3,4,5,6\n', 'columns are named fixed_x'),
+        ('x,y,z,x,y,z\n1,2,3,4,5,6\n', 'two columns are named x'),
+        ('r,a,s,l,p\n1,2,3,-1,-2\n', 'coordinates in mm and mm-lps.*--points-units'),
+        ('r,p,i\n1,2,3\n', 'columns are named r, p, i'),
         ('name,x,y,z\nA,1,2,3\nB,1,two,3\n', "line 3, column 3: 'two'"),
-        ('1 2 3\n4 5 6\n', 'line 2: 1 columns.*separated by commas'),
+        ('1 2 3\n4 5 6\n', 'line 1: 1 columns.*separated by commas'),
         (b'\xff\xfe\x00\x01', 'is no text file'),
     ],
 )
@@ -77,3 +86,69 @@ def test_bad_files(tmp_path):
         read_points(tmp_path / 'absent.csv')
     with pytest.raises(UserError, match='is a folder'):
         read_points(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('header', 'units'),
+    [
+        ('x,y,z', 'mm'),
+        ('l,p,s', 'mm-lps'),
+        ('x_lps,y_lps,z_lps', 'mm-lps'),
+        ('RAS_X,RAS_Y,RAS_Z', 'mm'),
+        ('i,j,k', 'voxel'),
+        ('voxel_x,voxel_y,voxel_z', 'voxel'),
+    ],
+)
+def test_names_say_what_coordinates_are_counted_in(tmp_path, header, units):
+    path = write(tmp_path, f'{header}\n1,2,3\n')
+    assert read_points(path).units == units
+    assert read_points(path, units).units == units
+    other = 'mm-lps' if units != 'mm-lps' else 'mm'
+    if header == 'x,y,z':
+        assert read_points(path, other).units == other
+        return
+    with pytest.raises(UserError, match='points.csv: the columns .*correct --points-units'):
+        read_points(path, other)
+
+
+def test_of_two_sets_the_unit_that_is_asked_for_counts(tmp_path):
+    path = write(tmp_path, 'i,j,k,x,y,z\n7,8,9,1,2,3\n')
+    assert read_points(path, 'voxel').points.tolist() == [[7, 8, 9]]
+    assert read_points(path, 'mm-lps').points.tolist() == [[1, 2, 3]]
+    with pytest.raises(UserError, match='coordinates in no unit and voxel'):
+        read_points(path)
+
+
+def test_millimetres_whatever_the_frame(tmp_path):
+    np.testing.assert_array_equal(read_points(write(tmp_path, 'l,p,s\n1,2,3\n')).ras_mm, [[-1, -2, 3]])
+    np.testing.assert_array_equal(read_points(write(tmp_path, '1,2,3\n')).ras_mm, [[1, 2, 3]])
+    with pytest.raises(UserError, match='counts points in voxels'):
+        _ = read_points(write(tmp_path, 'i,j,k\n1,2,3\n')).ras_mm
+
+
+SLICER = """# Markups fiducial file version = 4.11
+# CoordinateSystem = {frame}
+# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID
+vtkMRMLMarkupsFiducialNode_0,1,2,3,0,0,0,1,1,1,0,F-1,,
+vtkMRMLMarkupsFiducialNode_1,4.5,-5.25,60,0,0,0,1,1,1,0,F-2,,
+"""
+
+
+@pytest.mark.parametrize(('frame', 'units'), [('LPS', 'mm-lps'), ('RAS', 'mm'), ('0', 'mm'), ('1', 'mm-lps')])
+def test_files_of_slicer_say_their_frame_and_keep_their_form(tmp_path, frame, units):
+    path = write(tmp_path, SLICER.format(frame=frame), 'points.fcsv')
+    table = read_points(path)
+    np.testing.assert_array_equal(table.points, POINTS)
+    assert table.units == units and table.lines == [4, 5]
+    write_points(tmp_path / 'out.fcsv', table, table.points + 1, np.array([True, False]))
+    old, new = (file.read_text().splitlines() for file in (path, tmp_path / 'out.fcsv'))
+    assert new[:3] == old[:3] and new[3].startswith('vtkMRMLMarkupsFiducialNode_0,2.000000,3.000000,4.000000,0,')
+    assert [line.count(',') for line in new[3:]] == [13, 13]
+    np.testing.assert_array_equal(read_points(tmp_path / 'out.fcsv').points, POINTS + 1)
+
+
+def test_frames_that_are_not_known_or_not_asked_for_are_refused(tmp_path):
+    with pytest.raises(UserError, match="coordinate system is 'XYZ'"):
+        read_points(write(tmp_path, SLICER.format(frame='XYZ'), 'points.fcsv'))
+    with pytest.raises(UserError, match='in mm-lps, not in mm'):
+        read_points(write(tmp_path, SLICER.format(frame='LPS'), 'points.fcsv'), 'mm')

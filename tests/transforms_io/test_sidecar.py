@@ -7,13 +7,12 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms_io.sidecar import (
     TransformInfo,
     check_replaceable,
-    describe_grid,
     read_sidecar,
     sidecar_path,
     write_sidecar,
 )
 from autofuse_jax.version import __version__
-from tests.transforms.examples import PAIRS, grid, record
+from tests.transforms.examples import PAIRS, record
 
 FIXED, MOVING = (record(on, f'{name}.nii.gz') for on, name in zip(PAIRS['oblique'], ('fixed', 'moving'), strict=True))
 
@@ -58,7 +57,6 @@ def test_unknown_images_are_null(tmp_path):
 
 def test_names():
     assert sidecar_path('x/affine_itk.txt').as_posix() == 'x/affine_itk.json'
-    assert describe_grid(grid((128, 128, 32), (1.5, 1.5, 3.15))) == '128x128x32, 1.5x1.5x3.15 mm'
 
 
 def test_json_of_something_else_is_no_sidecar_and_is_not_replaced(tmp_path):
