@@ -58,7 +58,7 @@ def test_a_contrast_is_matched_by_the_function_that_there_is(swap):
     replaced, kept = (matched.moving, matched.fixed) if swap else (matched.fixed, matched.moving)
     assert kept is (pair.fixed if swap else pair.moving)
     assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] < 0.8
-    assert np.corrcoef(replaced.ravel(), images[1].ravel())[0, 1] > 0.97
+    assert np.corrcoef(replaced.ravel(), images[1].ravel())[0, 1] > 0.94
 
 
 def test_a_contrast_is_compared_where_a_field_moves_the_image():
