@@ -120,6 +120,7 @@ class _Data(NamedTuple):
     sides: tuple[Side, Side]  # the fixed and the moving image
     prior: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
+    enlargement: jax.Array  # voxels of the grid over those of the field of view
     classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
     points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
     voxel: jax.Array  # (3,), size of the level's voxels in millimetres
@@ -146,6 +147,7 @@ def optimise_instance(
     moving_weights: np.ndarray | None = None,
     velocity: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    enlargement: float = 1.0,
     guide: GridGuide | None = None,
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
@@ -166,6 +168,8 @@ def optimise_instance(
             background where its border shows nothing else, and otherwise nothing is known and nothing counts.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
+        enlargement: Number of voxels over the number of those in the field of view, at least 1, for a grid that is
+            padded: similarity and penalties are means over the whole grid and count that many times.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
         on_progress: Callback (level, steps done, steps at most, loss).
 
@@ -212,6 +216,7 @@ def optimise_instance(
             (sides[0], sides[1]),
             prior,
             jnp.asarray(size, jnp.float32),
+            jnp.asarray(enlargement, jnp.float32),
             _classes_at(guide, weights * moving_weights, shape) if settings.guide else (),
             _points_at(guide, shape) if settings.points else (),
             jnp.asarray(voxel, jnp.float32),
@@ -256,7 +261,7 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
         displacement = resample_displacement(half, fixed.valid.shape)
         similarity = similarity_of(options.similarity, fixed, moving, displacement, window=options.ncc_window)
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
-        value = -similarity + options.jacobian * folding
+        value = data.enlargement * (-similarity + options.jacobian * folding)
         if data.classes:
             *maps, weights = data.classes
             fixed_map, moving_map = maps[::order]
@@ -273,7 +278,8 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
     if options.inverse:
         backward = one_way(-velocity, BACKWARD)
         value = (value + options.inverse * backward) / (1.0 + options.inverse)
-    return value + options.smoothness * gradient_penalty(departure, spacing=data.spacing)
+    roughness = gradient_penalty(departure, spacing=data.spacing)
+    return value + options.smoothness * data.enlargement * roughness
 
 
 def _classes_at(guide: GridGuide, weights: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:

@@ -1,6 +1,7 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, al
 from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, network_guide, velocity_on
-from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
+from autofuse_jax.registration.working_grid import pad_grid, pair_on_grid, working_grid
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, to_dense
@@ -172,7 +173,8 @@ def _deform(
     on_progress: OnProgress | None,
 ) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None]:
     """Return the deformation of the fixed world, its inverse, what was done, and what guided it."""
-    grid = working_grid(fixed.grid, spacing=settings.spacing_mm)
+    inner = working_grid(fixed.grid, spacing=settings.spacing_mm)
+    grid = pad_grid(inner)
     stages: list[dict[str, Any]] = []
     velocity = None
     if model is not None:
@@ -206,6 +208,7 @@ def _deform(
             moving_weights=pair.moving_valid,
             velocity=velocity,
             spacing=grid.spacing,
+            enlargement=math.prod(grid.shape) / math.prod(inner.shape),
             guide=None if guide is None else guide_on_grid(guide, grid, linear),
             on_progress=on_progress,
         )
