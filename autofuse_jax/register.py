@@ -136,6 +136,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     deform.add_argument('--inverse-weight', type=float, metavar='X', help='weight of the similarity of the inverse')
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
     deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
+    deform.add_argument(
+        '--samples',
+        type=int,
+        default=0,
+        metavar='N',
+        help="measure the spread of the deformation over N perturbed restarts; draws from the network's variance with "
+        '--no-deform',
+    )
     return parser
 
 

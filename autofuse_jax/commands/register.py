@@ -26,6 +26,7 @@ from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, Companion, write_results
 from autofuse_jax.registration.series import register_series_files
+from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import WORDS
 from autofuse_jax.runtime import enable_compilation_cache
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     report = register_pair(options, settings, StepProgress())
     if report['guide']:
         print(guide_sentence(report['guide']))
+    if report['spread']:
+        print(spread_sentence(report['spread']))
     print(summary_line(report))
     print(f'results: {options.out}')
     print(verdict_line(report))
@@ -161,7 +164,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
         }
         options_of['similarity'] = options.similarity
         instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
-    return PipelineSettings(alignment, instance, options.spacing)
+    return PipelineSettings(alignment, instance, options.spacing, options.samples)
 
 
 def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:

@@ -148,6 +148,7 @@ def optimise_instance(
     velocity: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     enlargement: float = 1.0,
+    start: np.ndarray | None = None,
     guide: GridGuide | None = None,
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
@@ -170,6 +171,8 @@ def optimise_instance(
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
         enlargement: Number of voxels over the number of those in the field of view, at least 1, for a grid that is
             padded: similarity and penalties are means over the whole grid and count that many times.
+        start: (d, h, w, 3), departure from the velocity at which the search begins, in voxels of any grid over the same
+            field of view; None is zero.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
         on_progress: Callback (level, steps done, steps at most, loss).
 
@@ -201,7 +204,7 @@ def optimise_instance(
         settings.points,
     )
     guide = guide or GridGuide()
-    departure, prior = None, None
+    departure, prior = start, None
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)

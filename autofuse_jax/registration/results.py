@@ -16,6 +16,7 @@ from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
+from autofuse_jax.registration.spread import spread_record, spread_sentence
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import judge
 from autofuse_jax.transforms_io.files import write_transform
@@ -100,6 +101,9 @@ def write_results(
     guide = guide_record(result.guide, fixed, moving)
     if guide is not None:
         checks.append(guide_sentence(guide))
+    spread = _spread_record(result, about)
+    if spread is not None:
+        checks.append(spread_sentence(spread))
     report = json_types(
         {
             **about,
@@ -110,6 +114,7 @@ def write_results(
             'evidence': evidence,
             'similarity': result.similarity,
             'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
+            'spread': spread,
             'classes': dict(classes or {}),
             'seconds': round(result.seconds, 3),
         }
@@ -118,6 +123,8 @@ def write_results(
     stale = listed_files(folder / REPORT_NAME)
     with collecting(folder, REPORT_NAME) as temporary:
         _write_images(temporary, result, companions)
+        if result.spread is not None:
+            write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
@@ -141,6 +148,14 @@ def write_results(
     for path in stale - {folder / name for name in report['files']}:
         path.unlink(missing_ok=True)
     return report
+
+
+def _spread_record(result: RegistrationResult, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    if result.spread is None:
+        return None
+    settings = about['settings']
+    source = 'draws from the variance of the network' if settings['instance'] is None else 'perturbed restarts'
+    return spread_record(result.spread, settings['samples'], source, result.fixed.mask)
 
 
 def _write_images(folder: Path, result: RegistrationResult, companions: Sequence[Companion]) -> None:

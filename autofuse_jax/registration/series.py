@@ -131,6 +131,8 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
                 f'--{name.replace("_", "-")} does not go with --reference-frame',
                 expected='--moving SERIES, and labels and mask of the reference frame as --fixed-labels, --fixed-mask',
             )
+    if options.samples:
+        raise UserError('--samples does not go with --reference-frame', fix='leave out one of the two')
     header = read_header(options.moving)
     print(header.sentence(), file=sys.stderr)
     series = open_volume(
