@@ -185,7 +185,7 @@ def _missing(
         missing.append(row)
         if report is not None:
             others.append(row.name)
-        elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - {FAILED_NAME}):
+        elif folder.exists() and not _of_ours(folder):
             strange.append(row.name)
     if strange:
         raise UserError(
@@ -199,6 +199,13 @@ def _missing(
             fix='name another --out folder, or add --overwrite to replace them',
         )
     return missing
+
+
+def _of_ours(folder: Path) -> bool:
+    """Whether a folder without a report holds only what a failed or a killed run leaves."""
+    return folder.is_dir() and all(
+        path.name == FAILED_NAME or path.name.startswith('.writing-') for path in folder.iterdir()
+    )
 
 
 def _some(names: Sequence[str], shown: int = 8) -> str:

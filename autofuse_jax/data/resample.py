@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.transforms.grids import ImageGrid, canonical_grid
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image, sample_labels, vote
 
@@ -36,9 +36,14 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     Returns:
         Image and labels on that grid, without a mask.
     """
-    positions = moving_positions(transform, grid, volume.affine)
-    labels = None if volume.labels is None else sample_labels(volume.labels, positions)
-    return Volume(sample_image(volume.image, positions), labels, grid.affine, volume.name)
+    image = np.empty(grid.shape, np.float32)
+    labels = None if volume.labels is None else np.empty(grid.shape, volume.labels.dtype)
+    for rows in slabs(grid.shape):
+        positions = moving_positions(transform, grid, volume.affine, rows)
+        image[rows] = sample_image(volume.image, positions)
+        if labels is not None:
+            labels[rows] = sample_labels(volume.labels, positions)
+    return Volume(image, labels, grid.affine, volume.name)
 
 
 def canonical_volume(volume: Volume) -> Volume:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.coverage import SMALLEST_SHARE, border_of, coverage
-from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid
+from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 
@@ -102,7 +102,8 @@ def field_of_view(grid: ImageGrid, image: ImageGrid) -> np.ndarray:
     Returns:
         float32 of the grid's shape: 1 where the centre of a voxel is inside the outer faces of the image, 0 elsewhere.
     """
-    return image.contains(grid_points(grid)).astype(np.float32)
+    inside = [image.contains(grid_points(grid, rows)) for rows in slabs(grid.shape)]
+    return np.concatenate(inside).astype(np.float32)
 
 
 class PairOnGrid(NamedTuple):
@@ -168,7 +169,11 @@ def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: T
     Returns:
         float32 of the grid's shape, 0 outside the image.
     """
-    return sample_image(smooth_for(image, affine, grid), moving_positions(transform, grid, affine))
+    smooth = np.asarray(smooth_for(image, affine, grid), np.float32)
+    sampled = np.empty(grid.shape, np.float32)
+    for rows in slabs(grid.shape):
+        sampled[rows] = sample_image(smooth, moving_positions(transform, grid, affine, rows))
+    return sampled
 
 
 def smooth_for(image: np.ndarray, affine: np.ndarray, grid: ImageGrid) -> np.ndarray:
