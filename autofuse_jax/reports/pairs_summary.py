@@ -111,7 +111,9 @@ def counts_sentence(outcomes: Sequence[PairOutcome]) -> str:
     """Return how many pairs there are of each verdict: '20 pairs: 1 error, 2 look at it, 17 good'."""
     counts = Counter(outcome.level for outcome in outcomes)
     noun = 'pair' if len(outcomes) == 1 else 'pairs'
-    return f'{len(outcomes)} {noun}: ' + ', '.join(f'{counts[level]} {words_of(level)}' for level in ORDER if counts[level])
+    return f'{len(outcomes)} {noun}: ' + ', '.join(
+        f'{counts[level]} {words_of(level)}' for level in ORDER if counts[level]
+    )
 
 
 def words_of(level: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.evidence import covered_voxels
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.registration.working_grid import field_of_view, on_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, slabs
@@ -13,7 +14,14 @@ from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, to_den
 from tests.registration.scenes import centred_grid, rotation_and_shift
 
 GRID = centred_grid((9, 6, 5), (1.1, 2.0, 3.0), turn=15)
-ROOMS = ('transforms.maps', 'data.resample', 'registration.working_grid', 'registration.scores', 'metrics.folding')
+ROOMS = (
+    'registration.evidence',
+    'transforms.maps',
+    'data.resample',
+    'registration.working_grid',
+    'registration.scores',
+    'metrics.folding',
+)
 
 
 def test_slabs_cover_the_first_axis_once():
@@ -40,6 +48,7 @@ def everything():
         field_of_view(GRID, ImageGrid((4, 4, 4), GRID.affine)),
         jacobian_determinant(field.displacement),
         np.array(list(inverse_consistency(field, field).values())),
+        covered_voxels(moved, volume, field),
     ]
 
 
