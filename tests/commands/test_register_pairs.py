@@ -68,7 +68,7 @@ def test_each_pair_has_its_folder_and_the_summary_has_the_worst_first(folder, ca
     assert float(summary['one']['dsc_after']) > float(summary['two']['dsc_after'])
     report = json.loads((folder / 'out' / 'one' / 'report.json').read_text())
     assert report['verdict']['level'] == summary['one']['verdict']
-    assert report['times']['compute_seconds'] >= 0 and report['times']['import_seconds'] > 0
+    assert report['times']['compute_seconds'] >= 0 and report['times']['import_seconds'] >= 0
     assert summary['one']['fixed'] == str(folder / 'b.nii.gz')
     assert '2 pairs: ' in capsys.readouterr().out
     page = (folder / 'out' / 'summary.html').read_text()
