@@ -3,12 +3,13 @@
 jax is imported inside the functions that need it: preparing data and the help of a command do without.
 """
 
+import dataclasses
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
 # Compiling what takes less than this is faster than reading it from disk.
@@ -17,7 +18,8 @@ CACHED_SECONDS = 0.3
 Item = TypeVar('Item')
 
 
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """One of several shares of the work, for the jobs of a cluster.
 
     Attributes:

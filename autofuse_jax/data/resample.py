@@ -41,7 +41,7 @@ def move_volume(volume: Volume, grid: ImageGrid, transform: Transform | None = N
     for rows in slabs(grid.shape):
         positions = moving_positions(transform, grid, volume.affine, rows)
         image[rows] = sample_image(volume.image, positions)
-        if labels is not None:
+        if labels is not None and volume.labels is not None:
             labels[rows] = sample_labels(volume.labels, positions)
     return Volume(image, labels, grid.affine, volume.name)
 

@@ -52,8 +52,8 @@ def strain_curves(
         37, 2016, for the meaning of Lagrangian strain.
     """
     axis = _slice_axis(spacing)
-    walls = {name: find_wall(reference_labels == label, spacing, axis) for label, name in names.items()}
-    walls = {name: wall for name, wall in walls.items() if wall is not None}
+    sought = {name: find_wall(reference_labels == label, spacing, axis) for label, name in names.items()}
+    walls = {name: wall for name, wall in sought.items() if wall is not None}
     curves: dict[str, dict[str, list[float]]] = {
         kind: {name: [] for name in walls} for kind in (RADIAL, CIRCUMFERENTIAL)
     }

@@ -170,7 +170,7 @@ def _strain(curves: Curves, places: np.ndarray, time_label: str, reference_frame
     """The strain of walls, where there are any: what it is, its picture and its extremes."""
     if not any(curves.get(kind) for kind in STRAINS):
         return None
-    png = cine_png(curves, kinds=STRAINS, times=places, time_label=time_label, reference_frame=reference_frame)
+    png = cine_png(curves, kinds=STRAINS, times=places.tolist(), time_label=time_label, reference_frame=reference_frame)
     rows = []
     for kind in STRAINS:
         for wall, values in curves[kind].items():
