@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DATA_SETS, EXTRACTIONS, JOINED, LABEL_MEANINGS, SIMILARITIES, TEMPLATE_ALIGNMENTS
-from autofuse_jax.commands.command_line import command_parser, run_parsed
+from autofuse_jax.commands.command_line import add_part_option, command_parser, run_parsed
 
 PROGRAM = 'python -m autofuse_jax.prepare'
 
@@ -52,6 +52,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--workers', type=_positive(int), metavar='N', help='processes; default: all cores for ACDC, 1 for brains'
     )
+    add_part_option(parser, 'subjects; the last part joins the manifests of all')
     parser.add_argument('--shape', type=_three(int), metavar='D,H,W', help='voxels of the prepared grid')
     parser.add_argument('--spacing', type=_three(float), metavar='D,H,W', help='voxel size of that grid in millimetres')
     parser.add_argument('--overwrite', action='store_true', help='replace frames prepared with other settings')

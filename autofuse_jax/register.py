@@ -2,10 +2,19 @@
 
 Any size, spacing and orientation; the result is on the grid of the fixed image. Without weights: affine alignment, then
 optimisation of a velocity field for this pair. With --weights the field of a trained network comes between the two.
+
+Many pairs: `python -m autofuse_jax.register --pairs pairs.csv --out DIR` registers every row of a CSV into a folder of
+its own, goes on after a pair that fails, and ends with summary.html and summary.csv, the worst verdict first. The same
+command again does only what is missing. Columns: fixed, moving, and where wanted fixed_labels, moving_labels,
+fixed_mask, moving_mask, name; paths are relative to the CSV.
+
+Exit status: 0 when everything asked for is registered, whatever the verdict on it; 1 when some pairs of a CSV failed; 2
+when nothing was done, because files or options are wrong; 130 after an interrupt.
 """
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +30,7 @@ from autofuse_jax.choices import (
     SIMILARITIES,
     STARTS,
 )
-from autofuse_jax.commands.command_line import background_value, command_parser, run_parsed
+from autofuse_jax.commands.command_line import add_part_option, background_value, command_parser, run_parsed
 
 if TYPE_CHECKING:
     from autofuse_jax.registration.images import register_images
@@ -39,15 +48,18 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         program: Name of the program in help and records.
 
     Returns:
-        The exit status: 0, 2 after bad input, 130 after an interrupt.
+        The exit status: 0, 1 where pairs of a CSV failed, 2 after bad input, 130 after an interrupt.
     """
     return run_parsed(_parser(program), _run, argv)
 
 
 def _run(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
     from autofuse_jax.commands.register import run
+    from autofuse_jax.commands.register_pairs import run_pairs
 
-    return run(options)
+    options.import_seconds = time.perf_counter() - started
+    return run(options) if options.pairs is None else run_pairs(options)
 
 
 def __getattr__(name: str) -> Any:
@@ -65,7 +77,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     files.add_argument(
         '--fixed', type=Path, metavar='FILE', help='the image that stays; its grid is that of the result'
     )
-    files.add_argument('--moving', type=Path, metavar='FILE', required=True, help='the image that is moved')
+    files.add_argument('--moving', type=Path, metavar='FILE', help='the image that is moved')
     files.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
     files.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
     files.add_argument('--moving-labels', type=Path, metavar='FILE', help='label map of the moving image; moved too')
@@ -90,6 +102,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
+    many = parser.add_argument_group('many pairs')
+    many.add_argument('--pairs', type=Path, metavar='CSV', help='table of pairs, one a row; see above')
+    add_part_option(many, 'pairs; the summary is made anew at the end of each part')
     series = parser.add_argument_group('series')
     series.add_argument(
         '--reference-frame',
@@ -153,6 +168,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     deform.add_argument('--inverse-weight', type=float, metavar='X', help='weight of the similarity of the inverse')
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
     deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
+    deform.add_argument(
+        '--samples',
+        type=int,
+        default=0,
+        metavar='N',
+        help="measure the spread of the deformation over N perturbed restarts; draws from the network's variance with "
+        '--no-deform',
+    )
     return parser
 
 

@@ -1,16 +1,41 @@
-"""The process of a program: its command, its cores and memory, and its cache of compiled programs.
+"""The process of a program: its command and share of the work, its cores and memory, its cache of compiled programs.
 
 jax is imported inside the functions that need it: preparing data and the help of a command do without.
 """
 
+import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
 # Compiling what takes less than this is faster than reading it from disk.
 CACHED_SECONDS = 0.3
+
+Item = TypeVar('Item')
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of several shares of the work, for the jobs of a cluster.
+
+    Attributes:
+        number: Number of this share, from 1.
+        count: Number of shares.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f'{self.number}/{self.count}'
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items of this share: every count-th, so that shares of an ordered list are alike."""
+        return items[self.number - 1 :: self.count]
 
 
 def command_line() -> str:

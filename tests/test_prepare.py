@@ -93,6 +93,31 @@ def test_several_processes_write_the_same_bytes(tmp_path):
         assert (tmp_path / 'one' / file).read_bytes() == (tmp_path / 'two' / file).read_bytes()
 
 
+def test_parts_make_the_manifest_of_the_whole(tmp_path, capsys):
+    source = make_flat(tmp_path / 'acdc')
+    (source / 'patient002' / 'image_ES.nii.gz').write_bytes(b'nothing')
+    assert prepare(source, tmp_path / 'whole') == 2
+    whole = (tmp_path / 'whole' / 'manifest.json').read_bytes()
+    out = tmp_path / 'parts'
+    # A process of another part may be writing.
+    (out / 'patient009').mkdir(parents=True)
+    (out / 'patient009' / '.writing-x').touch()
+    assert [prepare(source, out, f'--part={number}/4') for number in (3, 1, 4)] == [0, 0, 0]
+    assert not (out / 'manifest.json').exists()
+    assert 'follows after the parts 2' in capsys.readouterr().out
+    assert prepare(source, out, '--part=2/4') == 2
+    assert (out / 'manifest.json').read_bytes() == whole
+    assert 'the last part; all parts: 1 train, 1 validation' in capsys.readouterr().out
+    assert (out / 'patient009' / '.writing-x').exists()
+
+
+def test_parts_of_other_settings_are_not_joined(tmp_path, capsys):
+    source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
+    assert prepare(source, out, '--part=1/2') == 0
+    assert prepare(source, out, '--part=2/2', '--spacing=2,2,3.15', '--overwrite') == 0
+    assert not (out / 'manifest.json').exists() and 'follows after the parts 1' in capsys.readouterr().out
+
+
 def test_interrupt_and_continue(tmp_path, monkeypatch, capsys):
     source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
     write, calls = preparation.write_frame, []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from autofuse_jax.choices import AUTO, MINIMUM
 from autofuse_jax.errors import run_command
+from autofuse_jax.runtime import Part
 
 # Does what the options of a command say, and returns the exit status or None.
 Worker = Callable[[argparse.Namespace], int | None]
@@ -61,3 +62,36 @@ def background_value(text: str) -> float | str:
 
 
 background_value.__name__ = 'min or number'
+
+
+def parse_part(text: str) -> Part:
+    """Turn '3/20' into a part.
+
+    Args:
+        text: Number and count, 1 <= number <= count.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no such text.
+    """
+    numbers = text.split('/')
+    if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f'{text} is not a part such as 3/20')
+    number, count = map(int, numbers)
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f'{text} is not one of the parts 1/{count} to {count}/{count}')
+    return Part(number, count)
+
+
+def add_part_option(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add --part, for the job arrays of a cluster.
+
+    Args:
+        parser: A parser or a group of one.
+        what: Words for what is shared out, and anything else to say of it.
+    """
+    parser.add_argument(
+        '--part',
+        type=parse_part,
+        metavar='K/N',
+        help=f'do the K-th of N shares only, such as 3/20 in a job array, of the {what}',
+    )

@@ -16,6 +16,7 @@ from autofuse_jax.preparation.brains import prepare_brains
 from autofuse_jax.preparation.joining import join_data_sets
 from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
 from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
+from autofuse_jax.preparation.part_manifests import problems_of_part, write_manifest_of
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Source
 from autofuse_jax.runtime import available_cores
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         UserError: The source or an option is wrong.
     """
     if options.dataset == JOINED:
+        if options.part is not None:
+            raise UserError('--part is given, and joining has no parts', fix='leave out --part')
         return _join(options)
     if len(options.source) > 1:
         raise UserError(f'--source is given {len(options.source)} times', expected='once', fix='prepare one by one')
@@ -94,23 +97,31 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         'labels': source.label_convention,
         'frames_version': FRAMES_VERSION,
     }
-    claim_prepared_folder(options.out, options.source, {'dataset': source.dataset, **settings}, options.overwrite)
+    claim_prepared_folder(
+        options.out,
+        options.source,
+        {'dataset': source.dataset, **settings},
+        options.overwrite,
+        shared=options.part is not None,
+    )
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
+    jobs = jobs if options.part is None else options.part.of(jobs)
     with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
         outcomes = count_subjects(finished, len(jobs), restored=_was_there)
-    problems = [*source.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
+    problems = [*problems_of_part(source.problems, options.part)]
+    problems += [problem for outcome in outcomes for problem in outcome.problems]
     good = sorted(
         (outcome.subject for outcome in outcomes if outcome.subject is not None), key=lambda subject: subject.id
     )
-    if good:
+    if good or options.part is not None:
         left_out = sorted({problem.subject for problem in problems})
         recorded = settings | {'split_rule': source.split_rule, 'left_out': left_out, 'package_version': __version__}
         manifest = Manifest(
             options.out, source.dataset, grid.shape, grid.spacing, source.classes, tuple(good), recorded
         )
-        write_manifest(manifest)
+        write_manifest_of(manifest, options.part)
         _print_summary(manifest, outcomes, source.unused)
-    return report_problems(problems, bool(good))
+    return report_problems(problems, bool(good) or options.part is not None)
 
 
 def _was_there(outcome: Outcome) -> bool:

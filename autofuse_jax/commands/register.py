@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.volumes import read_image
+from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import check_file_names, claim_folder
+from autofuse_jax.progress import OnProgress
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
+from autofuse_jax.registration.clock import Clock
 from autofuse_jax.registration.device import open_network, use_device
 from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
@@ -23,9 +26,13 @@ from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
 from autofuse_jax.registration.series import register_series_files
+from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import WORDS
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.weights.pretrained import RegistrationModel
+
+Network = RegistrationModel | RuntimeModel
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,15 +47,59 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: Something is wrong with the files, or options do not fit together.
     """
+    if options.part is not None:
+        raise UserError('--part is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
+    if options.moving is None:
+        raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     settings = settings_of(options)
     claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
     enable_compilation_cache()
-    guide = guide_of(options)
     if options.reference_frame is not None:
+        # What a guide cannot be is said before the series is read.
+        guide_of(options)
         return register_series_files(options, settings, about_run(settings, options.command_line))
     if options.fixed is None:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
+    report = register_pair(options, settings, StepProgress())
+    if report['guide']:
+        print(guide_sentence(report['guide']))
+    if report['spread']:
+        print(spread_sentence(report['spread']))
+    for sentence in report['initial_checks']:
+        print(sentence)
+    print(f'outside of the moving image: filled with {report["background"]["sentence"]}')
+    print(summary_line(report))
+    print(f'results: {options.out}')
+    print(verdict_line(report))
+    return 0
+
+
+def register_pair(
+    options: argparse.Namespace,
+    settings: PipelineSettings,
+    on_progress: OnProgress,
+    *,
+    network: Network | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Register the two images that options name and write the results.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+        settings: Steps of the registration.
+        on_progress: Callback (name of the step, steps done, steps at most, loss).
+        network: Network that is open already; None opens the one that the options name, if any.
+        about: Further content of the report.
+
+    Returns:
+        The report, as in report.json.
+
+    Raises:
+        UserError: Something is wrong with the files, or options do not fit together.
+    """
+    clock = Clock()
+    guide = guide_of(options)
     suffix = f'.{options.out_format}'
     _check_names([stem_of(path) for path in options.moving_images], suffix)
     headers = [read_header(path) for path in (options.fixed, options.moving)]
@@ -68,33 +119,29 @@ def run(options: argparse.Namespace) -> int:
         moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
-        model=None if options.weights is None else open_network(options.weights, options.device),
-        on_progress=StepProgress(),
+        model=network or open_network_of(options),
+        on_progress=on_progress,
     )
-    about = {
+    content = {
         'fixed': _file_record(headers[0], options.fixed, options.fixed_labels),
         'moving': _file_record(headers[1], options.moving, options.moving_labels),
         'checks': checks,
     } | about_run(settings, options.command_line, options.weights)
-    report = write_results(
+    return write_results(
         options.out,
         result,
-        about=about,
+        about={**content, **(about or {}), 'times': clock.times(options.import_seconds)},
         classes=classes,
         companions=companions,
         background=settings.background,
         page=options.page,
         suffix=suffix,
     )
-    if report['guide']:
-        print(guide_sentence(report['guide']))
-    for sentence in result.initial.sentences if result.initial else ():
-        print(sentence)
-    print(f'outside of the moving image: filled with {result.background.sentence}')
-    print(summary_line(report))
-    print(f'results: {options.out}')
-    print(verdict_line(report))
-    return 0
+
+
+def open_network_of(options: argparse.Namespace) -> Network | None:
+    """Open the network that the options name; None where they name none."""
+    return None if options.weights is None else open_network(options.weights, options.device)
 
 
 def settings_of(options: argparse.Namespace) -> PipelineSettings:
@@ -128,7 +175,7 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
         }
         options_of['similarity'] = options.similarity
         instance = InstanceSettings(**{name: value for name, value in options_of.items() if value is not None})
-    return PipelineSettings(alignment, instance, options.spacing, options.background)
+    return PipelineSettings(alignment, instance, options.spacing, options.background, options.samples)
 
 
 def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:

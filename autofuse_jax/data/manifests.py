@@ -90,11 +90,12 @@ class Manifest:
         return tuple(subject for subject in self.subjects if subject.split == split)
 
 
-def write_manifest(manifest: Manifest) -> Path:
-    """Write `manifest.json` into the manifest's root through a temporary name.
+def write_manifest(manifest: Manifest, name: str = MANIFEST_NAME) -> Path:
+    """Write a manifest into its root through a temporary name.
 
     Args:
         manifest: The manifest; its `root` is the folder.
+        name: Name of the file; default 'manifest.json'.
 
     Returns:
         The path of the file.
@@ -113,7 +114,7 @@ def write_manifest(manifest: Manifest) -> Path:
         record['original_classes'] = {str(label): name for label, name in manifest.original_classes.items()}
     if manifest.pairs:
         record['pairs'] = [list(pair) for pair in manifest.pairs]
-    path = manifest.root / MANIFEST_NAME
+    path = manifest.root / name
     write_json(path, record)
     return path
 

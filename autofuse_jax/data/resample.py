@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.transforms.grids import ImageGrid, canonical_grid
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_known, sample_labels, vote
 
@@ -39,9 +39,13 @@ def move_volume(
     Returns:
         Image and labels on that grid, without a mask. Missing data (NaN) stay missing where nothing else is known.
     """
-    positions = moving_positions(transform, grid, volume.affine)
-    labels = None if volume.labels is None else sample_labels(volume.labels, positions)
-    image = sample_known(volume.image, positions, background)
+    image = np.empty(grid.shape, np.float32)
+    labels = None if volume.labels is None else np.empty(grid.shape, volume.labels.dtype)
+    for rows in slabs(grid.shape):
+        positions = moving_positions(transform, grid, volume.affine, rows)
+        image[rows] = sample_known(volume.image, positions, background)
+        if labels is not None and volume.labels is not None:
+            labels[rows] = sample_labels(volume.labels, positions)
     return Volume(image, labels, grid.affine, volume.name, notes=volume.notes)
 
 

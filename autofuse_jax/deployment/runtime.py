@@ -140,6 +140,10 @@ class RuntimeModel:
         """What the parameters belong to."""
         return self._model.method
 
+    def sampling(self) -> RegistrationModel | None:
+        """Return the network predicting from drawn velocities, in JAX. See `RegistrationModel.sampling`."""
+        return self._model.sampling()
+
     def register(self, fixed: np.ndarray, moving: np.ndarray, *, seed: int = 0) -> Registration:
         """Register two images; the first call for a size converts. Arguments see `RegistrationModel.register`."""
         if self.runtime == self._model.runtime:

@@ -8,6 +8,7 @@ ask for central differences instead.
 import numpy as np
 
 from autofuse_jax.metrics.determinants import DETERMINANTS
+from autofuse_jax.transforms.grids import slabs
 
 # Determinants below this count as this in the logarithm; about the volume change of a voxel squeezed to nothing.
 SMALLEST_DETERMINANT = 1e-9
@@ -36,12 +37,17 @@ def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.
         >>> float(jacobian_determinant(displacement)[0, 0, 0])
         0.5
     """
-    field = _checked_field(displacement, 2)
-    origin = field[:-1, :-1, :-1]
-    along_d = field[1:, :-1, :-1] - origin
-    along_h = field[:-1, 1:, :-1] - origin
-    along_w = field[:-1, :-1, 1:] - origin
-    return DETERMINANTS[kind](along_d, along_h, along_w)
+    _check_shape(displacement, 2)
+    determinant = np.empty([size - 1 for size in displacement.shape[:3]])
+    for rows in slabs(determinant.shape):
+        # The differences of the last row need the row behind it.
+        field = _checked_field(displacement[rows.start : rows.stop + 1], 2)
+        origin = field[:-1, :-1, :-1]
+        along_d = field[1:, :-1, :-1] - origin
+        along_h = field[:-1, 1:, :-1] - origin
+        along_w = field[:-1, :-1, 1:] - origin
+        determinant[rows] = DETERMINANTS[kind](along_d, along_h, along_w)
+    return determinant
 
 
 def central_determinant(displacement: np.ndarray, margin: int = 1) -> np.ndarray:
@@ -126,10 +132,15 @@ def sdlogj(determinant: np.ndarray) -> float:
     return float(np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT))))
 
 
+def _check_shape(displacement: np.ndarray, smallest: int) -> None:
+    shape = displacement.shape
+    if len(shape) != 4 or shape[-1] != 3 or min(shape[:3]) < smallest:
+        raise ValueError(f'displacement of shape {shape} must be (D, H, W, 3) with sizes of at least {smallest}')
+
+
 def _checked_field(displacement: np.ndarray, smallest: int) -> np.ndarray:
+    _check_shape(displacement, smallest)
     field = np.asarray(displacement, np.float64)
-    if field.ndim != 4 or field.shape[-1] != 3 or min(field.shape[:3]) < smallest:
-        raise ValueError(f'displacement of shape {field.shape} must be (D, H, W, 3) with sizes of at least {smallest}')
     if not np.isfinite(field).all():
         raise ValueError('the displacement holds NaN or infinite values, so it has no Jacobian determinant')
     return field

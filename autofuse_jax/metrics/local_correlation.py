@@ -30,13 +30,14 @@ def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | 
         0 .. 1; nan where nothing can be compared.
     """
     known = np.ones(fixed.shape, np.float32) if valid is None else np.asarray(valid, np.float32)
-    images = [np.where(known > 0, image, 0).astype(np.float64) for image in (fixed, moved)]
+    images = [np.where(known > 0, image, 0) for image in (fixed, moved)]
     step = math.ceil((known.size / MOST_VOXELS) ** (1 / 3))
     if step > 1:
         sides = [min(step, size) for size in known.shape]
         weights = _thinned(known, sides)
         images = [_thinned(image * known, sides) / np.maximum(weights, LEAST_VALID) for image in images]
         known = weights
+    images = [np.asarray(image, np.float64) for image in images]
     if not known.any():
         return float('nan')
     images = [image - np.average(image, weights=known) for image in images]

@@ -28,7 +28,7 @@ from autofuse_jax.choices import (
     OASIS35,
     SPLITS,
 )
-from autofuse_jax.data.manifests import MANIFEST_NAME, Manifest, write_manifest
+from autofuse_jax.data.manifests import MANIFEST_NAME, Manifest
 from autofuse_jax.data.prepared import Grid
 from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
@@ -41,6 +41,7 @@ from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains
 from autofuse_jax.preparation.mni import fingerprint, load_template
 from autofuse_jax.preparation.one_brain import BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
 from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
+from autofuse_jax.preparation.part_manifests import problems_of_part, write_manifest_of
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.version import __version__
@@ -88,7 +89,8 @@ def prepare_brains(options: argparse.Namespace) -> int:
     tool = choose_tool(options.brain_extraction or (AUTO if skull else NONE))
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
     settings = _settings(options, grid, source, table, alignment, tool)
-    claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite)
+    part = options.part
+    claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite, shared=part is not None)
     jobs = [
         BrainJob(
             brain=brain,
@@ -106,23 +108,25 @@ def prepare_brains(options: argparse.Namespace) -> int:
         )
         for brain in brains
     ]
-    outcomes = _run(jobs, options.workers or DEFAULT_WORKERS)
+    outcomes = _run(jobs if part is None else part.of(jobs), options.workers or DEFAULT_WORKERS)
     source_ids = {brain.id for brain in source.brains} | {problem.subject for problem in source.problems}
     problems = [*source.problems]
     problems += [
         Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - source_ids
     ]
+    problems = problems_of_part(problems, part)
     problems += [problem for outcome in outcomes for problem in outcome.problems]
     good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
-    if good:
-        manifest = _manifest(options.out, name, grid, table, good, source)
+    if good or part is not None:
+        manifest = _manifest(options.out, name, grid, table, good, source, whole=part is None)
         left_out = sorted({problem.subject for problem in problems})
         recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
         recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
         manifest = dataclasses.replace(manifest, settings=recorded)
-        write_manifest(manifest)
-        _print_summary(manifest, good, len(source.brains) - len(brains))
-    return report_problems(problems, bool(good))
+        write_manifest_of(manifest, part)
+        if good:
+            _print_summary(manifest, good, len(source.brains) - len(brains))
+    return report_problems(problems, bool(good) or part is not None)
 
 
 def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:
@@ -185,7 +189,14 @@ def _settings(
 
 
 def _manifest(
-    out: Path, name: str, grid: Grid, table: LabelTable, good: Sequence[BrainOutcome], source: FoundBrains
+    out: Path,
+    name: str,
+    grid: Grid,
+    table: LabelTable,
+    good: Sequence[BrainOutcome],
+    source: FoundBrains,
+    *,
+    whole: bool,
 ) -> Manifest:
     ids = {label for outcome in good for label in outcome.ids}
     prepared = {outcome.id for outcome in good}
@@ -198,7 +209,8 @@ def _manifest(
         tuple(outcome.subject for outcome in good),
         {},
         {label: table.names[label] for label in sorted(ids) if label in table.names},
-        tuple(pair for pair in source.pairs if set(pair) <= prepared),
+        # The other subject of a pair may be in another part.
+        tuple(pair for pair in source.pairs if set(pair) <= prepared or not whole),
     )
 
 

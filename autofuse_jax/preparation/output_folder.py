@@ -29,7 +29,9 @@ class HasProblems(Protocol):
 Outcome = TypeVar('Outcome', bound=HasProblems)
 
 
-def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def claim_prepared_folder(
+    out: Path, source: Path, settings: dict[str, Any], overwrite: bool, *, shared: bool = False
+) -> None:
     """Record the settings in the output folder, or refuse a folder that was prepared with other ones.
 
     Args:
@@ -37,6 +39,7 @@ def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], ove
         source: The folder that is prepared.
         settings: Settings that determine the result.
         overwrite: Whether frames prepared with other settings may be replaced.
+        shared: Whether other processes may be writing into the folder, whose files are then left alone.
 
     Raises:
         UserError: The folder is a file, the source itself, or holds something else.
@@ -67,7 +70,7 @@ def claim_prepared_folder(out: Path, source: Path, settings: dict[str, Any], ove
     # A manifest of other settings must not outlive the frames it lists.
     if overwrite:
         (out / MANIFEST_NAME).unlink(missing_ok=True)
-    for leftover in out.glob(LEFTOVERS):
+    for leftover in () if shared else out.glob(LEFTOVERS):
         leftover.unlink()
     write_json(path, settings)
 

@@ -120,6 +120,15 @@ def coverage(valid: np.ndarray, open_faces: np.ndarray, positions: np.ndarray) -
     Returns:
         float32 (...), in [0, 1].
     """
-    rimmed = add_rim(np.zeros_like(valid), valid, open_faces)[..., -1]
+    return coverage_at(validity_rim(valid, open_faces), positions)
+
+
+def validity_rim(valid: np.ndarray, open_faces: np.ndarray) -> np.ndarray:
+    """Return how much of an image is known, with one layer of what is known beyond its border, see `add_rim`."""
+    return np.ascontiguousarray(add_rim(valid[..., None][..., :0], valid, open_faces)[..., -1])
+
+
+def coverage_at(rimmed: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return `coverage` at some positions, of a `validity_rim` that serves several calls."""
     last = np.asarray(rimmed.shape).reshape(3, *(1,) * (positions.ndim - 1)) - 1
     return sample_image(rimmed, np.clip(positions + 1, 0, last))

@@ -8,7 +8,8 @@ from autofuse_jax.data.intensity import fill_missing, window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.local_correlation import local_correlation
 from autofuse_jax.registration.alignment import Alignment
-from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of, coverage
+from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of, coverage_at, validity_rim
+from autofuse_jax.transforms.grids import slabs
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 
@@ -29,8 +30,10 @@ def covered_voxels(fixed: Volume, moving: Volume, transform: DenseTransform) -> 
     """
     scaled = window_normalise(fill_missing(moving))
     known = np.ones(moving.image.shape, np.float32) if scaled.mask is None else scaled.mask
-    positions = moving_positions(transform, fixed.grid, moving.affine)
-    covered = coverage(known, border_of(scaled.image, known).open, positions) > 0.5
+    rimmed = validity_rim(known, border_of(scaled.image, known).open)
+    covered = np.empty(fixed.grid.shape, bool)
+    for rows in slabs(covered.shape):
+        covered[rows] = coverage_at(rimmed, moving_positions(transform, fixed.grid, moving.affine, rows)) > 0.5
     covered &= np.isfinite(fixed.image)
     return covered if fixed.mask is None else covered & (fixed.mask > 0)
 
@@ -62,8 +65,10 @@ def evidence_of(
     """
     first, second = (window_normalise(fill_missing(volume)) for volume in (fixed, moving))
     borders = [border_of(volume.image, volume.mask) for volume in (first, second)]
-    positions = moving_positions(transform, fixed.grid, moving.affine)
-    moved = sample_image(second.image - borders[1].background, positions)
+    values = second.image - np.float32(borders[1].background)
+    moved = np.empty(fixed.grid.shape, np.float32)
+    for rows in slabs(moved.shape):
+        moved[rows] = sample_image(values, moving_positions(transform, fixed.grid, moving.affine, rows))
     shown = np.abs(first.image - borders[0].background) > BACKGROUND_TOLERANCE
     moved_shown = np.abs(moved) > BACKGROUND_TOLERANCE
     both = (shown & moved_shown & covered).sum()

@@ -123,6 +123,7 @@ class _Data(NamedTuple):
     sides: tuple[Side, Side]  # the fixed and the moving image
     prior: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
+    enlargement: jax.Array  # voxels of the grid over those of the field of view
     classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
     points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
     voxel: jax.Array  # (3,), size of the level's voxels in millimetres
@@ -149,6 +150,8 @@ def optimise_instance(
     moving_weights: np.ndarray | None = None,
     velocity: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    enlargement: float = 1.0,
+    start: np.ndarray | None = None,
     guide: GridGuide | None = None,
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
@@ -169,6 +172,10 @@ def optimise_instance(
             background where its border shows nothing else, and otherwise nothing is known and nothing counts.
         velocity: (d, h, w, 3) to start from, in voxels of its own grid over the same field of view; None is zero.
         spacing: Voxel size along each axis, in any unit: smoothness is the same along all axes in space, not in voxels.
+        enlargement: Number of voxels over the number of those in the field of view, at least 1, for a grid that is
+            padded: similarity and penalties are means over the whole grid and count that many times.
+        start: (d, h, w, 3), departure from the velocity at which the search begins, in voxels of any grid over the same
+            field of view; None is zero.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
         on_progress: Callback (level, steps done, steps at most, loss).
 
@@ -200,16 +207,16 @@ def optimise_instance(
         settings.points,
     )
     guide = guide or GridGuide()
-    departure: jax.Array | None = None
+    departure: np.ndarray | jax.Array | None = start
     for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
         prior = settings.trust * _resampled(velocity, velocity_grid)
-        start = _resampled(departure, velocity_grid)
+        begin = _resampled(departure, velocity_grid)
         size = np.asarray(spacing) * fixed.shape / velocity_grid
         if settings.similarity == MATCHED:
             # Anew at each level: the better the images lie, the more their grey values say of each other.
-            so_far = None if departure is None else exponentials(np.asarray(prior + start), fixed.shape)[0]
+            so_far = None if departure is None else exponentials(np.asarray(prior + begin), fixed.shape)[0]
             pair = match_contrast(PairOnGrid(fixed, moving, weights, moving_weights), so_far)
         borders = border_of(pair.fixed, weights), border_of(pair.moving, moving_weights)
         sides = [
@@ -221,6 +228,7 @@ def optimise_instance(
             (sides[0], sides[1]),
             prior,
             jnp.asarray(size, jnp.float32),
+            jnp.asarray(enlargement, jnp.float32),
             _classes_at(guide, weights * moving_weights, shape) if settings.guide else (),
             _points_at(guide, shape) if settings.points else (),
             jnp.asarray(voxel, jnp.float32),
@@ -228,7 +236,7 @@ def optimise_instance(
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         minimum = minimise(
             _loss,
-            start,
+            begin,
             data,
             options,
             Schedule(steps, settings.learning_rate, settings.tolerance),
@@ -265,7 +273,7 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
         displacement = resample_displacement(half, fixed.valid.shape)
         similarity = similarity_of(options.similarity, fixed, moving, displacement, window=options.ncc_window)
         folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
-        value = -similarity + options.jacobian * folding
+        value = data.enlargement * (-similarity + options.jacobian * folding)
         if data.classes:
             *maps, weights = data.classes
             fixed_map, moving_map = maps[::order]
@@ -282,7 +290,8 @@ def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
     if options.inverse:
         backward = one_way(-velocity, BACKWARD)
         value = (value + options.inverse * backward) / (1.0 + options.inverse)
-    return value + options.smoothness * gradient_penalty(departure, spacing=data.spacing)
+    roughness = gradient_penalty(departure, spacing=data.spacing)
+    return value + options.smoothness * data.enlargement * roughness
 
 
 def _classes_at(guide: GridGuide, weights: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:

@@ -8,6 +8,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide
+from autofuse_jax.registration.spread import spread_mm
 from autofuse_jax.registration.working_grid import on_grid, working_grid
 from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, resize_grid, to_voxels
 from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
@@ -34,7 +35,7 @@ class NetworkField(NamedTuple):
 
 
 def network_field(
-    model: RegistrationModel | RuntimeModel, fixed: Volume, moving: Volume, alignment: Transform
+    model: RegistrationModel | RuntimeModel, fixed: Volume, moving: Volume, alignment: Transform, *, seed: int = 0
 ) -> NetworkField:
     """Run a network on a pair, in the voxel size and axis order that it was trained with.
 
@@ -43,6 +44,7 @@ def network_field(
         fixed: The fixed image, any grid.
         moving: The moving image, any grid.
         alignment: Transform from the fixed to the moving world.
+        seed: Seed of the draws of a network that samples.
 
     Returns:
         Displacement and velocity on the network's grid over the fixed field of view.
@@ -53,7 +55,7 @@ def network_field(
     spacing = model.description.spacing_mm
     grid = working_grid(canonical_grid(fixed.grid), spacing=spacing)
     prediction = model.register(
-        on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment)
+        on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment), seed=seed
     )
     if prediction.velocity is None:
         raise UserError(
@@ -72,6 +74,39 @@ def network_field(
         prediction.fixed_probabilities,
         prediction.moving_probabilities,
     )
+
+
+def network_spread(
+    model: RegistrationModel | RuntimeModel, fixed: Volume, moving: Volume, alignment: Transform, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw from the variance of a network's velocity, and measure how far that moves its deformation.
+
+    Args:
+        model: The network with its weights.
+        fixed: The fixed image, any grid.
+        moving: The moving image, any grid.
+        alignment: Transform from the fixed to the moving world.
+        samples: Number of draws.
+
+    Returns:
+        float32 (D, H, W) in millimetres on the network's grid, see `spread_mm`, and the affine of that grid.
+
+    Raises:
+        UserError: The network predicts no variance.
+    """
+    sampling = model.sampling()
+    if sampling is None:
+        raise UserError(
+            f'--samples with a network alone, and {model.description.method} predicts no variance to draw from',
+            expected='instance optimisation, which is restarted, or weights of a network with a variance',
+            fix='leave out --no-deform or --samples',
+        )
+    mean = network_field(model, fixed, moving, alignment).transform
+    draws = (
+        network_field(sampling, fixed, moving, alignment, seed=seed).transform.displacement
+        for seed in range(1, samples + 1)
+    )
+    return spread_mm(mean.displacement, draws, mean.affine), mean.affine
 
 
 def network_guide(field: NetworkField, method: str) -> Guide | None:

@@ -1,6 +1,8 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
+import functools
+import math
 import time
 from typing import Any
 
@@ -12,14 +14,15 @@ from autofuse_jax.data.intensity import fill_missing
 from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
-from autofuse_jax.errors import POSITIVE, UserError, check_option
+from autofuse_jax.errors import POSITIVE, Range, UserError, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
 from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
 from autofuse_jax.registration.initial import Initial, check_initial, moving_through
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
-from autofuse_jax.registration.network import network_field, network_guide, velocity_on
-from autofuse_jax.registration.working_grid import pair_on_grid, working_grid
+from autofuse_jax.registration.network import network_field, network_guide, network_spread, velocity_on
+from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
+from autofuse_jax.registration.working_grid import pad_grid, pair_on_grid, working_grid
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
@@ -39,19 +42,23 @@ class PipelineSettings:
         background: Value of the moved image where the moving one does not reach: a number, 'min' or 'auto' (default),
             see `choose_background`.
         spacing_mm: Voxel size of the working grid, one number above 0; None chooses, see `working_grid`.
+        samples: Number of restarts of instance optimisation, or without it of draws from a network's variance, over
+            which the spread of the deformation is measured; default 0: it is not.
 
     Raises:
-        UserError: The voxel size is no such number.
+        UserError: A number is out of its range.
     """
 
     alignment: AlignmentSettings = AlignmentSettings()
     instance: InstanceSettings | None = InstanceSettings()
     spacing_mm: float | None = None
     background: float | str = AUTO
+    samples: int = 0
 
     def __post_init__(self):
         if self.spacing_mm is not None:
             check_option('the spacing of the working grid in mm', self.spacing_mm, POSITIVE)
+        check_option('the number of samples', self.samples, Range(least=0, whole=True))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +79,7 @@ class RegistrationResult:
         initial: Transforms that it started from; None: none.
         background: Value of `moved` where the moving image does not reach.
         alignment_record: How the linear part was found: start, similarity, contrast, mirror images; None: it was given.
+        spread: float32 (D, H, W) on the fixed grid, spread of the deformation in millimetres; None: not measured.
     """
 
     fixed: Volume
@@ -87,6 +95,7 @@ class RegistrationResult:
     initial: Initial | None = None
     background: Background = ZERO
     alignment_record: Alignment | None = None
+    spread: np.ndarray | None = None
 
     @property
     def similarity(self) -> str | None:
@@ -132,6 +141,11 @@ def register_volumes(
     settings = settings or PipelineSettings()
     started = time.perf_counter()
     _check(fixed, moving)
+    if settings.samples and settings.instance is None and model is None:
+        raise UserError(
+            'samples of the deformation are asked for, and nothing is deformed',
+            fix='leave out --no-deform or --samples',
+        )
     if isinstance(guide, Guide):
         check_guide(guide, fixed.grid, moving.grid)
     elif guide == NETWORK and model is None:
@@ -153,9 +167,9 @@ def register_volumes(
     lead, back = Chain(tuple(forward)), Chain(tuple(backward))
     check_overlap(fixed, moving, lead)
     stages = list(_alignment_stages(settings.alignment, alignment))
-    guide_used = None
+    guide_used = spread = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, deformation_stages, guide_used = _deform(
+        deformation, inverse, deformation_stages, guide_used, spread = _deform(
             first, second, lead, back, settings, model, guide, on_progress
         )
         forward.append(deformation)
@@ -178,6 +192,8 @@ def register_volumes(
         initial=initial,
         background=background,
         alignment_record=alignment,
+        # The files' axes may have another order than those that the deformation was sought in.
+        spread=None if spread is None else on_image_grid(*spread, fixed.grid),
     )
 
 
@@ -206,9 +222,11 @@ def _deform(
     model: RegistrationModel | RuntimeModel | None,
     guide: Guide | str | None,
     on_progress: OnProgress | None,
-) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None]:
-    """Return the deformation of the fixed world, its inverse, what was done, and what guided it."""
-    grid = working_grid(fixed.grid, spacing=settings.spacing_mm)
+) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the deformation of the fixed world, its inverse, what was done, what guided it, and its spread with the
+    affine of that."""
+    inner = working_grid(fixed.grid, spacing=settings.spacing_mm)
+    grid = pad_grid(inner)
     stages: list[dict[str, Any]] = []
     velocity = None
     if model is not None:
@@ -230,11 +248,15 @@ def _deform(
         seconds = round(time.perf_counter() - started, 3)
         stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
     guide = guide if isinstance(guide, Guide) and settings.instance is not None else None
+    spread = None
     if settings.instance is None:
         displacement, inverse = exponentials(velocity, grid.shape)
+        if settings.samples:
+            spread = network_spread(model, fixed, moving, lead, settings.samples)
     else:
         pair = pair_on_grid(fixed, moving, lead, grid)
-        result = optimise_instance(
+        optimise = functools.partial(
+            optimise_instance,
             pair.fixed,
             pair.moving,
             settings.instance,
@@ -242,12 +264,19 @@ def _deform(
             moving_weights=pair.moving_valid,
             velocity=velocity,
             spacing=grid.spacing,
+            enlargement=math.prod(grid.shape) / math.prod(inner.shape),
             guide=None if guide is None else guide_on_grid(guide, grid, lead, back),
             on_progress=on_progress,
         )
+        result = optimise()
         displacement, inverse = result.displacement, result.inverse_displacement
         stages += result.stages
-    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide
+        if settings.samples:
+            started = time.perf_counter()
+            restarts = (optimise(start=start).displacement for start in random_starts(grid.shape, settings.samples))
+            spread = spread_mm(displacement, restarts, grid.affine), grid.affine
+            stages.append({'name': f'{settings.samples} restarts', 'seconds': round(time.perf_counter() - started, 3)})
+    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide, spread
 
 
 def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:

@@ -20,6 +20,7 @@ from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
+from autofuse_jax.registration.spread import spread_record, spread_sentence
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import judge
 from autofuse_jax.transforms.grids import ImageGrid
@@ -117,6 +118,9 @@ def write_results(
     guide = guide_record(result.guide, fixed, moving)
     if guide is not None:
         checks.append(guide_sentence(guide))
+    spread = _spread_record(result, about)
+    if spread is not None:
+        checks.append(spread_sentence(spread))
     report = json_types(
         {
             **about,
@@ -124,11 +128,13 @@ def write_results(
             'stages': list(result.stages),
             'guide': guide,
             'initial': list(result.initial.names) if result.initial else None,
+            'initial_checks': list(result.initial.sentences) if result.initial else [],
             'background': dataclasses.asdict(result.background),
             'scores': scores,
             'evidence': evidence,
             'similarity': result.similarity,
             'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
+            'spread': spread,
             'classes': dict(classes or {}),
             'seconds': round(result.seconds, 3),
         }
@@ -137,6 +143,8 @@ def write_results(
     stale = listed_files(folder / REPORT_NAME)
     with collecting(folder, REPORT_NAME) as temporary:
         _write_images(temporary, result, companions, background, suffix)
+        if result.spread is not None:
+            write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
@@ -160,6 +168,14 @@ def write_results(
     for path in stale - {folder / name for name in report['files']}:
         path.unlink(missing_ok=True)
     return report
+
+
+def _spread_record(result: RegistrationResult, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    if result.spread is None:
+        return None
+    settings = about['settings']
+    source = 'draws from the variance of the network' if settings['instance'] is None else 'perturbed restarts'
+    return spread_record(result.spread, settings['samples'], source, result.fixed.mask)
 
 
 def _write_images(

@@ -19,13 +19,14 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import collecting, json_types, replacing, write_json
 from autofuse_jax.metrics.cine import cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
+from autofuse_jax.metrics.strain import RADIAL, strain_curves
 from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, SUFFIX, check_suffix, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.reports.cine import cine_plot, cine_section
+from autofuse_jax.reports.cine import STRAINS, cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
@@ -40,7 +41,8 @@ class SeriesResult:
         reference: Number of the frame that all others are registered to, from 0.
         frames: One registration a frame, the reference as the fixed image; the reference itself gets the identity.
         curves: 'volume_ml' (of the reference labels brought to each frame) and 'jacobian_mean' (volume in the frame
-            over volume in the reference frame, voxel by voxel): name of a structure to one number a frame.
+            over volume in the reference frame, voxel by voxel), and where there is a wall around a cavity
+            'radial_strain_percent' and 'circumferential_strain_percent': name of a structure to one number a frame.
     """
 
     reference: int
@@ -161,6 +163,8 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
                 f'--{name.replace("_", "-")} does not go with --reference-frame',
                 expected='--moving SERIES, and labels and mask of the reference frame as --fixed-labels, --fixed-mask',
             )
+    if options.samples:
+        raise UserError('--samples does not go with --reference-frame', fix='leave out one of the two')
     header = read_header(options.moving)
     for text in (header.sentence(), *header.remarks):
         print(text, file=sys.stderr)
@@ -200,7 +204,8 @@ def write_series(
     """Write a registered series: 4-D images, curves, plot and report.
 
     Writes moved_4d, jacobian_4d, displacement_4d (D, H, W, T, 3: voxels of the reference frame, pull) and, with labels,
-    labels_4d (the reference labels on every frame) as .nii.gz; curves.csv, cine.png and report.json.
+    labels_4d (the reference labels on every frame) as .nii.gz; curves.csv, cine.png, strain.png where there is a wall,
+    and report.json.
 
     Args:
         folder: Folder of the results; complete once report.json is there.
@@ -247,6 +252,8 @@ def write_series(
             write_labels(temporary / f'labels_4d{suffix}', on_frames, fixed.affine, fixed.notes.times)
         _write_curves(temporary / 'curves.csv', result.curves)
         cine_plot(temporary / 'cine.png', result.curves, reference_frame=result.reference)
+        if RADIAL in result.curves:
+            cine_plot(temporary / 'strain.png', result.curves, kinds=STRAINS, reference_frame=result.reference)
         _write_page(temporary / PAGE_NAME, result, report)
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
@@ -304,13 +311,16 @@ def _curves(
     fixed: Volume, frames: Sequence[RegistrationResult], classes: Mapping[int, str]
 ) -> dict[str, dict[str, list[float]]]:
     labels = np.zeros(fixed.image.shape, np.int32) if fixed.labels is None else fixed.labels
-    return cine_curves(
+    names = structure_names(label_ids(labels), classes)
+    curves = cine_curves(
         labels,
         (jacobian_determinant(frame.transform.displacement) for frame in frames),
-        structure_names(label_ids(labels), classes),
+        names,
         fixed.grid.voxel_mm3,
         None if fixed.labels is None else (labels_on_frame(frame) for frame in frames),
     )
+    fields = (frame.transform.displacement for frame in frames)
+    return curves | strain_curves(labels, fields, names, fixed.grid.spacing)
 
 
 def _write_curves(path: Path, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:

@@ -1,4 +1,8 @@
-"""The grid on which a deformation is sought: the fixed image's field of view in voxels of suitable size."""
+"""The grid on which a deformation is sought: the fixed image's field of view in voxels of suitable size, padded.
+
+What is compiled for one shape is of no use to another one, and compiling takes longer than a small registration. So
+grids are padded to few different shapes; the padding has weight zero, and transforms are sampled on the files' grids.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +14,7 @@ from scipy import ndimage
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.coverage import SMALLEST_SHARE, border_of, coverage
-from autofuse_jax.transforms.grids import ImageGrid, resize_grid
+from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 
@@ -19,6 +23,13 @@ from autofuse_jax.transforms.resampling import moving_positions, sample_image
 LARGEST_ANISOTROPY = 2.1
 # Larger images are worked on in coarser voxels: 1 mm of a head fits, in about 5 GiB of memory.
 LARGEST_VOXELS = 9_000_000
+# Sizes of a short axis and, beyond them, the multiples of a step that a padded axis can have. Longer axes of a large
+# grid get the smaller step: computing on the padding would take longer there than compiling.
+SHORT_SIZES = (1, 8, 16, 32, 48, 64)
+SIZE_STEP, SIZE_STEP_OF_LARGE = 32, 16
+LARGE_VOXELS = 1_500_000
+# Number of slices in place of thick ones is free; one that needs no padding is taken if it differs by less than this.
+SLICES_TOLERANCE = 0.1
 # Smoothing before coarser voxels are sampled, standard deviation in voxels per factor beyond 1.
 SMOOTHING = 0.5
 
@@ -43,10 +54,56 @@ def working_grid(
     else:
         voxel_size = np.minimum(steps, LARGEST_ANISOTROPY * steps.min())
     sizes = np.maximum(np.rint(np.asarray(fixed.shape) * steps / voxel_size), 1)
+    if spacing is None:
+        sizes = np.where(voxel_size < steps, [_few_slices(int(size)) for size in sizes], sizes)
     if spacing is None and sizes.prod() > largest_voxels:
         sizes = np.maximum(np.floor(sizes * (largest_voxels / sizes.prod()) ** (1 / 3)), 1)
     shape = tuple(int(size) for size in sizes)
     return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
+
+
+def padded_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that a working grid is padded to, one of few, so that grids of nearly equal size share it.
+
+    Args:
+        shape: (D, H, W), 1 or more.
+
+    Returns:
+        Sizes of `SHORT_SIZES`, then multiples of 32; of 16 for grids of more than 1.5 million voxels.
+    """
+    padded = tuple(_next_size(size, SIZE_STEP) for size in shape)
+    if math.prod(padded) <= LARGE_VOXELS:
+        return padded
+    return tuple(_next_size(size, SIZE_STEP_OF_LARGE) for size in shape)
+
+
+def pad_grid(grid: ImageGrid) -> ImageGrid:
+    """Return the voxels of a grid and as many around them as `padded_shape` says, half on each side.
+
+    Args:
+        grid: Any grid.
+
+    Returns:
+        The larger grid, of the same voxel size and directions; itself where there is nothing to pad.
+    """
+    shape = padded_shape(grid.shape)
+    if shape == tuple(grid.shape):
+        return grid
+    return cut_grid(grid, [-((new - old) // 2) for new, old in zip(shape, grid.shape, strict=True)], shape)
+
+
+def field_of_view(grid: ImageGrid, image: ImageGrid) -> np.ndarray:
+    """Return where a grid lies in the field of view of an image.
+
+    Args:
+        grid: The grid.
+        image: Grid of the image.
+
+    Returns:
+        float32 of the grid's shape: 1 where the centre of a voxel is inside the outer faces of the image, 0 elsewhere.
+    """
+    inside = [image.contains(grid_points(grid, rows)) for rows in slabs(grid.shape)]
+    return np.concatenate(inside).astype(np.float32)
 
 
 class PairOnGrid(NamedTuple):
@@ -55,7 +112,8 @@ class PairOnGrid(NamedTuple):
     Attributes:
         fixed: float32 (D, H, W), in [0, 1].
         moving: float32 (D, H, W), likewise, through the alignment.
-        fixed_valid: float32 (D, H, W), how much each voxel of the fixed image counts; None: all alike.
+        fixed_valid: float32 (D, H, W), how much each voxel of the fixed image counts, nothing in the padding; None: all
+            alike.
         moving_valid: float32 (D, H, W), how much is known of the moving image there, in [0, 1].
     """
 
@@ -79,6 +137,9 @@ def pair_on_grid(fixed: Volume, moving: Volume, alignment: Transform, grid: Imag
     Returns:
         The images and what is valid of them.
     """
+    view = field_of_view(grid, fixed.grid)
+    if fixed.mask is not None:
+        view *= on_grid(fixed.mask, fixed.affine, grid)
     scaled = window_normalise(moving)
     valid = np.ones(moving.image.shape, np.float32) if moving.mask is None else moving.mask
     border = border_of(scaled.image, valid)
@@ -91,7 +152,7 @@ def pair_on_grid(fixed: Volume, moving: Volume, alignment: Transform, grid: Imag
     return PairOnGrid(
         fixed=on_grid(window_normalise(fixed).image, fixed.affine, grid),
         moving=moving_image.astype(np.float32),
-        fixed_valid=None if fixed.mask is None else on_grid(fixed.mask, fixed.affine, grid),
+        fixed_valid=None if np.all(view == 1) else view,
         moving_valid=moving_valid,
     )
 
@@ -108,7 +169,11 @@ def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: T
     Returns:
         float32 of the grid's shape, 0 outside the image.
     """
-    return sample_image(smooth_for(image, affine, grid), moving_positions(transform, grid, affine))
+    smooth = np.asarray(smooth_for(image, affine, grid), np.float32)
+    sampled = np.empty(grid.shape, np.float32)
+    for rows in slabs(grid.shape):
+        sampled[rows] = sample_image(smooth, moving_positions(transform, grid, affine, rows))
+    return sampled
 
 
 def smooth_for(image: np.ndarray, affine: np.ndarray, grid: ImageGrid) -> np.ndarray:
@@ -126,6 +191,17 @@ def smooth_for(image: np.ndarray, affine: np.ndarray, grid: ImageGrid) -> np.nda
     if max(ratio) <= 1:
         return image
     return ndimage.gaussian_filter(np.asarray(image, np.float32), [SMOOTHING * max(r - 1, 0) for r in ratio])
+
+
+def _next_size(size: int, step: int) -> int:
+    return next((short for short in SHORT_SIZES if short >= size), -(-size // step) * step)
+
+
+def _few_slices(size: int) -> int:
+    """The nearest size that needs no padding, if it is near enough."""
+    sizes = (*SHORT_SIZES, size // SIZE_STEP * SIZE_STEP, -(-size // SIZE_STEP) * SIZE_STEP)
+    nearest = min(sizes, key=lambda other: abs(other - size))
+    return nearest if abs(nearest - size) <= SLICES_TOLERANCE * size else size
 
 
 def _largest_step(affine: np.ndarray, grid: ImageGrid) -> list[float]:

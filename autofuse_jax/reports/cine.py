@@ -1,7 +1,8 @@
-"""The picture and the section of a page on volumes and mean Jacobian determinants over the frames of a cine."""
+"""Pictures and the section of a page on volumes, mean Jacobian determinants and strain over the frames of a cine."""
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,34 +10,63 @@ from matplotlib.ticker import MaxNLocator
 
 from autofuse_jax.files import replacing
 from autofuse_jax.metrics.cine import DETERMINANTS, VOLUMES, WHOLE_IMAGE
+from autofuse_jax.metrics.strain import CIRCUMFERENTIAL, RADIAL
 from autofuse_jax.reports.canvas import png_of
 from autofuse_jax.reports.colours import FAINT, PALETTE, on_white
 from autofuse_jax.reports.curves import finish_axes, size_in_pixels, two_panels
-from autofuse_jax.reports.html import Html, number, picture, section, table, tag
+from autofuse_jax.reports.html import Html, concatenate, number, picture, section, table, tag
 
 HEIGHT_INCHES = 4.4
 FRAME = 'frame'
 # Marks of each coloured structure beside its colour, apart from the triangles at its extremes.
 MARKERS = ('o', 's', 'D', 'X', 'P', 'p', 'h', '*')
 
-# Kind ('volume_ml' or 'jacobian_mean') -> structure -> value of each frame.
+# Kind, a key of `PANELS` -> structure -> value of each frame.
 Curves = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+class Panel(NamedTuple):
+    """What a panel of curves is of.
+
+    Attributes:
+        title: Heading.
+        unit: Label of the vertical axis.
+        nothing: Value that says that nothing changes; None where there is none.
+    """
+
+    title: str
+    unit: str
+    nothing: float | None = None
+
+
+PANELS = {
+    VOLUMES: Panel('volume of the structures', 'ml'),
+    DETERMINANTS: Panel('mean Jacobian determinant', 'volume ÷ volume in the reference frame', 1),
+    RADIAL: Panel('radial strain of walls', '% of the length in the reference frame', 0),
+    CIRCUMFERENTIAL: Panel('circumferential strain of walls', '% of the length in the reference frame', 0),
+}
+# The two panels of a picture.
+Kinds = tuple[str, str]
+SIZES: Kinds = (VOLUMES, DETERMINANTS)
+STRAINS: Kinds = (RADIAL, CIRCUMFERENTIAL)
 
 
 def cine_plot(
     path: str | os.PathLike,
     curves: Curves,
     *,
+    kinds: Kinds = SIZES,
     times: Sequence[float] | None = None,
     time_label: str = FRAME,
     reference_frame: int = 0,
     title: str = '',
 ) -> None:
-    """Draw volumes and mean Jacobian determinants over the cycle into one PNG.
+    """Draw two kinds of curves over the cycle into one PNG.
 
     Args:
         path: The PNG file to write; folders are made.
-        curves: Curves as `cine_curves` returns them; a kind may be missing.
+        curves: Curves as `cine_curves` and `strain_curves` return them; a kind may be missing.
+        kinds: Kinds of the left and the right panel; default volumes and mean Jacobian determinants.
         times: Place of each frame on the time axis; the number of the frame, from 0, if None.
         time_label: Meaning of the times, with the unit, such as 'time (ms)'.
         reference_frame: Number of the frame that all others were registered to, from 0.
@@ -47,13 +77,16 @@ def cine_plot(
     """
     with replacing(path) as temporary:
         temporary.write_bytes(
-            cine_png(curves, times=times, time_label=time_label, reference_frame=reference_frame, title=title)
+            cine_png(
+                curves, kinds=kinds, times=times, time_label=time_label, reference_frame=reference_frame, title=title
+            )
         )
 
 
 def cine_png(
     curves: Curves,
     *,
+    kinds: Kinds = SIZES,
     times: Sequence[float] | None = None,
     time_label: str = FRAME,
     reference_frame: int = 0,
@@ -61,20 +94,19 @@ def cine_png(
 ) -> bytes:
     """Return the picture of `cine_plot`, which says what the arguments are, as the content of a PNG file."""
     places = _times(curves, times, reference_frame)
-    canvas, (left, right) = two_panels(HEIGHT_INCHES)
+    canvas, panels = two_panels(HEIGHT_INCHES)
     if title:
         canvas.figure.suptitle(title, x=0.01, ha='left')
     styles = _styles(curves)
-    volumes, determinants = curves.get(VOLUMES, {}), curves.get(DETERMINANTS, {})
-    left.set_title('volume of the structures', loc='left')
-    left.set_ylabel('ml')
-    right.set_title('mean Jacobian determinant', loc='left')
-    right.set_ylabel('volume ÷ volume in the reference frame')
-    right.axhline(1, color='0.6', linewidth=0.8, zorder=0)
-    for panel, kind in ((left, volumes), (right, determinants)):
+    for panel, name_of_kind in zip(panels, kinds, strict=True):
+        kind, words = curves.get(name_of_kind, {}), PANELS[name_of_kind]
+        panel.set_title(words.title, loc='left')
+        panel.set_ylabel(words.unit)
+        if words.nothing is not None:
+            panel.axhline(words.nothing, color='0.6', linewidth=0.8, zorder=0)
         # The coloured ones last, on top of the grey ones.
         for name in sorted(kind, key=lambda name: styles[name][0] != FAINT):
-            _curve(panel, places, np.asarray(kind[name], float), name, styles[name], extremes=kind is volumes)
+            _curve(panel, places, np.asarray(kind[name], float), name, styles[name], extremes=name_of_kind == VOLUMES)
         grey = sum(styles[name][0] == FAINT for name in kind)
         if grey:
             panel.plot([], [], color=FAINT, linewidth=0.8, label=f'{grey} smaller structures')
@@ -130,7 +162,29 @@ def cine_section(
         size_in_pixels(HEIGHT_INCHES),
     )
     summary = table([*header, 'smallest vs largest %'], rows) if rows else None
-    return section('Over the cycle', tag('p', text), tag('div', figure, class_='plot'), summary)
+    strain = _strain(curves, places, time_label, reference_frame)
+    return section('Over the cycle', tag('p', text), tag('div', figure, class_='plot'), summary, strain)
+
+
+def _strain(curves: Curves, places: np.ndarray, time_label: str, reference_frame: int) -> Html | None:
+    """The strain of walls, where there are any: what it is, its picture and its extremes."""
+    if not any(curves.get(kind) for kind in STRAINS):
+        return None
+    png = cine_png(curves, kinds=STRAINS, times=places.tolist(), time_label=time_label, reference_frame=reference_frame)
+    rows = []
+    for kind in STRAINS:
+        for wall, values in curves[kind].items():
+            least, most = int(np.nanargmin(values)), int(np.nanargmax(values))
+            extremes = [cell for at in (least, most) for cell in (number(values[at], 1), f'{places[at]:g}')]
+            rows.append([f'{wall}, {kind.partition("_")[0]}', *extremes])
+    text = (
+        'Strain of the structures that surround their own middle: the change of a length across (radial) or around '
+        '(circumferential) the wall, in the slices of the reference frame, over that length. It is that of a beat only '
+        'where the reference frame is the end of diastole.'
+    )
+    figure = picture(png, 'Strain over the frames', 'Mean over the wall', size_in_pixels(HEIGHT_INCHES))
+    header = ['wall', 'least %', f'at {time_label}', 'most %', f'at {time_label}']
+    return concatenate([tag('p', text), tag('div', figure, class_='plot'), table(header, rows)])
 
 
 def _times(curves: Curves, times: Sequence[float] | None, reference_frame: int) -> np.ndarray:

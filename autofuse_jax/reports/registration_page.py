@@ -169,7 +169,9 @@ def _making(report: Mapping[str, Any], fixed_file: Mapping[str, Any], moving_fil
         folded.append(_folded('Command', tag('pre', report['command'])))
     if report.get('settings'):
         folded.append(_folded('Settings', tag('pre', _indented(report['settings']))))
-    origin = {key: report[key] for key in ('versions', 'commit', 'machine', 'date', 'seconds') if report.get(key)}
+    origin = {
+        key: report[key] for key in ('versions', 'commit', 'machine', 'date', 'seconds', 'times') if report.get(key)
+    }
     if origin:
         folded.append(_folded('Versions and machine', tag('pre', _indented(origin))))
     return section('How it was made', folded or tag('p', 'Nothing was recorded.'))

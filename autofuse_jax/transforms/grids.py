@@ -9,6 +9,8 @@ import numpy as np
 # Programs round affines and voxel sizes each in its own way; corners of equal grids differ by less than this share of a
 # voxel, which is far below what can be seen or registered.
 SAME_GRID_VOXELS = 0.05
+# Voxels that are worked on at a time where positions of all of them would not fit in memory.
+SLAB_VOXELS = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,6 +212,27 @@ def voxel_indices(shape: Sequence[int]) -> np.ndarray:
     return np.moveaxis(np.indices(tuple(shape), np.float64), 0, -1)
 
 
-def grid_points(grid: ImageGrid) -> np.ndarray:
-    """Return the world position of every voxel, float64 (D, H, W, 3), RAS millimetres."""
-    return to_world(grid.affine, voxel_indices(grid.shape))
+def grid_points(grid: ImageGrid, rows: slice = slice(None)) -> np.ndarray:
+    """Return the world position of every voxel, or of a slab of `slabs`, float64 (D, H, W, 3), RAS millimetres."""
+    return to_world(grid.affine, slab_indices(grid.shape, rows))
+
+
+def slab_indices(shape: Sequence[int], rows: slice) -> np.ndarray:
+    """Return the index of every voxel in some rows of the first axis, float64 (d, H, W, 3)."""
+    first, last, _ = rows.indices(shape[0])
+    indices = voxel_indices((last - first, *shape[1:]))
+    indices[..., 0] += first
+    return indices
+
+
+def slabs(shape: Sequence[int], voxels: int = SLAB_VOXELS) -> list[slice]:
+    """Return rows of the first axis that hold few voxels each, in order.
+
+    What is computed for every voxel in float64 takes many times the memory of an image; slab by slab it takes little.
+
+    Args:
+        shape: (D, H, W, ...).
+        voxels: Number of voxels of a slab at most, as far as one row has no more; default 2 million.
+    """
+    count = max(1, voxels // max(1, int(np.prod(shape[1:3]))))
+    return [slice(first, min(first + count, shape[0])) for first in range(0, shape[0], count)]

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world, voxel_indices
+from autofuse_jax.transforms.grids import ImageGrid, slab_indices, slabs, to_voxels, to_world
 
 
 class Transform(Protocol):
@@ -114,6 +114,9 @@ def to_dense(transforms: Sequence[Transform], grid: ImageGrid) -> DenseTransform
     Returns:
         The dense transform, float32.
     """
-    voxels = voxel_indices(grid.shape)
-    mapped = Chain(tuple(transforms)).map_points(to_world(grid.affine, voxels))
-    return DenseTransform((to_voxels(grid.affine, mapped) - voxels).astype(np.float32), grid.affine)
+    chain = Chain(tuple(transforms))
+    displacement = np.empty((*grid.shape, 3), np.float32)
+    for rows in slabs(grid.shape):
+        voxels = slab_indices(grid.shape, rows)
+        displacement[rows] = to_voxels(grid.affine, chain.map_points(to_world(grid.affine, voxels))) - voxels
+    return DenseTransform(displacement, grid.affine)

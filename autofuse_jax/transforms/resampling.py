@@ -17,18 +17,21 @@ REACH = 0.501
 LEAST_WEIGHT = 1e-3
 
 
-def moving_positions(transform: Transform | None, grid: ImageGrid, moving_affine: np.ndarray) -> np.ndarray:
+def moving_positions(
+    transform: Transform | None, grid: ImageGrid, moving_affine: np.ndarray, rows: slice = slice(None)
+) -> np.ndarray:
     """Return where each voxel of a grid reads the moving image.
 
     Args:
         transform: Map from the world of `grid` to that of the moving image; None is the identity.
         grid: The grid of the result.
         moving_affine: (4, 4) of the moving image.
+        rows: Rows of the grid's first axis, such as one of `slabs`; default all.
 
     Returns:
         float64 (3, D, H, W), in voxels of the moving image.
     """
-    points = grid_points(grid)
+    points = grid_points(grid, rows)
     mapped = points if transform is None else transform.map_points(points)
     return np.moveaxis(to_voxels(moving_affine, mapped), -1, 0)
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grids import ImageGrid, slabs
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
 
@@ -32,8 +32,10 @@ def write_itk(path: str | os.PathLike, transform: DenseTransform) -> None:
         OSError: The file cannot be written.
     """
     check_right_angles(path, transform.grid)
-    millimetres = millimetres_of(transform)
-    store_nifti(path, millimetres.astype(np.float32)[:, :, :, None], transform.affine, VECTOR_INTENT)
+    millimetres = np.empty(transform.displacement.shape, np.float32)
+    for rows in slabs(millimetres.shape):
+        millimetres[rows] = millimetres_of(DenseTransform(transform.displacement[rows], transform.affine))
+    store_nifti(path, millimetres[:, :, :, None], transform.affine, VECTOR_INTENT)
 
 
 def read_itk(file: TransformFile) -> DenseTransform:

@@ -11,12 +11,15 @@ import numpy as np
 from autofuse_jax.data.intensity import min_max_normalise
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.base import Method, Params, Prediction
-from autofuse_jax.methods.registry import predicting_method
+from autofuse_jax.methods.registry import predicting_method, section_options
 from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.weights.released import MIN_MAX, Description, read_released
 from autofuse_jax.weights.shipped import weights_file
+
+# What the layer of a network is called that predicts a variance, and the option of a prediction that draws with it.
+VARIANCE, SAMPLING = 'log_variance', 'sample_velocity'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ class RegistrationModel:
         check_shapes(params, description.method, description.model)
         self.description = description
         self._method = predicting_method(description.method, description.model, description.inference)
+        self._has_variance = any(VARIANCE in name for name in params)
         self._params = jax.tree.map(jnp.asarray, unflatten(params))
         self._predict = jax.jit(self._method.predict)
 
@@ -89,6 +93,18 @@ class RegistrationModel:
     def num_parameters(self) -> int:
         """Number of learned values."""
         return sum(leaf.size for leaf in jax.tree.leaves(self._params))
+
+    def sampling(self) -> 'RegistrationModel | None':
+        """Return the same network predicting from drawn velocities; None where it has no variance to draw with."""
+        name = self.description.method
+        if not self._has_variance or SAMPLING not in section_options(name, 'inference'):
+            return None
+        inference = {**self.description.inference, SAMPLING: True}
+        # The difference of both orders of the images has no variance of its own.
+        inference.pop('symmetric', None)
+        return RegistrationModel(
+            flatten(jax.device_get(self._params)), dataclasses.replace(self.description, inference=inference)
+        )
 
     def register(self, fixed: np.ndarray, moving: np.ndarray, *, seed: int = 0) -> Registration:
         """Register two images; the first call for a size compiles.

@@ -122,6 +122,19 @@ def test_authors_data_is_taken_as_it_is_with_its_pairs(prepare, tmp_path):
         )
 
 
+def test_parts_make_the_manifest_of_the_whole(prepare, tmp_path):
+    source = make_authors(tmp_path / 'npz')
+    assert prepare('oasis', source) == prepare('oasis', source, '--part=2/2', out='parts') == 0
+    assert not (tmp_path / 'parts' / 'manifest.json').exists()
+    assert prepare('oasis', source, '--part=1/2', out='parts') == 0
+    # Pairs of subjects of different parts are there, too.
+    whole, parts = (json.loads((tmp_path / out / 'manifest.json').read_text()) for out in ('out', 'parts'))
+    for manifest in (whole, parts):
+        for facts in manifest['settings']['measured'].values():
+            del facts['seconds']
+    assert parts == whole and len(whole['pairs']) == 3
+
+
 def test_learn2reg(prepare, tmp_path):
     assert prepare('folder', make_learn2reg(tmp_path / 'l2r'), '--labels=oasis35') == 0
     manifest = read_manifest(tmp_path / 'out')

@@ -29,7 +29,7 @@ class Network:
         self.description = types.SimpleNamespace(spacing_mm=spacing_mm, method='constant')
         self._velocity = velocity
 
-    def register(self, fixed, moving):
+    def register(self, fixed, moving, *, seed=0):
         self.shown = fixed, moving
         padded = [(size + -size % 16) // 2 for size in fixed.shape]
         velocity = np.broadcast_to(VELOCITY, (*padded, 3)) if self._velocity else None

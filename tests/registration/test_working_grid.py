@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.registration.working_grid import on_grid, working_grid
+from autofuse_jax.registration.working_grid import (
+    field_of_view,
+    on_grid,
+    pad_grid,
+    padded_shape,
+    pair_on_grid,
+    working_grid,
+)
 from autofuse_jax.transforms.grids import to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from tests.registration.scenes import centred_grid, picture, rotation_and_shift
@@ -52,3 +59,51 @@ def test_coarse_sampling_averages_fine_noise_away():
     assert coarse.shape == (16, 16, 16)
     assert coarse.std() < 0.25
     assert on_grid(noise, grid.affine, grid).std() == pytest.approx(noise.std())
+
+
+# Shapes of the working grids of hearts from one scanner day to the next, and of heads.
+HEARTS = ((133, 133, 30), (152, 152, 28), (118, 118, 30), (144, 144, 24), (127, 127, 29), (111, 111, 25))
+HEADS = ((156, 187, 141), (150, 180, 139), (148, 190, 142))
+
+
+def test_shapes_of_many_images_are_padded_to_few():
+    assert {padded_shape(shape) for shape in HEARTS} == {(160, 160, 32), (128, 128, 32)}
+    assert {padded_shape(shape) for shape in HEADS} == {(160, 192, 144)}
+    # The published grid of hearts, and a single slice, have no padding.
+    assert padded_shape((128, 128, 32)) == (128, 128, 32) and padded_shape((100, 60, 1)) == (128, 64, 1)
+
+
+@pytest.mark.parametrize('shape', [*HEARTS, *HEADS, (7, 9, 17), (300, 290, 40)])
+def test_padding_is_never_smaller_and_less_on_large_grids(shape):
+    padded = np.array(padded_shape(shape))
+    assert np.all(padded >= shape)
+    assert np.all(padded[np.array(shape) > 64] - np.array(shape)[np.array(shape) > 64] < 32)
+    if np.prod(shape) > 1_500_000:
+        assert np.all(padded[np.array(shape) > 64] % 16 == 0) and np.prod(padded) < 1.3 * np.prod(shape)
+
+
+def test_thick_slices_become_as_many_as_need_no_padding_where_that_is_near():
+    # 35 by the rule; 24 are too far from either side.
+    assert working_grid(centred_grid((152, 152, 10), (1.367, 1.367, 10.0))).shape == (152, 152, 32)
+    assert working_grid(centred_grid((133, 133, 8), (1.562, 1.562, 10.0))).shape == (133, 133, 24)
+
+
+def test_a_padded_grid_has_the_same_voxels_in_its_middle():
+    grid = centred_grid((21, 30, 16), (2.0, 3.0, 4.0), turn=20)
+    padded = pad_grid(grid)
+    assert padded.shape == (32, 32, 16)
+    np.testing.assert_allclose(to_world(padded.affine, [5, 1, 0]), to_world(grid.affine, [0, 0, 0]), atol=1e-9)
+    inside = field_of_view(padded, grid)
+    assert inside.sum() == 21 * 30 * 16 and inside[5:26, 1:31].all()
+    assert pad_grid(padded) is padded
+
+
+def test_padding_has_no_weight_and_changes_nothing_inside():
+    grid = centred_grid((21, 30, 16), (2.0, 3.0, 4.0))
+    fixed, moving = picture(grid), picture(centred_grid((60, 60, 60), (2.0, 2.0, 2.0)))
+    identity = AffineTransform(np.eye(4))
+    padded, alone = (pair_on_grid(fixed, moving, identity, on) for on in (pad_grid(grid), grid))
+    assert alone.fixed_valid is None
+    np.testing.assert_array_equal(padded.fixed_valid, field_of_view(pad_grid(grid), grid))
+    for name in ('fixed', 'moving', 'moving_valid'):
+        np.testing.assert_allclose(getattr(padded, name)[5:26, 1:31], getattr(alone, name), atol=1e-5)

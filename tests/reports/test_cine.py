@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from autofuse_jax.reports.cine import cine_plot, cine_png, cine_section
+from autofuse_jax.reports.cine import STRAINS, cine_plot, cine_png, cine_section
 from tests.reports.parsed_page import ParsedPage
 
 
@@ -44,6 +44,21 @@ def test_section_has_the_picture_and_the_extremes():
         ['myocardium', '80.0', '84.0', '300', '80.0', '0', '−4.8'],
     ]
     assert page.rows()[0][3] == 'at time (ms)'
+
+
+def test_strain_has_a_picture_and_extremes_of_its_own(tmp_path):
+    strain = {
+        'radial_strain_percent': {'myocardium': [0.0, 30.0, 12.0]},
+        'circumferential_strain_percent': {'myocardium': [0.0, -18.5, -7.0]},
+    }
+    page = ParsedPage(cine_section({**curves(), **strain}))
+    assert len(page.pictures) == 2
+    assert page.rows()[-2:] == [
+        ['myocardium, radial', '0.0', '0', '30.0', '1'],
+        ['myocardium, circumferential', '−18.5', '1', '0.0', '0'],
+    ]
+    cine_plot(tmp_path / 'strain.png', strain, kinds=STRAINS)
+    assert imread(tmp_path / 'strain.png').shape[:2] == (484, 1210)
 
 
 def test_lengths_and_reference_frame_are_checked():

@@ -1,0 +1,244 @@
+"""What `register --pairs` does: every pair of a table into a folder of its own, and a summary of all of them."""
+
+import argparse
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autofuse_jax.commands.register import open_network_of, register_pair, settings_of, summary_line
+from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
+from autofuse_jax.errors import UserError
+from autofuse_jax.files import claim_folder, json_types, listed_files, write_json
+from autofuse_jax.registration.device import use_device
+from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.results import REPORT_NAME
+from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.reports.pairs_summary import SUMMARY_PAGE, SUMMARY_TABLE, PairOutcome, counts_sentence, write_summary
+from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.version import __version__
+
+FAILED_NAME = 'failed.json'
+# What belongs to one pair cannot be said of all.
+OPTIONS_OF_ONE_PAIR = (*FILE_COLUMNS, 'moving_images', 'reference_frame', 'fixed_guide', 'moving_guide', 'guide_points')
+# What does not change a result.
+OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'out', 'overwrite', 'device', 'command_line', 'import_seconds')
+SOME_FAILED_STATUS = 1
+# A disk that is full fails every pair that follows.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_pairs(options: argparse.Namespace) -> int:
+    """Register the pairs of a table that are not registered yet.
+
+    Args:
+        options: Options of `autofuse_jax.register`, with `pairs`.
+
+    Returns:
+        The exit status: 0 when all pairs of the part are registered, 1 when some failed.
+
+    Raises:
+        UserError: Something is wrong with the table, its files, the options or the folder; nothing was begun.
+    """
+    for name in OPTIONS_OF_ONE_PAIR:
+        if getattr(options, name) not in (None, []):
+            raise UserError(
+                f'--{name.replace("_", "-")} does not go with --pairs',
+                expected=f'what belongs to one pair in the table, as columns {", ".join(FILE_COLUMNS)}',
+                fix='leave out one of the two',
+            )
+    settings = settings_of(options)
+    claim_folder(options.out, continues=True)
+    rows = read_pair_table(options.pairs)
+    share = list(rows if options.part is None else options.part.of(rows))
+    _check_headers(options.pairs, share)
+    inputs = {row.name: _inputs(row, options, settings) for row in share}
+    missing = _missing(options, share, inputs)
+    print(f'{len(share)} pairs, {len(share) - len(missing)} of them registered already', file=sys.stderr)
+    failures = 0
+    try:
+        if missing:
+            failures = _register_all(options, settings, missing, inputs)
+    finally:
+        # After an interrupt, too, the summary tells what there is.
+        outcomes = _summarise(options.out, rows, options.command_line)
+    print(counts_sentence(outcomes))
+    print(f'summary: {options.out / SUMMARY_PAGE}, {options.out / SUMMARY_TABLE}')
+    return SOME_FAILED_STATUS if failures else 0
+
+
+def _register_all(
+    options: argparse.Namespace,
+    settings: PipelineSettings,
+    rows: Sequence[PairRow],
+    inputs: Mapping[str, dict[str, Any]],
+) -> int:
+    """Register pairs one after the other and return how many failed."""
+    use_device(options.device)
+    enable_compilation_cache()
+    network = open_network_of(options)
+    failures = 0
+    for number, row in enumerate(rows, start=1):
+        folder = options.out / row.name
+        place = f'{row.name} ({number}/{len(rows)})'
+        one = argparse.Namespace(**{**vars(options), **dict.fromkeys(FILE_COLUMNS), **row.files, 'out': folder})
+        try:
+            about = {'pair': {'name': row.name, 'inputs': inputs[row.name]}}
+            report = register_pair(one, settings, StepProgress(prefix=f'{place}, '), network=network, about=about)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise
+            failures += 1
+            _record_failure(folder, row, error)
+            print(f'{place}: failed: {_one_line(error)}', file=sys.stderr, flush=True)
+            continue
+        (folder / FAILED_NAME).unlink(missing_ok=True)
+        print(f'{place}: {summary_line(report)}', flush=True)
+    return failures
+
+
+def _record_failure(folder: Path, row: PairRow, error: Exception) -> None:
+    """Leave the reason in the pair's folder; of a defect of this package also where it happened."""
+    trace = None
+    if not isinstance(error, UserError | OSError):
+        trace = ''.join(traceback.format_exception(error))
+        print(trace, file=sys.stderr)
+    files = {column: str(file) for column, file in row.files.items()}
+    write_json(folder / FAILED_NAME, {'name': row.name, 'error': _one_line(error), 'files': files, 'trace': trace})
+
+
+def _one_line(error: Exception) -> str:
+    text = ' '.join(str(error).split())
+    return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'.rstrip(': ')
+
+
+def _check_headers(path: Path, rows: Sequence[PairRow]) -> None:
+    """Open every file of the table once, so that what is no image is known before any work."""
+    problems = {}
+    for row in rows:
+        for file in row.files.values():
+            if file not in problems:
+                try:
+                    read_header(file)
+                    problems[file] = ''
+                except UserError as error:
+                    problems[file] = f'line {row.line}: {error}'
+    if any(problems.values()):
+        raise all_problems(path, [text for text in problems.values() if text])
+
+
+def _inputs(row: PairRow, options: argparse.Namespace, settings: PipelineSettings) -> dict[str, Any]:
+    """What the result of a pair depends on: content of its files, options, settings, version of this package."""
+    described = {
+        name: _content(value)
+        for name, value in vars(options).items()
+        if name not in OPTIONS_WITHOUT_EFFECT and name not in FILE_COLUMNS
+    }
+    described |= {'settings': dataclasses.asdict(settings), 'version': __version__}
+    text = json.dumps(json_types(described), sort_keys=True)
+    return {
+        'options_sha256': hashlib.sha256(text.encode()).hexdigest(),
+        'files_sha256': {column: _digest(file.resolve()) for column, file in row.files.items()},
+    }
+
+
+def _content(value: Any) -> Any:
+    """A value of an option; of a file its content."""
+    if isinstance(value, list | tuple):
+        return [_content(item) for item in value]
+    if isinstance(value, Path):
+        # Weights may also be called by a name.
+        return _digest(value.resolve()) if value.is_file() else str(value)
+    return value
+
+
+def _digest(path: Path) -> str:
+    state = path.stat()
+    return _digest_of_state(path, state.st_mtime_ns, state.st_size)
+
+
+# An atlas that is the fixed image of every pair is read once; one that changed meanwhile is read again.
+@functools.cache
+def _digest_of_state(path: Path, changed: int, size: int) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _missing(
+    options: argparse.Namespace, rows: Sequence[PairRow], inputs: Mapping[str, dict[str, Any]]
+) -> list[PairRow]:
+    """Return the pairs that are still to do, or refuse folders that hold something else."""
+    missing, others, strange = [], [], []
+    for row in rows:
+        folder = options.out / row.name
+        report = _read(folder / REPORT_NAME)
+        complete = report is not None and all(path.exists() for path in listed_files(folder / REPORT_NAME))
+        if complete and (report.get('pair') or {}).get('inputs') == inputs[row.name]:
+            continue
+        missing.append(row)
+        if report is not None:
+            others.append(row.name)
+        elif folder.exists() and not _of_ours(folder):
+            strange.append(row.name)
+    if strange:
+        raise UserError(
+            f'{options.out} holds {_some(strange)}, which this command did not write',
+            fix='name another --out folder, or move them away',
+        )
+    if others and not options.overwrite:
+        raise UserError(
+            f'{_some(others)} in {options.out} {"was" if len(others) == 1 else "were"} registered from other files, '
+            'with other options or by another version',
+            fix='name another --out folder, or add --overwrite to replace them',
+        )
+    return missing
+
+
+def _of_ours(folder: Path) -> bool:
+    """Whether a folder without a report holds only what a failed or a killed run leaves."""
+    return folder.is_dir() and all(
+        path.name == FAILED_NAME or path.name.startswith('.writing-') for path in folder.iterdir()
+    )
+
+
+def _some(names: Sequence[str], shown: int = 8) -> str:
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return ', '.join(names[:shown]) + more
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none, it is damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _summarise(out: Path, rows: Sequence[PairRow], command: str) -> list[PairOutcome]:
+    """Write the summary of what there is, and again while other parts of the work add to it.
+
+    Whoever writes last has looked after the last pair was finished, so that no lock is needed.
+    """
+    outcomes = [_outcome(out, row) for row in rows]
+    while True:
+        write_summary(out, outcomes, command=command)
+        now = [_outcome(out, row) for row in rows]
+        if now == outcomes:
+            return outcomes
+        outcomes = now
+
+
+def _outcome(out: Path, row: PairRow) -> PairOutcome:
+    files = {column: str(file) for column, file in row.files.items()}
+    failure = _read(out / row.name / FAILED_NAME)
+    if failure is not None:
+        return PairOutcome(row.name, files, error=str(failure.get('error') or 'no reason is recorded'))
+    return PairOutcome(row.name, files, report=_read(out / row.name / REPORT_NAME))

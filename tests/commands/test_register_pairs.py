@@ -1,0 +1,197 @@
+"""Many pairs in one command: what is done, what is done again, what failed, and the summary of it."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from autofuse_jax.data.volumes import write_image, write_labels
+from autofuse_jax.register import main
+from autofuse_jax.registration.pipeline import register_volumes
+
+# No pair of images needs more than this to be registered for a test of what is around it.
+CHEAP = ['--align=none', '--no-deform', '--no-page']
+AFFINE = np.diag([2.0, 2, 2, 1])
+TABLE = ('b.nii.gz,a.nii.gz,b_seg.nii.gz,a_seg.nii.gz,one', 'c.nii.gz,a.nii.gz,c_seg.nii.gz,a_seg.nii.gz,two')
+
+
+def blob(shift):
+    image = np.zeros((10, 11, 12), np.float32)
+    image[2 + shift : 7 + shift, 3:8, 3:9] = 100
+    return image + np.random.default_rng(0).uniform(size=image.shape).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, the labels of two of them, and a table of two pairs."""
+    for shift, name in enumerate('abc'):
+        image = blob(shift)
+        write_image(tmp_path / f'{name}.nii.gz', image, AFFINE)
+        write_labels(tmp_path / f'{name}_seg.nii.gz', (image > 50).astype(np.int32), AFFINE)
+    write_table(tmp_path, *TABLE)
+    return tmp_path
+
+
+def write_table(folder, *rows):
+    (folder / 'pairs.csv').write_text('\n'.join(['fixed,moving,fixed_labels,moving_labels,name', *rows]))
+
+
+def run(folder, *more):
+    return main([f'--pairs={folder}/pairs.csv', f'--out={folder}/out', *CHEAP, *more])
+
+
+def rows(folder):
+    with (folder / 'out' / 'summary.csv').open(newline='') as file:
+        return {row['name']: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def registrations(monkeypatch):
+    """Names of the fixed images that were registered, in order."""
+    names = []
+
+    def record(fixed, moving, *rest, **options):
+        names.append(fixed.name)
+        return register_volumes(fixed, moving, *rest, **options)
+
+    monkeypatch.setattr('autofuse_jax.registration.images.register_volumes', record)
+    return names
+
+
+def test_each_pair_has_its_folder_and_the_summary_has_the_worst_first(folder, capsys):
+    assert run(folder) == 0
+    summary = rows(folder)
+    # The second pair overlaps less, and nothing was done about it.
+    assert list(summary) == ['two', 'one']
+    assert float(summary['one']['dsc_after']) > float(summary['two']['dsc_after'])
+    report = json.loads((folder / 'out' / 'one' / 'report.json').read_text())
+    assert report['verdict']['level'] == summary['one']['verdict']
+    assert report['times']['compute_seconds'] >= 0 and report['times']['import_seconds'] >= 0
+    assert summary['one']['fixed'] == str(folder / 'b.nii.gz')
+    assert '2 pairs: ' in capsys.readouterr().out
+    page = (folder / 'out' / 'summary.html').read_text()
+    assert page.startswith('<!DOCTYPE html>') and page.index('<td>two') < page.index('<td>one')
+    assert 'http' not in page and '<script' not in page
+
+
+def test_finished_pairs_are_not_done_again(folder, registrations):
+    assert run(folder) == 0
+    before = (folder / 'out' / 'one' / 'report.json').read_bytes()
+    write_table(folder, TABLE[0], 'a.nii.gz,c.nii.gz,,,three')
+    assert run(folder) == 0
+    assert registrations == ['b.nii.gz', 'c.nii.gz', 'a.nii.gz']
+    assert (folder / 'out' / 'one' / 'report.json').read_bytes() == before
+
+
+def test_a_pair_whose_files_changed_is_replaced_only_when_asked(folder, registrations, capsys):
+    assert run(folder) == 0
+    write_image(folder / 'b.nii.gz', blob(1) + 1, AFFINE)
+    assert run(folder) == 2
+    assert 'one in' in (error := capsys.readouterr().err) and 'registered from other files' in error
+    assert run(folder, '--overwrite') == 0
+    assert registrations == ['b.nii.gz', 'c.nii.gz', 'b.nii.gz']
+
+
+def test_other_options_are_another_result(folder, capsys):
+    assert run(folder) == 0
+    assert run(folder, '--spacing=3') == 2
+    assert 'one, two in' in capsys.readouterr().err
+
+
+def test_a_pair_that_fails_does_not_stop_the_others_and_is_tried_again(folder, registrations, capsys):
+    good = (folder / 'b.nii.gz').read_bytes()
+    write_image(folder / 'b.nii.gz', np.full((10, 11, 12), 7, np.float32), AFFINE)
+    assert run(folder) == 1
+    summary = rows(folder)
+    assert list(summary) == ['one', 'two'] and summary['one']['verdict'] == 'error'
+    assert 'same value 7 everywhere' in summary['one']['reason'] and '\n' not in summary['one']['reason']
+    assert 'same value 7 everywhere' in (folder / 'out' / 'summary.html').read_text()
+    assert '2 pairs: 1 error' in capsys.readouterr().out
+    (folder / 'b.nii.gz').write_bytes(good)
+    registrations.clear()
+    assert run(folder) == 0
+    assert registrations == ['b.nii.gz'] and rows(folder)['one']['verdict'] != 'error'
+    assert not (folder / 'out' / 'one' / 'failed.json').exists()
+
+
+def test_a_defect_of_the_package_is_told_with_its_place(folder, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError('broken')
+
+    monkeypatch.setattr('autofuse_jax.registration.images.register_volumes', fail)
+    assert run(folder) == 1
+    assert rows(folder)['one']['reason'] == 'ValueError: broken'
+    assert 'Traceback' in capsys.readouterr().err
+
+
+def test_a_full_disk_stops_everything(folder, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('autofuse_jax.commands.register.write_results', fail)
+    assert run(folder) == 2
+    assert 'No space left' in capsys.readouterr().err
+    assert {row['verdict'] for row in rows(folder).values()} == {'not yet registered'}
+
+
+def test_parts_share_the_pairs_and_the_last_one_completes_the_summary(folder, registrations):
+    assert run(folder, '--part=2/2') == 0
+    assert registrations == ['c.nii.gz']
+    assert {name: row['verdict'] == 'not yet registered' for name, row in rows(folder).items()} == {
+        'one': True,
+        'two': False,
+    }
+    assert run(folder, '--part=1/2') == 0
+    assert registrations == ['c.nii.gz', 'b.nii.gz']
+    assert 'not yet registered' not in {row['verdict'] for row in rows(folder).values()}
+
+
+def test_damaged_files_are_known_before_any_work(folder, registrations, capsys):
+    (folder / 'b.nii.gz').write_bytes(b'nothing')
+    (folder / 'c.nii.gz').write_bytes(b'nothing')
+    assert run(folder) == 2
+    error = capsys.readouterr().err
+    assert 'has 2 problems' in error and 'line 2: ' in error and 'line 3: ' in error
+    assert registrations == [] and not (folder / 'out').exists()
+
+
+def test_folders_of_others_are_left_alone(folder, capsys):
+    (folder / 'out' / 'one').mkdir(parents=True)
+    (folder / 'out' / 'one' / 'thesis.tex').write_text('mine')
+    assert run(folder, '--overwrite') == 2
+    assert 'holds one, which this command did not write' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--fixed=a.nii.gz'], '--fixed does not go with --pairs'),
+        (['--moving-images', 'a.nii.gz'], '--moving-images does not go with --pairs'),
+        (['--reference-frame=0'], '--reference-frame does not go with --pairs'),
+    ],
+)
+def test_options_of_one_pair_are_refused(folder, capsys, more, words):
+    assert run(folder, *more) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_part_needs_pairs_and_numbers(folder, capsys):
+    assert main([f'--moving={folder}/a.nii.gz', f'--out={folder}/out', '--part=1/2']) == 2
+    assert '--part is given without --pairs' in capsys.readouterr().err
+    assert main([f'--out={folder}/out']) == 2
+    assert 'no moving image is given' in capsys.readouterr().err
+    for text in ('0/2', '3/2', '1', 'a/b'):
+        with pytest.raises(SystemExit):
+            run(folder, f'--part={text}')
+        assert 'part' in capsys.readouterr().err
+
+
+def test_results_can_be_evaluated_together(folder):
+    from autofuse_jax.evaluate import main as evaluate
+
+    assert run(folder) == 0
+    assert evaluate([f'{folder}/out', f'--out={folder}/scores']) == 0
+    assert any((folder / 'scores').iterdir())
+    assert nib.load(folder / 'out' / 'one' / 'moved.nii.gz').shape == (10, 11, 12)
