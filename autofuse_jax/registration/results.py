@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.registration.spread import spread_record, spread_sentence
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.reports.verdict import judge
+from autofuse_jax.reports.verdict import Verdict, judge
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
@@ -49,6 +49,59 @@ class Companion:
 
     name: str
     volume: Volume
+
+
+class Measures(NamedTuple):
+    """What a registration comes to.
+
+    Attributes:
+        before: The moving volume on the fixed grid through the headers only.
+        determinant: Jacobian determinant of the transform's displacement.
+        scores: The entry 'scores' of report.json.
+        evidence: The entry 'evidence' of report.json; None where the alignment was given.
+        verdict: What they say.
+    """
+
+    before: Volume
+    determinant: np.ndarray
+    scores: dict[str, Any]
+    evidence: dict[str, Any] | None
+    verdict: Verdict
+
+
+def measure_result(result: RegistrationResult) -> Measures:
+    """Score a registration, gather the evidence and judge it.
+
+    Args:
+        result: The registration.
+    """
+    fixed, moving = result.fixed, result.moving
+    before = move_volume(moving, fixed.grid, background=result.background.value)
+    determinant = jacobian_determinant(result.transform.displacement)
+    covered = covered_voxels(fixed, moving, result.transform)
+    scores = score_registration(
+        fixed,
+        result.transform,
+        result.inverse,
+        moving_before=before.image,
+        moved=result.moved,
+        labels_before=before.labels,
+        moved_labels=result.moved_labels,
+        covered=covered,
+    )
+    evidence = None
+    if result.alignment_record is not None:
+        evidence = evidence_of(fixed, moving, result.transform, result.alignment_record, covered, determinant)
+    verdict = judge(
+        scores,
+        moving_before=before.image,
+        moved=result.moved,
+        displacement=result.transform.displacement,
+        jacobian=determinant,
+        smallest_spacing=min(fixed.grid.spacing),
+        evidence=evidence,
+    )
+    return Measures(before, determinant, scores, evidence, verdict)
 
 
 def write_results(
@@ -81,32 +134,9 @@ def write_results(
         OSError: Something cannot be written; nothing is left that looks complete.
     """
     fixed, moving = result.fixed, result.moving
-    before = move_volume(moving, fixed.grid, background=result.background.value)
-    determinant = jacobian_determinant(result.transform.displacement)
-    covered = covered_voxels(fixed, moving, result.transform)
-    scores = score_registration(
-        fixed,
-        result.transform,
-        result.inverse,
-        moving_before=before.image,
-        moved=result.moved,
-        labels_before=before.labels,
-        moved_labels=result.moved_labels,
-        covered=covered,
-    )
-    evidence = None
-    if result.alignment_record is not None:
-        evidence = evidence_of(fixed, moving, result.transform, result.alignment_record, covered, determinant)
-    verdict = judge(
-        scores,
-        moving_before=before.image,
-        moved=result.moved,
-        displacement=result.transform.displacement,
-        jacobian=determinant,
-        smallest_spacing=min(fixed.grid.spacing),
-        evidence=evidence,
-    )
-    checks = list(about.get('checks', ()))
+    measures = measure_result(result)
+    verdict = measures.verdict
+    checks = [*about.get('checks', ()), *_missing_values(fixed, moving)]
     remark = itk_remark(
         (volume.name, volume.grid, volume.notes.itk_obstacle) for volume in (result.fixed, result.moving)
     )
@@ -129,9 +159,9 @@ def write_results(
             'guide': guide,
             'initial': list(result.initial.names) if result.initial else None,
             'initial_checks': list(result.initial.sentences) if result.initial else [],
-            'background': dataclasses.asdict(result.background),
-            'scores': scores,
-            'evidence': evidence,
+            'background': dataclasses.asdict(result.background) | {'sentence': result.background.sentence},
+            'scores': measures.scores,
+            'evidence': measures.evidence,
             'similarity': result.similarity,
             'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
             'spread': spread,
@@ -145,20 +175,20 @@ def write_results(
         _write_images(temporary, result, companions, background, suffix)
         if result.spread is not None:
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
-        write_image(temporary / f'jacobian{SUFFIX}', full_grid(determinant), fixed.affine)
+        write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant), fixed.affine)
         _write_transforms(temporary, result, about)
         if page:
             registration_page(
                 temporary / PAGE_NAME,
-                fixed=fixed.image,
-                moving_before=before.image,
-                moved=result.moved,
+                fixed=known_values(fixed.image),
+                moving_before=known_values(measures.before.image),
+                moved=known_values(result.moved),
                 displacement=result.transform.displacement,
-                jacobian=determinant,
+                jacobian=measures.determinant,
                 affine=fixed.affine,
                 report=report,
                 fixed_labels=fixed.labels,
-                moving_labels_before=before.labels,
+                moving_labels_before=measures.before.labels,
                 moved_labels=result.moved_labels,
                 verdict=verdict,
             )
@@ -168,6 +198,18 @@ def write_results(
     for path in stale - {folder / name for name in report['files']}:
         path.unlink(missing_ok=True)
     return report
+
+
+def known_values(image: np.ndarray) -> np.ndarray:
+    """Return an image for a picture: missing values are as dark as the darkest that is known."""
+    known = np.isfinite(image)
+    return image if known.all() else np.where(known, image, image[known].min() if known.any() else 0.0)
+
+
+def _missing_values(*volumes: Volume) -> list[str]:
+    """Say of each image with missing values how many there are."""
+    counts = [(volume.name, int(np.count_nonzero(~np.isfinite(volume.image)))) for volume in volumes]
+    return [f'{count} voxels of {name} hold no number and do not count' for name, count in counts if count]
 
 
 def _spread_record(result: RegistrationResult, about: Mapping[str, Any]) -> dict[str, Any] | None:

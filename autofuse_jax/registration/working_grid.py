@@ -137,24 +137,33 @@ def pair_on_grid(fixed: Volume, moving: Volume, alignment: Transform, grid: Imag
     Returns:
         The images and what is valid of them.
     """
-    view = field_of_view(grid, fixed.grid)
-    if fixed.mask is not None:
-        view *= on_grid(fixed.mask, fixed.affine, grid)
-    scaled = window_normalise(moving)
-    valid = np.ones(moving.image.shape, np.float32) if moving.mask is None else moving.mask
+    fixed_image, fixed_valid = _known_on_grid(fixed, grid)
+    moving_image, moving_valid = _known_on_grid(moving, grid, alignment)
+    fixed_valid *= field_of_view(grid, fixed.grid)
+    return PairOnGrid(fixed_image, moving_image, None if np.all(fixed_valid == 1) else fixed_valid, moving_valid)
+
+
+def _known_on_grid(
+    volume: Volume, grid: ImageGrid, transform: Transform | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample an image in [0, 1] on a grid between what is known of it, and how much is known there.
+
+    Both images of a pair are taken in the same way: what one fades to beyond its outermost voxel centres, and the other
+    does not, would pass for a difference.
+    """
+    scaled = window_normalise(volume)
+    valid = np.ones(volume.image.shape, np.float32) if volume.mask is None else volume.mask
     border = border_of(scaled.image, valid)
     values, known = (
-        smooth_for(array, moving.affine, grid) for array in ((scaled.image - border.background) * valid, valid)
+        np.asarray(smooth_for(array, volume.affine, grid), np.float32)
+        for array in ((scaled.image - border.background) * valid, valid)
     )
-    positions = moving_positions(alignment, grid, moving.affine)
-    moving_valid = coverage(known, border.open, positions)
-    moving_image = sample_image(values, positions) / np.maximum(moving_valid, SMALLEST_SHARE) + border.background
-    return PairOnGrid(
-        fixed=on_grid(window_normalise(fixed).image, fixed.affine, grid),
-        moving=moving_image.astype(np.float32),
-        fixed_valid=None if np.all(view == 1) else view,
-        moving_valid=moving_valid,
-    )
+    image, covered = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
+    for rows in slabs(grid.shape):
+        positions = moving_positions(transform, grid, volume.affine, rows)
+        covered[rows] = coverage(known, border.open, positions)
+        image[rows] = sample_image(values, positions) / np.maximum(covered[rows], SMALLEST_SHARE) + border.background
+    return image, covered
 
 
 def on_grid(image: np.ndarray, affine: np.ndarray, grid: ImageGrid, transform: Transform | None = None) -> np.ndarray:

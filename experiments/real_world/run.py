@@ -18,31 +18,25 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.provenance import provenance
-from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.results import measure_result
 from autofuse_jax.runtime import enable_compilation_cache
 from experiments.real_world.cases import Case, all_cases
 from experiments.real_world.images import Images
 from experiments.record_parser import record_parser
 
-# Of pairs of different contrasts: what a version whose default knows one contrast only must be told.
-AUTOMATIC = 'auto'
 
-
-def run_case(case: Case, similarity: str, dsc_of: dict[str, float]) -> dict[str, Any]:
+def run_case(case: Case, dsc_of: dict[str, float]) -> dict[str, Any]:
     """Register a case and hold it against what is wanted.
 
     Args:
         case: The case.
-        similarity: Similarity of pairs of different contrasts; 'auto' is the default of everything.
         dsc_of: DSC of the cases that others refer to.
 
     Returns:
         values, wanted, holds, verdict, seconds; of a registration that was refused the error and holds False.
     """
     settings = PipelineSettings()
-    if case.kind == 'other contrasts' and similarity != AUTOMATIC:
-        settings = PipelineSettings(AlignmentSettings(similarity=similarity))
     if not case.deform:
         settings = PipelineSettings(settings.alignment, None)
     started = time.perf_counter()
@@ -54,7 +48,7 @@ def run_case(case: Case, similarity: str, dsc_of: dict[str, float]) -> dict[str,
     wanted = dict(case.wanted)
     if case.reference is not None:
         wanted['dsc'] = dsc_of[case.reference] - case.wanted['dsc']
-    level = verdict_of(result)
+    level = measure_result(result).verdict.level
     holds = all(values[name] >= limit if name == 'dsc' else values[name] <= limit for name, limit in wanted.items())
     if case.good is not None and level is not None:
         holds &= (level == 'good') == case.good
@@ -65,16 +59,9 @@ def run_case(case: Case, similarity: str, dsc_of: dict[str, float]) -> dict[str,
         'verdict_wanted': {True: 'good', False: 'not good', None: None}[case.good],
         'holds': bool(holds),
         'start': result.stages[0]['name'] if result.stages else None,
-        'similarity': getattr(result, 'similarity', None),
+        'similarity': result.similarity,
         'seconds': time.perf_counter() - started,
     }
-
-
-def verdict_of(result: Any) -> str | None:
-    """Return the level of the verdict, as the report of the command has it."""
-    from autofuse_jax.registration.results import judge_result
-
-    return judge_result(result).level
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         dsc_of = {
             name.partition(': ')[2]: entry['values'].get('dsc') for name, entry in done.items() if 'values' in entry
         }
-        done[key] = run_case(case, AUTOMATIC, dsc_of)
+        done[key] = run_case(case, dsc_of)
         print(f'{"holds" if done[key]["holds"] else "FAILS"}  {key}  {done[key].get("values", done[key].get("error"))}')
         write_json(options.out, json_types(record | provenance() | {'command': 'python -m experiments.real_world.run'}))
     print(f'{sum(entry["holds"] for entry in done.values())} of {len(done)} hold: {options.out}')
