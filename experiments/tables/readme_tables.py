@@ -18,6 +18,7 @@ from autofuse_jax.files import write_text
 from autofuse_jax.reports.markdown import markdown_table
 from experiments.comparison.table import paper_tables
 from experiments.speed.complexity import summary_table
+from experiments.tables.real_world_table import real_world_table
 from experiments.tables.registration_tables import registration_tables
 from experiments.tables.speed_tables import speed_tables
 
@@ -194,6 +195,7 @@ DOCUMENTS = {
     },
     REPOSITORY / 'docs' / 'train.md': {'quickstart trans': quickstart_trans_table},
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
+    REPOSITORY / 'docs' / 'real_world.md': {'real world': lambda: real_world_table(read_record('real_world.json'))},
     REPOSITORY / 'docs' / 'speed.md': SPEED | {'time': time_table},
     REPOSITORY / 'docs' / 'methods.md': paper_tables(read_record)
     | {'complexity': lambda: summary_table(read_record('complexity_cpu.json'))},
