@@ -27,7 +27,15 @@ from autofuse_jax.version import __version__
 
 FAILED_NAME = 'failed.json'
 # What belongs to one pair cannot be said of all.
-OPTIONS_OF_ONE_PAIR = (*FILE_COLUMNS, 'moving_images', 'reference_frame', 'fixed_guide', 'moving_guide', 'guide_points')
+OPTIONS_OF_ONE_PAIR = (
+    *FILE_COLUMNS,
+    'moving_images',
+    'reference_frame',
+    'initial',
+    'fixed_guide',
+    'moving_guide',
+    'guide_points',
+)
 # What does not change a result.
 OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'out', 'overwrite', 'device', 'command_line', 'import_seconds')
 SOME_FAILED_STATUS = 1

@@ -168,6 +168,7 @@ def test_folders_of_others_are_left_alone(folder, capsys):
     ('more', 'words'),
     [
         (['--fixed=a.nii.gz'], '--fixed does not go with --pairs'),
+        (['--initial', 'a.mat'], '--initial does not go with --pairs'),
         (['--moving-images', 'a.nii.gz'], '--moving-images does not go with --pairs'),
         (['--reference-frame=0'], '--reference-frame does not go with --pairs'),
     ],
