@@ -246,7 +246,7 @@ def bad(folder, name, **changes):
         'two_d': image[:, :, :1],
         'series': np.stack([image, image], -1),
         'zero': 0 * image,
-        'nan': np.where(image > 0.99, np.nan, image),
+        'all_nan': np.full_like(image, np.nan),
         'colours': np.zeros((8, 9, 10), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')]),
     }.get(name, image)
     nib.save(nib.Nifti1Image(array, np.eye(4)), path)
@@ -274,7 +274,7 @@ def bad(folder, name, **changes):
         ('flat', 'is a 2-D image. Expected: a volume with at least 4 voxels along each axis'),
         ('series', 'three axes'),
         ('zero', 'same value 0 everywhere'),
-        ('nan', 'NaN or infinite'),
+        ('all_nan', 'NaN or infinite'),
         ('colours', 'colours'),
         ('truncated', 'cannot be read'),
         ('singular', 'singular'),

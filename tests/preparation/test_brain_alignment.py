@@ -36,7 +36,7 @@ def test_labels_and_names_play_no_part_and_the_settings_are_passed_on(monkeypatc
 
     def align(fixed, moving, settings):
         seen.append((fixed.image.shape, moving.labels, settings.kind, settings.similarity))
-        return alignment.Alignment(np.diag([2.0, 1, 1, 1]), 'header', ())
+        return alignment.Alignment(np.diag([2.0, 1, 1, 1]), 'header', (), 'ncc')
 
     monkeypatch.setattr(alignment, 'align', align)
     volume = smooth_blob(np.eye(4))
