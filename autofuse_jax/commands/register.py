@@ -238,7 +238,9 @@ def summary_line(report: dict[str, Any]) -> str:
 def verdict_line(report: dict[str, Any]) -> str:
     """Return the verdict of a report in one line: level, headline and what speaks against it."""
     verdict = report['verdict']
-    return ' '.join([f'verdict: {WORDS[verdict["level"]]}. {verdict["headline"]}.', *verdict['reasons']])
+    # The headline of a doubt says what the level says.
+    reasons = verdict['reasons'] or [f'{verdict["headline"]}.']
+    return ' '.join([f'verdict: {WORDS[verdict["level"]]}.', *reasons])
 
 
 def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:

@@ -82,7 +82,7 @@ LIMITS = (
     Limit(
         'jacobian_p1',
         'one voxel in a hundred shrinks to less than {} of its volume',
-        look_below=0.15,
+        look_below=0.08,
         because='the images may differ by more than a deformation',
     ),
     Limit(
