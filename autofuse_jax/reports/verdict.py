@@ -15,6 +15,8 @@ MOST_FOLDED_PERCENT = 0.1
 FAR_TOO_MANY_FOLDED_PERCENT = 5.0
 # A score that is lower by more than this has fallen; less is rounding.
 FALLEN = 1e-4
+# A score that is lower by more than this is worth a look.
+WORSE = 5e-3
 # A score that is lower by more than this says that the registration has failed.
 FALLEN_FAR = 0.05
 # Local correlation of images that lie on each other, whatever they were before.
@@ -99,7 +101,7 @@ def judge(
         if after < before - FALLEN:
             remarks.append(f'{name} fell from {text(before)} to {text(after)}.')
             # Of images of different contrasts it tells nothing.
-            if key != 'ncc' or evidence.get('same_contrast') is not False:
+            if before - after > WORSE and (key != 'ncc' or evidence.get('same_contrast') is not False):
                 fell = f'{name} fell from {text(before)} to {text(after)}: the result is worse than the input.'
                 doubts.append((FAILED if before - after > FALLEN_FAR else LOOK, fell))
         else:

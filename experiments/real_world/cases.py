@@ -102,7 +102,8 @@ def _identities(head: Volume, heart: Volume) -> Iterator[Case]:
         copy = dataclasses.replace(volume, name='copy')
         yield Case('bias', f'a {thing} to itself', lambda v=volume, c=copy: (v, c), errors, limits, good=True)
     steps = (2, -1, 3)
-    shifted = dataclasses.replace(head, image=np.roll(head.image, steps, (0, 1, 2)), name='shifted')
+    image, labels = (np.roll(array, steps, (0, 1, 2)) for array in (head.image, head.labels))
+    shifted = dataclasses.replace(head, image=image, labels=labels, name='shifted')
     shift = head.affine[:3, :3] @ np.asarray(steps, float)
     yield Case(
         'bias',
