@@ -1,13 +1,12 @@
 """Whether two aligned images show the same contrast, and how to give one that of the other where they do not."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.warping import warp_image
+from autofuse_jax.registration.appearance import appearance_features, learn_appearance
 from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of
 from autofuse_jax.registration.pyramid import shape_at
 from autofuse_jax.registration.working_grid import PairOnGrid, pair_on_grid
@@ -23,9 +22,6 @@ CLASSES = 16
 SAME_SHARE = 0.7
 # Fewer voxels tell nothing.
 FEWEST_VOXELS = 200
-# Bins of grey values for which the mean of the other image is taken to match contrasts, and the fewest voxels of one.
-MAP_BINS = 32
-FEWEST_IN_BIN = 1
 # Dependence above which the grey values of one image are worth replacing by what they say of the other.
 MATCHING_DEPENDENCE = 0.35
 
@@ -75,12 +71,12 @@ def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
     return Contrast(*within, straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
 
 
-def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> PairOnGrid:
-    """Give one image of a pair the contrast of the other, as far as its own grey values tell.
+def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> tuple[PairOnGrid, PairOnGrid]:
+    """Give each image of a pair the contrast of the other, as far as it can be told from what it shows itself.
 
-    `I'(x) = E[J | I = I(x)]`, the mean of the other image's grey values for each of one image's: of the two directions
-    the one that explains more within what both show, since a map that is not monotonic can be followed one way only.
-    The local correlation, which is blind to scales, can then compare the images.
+    `I'(x) = E[J | I around x]`, the other image's grey values by what one image shows at and around a voxel, see
+    `appearance.learn_appearance`. The local correlation, which is blind to scales, can then compare `I'` with J, and I
+    with `J'`: of what two images show, one way keeps what the other loses.
 
     Args:
         pair: Both images on one grid, aligned.
@@ -88,38 +84,30 @@ def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> 
             each other, the more they say; None: as they are.
 
     Returns:
-        The pair, not moved, one of its images replaced, in [0, 1].
+        The pair with its fixed image replaced and the pair with its moving image replaced, neither moved, in [0, 1].
 
     Reference:
-        Roche et al., The correlation ratio as a new similarity measure for multimodal image registration, MICCAI 1998;
         Roche et al., Rigid registration of 3-D ultrasound with MR images: a new approach combining intensity and
-        gradient information, IEEE TMI 20(10), 2001, for replacing an image by a function of the other's grey values.
+        gradient information, IEEE TMI 20(10), 2001, for replacing an image by a function of what the other shows.
     """
     lying = pair
     if displacement is not None:
         moved = (warp_image(image, displacement) for image in (pair.moving * pair.moving_valid, pair.moving_valid))
         product, moving_valid = moved
         lying = pair._replace(moving=product / np.maximum(moving_valid, 0.5), moving_valid=moving_valid)
-    valid, shown = _valid_and_shown(lying)
-    use = shown if np.count_nonzero(shown) >= FEWEST_VOXELS else valid
-    by_fixed = _explained(lying.fixed[use], lying.moving[use]) >= _explained(lying.moving[use], lying.fixed[use])
-    source, target = (lying.fixed, lying.moving) if by_fixed else (lying.moving, lying.fixed)
-    grey_value = _mean_of_other(source[valid], target[valid])
-    mapped = grey_value(pair.fixed if by_fixed else pair.moving).astype(np.float32)
-    return pair._replace(fixed=mapped) if by_fixed else pair._replace(moving=mapped)
-
-
-def _mean_of_other(by: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Mean of one image's grey values for each grey value of another, smooth, as a function."""
-    edges = np.linspace(0, 1, MAP_BINS + 1)
-    bins = np.clip(np.digitize(by, edges) - 1, 0, MAP_BINS - 1)
-    counts, sums = (
-        ndimage.gaussian_filter1d(np.bincount(bins, weights, MAP_BINS).astype(np.float64), 1.0)
-        for weights in (None, values)
+    valid, _ = _valid_and_shown(lying)
+    return (
+        pair._replace(fixed=_in_contrast_of(lying.moving, lying.fixed, valid, pair.fixed)),
+        pair._replace(moving=_in_contrast_of(lying.fixed, lying.moving, valid, pair.moving)),
     )
-    seen = counts > FEWEST_IN_BIN
-    centres, means = ((edges[:-1] + edges[1:]) / 2)[seen], (sums[seen] / counts[seen])
-    return lambda image: np.interp(image, centres, means)
+
+
+def _in_contrast_of(other: np.ndarray, image: np.ndarray, valid: np.ndarray, unmoved: np.ndarray) -> np.ndarray:
+    """An image as the other shows it, learned where both are valid and told of the image before it was moved."""
+    features = appearance_features(image)
+    grey_value = learn_appearance(features[valid.ravel()], other[valid])
+    of = features if unmoved is image else appearance_features(unmoved)
+    return np.clip(grey_value(of).reshape(image.shape), 0.0, 1.0)
 
 
 def _valid_and_shown(pair: PairOnGrid) -> tuple[np.ndarray, np.ndarray]:

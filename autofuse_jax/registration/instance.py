@@ -45,7 +45,7 @@ class InstanceSettings:
 
     Attributes:
         similarity: 'ncc', local correlation; 'mind', differences of descriptors that do not depend on the contrast;
-            'matched', local correlation once one image has the contrast of the other, see `contrast.match_contrast`;
+            'matched', local correlation once each image has the contrast of the other, see `contrast.match_contrast`;
             'mi', mutual information of the whole images; or 'auto' (default): the one that suits the pair, by its
             alignment, and without one the correlation.
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
@@ -196,6 +196,8 @@ def optimise_instance(
     say = on_progress or (lambda *_: None)
     weights, moving_weights = (np.ones(fixed.shape, np.float32) if w is None else w for w in (weights, moving_weights))
     pair = PairOnGrid(fixed, moving, weights, moving_weights)
+    open_faces = border_of(fixed, weights).open, border_of(moving, moving_weights).open
+    pairs: tuple[PairOnGrid, ...] = (pair,)
     stages = []
     options = _Options(
         similarity,
@@ -208,7 +210,11 @@ def optimise_instance(
     )
     guide = guide or GridGuide()
     departure: np.ndarray | jax.Array | None = start
-    for shrink, steps in zip(settings.shrink, settings.steps, strict=True):
+    levels = list(zip(settings.shrink, settings.steps, strict=True))
+    if settings.similarity == MATCHED:
+        # Contrasts are matched at the beginning of a level: once more where the images lie best.
+        levels.append(levels[-1])
+    for shrink, steps in levels:
         shape = _shrunk(fixed.shape, shrink)
         velocity_grid = _shrunk(shape, settings.velocity_shrink)
         prior = settings.trust * _resampled(velocity, velocity_grid)
@@ -217,11 +223,11 @@ def optimise_instance(
         if settings.similarity == MATCHED:
             # Anew at each level: the better the images lie, the more their grey values say of each other.
             so_far = None if departure is None else exponentials(np.asarray(prior + begin), fixed.shape)[0]
-            pair = match_contrast(PairOnGrid(fixed, moving, weights, moving_weights), so_far)
-        borders = border_of(pair.fixed, weights), border_of(pair.moving, moving_weights)
+            pairs = match_contrast(pair, so_far)
+        forms = [one.fixed for one in pairs], [one.moving for one in pairs]
         sides = [
-            make_side(image, valid, border, shape, similarity)
-            for image, valid, border in zip((pair.fixed, pair.moving), (weights, moving_weights), borders, strict=True)
+            make_side(images, valid, faces, shape, similarity)
+            for images, valid, faces in zip(forms, (weights, moving_weights), open_faces, strict=True)
         ]
         voxel = np.asarray(spacing) * fixed.shape / shape
         data = _Data(

@@ -14,7 +14,7 @@ from autofuse_jax.losses.mind import REACH, descriptor_similarity, mind_ssc
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.similarity import NCC_WINDOW
 from autofuse_jax.losses.valid_ncc import valid_ncc
-from autofuse_jax.registration.coverage import Border, add_rim, resize_valid
+from autofuse_jax.registration.coverage import add_rim, border_of, resize_valid
 from autofuse_jax.registration.sampling import sample_rimmed
 
 # Weight of a descriptor's difference and of mutual information beside smoothness: their forces are then about those of
@@ -41,30 +41,33 @@ class Side(NamedTuple):
     background: jax.Array
 
 
-def make_side(image: np.ndarray, valid: np.ndarray, border: Border, shape: Sequence[int], similarity: str) -> Side:
+def make_side(
+    images: Sequence[np.ndarray], valid: np.ndarray, open_faces: np.ndarray, shape: Sequence[int], similarity: str
+) -> Side:
     """Bring an image to a level.
 
     Args:
-        image: (D, H, W), in [0, 1].
+        images: (D, H, W), in [0, 1]: the image, or the forms in which it is compared one by one.
         valid: (D, H, W), in [0, 1].
-        border: Border of the image.
+        open_faces: bool (3, 2), `Border.open` of the image.
         shape: Shape of the level, over the same field of view.
         similarity: Name of the similarity, one of `choices.SIMILARITIES`.
 
     Returns:
         The side.
     """
-    values, valid = resize_valid(image - np.float32(border.background), valid, shape)
-    features = values[..., None]
+    backgrounds = [np.float32(border_of(image, valid).background) for image in images]
+    resized = [resize_valid(image - least, valid, shape) for image, least in zip(images, backgrounds, strict=True)]
+    features, valid = np.stack([values for values, _ in resized], axis=-1), resized[0][1]
     if similarity == DESCRIPTORS:
         # Of a flat background all entries are 1. A descriptor is valid where all that it reads is.
-        features = np.asarray(_descriptors(jnp.asarray(values))) - 1.0
+        features = np.asarray(_descriptors(jnp.asarray(features[..., 0]))) - 1.0
         valid = ndimage.minimum_filter(valid, size=2 * REACH + 1, mode='nearest')
     return Side(
         jnp.asarray(features),
         jnp.asarray(valid),
-        jnp.asarray(add_rim(features, valid, border.open)),
-        jnp.asarray(border.background, jnp.float32),
+        jnp.asarray(add_rim(features, valid, open_faces)),
+        jnp.asarray(backgrounds[0]),
     )
 
 
@@ -100,4 +103,5 @@ def similarity_of(
     valid = fixed.valid * inside
     if name == DESCRIPTORS:
         return DESCRIPTOR_WEIGHT * descriptor_similarity(fixed.features, values, valid)
-    return valid_ncc(fixed.features[..., 0], values[..., 0], valid, window=window)
+    forms = range(values.shape[-1])
+    return sum(valid_ncc(fixed.features[..., k], values[..., k], valid, window=window) for k in forms) / len(forms)
