@@ -23,7 +23,7 @@ SAME_SHARE = 0.7
 # Fewer voxels tell nothing.
 FEWEST_VOXELS = 200
 # Dependence above which the grey values of one image are worth replacing by what they say of the other.
-MATCHING_DEPENDENCE = 0.35
+MATCHING_DEPENDENCE = 0.1
 
 
 class Contrast(NamedTuple):
