@@ -161,7 +161,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     deform.add_argument('--no-deform', dest='deform', action='store_false', help='leave out instance optimisation')
     deform.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
     deform.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
-    deform.add_argument('--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level')
+    deform.add_argument(
+        '--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level; 60,40,20'
+    )
     deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
     deform.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
     deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')

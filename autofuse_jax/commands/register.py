@@ -164,6 +164,8 @@ def settings_of(options: argparse.Namespace) -> PipelineSettings:
         options_of = {
             'shrink': options.shrink,
             'steps': options.steps,
+            # Steps that are asked for are those of every level, however large.
+            'steps_of_large': max(options.steps) if options.steps else None,
             'smoothness': options.smoothness,
             'trust': options.trust,
             'jacobian': options.jacobian,

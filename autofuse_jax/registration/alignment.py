@@ -32,10 +32,14 @@ from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, co
 from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.pyramid import make_level
+from autofuse_jax.registration.quasi_newton import minimise_few
 from autofuse_jax.registration.starts import first_start, mirrored_similarity, search_rotations
 
 # Level, from 0, at which mirror images are tried: fine enough to tell left from right.
 MIRROR_LEVEL = 1
+# Evaluations of the loss with which the alignment ends, and their first step in voxels: Adam has come this near.
+POLISHING_STEPS = 12
+POLISHING_STEP = 0.015
 # Name of a start that the caller gives.
 INITIAL = 'initial transform'
 
@@ -54,7 +58,7 @@ class AlignmentSettings:
             intensities), 'rotations' (large rotations about the centres of the intensities are tried as well), or
             'auto' (default): the most similar of the three, and rotations where they are promising.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
-        steps: Largest number of steps of each level, 1 or more; default 120, 80 and 40.
+        steps: Largest number of steps of each level, 1 or more; default 120, 80 and 25.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
         tolerance: Tolerance of `Schedule`.
 
@@ -66,7 +70,7 @@ class AlignmentSettings:
     similarity: str = AUTO
     start: str = 'auto'
     spacings: tuple[float, ...] = (8.0, 4.0, 2.0)
-    steps: tuple[int, ...] = (120, 80, 40)
+    steps: tuple[int, ...] = (120, 80, 25)
     learning_rate: float = 0.15
     tolerance: float = 0.002
 
@@ -120,7 +124,8 @@ def align(
     """Find the linear map that makes a moving image most similar to a fixed one.
 
     Each level minimises the negative similarity over the parameters of `linear_map` by Adam, a translation first at the
-    coarsest level, then rigid, then what was asked for. What lies beyond the moving image counts as background where
+    coarsest level, then rigid, then what was asked for; at the end a few steps of L-BFGS
+    reach the minimum, so that an image finds its own copy. What lies beyond the moving image counts as background where
     its border shows background only, and otherwise, like what a mask leaves out, not at all.
 
     Args:
@@ -213,6 +218,18 @@ def _align(
         if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
+    name = f'{settings.kind} at {settings.spacings[-1]:g} mm, exactly'
+    minimum = minimise_few(
+        alignment_loss,
+        np.zeros(12, np.float32),
+        alignment_data(levels[-1], matrix, frame, settings.kind),
+        measure,
+        steps=POLISHING_STEPS,
+        first_step=POLISHING_STEP * min(levels[-1][0].grid.spacing),
+        on_loss=functools.partial(say_step, say, name, POLISHING_STEPS),
+    )
+    stages.append(minimum.stage(name))
+    matrix = world_matrix(minimum.params, frame.radius, frame.centre, matrix)
     return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored)
 
 

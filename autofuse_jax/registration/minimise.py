@@ -18,7 +18,7 @@ from autofuse_jax.progress import OnProgress
 STEPS_PER_CALL = 5
 # Learning rate at the last step of a level, as a share of that at its first.
 FINAL_RATE = 0.1
-ALL_STEPS = 'all steps'
+ALL_STEPS, NO_GAIN = 'all steps', 'no further gain'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def minimise(
         waiting = 0 if lowest < best - schedule.tolerance * gained else waiting + 1
         best = min(best, lowest)
         if schedule.tolerance and waiting >= 2:
-            params, stopped = best_start, 'no further gain'
+            params, stopped = best_start, NO_GAIN
             break
     if lowest_start <= losses[-1] and stopped == ALL_STEPS:
         params = best_start

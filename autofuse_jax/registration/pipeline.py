@@ -22,7 +22,7 @@ from autofuse_jax.registration.initial import Initial, check_initial, moving_thr
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, network_guide, network_spread, velocity_on
 from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
-from autofuse_jax.registration.working_grid import pad_grid, pair_on_grid, working_grid
+from autofuse_jax.registration.working_grid import grid_of_content, pad_grid, pair_on_grid, working_grid
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
@@ -225,8 +225,8 @@ def _deform(
 ) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None, tuple[np.ndarray, np.ndarray] | None]:
     """Return the deformation of the fixed world, its inverse, what was done, what guided it, and its spread with the
     affine of that."""
-    inner = working_grid(fixed.grid, spacing=settings.spacing_mm)
-    grid = pad_grid(inner)
+    whole = working_grid(fixed.grid, spacing=settings.spacing_mm)
+    grid = pad_grid(grid_of_content(whole, fixed, moving, lead))
     stages: list[dict[str, Any]] = []
     velocity = None
     if model is not None:
@@ -264,7 +264,7 @@ def _deform(
             moving_weights=pair.moving_valid,
             velocity=velocity,
             spacing=grid.spacing,
-            enlargement=math.prod(grid.shape) / math.prod(inner.shape),
+            enlargement=math.prod(grid.shape) / math.prod(whole.shape),
             guide=None if guide is None else guide_on_grid(guide, grid, lead, back),
             on_progress=on_progress,
         )

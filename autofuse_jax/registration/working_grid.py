@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.registration.coverage import SMALLEST_SHARE, border_of, coverage
+from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, SMALLEST_SHARE, border_of, coverage
+from autofuse_jax.registration.pyramid import shape_at
 from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
@@ -30,6 +31,10 @@ SIZE_STEP, SIZE_STEP_OF_LARGE = 32, 16
 LARGE_VOXELS = 1_500_000
 # Number of slices in place of thick ones is free; one that needs no padding is taken if it differs by less than this.
 SLICES_TOLERANCE = 0.1
+# Voxel size at which it is looked for what images show, millimetres, and voxels of the working grid that stay around
+# it: as far as a window of the correlation reaches.
+CONTENT_MM = 4.0
+CONTENT_MARGIN = 5
 # Smoothing before coarser voxels are sampled, standard deviation in voxels per factor beyond 1.
 SMOOTHING = 0.5
 
@@ -60,6 +65,42 @@ def working_grid(
         sizes = np.maximum(np.floor(sizes * (largest_voxels / sizes.prod()) ** (1 / 3)), 1)
     shape = tuple(int(size) for size in sizes)
     return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
+
+
+def grid_of_content(grid: ImageGrid, fixed: Volume, moving: Volume, alignment: Transform) -> ImageGrid:
+    """Leave out of a working grid what shows nothing but background in both images.
+
+    Where a face of one of them cuts through something, or a mask says that nothing is known, the grid keeps it.
+
+    Args:
+        grid: The working grid.
+        fixed: The fixed image, with a mask or without.
+        moving: The moving image, likewise.
+        alignment: Transform from the fixed to the moving world.
+
+    Returns:
+        The part of the grid that holds everything that either image shows, and `CONTENT_MARGIN` voxels around it; the
+        grid itself where there is nothing to leave out.
+    """
+    coarse = resize_grid(grid, shape_at(grid, CONTENT_MM))
+    pair = pair_on_grid(fixed, moving, alignment, coarse)
+    weights = np.ones(coarse.shape, np.float32) if pair.fixed_valid is None else pair.fixed_valid
+    shown = np.zeros(coarse.shape, bool)
+    open_faces = np.ones((3, 2), bool)
+    for image, valid in ((pair.fixed, weights), (pair.moving, pair.moving_valid)):
+        border = border_of(image, valid)
+        open_faces &= border.open
+        shown |= (np.abs(image - border.background) > BACKGROUND_TOLERANCE) & (valid > 0)
+    if not shown.any():
+        return grid
+    starts, sizes = [], []
+    for axis, (size, voxels) in enumerate(zip(grid.shape, coarse.shape, strict=True)):
+        along = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+        first = math.floor(along[0] * size / voxels) - CONTENT_MARGIN if open_faces[axis, 0] else 0
+        last = math.ceil((along[-1] + 1) * size / voxels) + CONTENT_MARGIN if open_faces[axis, 1] else size
+        starts.append(max(first, 0))
+        sizes.append(min(last, size) - starts[-1])
+    return grid if tuple(sizes) == tuple(grid.shape) else cut_grid(grid, starts, sizes)
 
 
 def padded_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -53,6 +53,7 @@ def test_turn_and_bulge_are_found_across_grids(pair, result):
         'rigid at 8 mm',
         'rigid at 4 mm',
         'mirror image: rigid at 4 mm',
+        'rigid at 4 mm, exactly',
         'velocity at 1/2',
         'velocity at full size',
     ]

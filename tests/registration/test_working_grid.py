@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
+from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.working_grid import (
     field_of_view,
+    grid_of_content,
     on_grid,
     pad_grid,
     padded_shape,
     pair_on_grid,
     working_grid,
 )
-from autofuse_jax.transforms.grids import to_world
+from autofuse_jax.transforms.grids import to_voxels, to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from tests.registration.scenes import centred_grid, picture, rotation_and_shift
 
@@ -107,3 +109,38 @@ def test_padding_has_no_weight_and_changes_nothing_inside():
     np.testing.assert_array_equal(padded.fixed_valid, field_of_view(pad_grid(grid), grid))
     for name in ('fixed', 'moving', 'moving_valid'):
         np.testing.assert_allclose(getattr(padded, name)[5:26, 1:31], getattr(alone, name), atol=1e-5)
+
+
+def head_in_air(slices=slice(None)):
+    grid = centred_grid((40, 44, 48), (3.0, 3.0, 3.0))
+    image = np.zeros(grid.shape, np.float32)
+    image[14:26, 10:30, 12:40] = 50 + np.arange(28)
+    image, affine = image[:, :, slices], grid.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (slices.start or 0)
+    return Volume(image, None, affine, 'head')
+
+
+def test_background_that_both_images_show_is_left_out_of_the_grid():
+    head = head_in_air()
+    grid = grid_of_content(head.grid, head, head, AffineTransform(np.eye(4)))
+    start = to_voxels(head.affine, grid.affine[:3, 3])
+    assert np.all(start <= np.array([14, 10, 12]) - 4) and np.all(start >= np.array([14, 10, 12]) - 8), start
+    end = start + grid.shape
+    assert np.all(end >= np.array([26, 30, 40]) + 4) and np.all(end <= np.array([26, 30, 40]) + 8), end
+    np.testing.assert_allclose(start, np.rint(start), atol=1e-9)
+
+
+def test_what_only_the_moving_image_shows_stays_in_the_grid():
+    head = head_in_air()
+    shifted = np.eye(4)
+    shifted[0, 3] = 18.0
+    start = lambda grid: to_voxels(head.affine, grid.affine[:3, 3])[0]  # noqa: E731
+    alone, both = (grid_of_content(head.grid, head, head, AffineTransform(m)) for m in (np.eye(4), shifted))
+    assert start(both) <= start(alone) - 5
+
+
+def test_a_face_that_cuts_through_something_is_kept():
+    head, part = head_in_air(), head_in_air(slice(20, 48))
+    grid = grid_of_content(part.grid, part, head, AffineTransform(np.eye(4)))
+    assert grid.shape[0] < part.image.shape[0]
+    assert abs(to_voxels(part.affine, grid.affine[:3, 3])[2]) < 1e-9
