@@ -104,4 +104,5 @@ def similarity_of(
     if name == DESCRIPTORS:
         return DESCRIPTOR_WEIGHT * descriptor_similarity(fixed.features, values, valid)
     forms = range(values.shape[-1])
-    return sum(valid_ncc(fixed.features[..., k], values[..., k], valid, window=window) for k in forms) / len(forms)
+    correlations = [valid_ncc(fixed.features[..., k], values[..., k], valid, window=window) for k in forms]
+    return jnp.mean(jnp.stack(correlations))
