@@ -124,9 +124,9 @@ def align(
     """Find the linear map that makes a moving image most similar to a fixed one.
 
     Each level minimises the negative similarity over the parameters of `linear_map` by Adam, a translation first at the
-    coarsest level, then rigid, then what was asked for; at the end a few steps of L-BFGS
-    reach the minimum, so that an image finds its own copy. What lies beyond the moving image counts as background where
-    its border shows background only, and otherwise, like what a mask leaves out, not at all.
+    coarsest level, then rigid, then what was asked for; at the end a few steps of L-BFGS reach the minimum, so that an
+    image finds its own copy. What lies beyond the moving image counts as background where its border shows background
+    only, and otherwise, like what a mask leaves out, not at all.
 
     Args:
         fixed: The fixed image, any grid, with a mask or without.

@@ -84,7 +84,8 @@ def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> 
             each other, the more they say; None: as they are.
 
     Returns:
-        The pair with its fixed image replaced and the pair with its moving image replaced, neither moved, in [0, 1].
+        The pair with its fixed image replaced and the pair with its moving image replaced, neither moved, in [0, 1];
+        twice the pair as it is where the images share too few voxels to learn from.
 
     Reference:
         Roche et al., Rigid registration of 3-D ultrasound with MR images: a new approach combining intensity and
@@ -96,6 +97,8 @@ def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> 
         product, moving_valid = moved
         lying = pair._replace(moving=product / np.maximum(moving_valid, 0.5), moving_valid=moving_valid)
     valid, _ = _valid_and_shown(lying)
+    if np.count_nonzero(valid) < FEWEST_VOXELS:
+        return pair, pair
     return (
         pair._replace(fixed=_in_contrast_of(lying.moving, lying.fixed, valid, pair.fixed)),
         pair._replace(moving=_in_contrast_of(lying.fixed, lying.moving, valid, pair.moving)),

@@ -53,8 +53,8 @@ class InstanceSettings:
             alignment, and without one the correlation.
         shrink: Factor by which each level is coarser than the working grid, from coarse to fine; default 4, 2, 1.
         steps: Largest number of Adam steps of each level.
-        steps_of_large: Largest number of steps of a level of more than 1.5 million voxels; default 10: on brains of
-            1 mm twice as many took half of all time and brought nothing.
+        steps_of_large: Largest number of steps of a level of more than 1.5 million voxels, where a step takes longest;
+            default 10.
         learning_rate: Learning rate of the velocity, in its voxels, at the first step of a level.
         smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
             from, of the gradient of the departure from it.

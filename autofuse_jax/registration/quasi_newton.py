@@ -22,7 +22,7 @@ def minimise_few(
 ) -> Minimum:
     """Minimise a loss of few parameters by L-BFGS.
 
-    Where Adam circles the minimum at a distance of its last steps, this one reaches it, with about as many evaluations.
+    Where Adam circles the minimum at a distance of its last steps, this one reaches it.
 
     Args:
         loss: A function of a module, (params, data, options) -> scalar.
@@ -48,14 +48,15 @@ def minimise_few(
     losses: list[float] = []
     best = (np.inf, params)
     start = np.asarray(params, np.float32)
-    steepness = float(np.linalg.norm(jax.device_get(evaluate(start)[1])))
+    at_start = jax.device_get(evaluate(start))
+    steepness = float(np.linalg.norm(at_start[1]))
     # The method's first step is as long as the gradient.
     scale = first_step / steepness if steepness > 0 else 1.0
 
     def scaled(point: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal best
         params = point.astype(np.float32)
-        value, gradient = jax.device_get(evaluate(params))
+        value, gradient = jax.device_get(evaluate(params)) if losses else at_start
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             raise UserError(
                 f'the loss is not finite any more after {len(losses)} steps',

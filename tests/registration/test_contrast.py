@@ -64,6 +64,14 @@ def test_each_image_gets_the_contrast_of_the_other(swap):
         assert min(one.fixed.min(), one.moving.min()) >= 0 and max(one.fixed.max(), one.moving.max()) <= 1
 
 
+def test_where_the_images_share_nothing_they_stay_as_they_are():
+    image = window_normalise(SCENE).image
+    fixed_valid, moving_valid = np.zeros(GRID.shape, np.float32), np.zeros(GRID.shape, np.float32)
+    fixed_valid[:16], moving_valid[16:] = 1, 1
+    pair = PairOnGrid(image, 1 - image, fixed_valid, moving_valid)
+    assert match_contrast(pair) == (pair, pair)
+
+
 def correlation(pair):
     return np.corrcoef(pair.fixed.ravel(), pair.moving.ravel())[0, 1]
 
