@@ -86,7 +86,7 @@ def _processor_says(what: str) -> str | None:
     """Return a line of Linux's description of the processor, or None."""
     info = Path('/proc/cpuinfo')
     if info.is_file():
-        for line in info.read_text(errors='replace').splitlines():
+        for line in info.read_text(encoding='utf-8', errors='replace').splitlines():
             if line.startswith(what):
                 return line.split(':', 1)[1].strip()
     return None

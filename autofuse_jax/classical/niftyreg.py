@@ -190,7 +190,7 @@ def _run(program: str, arguments: Sequence[str], output: Path, log: Path, timeou
                 f'{program} cannot be run ({error.strerror})', fix='check that it was built for this machine'
             ) from error
     if status or not output.is_file():
-        said = [line.strip() for line in log.read_text(errors='replace').splitlines() if line.strip()]
+        said = [line.strip() for line in log.read_text(encoding='utf-8', errors='replace').splitlines() if line.strip()]
         raise UserError(
             f'{name} ended with status {status}' + ('' if status else f' but did not write {output.name}'),
             expected='status 0 and a result',

@@ -89,7 +89,9 @@ def acdc_pairs(root: Path, split: str) -> Iterator[Pair]:
 
 def brain_pairs(root: Path, label_map: Path, split: str) -> Iterator[Pair]:
     """All ordered pairs of the subjects of a split, in native space, their labels merged to the 35 structures."""
-    merged = {int(k): v for k, v in json.loads(label_map.read_text())['neuromorphometrics_to_35'].items()}
+    merged = {
+        int(k): v for k, v in json.loads(label_map.read_text(encoding='utf-8'))['neuromorphometrics_to_35'].items()
+    }
     split_of = read_splits(root.parent / 'splits.json', root.name)
     subjects = [name for name, part in split_of.items() if part == split]
 

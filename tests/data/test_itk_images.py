@@ -1,5 +1,7 @@
 """NRRD, MetaImage and DICOM through SimpleITK."""
 
+import contextlib
+import locale
 import os
 import sys
 
@@ -117,6 +119,16 @@ def test_without_simpleitk_one_line_says_how_to_get_it(tmp_path, monkeypatch):
             read_header(path)
 
 
+@contextlib.contextmanager
+def unchanged_locale():
+    """ITK leaves the locale 'C' behind when it writes DICOM, and whatever reads text after that takes it for ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
 def write_slices(folder, *, tilt=0.0, skip=(), repeat=False, series='1.2.3.4'):
     """A stack of slices of 2 x 1.5 mm pixels, 3 mm apart, each shifted by `tilt` mm against the one before."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +150,8 @@ def write_slices(folder, *, tilt=0.0, skip=(), repeat=False, series='1.2.3.4'):
         writer = sitk.ImageFileWriter()
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / f'{series}_{(number * 5) % 7}.dcm'))
-        writer.Execute(image)
+        with unchanged_locale():
+            writer.Execute(image)
     return values
 
 
@@ -147,7 +160,9 @@ def test_a_dicom_series_is_read_in_the_order_and_at_the_place_of_its_slices(tmp_
     values = write_slices(tmp_path / 'scan.01', tilt=tilt)
     facts = read_header(tmp_path / 'scan.01')
     assert facts.file == 'scan.01' and facts.shape == (5, 6, 7)
+    before = locale.setlocale(locale.LC_ALL)
     volume = read_image(tmp_path / 'scan.01')
+    assert locale.setlocale(locale.LC_ALL) == before
     np.testing.assert_array_equal(volume.image, values)
     expected = LPS @ np.array([[2, 0, 0, 10], [0, 1.5, tilt, 20], [0, 0, 3, -30], [0, 0, 0, 1]])
     np.testing.assert_allclose(volume.affine, expected, atol=1e-6)
