@@ -91,6 +91,7 @@ class Range:
 
 # Ranges that many options have.
 COUNT = Range(least=1, whole=True)
+WHOLE = Range(least=0, whole=True)
 POSITIVE = Range(above=0)
 WEIGHT = Range(least=0)
 SHARE = Range(least=0, most=1)

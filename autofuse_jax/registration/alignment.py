@@ -25,7 +25,7 @@ from autofuse_jax.choices import (
 )
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_numbers, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
 from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of
@@ -37,9 +37,8 @@ from autofuse_jax.registration.starts import first_start, mirrored_similarity, s
 
 # Level, from 0, at which mirror images are tried: fine enough to tell left from right.
 MIRROR_LEVEL = 1
-# Evaluations of the loss with which the alignment ends, and their first step in voxels: Adam has come this near.
-POLISHING_STEPS = 12
-POLISHING_STEP = 0.015
+# First step of the exact end, in voxels: Adam has come this near.
+EXACT_STEP = 0.015
 # Name of a start that the caller gives.
 INITIAL = 'initial transform'
 
@@ -59,6 +58,7 @@ class AlignmentSettings:
             'auto' (default): the most similar of the three, and rotations where they are promising.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
         steps: Largest number of steps of each level, 1 or more; default 120, 80 and 25.
+        exact_steps: Largest number of evaluations of the loss by L-BFGS at the end, 0: none; default 12.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
         tolerance: Tolerance of `Schedule`.
 
@@ -71,6 +71,7 @@ class AlignmentSettings:
     start: str = 'auto'
     spacings: tuple[float, ...] = (8.0, 4.0, 2.0)
     steps: tuple[int, ...] = (120, 80, 25)
+    exact_steps: int = 12
     learning_rate: float = 0.15
     tolerance: float = 0.002
 
@@ -86,6 +87,7 @@ class AlignmentSettings:
                 expected='one number of steps for each spacing',
                 fix='add or remove steps',
             )
+        check_option('the number of exact steps of the alignment', self.exact_steps, WHOLE)
         check_option('the learning rate of the alignment', self.learning_rate, POSITIVE)
         check_option('the tolerance of the alignment', self.tolerance, SHARE)
 
@@ -218,18 +220,19 @@ def _align(
         if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
-    name = f'{settings.kind} at {settings.spacings[-1]:g} mm, exactly'
-    minimum = minimise_few(
-        alignment_loss,
-        np.zeros(12, np.float32),
-        alignment_data(levels[-1], matrix, frame, settings.kind),
-        measure,
-        steps=POLISHING_STEPS,
-        first_step=POLISHING_STEP * min(levels[-1][0].grid.spacing),
-        on_loss=functools.partial(say_step, say, name, POLISHING_STEPS),
-    )
-    stages.append(minimum.stage(name))
-    matrix = world_matrix(minimum.params, frame.radius, frame.centre, matrix)
+    if settings.exact_steps:
+        name = f'{settings.kind} at {settings.spacings[-1]:g} mm, exactly'
+        minimum = minimise_few(
+            alignment_loss,
+            np.zeros(12, np.float32),
+            alignment_data(levels[-1], matrix, frame, settings.kind),
+            measure,
+            steps=settings.exact_steps,
+            first_step=EXACT_STEP * min(levels[-1][0].grid.spacing),
+            on_loss=functools.partial(say_step, say, name, settings.exact_steps),
+        )
+        stages.append(minimum.stage(name))
+        matrix = world_matrix(minimum.params, frame.radius, frame.centre, matrix)
     return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored)
 
 

@@ -14,11 +14,13 @@ from autofuse_jax.transforms.grids import grid_points
 from tests.registration.scenes import centred_grid, picture
 
 SETTINGS = PipelineSettings(
-    AlignmentSettings(kind='rigid', start='header', spacings=(8.0, 4.0), steps=(20, 15)),
+    AlignmentSettings(kind='rigid', start='header', spacings=(8.0, 4.0), steps=(20, 15), exact_steps=0),
     InstanceSettings(shrink=(2,), steps=(10,)),
 )
 # Where it starts is part of what is tried.
-SEARCHING = PipelineSettings(AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(20, 15)), SETTINGS.instance)
+SEARCHING = PipelineSettings(
+    AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(20, 15), exact_steps=0), SETTINGS.instance
+)
 GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
 WHOLE = picture(GRID, name='whole', texture=True)
 SLAB = slice(10, 24)

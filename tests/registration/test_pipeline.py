@@ -18,7 +18,7 @@ from autofuse_jax.transforms.resampling import moving_positions, sample_image
 from tests.registration.scenes import bulge, centred_grid, picture, rotation_and_shift
 
 # Levels and shapes as in the other tests of this folder, so that they share what is compiled.
-ALIGNMENT = AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(60, 40))
+ALIGNMENT = AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(60, 40), exact_steps=0)
 QUICK = PipelineSettings(ALIGNMENT, InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=0.2))
 FIXED_GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
 MOVING_GRID = centred_grid((60, 56, 30), (2.0, 2.0, 4.0), turn=20, axes='LPS')
@@ -53,7 +53,6 @@ def test_turn_and_bulge_are_found_across_grids(pair, result):
         'rigid at 8 mm',
         'rigid at 4 mm',
         'mirror image: rigid at 4 mm',
-        'rigid at 4 mm, exactly',
         'velocity at 1/2',
         'velocity at full size',
     ]
