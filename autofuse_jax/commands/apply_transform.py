@@ -81,7 +81,7 @@ def image_record(path: Path) -> ImageRecord:
     Raises:
         UserError: It cannot be read.
     """
-    facts = read_header(path)
+    facts = read_header(path, alone=True)
     if len(facts.shape) < 3 or 0 in facts.shape:
         raise UserError(f'{path} has shape {facts.shape}', expected='an image of three axes (D, H, W)')
     return ImageRecord(path.name, facts.grid)

@@ -62,12 +62,13 @@ class HeaderFacts:
         return f'{self.file}: {size} voxels of {voxel} mm, axes {self.orientation}{words}'
 
 
-def read_header(path: str | os.PathLike) -> HeaderFacts:
+def read_header(path: str | os.PathLike, *, alone: bool = False) -> HeaderFacts:
     """Read the geometry of an image and check it, without reading the values.
 
     Args:
         path: An image in a file, or the folder of a DICOM series; an npz has no header, its array and affine are read
             instead.
+        alone: Whether nobody will read the values: the whole file is then checked for damage now. Default False.
 
     Returns:
         The facts.
@@ -75,7 +76,11 @@ def read_header(path: str | os.PathLike) -> HeaderFacts:
     Raises:
         UserError: Missing or damaged file, colours in place of grey values, or a singular affine.
     """
-    return header_facts(open_image(path, IMAGE_KEY))
+    image = open_image(path, IMAGE_KEY)
+    facts = header_facts(image)
+    if alone:
+        image.read()
+    return facts
 
 
 def header_facts(image: StoredImage) -> HeaderFacts:

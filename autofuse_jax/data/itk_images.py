@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.data.compressed import check_itk_values
 from autofuse_jax.data.file_kinds import DAMAGED_FILE_ERRORS, check_is_file, unreadable
 from autofuse_jax.data.nifti_forms import right_angles
 from autofuse_jax.data.notes import LONGEST_DESCRIPTION, Notes
@@ -77,6 +78,7 @@ def open_with_itk(path: str | os.PathLike) -> StoredImage:
 
     def read() -> np.ndarray:
         try:
+            check_itk_values(path)
             with path_for_itk(path) as name:
                 array = sitk.GetArrayFromImage(sitk.ReadImage(name))
         except DAMAGED_FILE_ERRORS as error:

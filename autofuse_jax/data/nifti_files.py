@@ -1,7 +1,6 @@
 """NIfTI, Analyze and MGH files, which nibabel reads: compressed or not whatever their name, in any unit of length."""
 
 import dataclasses
-import gzip
 import io
 import os
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from autofuse_jax.data.compressed import gzip_layers, whole_content
 from autofuse_jax.data.file_kinds import DAMAGED_FILE_ERRORS, check_is_file, unreadable
 from autofuse_jax.data.nifti_forms import place_of
 from autofuse_jax.data.notes import NO_NOTES, UNKNOWN_UNIT, Notes
 from autofuse_jax.data.stored_images import StoredImage
 
-GZIP_MAGIC = b'\x1f\x8b'
 MGH_MAGIC = b'\0\0\0\x01'
 # The longest header, that of NIfTI-2.
 SNIFFED_BYTES = 544
@@ -54,7 +53,7 @@ def open_with_nibabel(path: str | os.PathLike) -> StoredImage:
 
     def read() -> np.ndarray:
         try:
-            return np.asanyarray(image.dataobj).reshape(shape)
+            return np.asanyarray(_complete(image).dataobj).reshape(shape)
         except DAMAGED_FILE_ERRORS as error:
             raise unreadable(path, error) from error
 
@@ -88,17 +87,9 @@ def open_with_nibabel(path: str | os.PathLike) -> StoredImage:
 
 def _load(path: Path) -> nib.spatialimages.SpatialImage:
     """Open a file by its content where that is compressed more or less often than its name says."""
-    layers = 0
-    with path.open('rb') as content:
-        file: Any = content
-        while file.read(2) == GZIP_MAGIC:
-            file.seek(0)
-            file = gzip.GzipFile(fileobj=file, mode='rb')
-            layers += 1
-        file.seek(0)
-        if layers == path.name.lower().endswith(GZIP_SUFFIXES):
-            return nib.load(path)  # type: ignore[return-value]  # All formats read here have an affine.
-        values = io.BytesIO(file.read())
+    if gzip_layers(path) == path.name.lower().endswith(GZIP_SUFFIXES):
+        return nib.load(path)  # type: ignore[return-value]  # All formats read here have an affine.
+    values = io.BytesIO(whole_content(path))
     start = values.getvalue()[:SNIFFED_BYTES]
     if start.startswith(MGH_MAGIC):
         return nib.MGHImage.from_stream(values)
@@ -106,6 +97,26 @@ def _load(path: Path) -> nib.spatialimages.SpatialImage:
         if kind.header_class.may_contain_header(start):
             return kind.from_stream(values)
     raise nib.filebasedimages.ImageFileError('its content is neither NIfTI nor MGH')
+
+
+def _complete(image: Any) -> Any:
+    """Return an opened image with all of its content, where its files are compressed: nibabel stops at the last value.
+
+    Args:
+        image: The image as nibabel opened it.
+
+    Raises:
+        Exception: One of `DAMAGED_FILE_ERRORS`: a checksum or a length is wrong.
+    """
+    # Analyze files may have a matrix beside them, or not.
+    names = {role: holder.filename for role, holder in image.file_map.items() if os.path.isfile(holder.filename or '')}
+    packed = {name for name in names.values() if gzip_layers(name)}
+    if not packed:
+        return image
+    # A single file is both header and image.
+    content = {name: whole_content(name) if name in packed else Path(name).read_bytes() for name in set(names.values())}
+    holders = {role: nib.FileHolder(fileobj=io.BytesIO(content[name])) for role, name in names.items()}
+    return type(image).from_file_map(holders)
 
 
 def _unknown_unit(path: Path) -> str:
