@@ -8,13 +8,14 @@ complete on disk before the old one goes.
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.training.checksums import check_arrays, leaf_names, opened, sealed
 from autofuse_jax.training.state import TrainState
 
 LATEST = 'latest'
@@ -27,6 +28,8 @@ RANDOM = 'random'
 AVERAGE = 'average'
 
 SHOWN_DIFFERENCES = 8
+# What Orbax and the storage below it raise for damaged files: they look into them without checking their types.
+DAMAGE_ERRORS = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, EOFError)
 
 
 def _folder(workdir: str | os.PathLike, kind: str) -> Path:
@@ -76,7 +79,7 @@ def _average(state: TrainState) -> dict[str, Any]:
 def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
     try:
         with _open(workdir, kind, saving=True) as checkpointer:
-            checkpointer.save_checkpointables(step, arrays, custom_metadata=record, overwrite=True)
+            checkpointer.save_checkpointables(step, arrays, custom_metadata=sealed(record, arrays), overwrite=True)
     except (ValueError, RuntimeError) as error:
         # The storage layer below Orbax reports a full disk or a read-only folder as one of these.
         raise OSError(f'the checkpoint of step {step} could not be written: {_first_line(error)}') from error
@@ -139,12 +142,21 @@ def load_params(
     if kind is None:
         kind = BEST if latest_step(workdir, BEST) is not None else LATEST
     # Of the latest state, the average is what validation sees; the best is saved as validation saw it.
-    name = AVERAGE if jax.tree.leaves(_metadata(workdir, kind)[0].get(AVERAGE)) else PARAMS
+    name = AVERAGE if jax.tree.leaves(_contents(workdir, kind).arrays.get(AVERAGE)) else PARAMS
     arrays, record, step = _load(workdir, kind, {name: structure}, layout)
     return arrays[name], record, step
 
 
-def _metadata(workdir: str | os.PathLike, kind: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+class _Contents(NamedTuple):
+    """What a checkpoint says of itself: shapes and types of its arrays, record, checksums (None without), and step."""
+
+    arrays: dict[str, Any]
+    record: dict[str, Any]
+    checksums: dict[str, str] | None
+    step: int
+
+
+def _contents(workdir: str | os.PathLike, kind: str) -> _Contents:
     step = latest_step(workdir, kind)
     if step is None:
         raise UserError(
@@ -155,26 +167,33 @@ def _metadata(workdir: str | os.PathLike, kind: str) -> tuple[dict[str, Any], di
     try:
         with _open(workdir, kind) as checkpointer:
             metadata = checkpointer.checkpointables_metadata(step)
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        if not metadata.custom_metadata:
+            # Orbax goes on without a record that it cannot read.
+            raise ValueError('its record is missing or damaged')
+        record, checksums = opened(metadata.custom_metadata)
+    except DAMAGE_ERRORS as error:
         raise _damaged(workdir, kind, step, error) from error
-    return metadata.metadata, metadata.custom_metadata or {}, step
+    return _Contents(metadata.metadata, record, checksums, step)
 
 
 def _load(
     workdir: str | os.PathLike, kind: str, structures: dict[str, Any], layout: jax.sharding.Sharding
 ) -> tuple[dict[str, Any], dict[str, Any], int]:
-    metadata, record, step = _metadata(workdir, kind)
+    contents = _contents(workdir, kind)
+    step = contents.step
     for name, structure in structures.items():
-        if not jax.tree.leaves(metadata.get(name)):
+        if not jax.tree.leaves(contents.arrays.get(name)):
             raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
-        _check_same(_folder(workdir, kind) / str(step), name, metadata.get(name), structure)
+        _check_same(_folder(workdir, kind) / str(step), name, contents.arrays.get(name), structure)
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), structures)
     try:
         with _open(workdir, kind) as checkpointer:
             arrays = checkpointer.load_checkpointables(step, abstract)
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        if contents.checksums is not None:
+            check_arrays(arrays, contents.checksums)
+    except DAMAGE_ERRORS as error:
         raise _damaged(workdir, kind, step, error) from error
-    return arrays, record, step
+    return arrays, contents.record, step
 
 
 def _check_same(where: Path, name: str, metadata: Any, structure: Any) -> None:
@@ -198,16 +217,7 @@ def _check_same(where: Path, name: str, metadata: Any, structure: Any) -> None:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    # Tuples come back as lists and structs as dictionaries: only the names and positions matter here.
-    return {'/'.join(_key_name(key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _key_name(key: Any) -> str:
-    for attribute in ('key', 'name', 'idx'):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
+    return {name: tuple(leaf.shape) for name, leaf in leaf_names(tree).items()}
 
 
 def _damaged(workdir: str | os.PathLike, kind: str, step: int, error: Exception) -> UserError:
