@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.records.forms import Entries, Fields, Text
+from autofuse_jax.records.paths import leads_inside
+from autofuse_jax.records.reading import read_json
 
 TEMPORARY_PREFIX = '.writing-'
 # Bytes that a name may have on common file systems, and characters of a name that a temporary one repeats: together
 # with what stands before them they have fewer bytes than that.
 LONGEST_NAME = 255
 ENDING_LENGTH = 40
+# What is wanted of a record of results to replace them.
+RESULTS = Fields({'files': Entries(Text())})
 
 
 def claim_folder(
@@ -112,13 +117,13 @@ def listed_files(record: Path) -> set[Path]:
     """
     if not record.is_file():
         return set()
-    try:
-        paths = [record.parent / name for name in json.loads(record.read_text(encoding='utf-8'))['files']]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{record} is no record of results of this program ({error!r})',
-            fix='name another --out folder, or move that file away',
-        ) from error
+    content = read_json(
+        record,
+        RESULTS,
+        misfit='is no record of results of this program',
+        fix='name another --out folder, or move that file away',
+    )
+    paths = [record.parent / name for name in content['files'] if leads_inside(name)]
     root = record.parent.resolve()
     return {path for path in paths if root in path.resolve().parents}
 

@@ -16,7 +16,10 @@ from autofuse_jax.commands.register import open_network_of, register_pair, setti
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.register_results import REPORT
 from autofuse_jax.files import claim_folder, json_types, listed_files, write_json
+from autofuse_jax.records.forms import Anything, Form, Table
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.registration.device import use_device
 from autofuse_jax.registration.pipeline import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME
@@ -41,6 +44,7 @@ OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'out', 'overwrite', 'device', 'comman
 SOME_FAILED_STATUS = 1
 # A disk that is full fails every pair that follows.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+OBJECT = Table(Anything())
 
 
 def run_pairs(options: argparse.Namespace) -> int:
@@ -221,13 +225,12 @@ def _some(names: Sequence[str], shown: int = 8) -> str:
     return ', '.join(names[:shown]) + more
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, form: Form = OBJECT) -> dict[str, Any] | None:
     """A record, or None where there is none, it is damaged or something else."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        return read_json(path, form)
+    except UserError:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _summarise(out: Path, rows: Sequence[PairRow], command: str) -> list[PairOutcome]:
@@ -249,4 +252,4 @@ def _outcome(out: Path, row: PairRow) -> PairOutcome:
     failure = _read(out / row.name / FAILED_NAME)
     if failure is not None:
         return PairOutcome(row.name, files, error=str(failure.get('error') or 'no reason is recorded'))
-    return PairOutcome(row.name, files, report=_read(out / row.name / REPORT_NAME))
+    return PairOutcome(row.name, files, report=_read(out / row.name / REPORT_NAME, REPORT))

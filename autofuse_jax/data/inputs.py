@@ -1,19 +1,21 @@
 """What a user gives, read and checked: an image with its labels and mask as files, arrays or a volume; label names."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume, mask_weights, read_image, read_labels, read_weights, whole_numbers
 from autofuse_jax.errors import UserError
+from autofuse_jax.records.forms import LABEL_ID, Table, Text
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.grids import SAME_GRID_VOXELS, ImageGrid, axes_onto
 
+# Names of labels: an object of id to name.
+LABEL_NAMES = Table(Text(), LABEL_ID)
 # An image as a file, as an array (voxels of 1 mm) or as a volume.
 ImageLike = str | os.PathLike | np.ndarray | Volume
 # A label map or a mask as a file or as an array on the grid of its image.
@@ -70,13 +72,8 @@ def read_classes(path: str | os.PathLike | None) -> dict[int, str]:
     """
     if path is None:
         return {}
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-        return {int(label): str(name) for label, name in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(
-            f'the label names {path} cannot be read ({error})', expected='JSON such as {"1": "left ventricle"}'
-        ) from error
+    content = read_json(path, LABEL_NAMES, kind='the label names', expected='JSON such as {"1": "left ventricle"}')
+    return {int(label): name for label, name in content.items()}
 
 
 def _as_volume(image: ImageLike, role: str, allow_series: bool) -> Volume:

@@ -1,18 +1,39 @@
 """The manifest: a JSON file that lists the prepared subjects of a data set, their frames, labels and splits."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import SPLITS
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import POSITIVE, Range, UserError
 from autofuse_jax.files import write_json
+from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Flag, Number, Table, Text
+from autofuse_jax.records.paths import INSIDE
+from autofuse_jax.records.reading import check_form, read_json
 
 MANIFEST_NAME = 'manifest.json'
 MANIFEST_FORMAT = 'autofuse_jax manifest'
 MANIFEST_VERSION = 1
+# Voxels along an axis, many times more than anybody prepares.
+LONGEST_AXIS = 100_000
+FIX = 'prepare the data again'
+FRAME = Fields(
+    {'index': Number(Range(whole=True)), 'phase': Text(), 'file': INSIDE, 'has_labels': Flag()},
+    others=None,
+)
+SUBJECT = Fields({'id': Text(), 'split': Text(SPLITS), 'group': Text(), 'frames': Entries(FRAME, least=1)})
+MANIFEST = Fields(
+    {
+        'dataset': Text(),
+        'shape': Entries(Number(Range(least=1, most=LONGEST_AXIS, whole=True)), 3, 3),
+        'spacing_mm': Entries(Number(POSITIVE), 3, 3),
+        'classes': Table(Text(), LABEL_ID, least=1),
+        'settings': Table(Anything()),
+        'subjects': Entries(SUBJECT),
+    },
+    {'original_classes': Table(Text(), LABEL_ID), 'pairs': Entries(Entries(Text(), 2, 2))},
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +161,7 @@ def read_manifest(root: str | os.PathLike) -> Manifest:
             expected='the output folder of `python -m autofuse_jax.prepare`',
             fix='prepare the data first, or correct data.root',
         )
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} is not valid JSON ({error})', fix='prepare the data again') from error
+    record = read_json(path, fix=FIX)
     if (
         not isinstance(record, dict)
         or record.get('format') != MANIFEST_FORMAT
@@ -154,30 +172,26 @@ def read_manifest(root: str | os.PathLike) -> Manifest:
             expected=f'"format": "{MANIFEST_FORMAT}", "version": {MANIFEST_VERSION}',
             fix='prepare the data again with this version',
         )
+    check_form(record, MANIFEST, str(path), fix=FIX)
     try:
         return _parse(record, path.parent)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{path} is incomplete or damaged ({error!r})', fix='prepare the data again') from error
+    except ValueError as error:
+        raise UserError(f'{path} is incomplete or damaged ({error})', fix=FIX) from error
 
 
 def _parse(record: dict[str, Any], root: Path) -> Manifest:
     subjects = []
     for entry in record['subjects']:
-        if entry['split'] not in SPLITS:
-            raise ValueError(f'subject {entry["id"]} is in split {entry["split"]!r}, not one of {SPLITS}')
         frames = tuple(Frame(**frame) for frame in entry['frames'])
         subjects.append(Subject(entry['id'], entry['split'], entry['group'], frames))
-    shape = tuple(int(size) for size in record['shape'])
-    spacing = tuple(float(size) for size in record['spacing_mm'])
-    if len(shape) != 3 or len(spacing) != 3:
-        raise ValueError(f'shape {shape} and spacing {spacing} must have three entries each')
-    classes = {int(label): str(name) for label, name in record['classes'].items()}
+    shape, spacing = tuple(record['shape']), tuple(float(size) for size in record['spacing_mm'])
+    classes = {int(label): name for label, name in record['classes'].items()}
     if sorted(classes) != list(range(len(classes))):
         raise ValueError(f'class ids {sorted(classes)} must be 0 .. {len(classes) - 1}')
-    original = {int(label): str(name) for label, name in record.get('original_classes', {}).items()}
+    original = {int(label): name for label, name in record.get('original_classes', {}).items()}
     if 0 in original:
         raise ValueError('original class 0 is background, which has no name of its own')
-    pairs = tuple((str(fixed), str(moving)) for fixed, moving in record.get('pairs', []))
+    pairs = tuple((fixed, moving) for fixed, moving in record.get('pairs', []))
     return Manifest(
         root, record['dataset'], shape, spacing, classes, tuple(subjects), record['settings'], original, pairs
     )

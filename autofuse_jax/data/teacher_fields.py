@@ -2,22 +2,27 @@
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autofuse_jax.data.formats import DAMAGED_FILE_ERRORS
+from autofuse_jax.data.formats import load_npz
 from autofuse_jax.data.manifests import MANIFEST_NAME, Manifest
 from autofuse_jax.data.pairs import Pair
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError
 from autofuse_jax.files import replacing, write_json
+from autofuse_jax.records.forms import Entries, Fields, Number, Text
+from autofuse_jax.records.reading import check_form, read_json
 
 RECORD_NAME = 'teacher.json'
 FORMAT = 'autofuse_jax teacher'
 FORMAT_VERSION = 1
 VELOCITY = 'velocity'
+FIX = 'make the teacher again'
+RECORD = Fields(
+    {'data': Text(), 'velocity_shape': Entries(Number(COUNT), 3, 3), 'labelled_subjects': Entries(Text())},
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +89,10 @@ def open_teacher(root: Path, manifest: Manifest) -> TeacherFields:
             expected='the folder that `autofuse-jax teach` wrote, completely',
             fix='correct data.teacher, or run that command again',
         )
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error})', fix='make the teacher again') from error
+    record = read_json(path, fix=FIX)
     if not isinstance(record, dict) or record.get('format') != FORMAT or record.get('version') != FORMAT_VERSION:
-        raise UserError(f'{path} is no record of a teacher of this version', fix='make the teacher again')
+        raise UserError(f'{path} is no record of a teacher of this version', fix=FIX)
+    check_form(record, RECORD, str(path), fix=FIX)
     if record['data'] != data_hash(manifest):
         raise UserError(
             f'the teacher in {root} was made of other data than {manifest.root}',
@@ -116,11 +119,10 @@ def data_hash(manifest: Manifest) -> str:
 
 
 def _read_velocity(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            velocity = arrays[VELOCITY].astype(np.float32)
-    except DAMAGED_FILE_ERRORS as error:
-        raise UserError(f'{path} cannot be read ({error})', fix='remove it and make the teacher again') from error
-    if velocity.shape != (*shape, 3):
-        raise UserError(f'{path} has shape {velocity.shape}', expected=str((*shape, 3)), fix='make the teacher again')
-    return velocity
+    velocity = load_npz(path, (VELOCITY,), fix=f'remove it and {FIX}').get(VELOCITY)
+    if velocity is None or velocity.shape != (*shape, 3) or velocity.dtype.kind != 'f':
+        contents = 'no velocity' if velocity is None else f'{velocity.dtype} {velocity.shape}'
+        raise UserError(f'{path} holds {contents}', expected=f'float16 {(*shape, 3)}', fix=FIX)
+    if not np.isfinite(velocity).all():
+        raise UserError(f'{path} holds NaN or infinite values', fix=FIX)
+    return velocity.astype(np.float32)

@@ -1,6 +1,5 @@
 """Files of exported networks: the program, and beside it a JSON with all that its user must know."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from autofuse_jax.choices import PLATFORMS
 from autofuse_jax.deployment.prediction import check_size, images_of_size, meaning_of, of_named
 from autofuse_jax.deployment.runtime import compiled, network_graph, read_graph, runtime_name, write_graph
 from autofuse_jax.deployment.stablehlo import of_stablehlo, to_stablehlo
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError
 from autofuse_jax.files import collecting, write_json
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.provenance import provenance
+from autofuse_jax.records.forms import Entries, Fields, Number, Table, Text
+from autofuse_jax.records.reading import check_form, read_json
 from autofuse_jax.weights.pretrained import Registration, RegistrationModel, register_pair
 from autofuse_jax.weights.released import file_hash
 
@@ -28,6 +29,9 @@ CONVENTIONS = {
     'intensities': 'each image scaled to [0, 1] by its own extremes, then padded with zeros at the far ends',
     'fields': 'pull direction, in voxels: warped(x) = moving(x + displacement(x)), last axis along (D, H, W)',
 }
+
+# What is needed of the record beside an exported network; its files lie in the same folder.
+EXPORT = Fields({'sha256': Table(Text(), r'[^/\\]+', least=1), 'size': Entries(Number(COUNT), 3, 3)})
 
 
 def record_of(path: Path) -> Path:
@@ -185,14 +189,12 @@ def _described(arrays: Mapping[str, Any], meaning: Callable[[str], str]) -> list
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'{path} is missing or no JSON',
-            expected='the file that was written beside the exported network',
-            fix='copy it as well, or export the network again',
-        ) from error
+    record = read_json(
+        path,
+        expected='the file that was written beside the exported network',
+        fix='copy it as well, or export the network again',
+    )
     if not isinstance(record, dict) or record.get('format') != FORMAT or record.get('format_version') != FORMAT_VERSION:
         raise UserError(f'{path} does not describe an exported network of this version', fix='export the network again')
+    check_form(record, EXPORT, str(path), fix='export the network again')
     return record

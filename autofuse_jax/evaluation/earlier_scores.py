@@ -1,15 +1,40 @@
 """Scores of an earlier evaluation, taken as they are."""
 
-import json
+import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.runs import Run
+from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Number, OrNull, Table, Text
+from autofuse_jax.records.reading import read_json
 
 PAIRS_NAME = 'pairs.json'
+# Scores, where null stands for nan: of a pair, and by label.
+SCORE = OrNull(Number())
+PER_LABEL = OrNull(Table(SCORE, LABEL_ID))
+SCORE_NAME = re.compile(r'(segmentation_)?(dsc|hd95|assd|njd|tre|sdlogj|seconds)(_.*)?')
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRecord:
+    """The record of a pair: its name, scores, scores by label, and facts in words."""
+
+    def check(self, value: Any, place: str) -> None:
+        """See `records.forms.Form`."""
+        Fields({'pair': Text()}, {'subject': Text()}).check(value, place)
+        for name, entry in value.items():
+            form = PER_LABEL if name.endswith('_per_label') else SCORE if SCORE_NAME.fullmatch(name) else Anything()
+            form.check(entry, f'{place}.{name}')
+
+
+SCORES = Fields(
+    {'pairs': Entries(ScoreRecord()), 'classes': Table(Text(), LABEL_ID)},
+    {'protocol': OrNull(Fields({'name': Text()}))},
+)
 
 
 def open_scores(folder: Path, name: str) -> Run:
@@ -26,14 +51,10 @@ def open_scores(folder: Path, name: str) -> Run:
         UserError: The file is damaged or holds no pairs.
     """
     path = folder / PAIRS_NAME
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        records = [_read_record(record) for record in content['pairs']]
-        classes = {int(label): str(title) for label, title in content['classes'].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'{path} holds no scores ({error!r})', expected='the file that an evaluation wrote', fix='evaluate again'
-        ) from error
+    expected = 'the file that an evaluation wrote'
+    content = read_json(path, SCORES, misfit='holds no scores', expected=expected, fix='evaluate again')
+    records = [_read_record(record) for record in content['pairs']]
+    classes = {int(label): title for label, title in content['classes'].items()}
     if not records:
         raise UserError(f'{path} holds no pairs', fix='evaluate again')
     protocol = content.get('protocol')
@@ -47,9 +68,9 @@ def _read_record(record: Mapping[str, Any]) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     for key, value in record.items():
         if key.endswith('_per_label'):
-            scores[key] = {int(label): math.nan if number is None else float(number) for label, number in value.items()}
+            scores[key] = {
+                int(label): math.nan if number is None else float(number) for label, number in (value or {}).items()
+            }
         else:
             scores[key] = math.nan if value is None else value
-    if not isinstance(scores['pair'], str):
-        raise TypeError('a pair has no name')
     return scores

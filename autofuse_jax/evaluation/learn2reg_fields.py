@@ -5,7 +5,6 @@ maps and landmarks have the same names in `labelsTr`, `landmarksTr` or `keypoint
 `disp_FIXED_MOVING.nii.gz` or .npz, or with modalities `disp_FIXED_MODALITY_MOVING_MODALITY`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from autofuse_jax.data.volumes import read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_data import PairData
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
+from autofuse_jax.records.reading import read_json
 
 FIELD_PATTERN = 'disp_*'
 FIELD_SUFFIXES = ('.nii.gz', '.npz')
@@ -83,10 +83,7 @@ def _read_dataset(path: Path) -> Mapping[str, Any]:
         raise UserError(
             f'there is no file {path}', expected='the NAME_dataset.json of Learn2Reg', fix='correct --dataset-json'
         )
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error})', fix='fetch the file again') from error
+    content = read_json(path)
     if not isinstance(content, dict) or not any(key in content for key in PAIR_LISTS):
         raise UserError(f'{path} lists no pairs', expected=f'one of the fields {", ".join(PAIR_LISTS)}')
     return content

@@ -4,13 +4,14 @@ Fields that a file leaves out have the values of the preset 'default', and field
 """
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.protocol import KNOWN_QUANTITIES, PROTOCOLS, Folding, Protocol, Surface, Tre
+from autofuse_jax.records.forms import LABEL_ID
+from autofuse_jax.records.reading import read_json
 
 NAME = re.compile(r'[\w-]+')
 FIX = 'correct the field; the presets in autofuse_jax/evaluation/protocol.py show all of them'
@@ -37,11 +38,7 @@ def read_protocol(name_or_path: str) -> Protocol:
             expected=f'one of {", ".join(PROTOCOLS)}, or a JSON file',
             fix='correct --protocol',
         )
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'the protocol {path} is no JSON ({error})', fix='correct the file') from error
-    return protocol_from_record(record, str(path))
+    return protocol_from_record(read_json(path, kind='the protocol', fix='correct the file'), str(path))
 
 
 def protocol_from_record(record: Any, where: str) -> Protocol:
@@ -95,7 +92,7 @@ def _checked_labels(labels: Any, where: str) -> dict[int, str]:
         raise _wrong(where, 'labels', labels, expected)
     names = {}
     for label, name in labels.items():
-        if not str(label).isdecimal() or not isinstance(name, str):
+        if not re.fullmatch(LABEL_ID, str(label)) or int(label) < 0 or not isinstance(name, str):
             raise _wrong(where, f'labels.{label}', name, expected)
         if int(label) != 0:
             names[int(label)] = name

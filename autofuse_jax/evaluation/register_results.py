@@ -1,6 +1,5 @@
 """Results of `python -m autofuse_jax.register`: a folder a pair, with a report and a transform."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,32 @@ import numpy as np
 
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.volumes import read_labels
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError
 from autofuse_jax.evaluation.pair_data import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
+from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Number, OneOf, OrNull, Table, Text
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
 
 REPORT_NAME = 'report.json'
+# What is used of a report, by whoever reads one; what there may be besides depends on the options.
+NUMBER = OrNull(Number())
+IMAGE = Fields({'file': Text()}, {'labels_file': OrNull(Text()), 'shape': OrNull(Entries(Number(COUNT), 1, 5))})
+VERDICT = Fields({}, {'level': Text(), 'headline': Text(), 'reasons': Entries(Text())})
+REPORT = Fields(
+    {'fixed': IMAGE, 'moving': IMAGE},
+    {
+        'classes': OrNull(Table(Text(), LABEL_ID)),
+        'files': OrNull(Entries(Text())),
+        'scores': OrNull(Table(OneOf((NUMBER, Text(), Table(Anything()), Entries(Anything()))))),
+        'seconds': NUMBER,
+        'times': OrNull(Table(NUMBER)),
+        'verdict': OrNull(VERDICT),
+    },
+)
 # The forward transform under the names that register gives it, and the convention of each.
 TRANSFORMS = {'forward_voxel.nii.gz': VOXEL, 'forward_itk.nii.gz': ITK}
 # A run is the folder of a pair, a folder of those, or one level more (subject/pair).
@@ -73,18 +89,13 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_text(encoding='utf-8'))
-        for role in ('fixed', 'moving'):
-            if not isinstance(report[role]['file'], str):
-                raise TypeError(f'{role}.file is no text')
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{path} is no report of a registration ({error!r})',
-            expected='the report.json that `python -m autofuse_jax.register` writes',
-            fix='register this pair again, or move its folder away',
-        ) from error
-    return report
+    return read_json(
+        path,
+        REPORT,
+        misfit='is no report of a registration',
+        expected='the report.json that `python -m autofuse_jax.register` writes',
+        fix='register this pair again, or move its folder away',
+    )
 
 
 def _has_labels(report: dict[str, Any]) -> bool:

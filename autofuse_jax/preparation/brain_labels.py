@@ -4,7 +4,6 @@ The built-in tables merge to the 19 structures of the paper (left and right are 
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -27,11 +26,13 @@ from autofuse_jax.preparation.brain_label_names import (
     NEUROMORPHOMETRICS_SUBCORTICAL,
     OASIS_NAMES,
 )
+from autofuse_jax.records.reading import read_json
 
 BACKGROUND = 'background'
 MERGED_CLASSES = {0: BACKGROUND, **dict(enumerate(MERGED_NAMES, start=1))}
 # Training classes are stored as uint8.
 MOST_CLASSES = 256
+LONGEST_ID = 10
 TABLE_EXAMPLE = '{"17": {"name": "Left-Hippocampus", "class": "Hippocampus"}, "85": "Optic-Chiasm"}'
 
 
@@ -179,10 +180,7 @@ def read_label_table(path: str | os.PathLike) -> LabelTable:
         UserError: No such file, not JSON, or not of that form.
     """
     expected = f'JSON such as {TABLE_EXAMPLE}'
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'the label table {path} cannot be read ({error})', expected=expected) from error
+    content = read_json(path, kind='the label table', expected=expected)
     if not isinstance(content, dict) or not content:
         raise UserError(f'the label table {path} is no JSON object with entries', expected=expected)
     names, class_of, classes = {}, {}, {0: BACKGROUND}
@@ -208,7 +206,13 @@ def read_label_table(path: str | os.PathLike) -> LabelTable:
 def _entry(key: str, entry: Any, path: str | os.PathLike, expected: str) -> tuple[int, str, str | None]:
     """Return id, name and class of one entry of a label table."""
     fields = {'name': entry} if isinstance(entry, str) else entry
-    good = key.isdecimal() and isinstance(fields, dict) and set(fields) <= {'name', 'class'} and 'name' in fields
+    good = (
+        key.isdecimal()
+        and len(key) <= LONGEST_ID
+        and isinstance(fields, dict)
+        and set(fields) <= {'name', 'class'}
+        and 'name' in fields
+    )
     if not good or not isinstance(fields['name'], str) or not isinstance(fields.get('class'), str | None):
         raise UserError(f'the label table {path} has the entry {key!r}: {entry!r}', expected=expected)
     return int(key), fields['name'], fields.get('class', fields['name'])

@@ -1,14 +1,15 @@
 """Which brain belongs to which split: a file, what the layout says, or the rule of the data set."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autofuse_jax.choices import SPLITS
+from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.found_brains import FoundBrains
 from autofuse_jax.preparation.splits import SPLITS_NAME, draw_validation, read_splits
+from autofuse_jax.records.reading import read_json
 
 # The paper's numbers: 314 training, 20 validation and 80 test subjects of the 414 of neurite-OASIS.
 OASIS_TOTAL, OASIS_VALIDATION, OASIS_TEST = 414, 20, 80
@@ -58,8 +59,8 @@ def nearby_splits(root: Path, name: str) -> Path | None:
         if not path.is_file():
             continue
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError:
+            content = read_json(path)
+        except UserError:
             # Told properly by whoever reads it.
             return path
         # Splits without a data set's name count for the folder they lie in, not for others beside it.

@@ -1,6 +1,5 @@
 """Reading the `dataset.json` of a Learn2Reg task: training images with their label maps, and the pairs to register."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,15 @@ from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, in_order
 from autofuse_jax.preparation.sources import Problem
+from autofuse_jax.records.forms import Entries, Fields, OneOf, Table, Text
+from autofuse_jax.records.reading import read_json
 
 JSON_PATTERNS = ('dataset.json', '*_dataset.json')
 # List of pairs in the file: the split of its subjects.
 PAIR_LISTS = {'registration_val': 'validation', 'registration_test': 'test'}
+IMAGES = Entries(Fields({'image': Text()}, {'label': Text()}))
+PAIRS = Entries(Fields({'fixed': Text(), 'moving': Text()}))
+DATASET = Fields({}, {'training': OneOf((IMAGES, Table(IMAGES)))} | dict.fromkeys(PAIR_LISTS, PAIRS))
 # Folder of images: folder of the label maps of the same names.
 LABEL_FOLDERS = {'imagesTr': 'labelsTr', 'imagesTs': 'labelsTs', 'imagesVal': 'labelsVal'}
 
@@ -39,14 +43,8 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
         )
     path = files[0]
     expected = 'a Learn2Reg file with "training": [{"image": ..., "label": ...}] and "registration_val" pairs'
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read ({error})', expected=expected) from error
-    try:
-        images, split_of, pairs = _read_content(content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path} is not of the expected form ({error!r})', expected=expected) from error
+    content = read_json(path, DATASET, misfit='is not of the expected form', expected=expected)
+    images, split_of, pairs = _read_content(content)
     brains, problems = [], []
     for name, label_name in images.items():
         image = root / name

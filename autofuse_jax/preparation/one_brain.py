@@ -23,6 +23,8 @@ from autofuse_jax.preparation.found_brains import FoundBrain
 from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.preparation.mni import brain_window, load_template
 from autofuse_jax.preparation.sources import Problem
+from autofuse_jax.records.forms import Entries, Fields, Number
+from autofuse_jax.records.reading import parse_json
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
@@ -31,6 +33,10 @@ from autofuse_jax.transforms.resampling import moving_positions, sample_image
 MATRIX_KEY = 'to_source'
 # What is measured on a subject, as JSON text, so that a later run need not measure it again.
 REPORT_KEY = 'report'
+REPORT = Fields(
+    {'cut_percent': Number(), 'brain_ml': Number(), 'seconds': Number()},
+    {'template_overlap': Number(), 'fit_scale': Entries(Number(), 3, 3), 'fit_shift_mm': Entries(Number(), 3, 3)},
+)
 # Of the template's brain and an adult's: outside it the image probably still has its skull, or lost part of the brain.
 USUAL_BRAIN_ML = (700.0, 2300.0)
 # Overlap of the aligned brain and the template's; well aligned brains are above 0.9.
@@ -117,7 +123,12 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
     original = arrays.get(ORIGINAL_LABELS_KEY)
     ids = () if original is None else tuple(np.unique(original).tolist())
     subject = Subject(name, job.split, '', (Frame(1, '', file, original is not None),))
-    return BrainOutcome(name, subject, (), reused, ids, json.loads(str(arrays[REPORT_KEY])))
+    return BrainOutcome(name, subject, (), reused, ids, _report_in(arrays, job.out / file))
+
+
+def _report_in(arrays: dict[str, np.ndarray], path: Path) -> dict[str, Any]:
+    text = str(arrays.get(REPORT_KEY, ''))
+    return parse_json(text, f'the report in {path}', REPORT, fix='remove that file and prepare the data again')
 
 
 def warnings_of(outcome: BrainOutcome) -> list[str]:

@@ -1,6 +1,5 @@
 """What every preparation does with its output folder and its user: claim the folder, show progress, list problems."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from autofuse_jax.errors import USER_ERROR_STATUS, UserError
 from autofuse_jax.files import claim_folder, write_json
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.progress import CountProgress
+from autofuse_jax.records.reading import read_json
 
 SETTINGS_NAME = 'settings.json'
 # Temporary files of `files.replacing` that a killed run could not remove.
@@ -50,8 +50,8 @@ def claim_prepared_folder(
     path = out / SETTINGS_NAME
     if path.is_file() and not overwrite:
         try:
-            earlier = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError:
+            earlier = read_json(path)
+        except UserError:
             earlier = None
         # A damaged record counts as one without any setting.
         earlier = earlier if isinstance(earlier, dict) else {}

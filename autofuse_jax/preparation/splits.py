@@ -1,13 +1,12 @@
 """Which subject belongs to which split: read from a file, or drawn once and for all by a fixed seed."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from autofuse_jax.choices import SPLITS
 from autofuse_jax.errors import UserError
+from autofuse_jax.records.reading import read_json
 
 SPLITS_NAME = 'splits.json'
 SPLITS_EXAMPLE = '{"train": ["patient001"], "validation": ["patient002"]}'
@@ -27,10 +26,7 @@ def read_splits(path: str | os.PathLike, dataset: str) -> dict[str, str]:
         UserError: No such file, not of that form, no subject at all, or a subject that is listed twice.
     """
     expected = f'JSON such as {SPLITS_EXAMPLE}, or that under the key {dataset!r}'
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'the splits file {path} cannot be read ({error})', expected=expected) from error
+    content = read_json(path, kind='the splits file', expected=expected)
     if isinstance(content, dict) and not set(content) & set(SPLITS):
         content = content.get(dataset)
     if not isinstance(content, dict) or not content or not set(content) <= set(SPLITS):

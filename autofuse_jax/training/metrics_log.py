@@ -3,15 +3,24 @@
 import json
 import math
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import Range, UserError
 from autofuse_jax.files import write_text
 from autofuse_jax.progress import Pace, ProgressLine, format_duration
+from autofuse_jax.records.forms import Fields, Number, OrNull, Text
+from autofuse_jax.records.reading import parse_json
 
 METRICS_NAME = 'metrics.jsonl'
+ROW = Fields({'step': Number(Range(least=0, whole=True)), 'kind': Text()}, others=OrNull(Number()))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 class MetricsWriter:
@@ -67,20 +76,35 @@ class MetricsWriter:
             self._events.close()
 
 
-def read_rows(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read the rows of a metrics file; a last row that was cut off by a kill is left out.
+def read_rows(path: str | os.PathLike, say: Callable[[str], Any] = _say) -> list[dict[str, Any]]:
+    """Read the rows of a metrics file; a last row that was cut off by a kill, or is damaged, is left out.
 
     Args:
         path: The file; an absent file has no rows.
+        say: Callback for the sentence about a last row that is damaged; default standard error.
 
     Returns:
         One dictionary a row, in the order of the file.
+
+    Raises:
+        UserError: Another row than the last is damaged.
     """
     path = Path(path)
     if not path.is_file():
         return []
-    complete = path.read_text(encoding='utf-8').split('\n')[:-1]
-    return [json.loads(line) for line in complete if line]
+    lines = path.read_bytes().split(b'\n')
+    # What follows the last end of a line was cut off by a kill.
+    complete = [(number, line) for number, line in enumerate(lines[:-1], start=1) if line.strip()]
+    rows = []
+    for number, line in complete:
+        try:
+            fix = f'remove line {number}, or move the file away'
+            rows.append(parse_json(line, f'line {number} of {path}', ROW, fix=fix))
+        except UserError as error:
+            if number != complete[-1][0]:
+                raise
+            say(f'{error.found}; this last row is left out')
+    return rows
 
 
 def _open_tensorboard(workdir: str | os.PathLike) -> Any:

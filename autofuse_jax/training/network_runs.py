@@ -1,6 +1,5 @@
 """Trained networks as runs to evaluate: the pairs of a split of prepared data, registered when they are scored."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import with_absent_options
 from autofuse_jax.training.experiment import Experiment
+from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.training.validation import PairPredictor, make_predict
 from autofuse_jax.weights.released import read_released
 
@@ -44,7 +44,7 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
     Raises:
         UserError: The config, the data or the checkpoint is wrong.
     """
-    config = with_absent_options(ConfigDict(_read_config(folder / CONFIG_NAME)))
+    config = with_absent_options(ConfigDict(read_config(folder / CONFIG_NAME, of_run=True)))
     if sources.data is not None:
         config.data.source, config.data.root = 'prepared', str(sources.data)
     keep_compiled_programs(config.training.compilation_cache)
@@ -112,13 +112,3 @@ def _run(name: str, source: Path, kind: str, predictor: PairPredictor, params: A
     manifest = predictor.manifest
     data_note = f'Data: {manifest.dataset}, {split} split, on the prepared grid of {manifest.spacing} mm.'
     return Run(name, source, kind, predictor.cases(params), manifest.scored_classes, (note, data_note))
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error})', fix='copy it again from the run') from error
-    if not isinstance(config, dict):
-        raise UserError(f'{path} is no config', expected='the config.json that training wrote', fix='copy it again')
-    return config

@@ -1,6 +1,5 @@
 """Parameters of a training run: the best of its checkpoints, with what is known about them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.porting.convert import flatten, parameter_structure
 from autofuse_jax.provenance import provenance
+from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.weights.released import Description
 
 
@@ -38,7 +38,7 @@ def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
         raise UserError(f'{source} has no {CONFIG_NAME}', expected='the folder of a training run', fix='correct --from')
     inside = source.relative_to(workdir).parts
     kind = next((name for name in (checkpoints.BEST, checkpoints.LATEST) if name in inside), None)
-    config: dict[str, Any] = json.loads((workdir / CONFIG_NAME).read_text(encoding='utf-8'))
+    config: dict[str, Any] = read_config(workdir / CONFIG_NAME)
     method = make_method(config['method'], config['model'], config['loss'], config['inference'])
     layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     params, _, step = checkpoints.load_params(workdir, parameter_structure(method), layout, kind)

@@ -1,7 +1,6 @@
 """The sidecar: a JSON file beside a transform, of the same stem, that says what the transform is."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, DIRECTION, DISPLACEMENT, KINDS, PULL
 from autofuse_jax.version import __version__
@@ -172,12 +172,10 @@ def _record(image: ImageRecord | None) -> dict[str, Any] | None:
 def _content(beside: Path, *, strict: bool) -> dict[str, Any] | None:
     """Return the content of a JSON file, None where it is no sidecar; damaged ones are errors only where asked."""
     try:
-        content = json.loads(beside.read_text(encoding='utf-8'))
-    except ValueError as error:
+        content = read_json(beside, fix='fetch it again, or move it away and name the --convention')
+    except UserError:
         if strict:
-            raise UserError(
-                f'{beside} is no JSON ({error})', fix='fetch it again, or move it away and name the --convention'
-            ) from error
+            raise
         return None
     ours = isinstance(content, dict) and content.get('format') == SIDECAR_FORMAT
     return content if ours else None

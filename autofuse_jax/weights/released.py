@@ -7,7 +7,6 @@ and the SHA-256 of the npz. NumPy is enough to read both.
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,21 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.data.formats import DAMAGED_FILE_ERRORS
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import POSITIVE, UserError
 from autofuse_jax.files import replacing, write_json
+from autofuse_jax.records.forms import Anything, Entries, Fields, Number, OrNull, Table, Text
+from autofuse_jax.records.reading import check_form, read_json
 
 FORMAT = 'autofuse_jax weights'
 FORMAT_VERSION = 1
 MIN_MAX = 'min-max to [0, 1] per volume'
 REQUIRED = ('format', 'format_version', 'method', 'model', 'inference', 'normalisation', 'sha256')
 HASH_BLOCK = 1 << 20
+OPTIONS = Table(Anything())
+DESCRIPTION = Fields(
+    {'method': Text(), 'model': OPTIONS, 'inference': OPTIONS, 'normalisation': Text(), 'sha256': Text()},
+    {'spacing_mm': OrNull(Entries(Number(POSITIVE), 3, 3)), 'config': OrNull(OPTIONS), 'origin': OPTIONS},
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +100,7 @@ def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:
             expected='both files that autofuse_jax.port_weights wrote',
             fix='copy the JSON as well, or port the weights again',
         )
-    try:
-        record = json.loads(beside.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'{beside} is no JSON ({error})', fix='port the weights again') from error
+    record = read_json(beside, misfit='is no description of weights', fix='port the weights again')
     absent = [name for name in REQUIRED if not isinstance(record, dict) or name not in record]
     if absent or record['format'] != FORMAT:
         raise UserError(
@@ -111,6 +114,7 @@ def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:
             expected=f'version {FORMAT_VERSION}',
             fix='use the version of autofuse_jax that wrote it, or a newer one',
         )
+    check_form(record, DESCRIPTION, str(beside), fix='port the weights again')
     if record['sha256'] != file_hash(path):
         raise UserError(
             f'{path} is not the file that {beside.name} describes (its SHA-256 differs)',

@@ -66,7 +66,7 @@ def test_a_field_that_is_missing_damaged_or_of_another_size(root, manifest, pair
     record = json.loads((root / 'teacher.json').read_text())
     record['velocity_shape'] = [4, 4, 4]
     (root / 'teacher.json').write_text(json.dumps(record))
-    with pytest.raises(UserError, match='has shape'):
+    with pytest.raises(UserError, match='holds float16'):
         open_teacher(root, manifest).load(pairs[0])
     path.write_bytes(b'no npz')
     with pytest.raises(UserError, match='cannot be read'):

@@ -63,7 +63,7 @@ def test_fields_that_are_left_out_are_those_of_the_default():
         ({}, ['name is', 'names a folder']),
         ({'name': '../up'}, ["name is '../up'"]),
         ({'name': 3}, ['in the protocol', 'name is 3', 'text']),
-        ({'name': 'a', 'folding': {'threshold': float('nan')}}, ['folding.threshold is nan']),
+        ({'name': 'a', 'folding': {'threshold': float('nan')}}, ['it is no JSON', 'NaN']),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, record, words):

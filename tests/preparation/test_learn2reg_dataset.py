@@ -35,7 +35,11 @@ def test_without_a_file_it_is_another_layout(tmp_path):
 
 @pytest.mark.parametrize(
     ('text', 'words'),
-    [('{', 'cannot be read'), ('[]', 'expected form'), ('{"training": [{"label": "a"}]}', 'expected form')],
+    [
+        ('{', 'expected form: it is no JSON'),
+        ('[]', 'expected form'),
+        ('{"training": [{"label": "a"}]}', 'expected form'),
+    ],
 )
 def test_bad_files(tmp_path, text, words):
     (tmp_path / 'dataset.json').write_text(text)

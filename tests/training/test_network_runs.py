@@ -63,7 +63,7 @@ def test_weights_need_data(tmp_path):
         open_weights(tmp_path / 'params.npz', 'run', Sources())
 
 
-@pytest.mark.parametrize(('content', 'words'), [('{', 'is no JSON'), ('[]', 'is no config')])
+@pytest.mark.parametrize(('content', 'words'), [('{', 'is no config: it is no JSON'), ('[]', 'is no config')])
 def test_damaged_config_is_named(tmp_path, content, words):
     (tmp_path / 'config.json').write_text(content)
     with pytest.raises(UserError, match=f'config.json {words}'):

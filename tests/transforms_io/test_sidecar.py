@@ -106,5 +106,5 @@ def test_contradictions_are_named(tmp_path, change, message):
 def test_a_damaged_sidecar_is_an_error(tmp_path):
     path = written(tmp_path)
     path.write_text(path.read_text()[:100])
-    with pytest.raises(UserError, match='forward_itk.json is no JSON.*--convention'):
+    with pytest.raises(UserError, match='forward_itk.json cannot be read: it is no JSON.*--convention'):
         read_sidecar(tmp_path / 'forward_itk.nii.gz')

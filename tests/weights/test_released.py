@@ -58,7 +58,9 @@ def test_another_file_under_the_same_name_is_noticed(path, tmp_path):
     [
         ({'format': 'something'}, 'no description of weights'),
         ({'format_version': 2}, 'format version 2.*version 1'),
-        ({'sha256': None}, 'SHA-256 differs'),
+        ({'sha256': ''}, 'SHA-256 differs'),
+        ({'sha256': None}, 'damaged: sha256 is None'),
+        ({'spacing_mm': [1, 'a', 2]}, "spacing_mm.1. is 'a'"),
     ],
 )
 def test_other_descriptions_are_refused(path, fields, words):

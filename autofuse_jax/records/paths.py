@@ -1,0 +1,31 @@
+"""Paths in records: files in the folder of the record or below it, and no others."""
+
+import dataclasses
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from autofuse_jax.records.forms import LONGEST_TEXT, FormError
+
+
+@dataclasses.dataclass(frozen=True)
+class PathInside:
+    """A relative path that does not lead out of the folder it is relative to, on any system."""
+
+    def check(self, value: Any, place: str) -> None:
+        """See `forms.Form`."""
+        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not leads_inside(value):
+            raise FormError(place, value, 'a path inside the folder of this file, without ..')
+
+
+INSIDE = PathInside()
+
+
+def leads_inside(path: str) -> bool:
+    """Tell whether a path is relative and has no '..' in it.
+
+    Args:
+        path: A path as a record holds it, with the slashes of any system.
+    """
+    windows = PureWindowsPath(path)
+    absolute = PurePosixPath(path).is_absolute() or bool(windows.drive) or bool(windows.root)
+    return not absolute and '..' not in windows.parts and '\0' not in path
