@@ -7,7 +7,7 @@ from typing import Any
 
 from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.markdown import MISSING, markdown_table
+from autofuse_jax.reports.markdown import MISSING, markdown_table, markdown_text
 from autofuse_jax.reports.protocol_words import heading
 from autofuse_jax.reports.summary import Spread, present, seconds_apart, spread_of, spread_text
 from autofuse_jax.reports.tables import csv_text
@@ -51,14 +51,18 @@ def comparison_csv(content: ComparisonContent) -> str:
 def comparison_page(content: ComparisonContent) -> str:
     """Return the page: means of the runs, differences with tests, structures, and how it was done."""
     quantities = _quantities(content)
-    parts = [f'# Comparison of {len(content.runs)} runs', '\n\n'.join(content.remarks), '## Means over pairs']
+    parts = [
+        f'# Comparison of {len(content.runs)} runs',
+        '\n\n'.join(map(markdown_text, content.remarks)),
+        '## Means over pairs',
+    ]
     parts.append(markdown_table(_mean_head(content, quantities), _mean_rows(content, quantities)))
-    parts += [f'## Differences from {content.reference}', markdown_table(*_difference_table(content))]
+    parts += [f'## Differences from {markdown_text(content.reference)}', markdown_table(*_difference_table(content))]
     for quantity in quantities:
         if quantity.per_label and content.classes:
             title = f'## {heading(quantity, content.protocol)} of the structures'
             parts += [title, markdown_table(_structure_head(content), _structure_rows(content, quantity))]
-    parts += ['## How the runs were compared', '\n'.join(f'- {line}' for line in _method(content))]
+    parts += ['## How the runs were compared', '\n'.join(f'- {markdown_text(line)}' for line in _method(content))]
     return '\n\n'.join(parts) + '\n'
 
 
