@@ -16,7 +16,7 @@ from autofuse_jax.data.manifests import Frame, Manifest
 from autofuse_jax.data.resample import center_crop_or_pad, resample_image, resample_labels
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import cut_grid, respace_grid
+from autofuse_jax.transforms.grids import affine_fault, cut_grid, respace_grid
 
 # Text in the npz that says what the frame was made from; with another text the frame is made again.
 ORIGIN_KEY = 'origin'
@@ -157,6 +157,9 @@ def load_frame(manifest: Manifest, frame: Frame) -> Volume:
     image = decoded_image(image)
     if not np.isfinite(image).all():
         raise UserError(f'{path} holds NaN or infinite values', fix=fix)
+    fault = affine_fault(arrays[AFFINE_KEY])
+    if fault:
+        raise UserError(f'the affine of {path} {fault}', fix=fix)
     if labels is not None:
         if labels.shape != manifest.shape or labels.dtype != np.uint8:
             contents = f'{path} holds labels {labels.dtype} {labels.shape}'

@@ -9,6 +9,7 @@ import numpy as np
 
 from autofuse_jax.data.notes import NO_NOTES, Notes
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import affine_fault
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,14 +58,10 @@ def check_stored(image: StoredImage) -> None:
             expected='real numbers, one grey value per voxel',
             fix='convert it to grey values first',
         )
-    affine = image.affine
-    if affine.shape != (4, 4) or affine.dtype.kind not in 'iuf' or not np.isfinite(affine).all():
+    fault = affine_fault(np.asarray(image.affine))
+    if fault:
         raise UserError(
-            f'the affine of {image.path} is not a finite (4, 4) matrix', fix='repair the header of the file'
-        )
-    if np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise UserError(
-            f'the affine of {image.path} is singular: {affine[:3, :3].tolist()}',
-            expected='a voxel size above 0 along each axis',
+            f'the affine of {image.path} {fault}',
+            expected='a matrix from voxels to millimetres, with a voxel size above 0 along each axis',
             fix='repair the header of the file',
         )

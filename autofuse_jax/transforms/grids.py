@@ -11,6 +11,10 @@ import numpy as np
 SAME_GRID_VOXELS = 0.05
 # Voxels that are worked on at a time where positions of all of them would not fit in memory.
 SLAB_VOXELS = 2_000_000
+# No image, and no way between two, is longer than this (a thousand kilometres): larger numbers are damage, and their
+# squares would be too large for a computer.
+LONGEST_MM = 1e9
+LAST_ROW_TOLERANCE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -236,3 +240,20 @@ def slabs(shape: Sequence[int], voxels: int = SLAB_VOXELS) -> list[slice]:
     """
     count = max(1, voxels // max(1, int(np.prod(shape[1:3]))))
     return [slice(first, min(first + count, shape[0])) for first in range(0, shape[0], count)]
+
+
+def affine_fault(affine: np.ndarray) -> str:
+    """Return in words why an array is no affine map that can be inverted; '' where it is one.
+
+    Args:
+        affine: Array that should be (4, 4), finite and of lengths up to `LONGEST_MM`, with a last row of 0 0 0 1.
+    """
+    if affine.shape != (4, 4) or affine.dtype.kind not in 'iuf' or not np.isfinite(affine).all():
+        return 'is not a finite (4, 4) matrix'
+    if np.abs(affine).max() > LONGEST_MM:
+        return f'holds {float(np.abs(affine).max()):g}, which is no length in millimetres'
+    if np.abs(affine[3] - [0, 0, 0, 1]).max() > LAST_ROW_TOLERANCE:
+        return f'has the last row {affine[3].tolist()} and not 0 0 0 1'
+    if np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        return f'is singular: {affine[:3, :3].tolist()}'
+    return ''

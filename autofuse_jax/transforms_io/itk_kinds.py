@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import LONGEST_MM, affine_fault
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.field_files import finite_field
 from autofuse_jax.transforms_io.itk import check_right_angles, millimetres_of, to_displacement
@@ -76,6 +77,8 @@ def transform_of(path: str | os.PathLike, entries: Sequence[Entry]) -> AffineTra
         raise UserError(f'{path} holds {len(parts)} transforms', expected='one, or a composite', fix='split the file')
     if not parts:
         raise UserError(f'{path} holds no transform', fix='fetch it again')
+    for part in parts:
+        _check_numbers(path, part)
     joined: list[AffineTransform | DenseTransform] = []
     for part in parts:
         following = _field(path, part) if part.kind.endswith(FIELD) else AffineTransform(_matrix(path, part))
@@ -123,18 +126,34 @@ def check_matrix(path: str | os.PathLike, matrix: np.ndarray) -> None:
     Raises:
         UserError: It is singular or not finite.
     """
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < SMALLEST_DETERMINANT:
+    if affine_fault(matrix) or abs(np.linalg.det(matrix[:3, :3])) < SMALLEST_DETERMINANT:
         raise UserError(
-            f'the affine transform {path} is singular or not finite: {np.asarray(matrix)[:3].tolist()}',
+            f'the affine transform {path} is singular or not finite: {np.asarray(matrix).tolist()}',
             expected='a matrix that can be inverted',
             fix='make the transform again',
         )
 
 
+def _check_numbers(path: str | os.PathLike, part: Entry) -> None:
+    for numbers in (part.parameters, part.fixed_parameters):
+        wrong = numbers[~(np.abs(numbers) <= LONGEST_MM)]
+        if wrong.size:
+            raise UserError(
+                f'{path}: {part.kind} has the parameter {wrong[0]:g}',
+                expected=f'finite numbers up to {LONGEST_MM:g}',
+                fix='make the transform again',
+            )
+
+
 def _field(path: str | os.PathLike, part: Entry) -> DenseTransform:
     numbers = part.fixed_parameters
     sizes = numbers[:3]
-    if numbers.size != GRID_NUMBERS or (sizes < 1).any() or part.parameters.size != 3 * sizes.prod():
+    if (
+        numbers.size != GRID_NUMBERS
+        or (sizes < 1).any()
+        or (sizes % 1 != 0).any()
+        or part.parameters.size != 3 * sizes.prod()
+    ):
         raise UserError(
             f'{path}: {part.kind} has {part.parameters.size} parameters and {numbers.size} fixed ones',
             expected=f'three for each voxel, and {GRID_NUMBERS} for a grid in 3-D',
@@ -144,8 +163,9 @@ def _field(path: str | os.PathLike, part: Entry) -> DenseTransform:
     affine[:3, :3] = numbers[9:].reshape(3, 3) * numbers[6:9]
     affine[:3, 3] = numbers[3:6]
     affine = LPS_FROM_RAS @ affine
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise UserError(f'{path}: the grid of its {part.kind} is singular', fix='make the transform again')
+    fault = affine_fault(affine)
+    if fault:
+        raise UserError(f'{path}: the grid of its {part.kind} {fault}', fix='make the transform again')
     shape = tuple(int(size) for size in sizes)
     millimetres = np.moveaxis(part.parameters.reshape(*shape[::-1], 3), (0, 1, 2), (2, 1, 0))
     return to_displacement(finite_field(path, millimetres), affine)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grids import ImageGrid, affine_fault
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms_io.field_files import check_is_file
 from autofuse_jax.transforms_io.itk_kinds import check_matrix
@@ -103,8 +103,9 @@ def _image(lines: Sequence[str], title: str) -> ImageRecord | None:
     affine = np.eye(4)
     affine[:3, :3] = np.stack(axes, axis=1) * spacing
     affine[:3, 3] = middle - affine[:3, :3] @ (np.array(shape) / 2)
-    if len(shape) != 3 or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise ValueError(f'{title} is no grid')
+    fault = affine_fault(affine)
+    if len(shape) != 3 or min(shape) < 1 or fault:
+        raise ValueError(f'{title} is no grid{fault and f": it {fault}"}')
     return ImageRecord(Path(facts.get('filename', title)).name, ImageGrid(shape, affine))
 
 

@@ -11,7 +11,7 @@ from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.records.reading import read_json
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grids import ImageGrid, affine_fault
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, DIRECTION, DISPLACEMENT, KINDS, PULL
 from autofuse_jax.version import __version__
 
@@ -194,11 +194,10 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     try:
         file, shape = record['file'], tuple(record['shape'])
         affine = np.array(record['affine'], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _wrong(beside, name, record, expected) from error
     good_shape = len(shape) == 3 and all(isinstance(size, int) and size > 0 for size in shape)
-    good_affine = affine.shape == (4, 4) and np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3
-    if not isinstance(file, str) or not good_shape or not good_affine:
+    if not isinstance(file, str) or not good_shape or affine_fault(affine):
         raise _wrong(beside, name, record, expected)
     return ImageRecord(file, ImageGrid(shape, affine))
 
