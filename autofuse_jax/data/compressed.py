@@ -72,7 +72,7 @@ def _nrrd_values(start: bytes) -> tuple[bool, str, int]:
     end = re.search(rb'\r?\n\r?\n', start)
     header = (start if end is None else start[: end.start()]).decode('utf-8', 'replace')
     fields = dict(re.findall(r'^([\w ]+): (.*?)\s*$', header, re.MULTILINE))
-    file = fields.get('data file', fields.get('datafile', ''))
+    file = fields.get('data file') or fields.get('datafile') or ''
     # Skipped bytes count before or after unpacking, and of several files each would be looked for: ITK's matter.
     usual = not {'byte skip', 'byteskip', 'line skip', 'lineskip'} & fields.keys() and not re.match(r'LIST|.*%', file)
     packed = fields.get('encoding', '').lower() in ('gz', 'gzip') and usual and (bool(file) or end is not None)

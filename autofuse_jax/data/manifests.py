@@ -184,7 +184,9 @@ def _parse(record: dict[str, Any], root: Path) -> Manifest:
     for entry in record['subjects']:
         frames = tuple(Frame(**frame) for frame in entry['frames'])
         subjects.append(Subject(entry['id'], entry['split'], entry['group'], frames))
-    shape, spacing = tuple(record['shape']), tuple(float(size) for size in record['spacing_mm'])
+    shape = tuple(record['shape'])
+    first, second, third = (float(size) for size in record['spacing_mm'])
+    spacing = (first, second, third)
     classes = {int(label): name for label, name in record['classes'].items()}
     if sorted(classes) != list(range(len(classes))):
         raise ValueError(f'class ids {sorted(classes)} must be 0 .. {len(classes) - 1}')

@@ -86,7 +86,7 @@ def _array_checksums(arrays: Any) -> dict[str, str]:
 def _of_array(array: np.ndarray) -> str:
     header = f'{array.dtype.name} {array.shape}'.encode()
     # As bytes, because the types of low precision that NumPy does not know have no buffer.
-    return f'{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), zlib.crc32(header)):08x}'
+    return f'{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, zlib.crc32(header)):08x}'
 
 
 def _of_text(content: Mapping[str, Any]) -> str:

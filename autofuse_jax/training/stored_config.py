@@ -25,7 +25,7 @@ CONFIG = Fields(
 )
 # A run can be opened again with these sections only.
 SECTIONS_OF_RUN = ('data', 'optimizer', 'phases', 'training', 'evaluation')
-RUN_CONFIG = Fields(CONFIG.required | {name: CONFIG.optional[name] for name in SECTIONS_OF_RUN}, CONFIG.optional)
+RUN_CONFIG = Fields(dict(CONFIG.required) | {name: CONFIG.optional[name] for name in SECTIONS_OF_RUN}, CONFIG.optional)
 
 
 def read_config(path: Path, *, of_run: bool = False) -> dict[str, Any]:
