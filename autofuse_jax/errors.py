@@ -12,6 +12,8 @@ USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
 # Longer lists are shortened in messages.
 SHOWN_NAMES = 8
+# A damaged file may hold a value of any length.
+LONGEST_FOUND = 2000
 
 
 class UserError(ValueError):
@@ -26,6 +28,7 @@ class UserError(ValueError):
     """
 
     def __init__(self, found: str, *, expected: str = '', fix: str = ''):
+        found = found if len(found) <= LONGEST_FOUND else f'{found[:LONGEST_FOUND]}...'
         self.found = found
         self.expected = expected
         self.fix = fix

@@ -14,13 +14,12 @@ import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.records.forms import Entries, Fields, Text
-from autofuse_jax.records.paths import leads_inside
+from autofuse_jax.records.paths import LONGEST_NAME, leads_inside
 from autofuse_jax.records.reading import read_json
 
 TEMPORARY_PREFIX = '.writing-'
-# Bytes that a name may have on common file systems, and characters of a name that a temporary one repeats: together
-# with what stands before them they have fewer bytes than that.
-LONGEST_NAME = 255
+# Characters of a name that a temporary one repeats: together with what stands before them they have fewer bytes than
+# a name may have.
 ENDING_LENGTH = 40
 # What is wanted of a record of results to replace them.
 RESULTS = Fields({'files': Entries(Text())})

@@ -4,6 +4,7 @@ jax is imported inside the functions that need it: preparing data and the help o
 """
 
 import dataclasses
+import math
 import os
 import shlex
 import sys
@@ -59,10 +60,39 @@ def available_cores() -> int:
 
 
 def machine_bytes() -> int:
-    """Return the memory of the machine in bytes; 0 where the system does not say it (Windows)."""
+    """Return the memory that this process may have, in bytes: that of the machine, or less in a container.
+
+    Returns:
+        The bytes; 0 where the system does not say it (Windows).
+    """
     if not hasattr(os, 'sysconf'):
         return 0
-    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    return int(min(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'), container_bytes()))
+
+
+def container_bytes(groups: Path = Path('/proc/self/cgroup'), root: Path = Path('/sys/fs/cgroup')) -> int | float:
+    """Return the smallest limit of memory that Linux sets to the control groups of this process (containers, jobs).
+
+    Args:
+        groups: File with the process's groups, lines 'number:controllers:path'; version 2 has no controllers.
+        root: Folder where groups are described.
+
+    Returns:
+        Bytes; infinite where there is no limit.
+    """
+    limits: list[float] = [math.inf]
+    lines = groups.read_text(errors='replace').splitlines() if groups.is_file() else []
+    for _, controllers, place in (line.split(':', 2) for line in lines if line.count(':') >= 2):
+        if controllers and 'memory' not in controllers.split(','):
+            continue
+        top, name = (root / 'memory', 'memory.limit_in_bytes') if controllers else (root, 'memory.max')
+        # A group's own limit and those around it count; inside a container its own group is the top one.
+        folder = top / place.strip('/')
+        for around in (folder, *folder.parents):
+            if around.is_relative_to(top) and os.path.isfile(around / name):
+                text = (around / name).read_text(errors='replace').strip()
+                limits += [int(text)] if text.isdecimal() else []
+    return min(limits)
 
 
 def device_bytes() -> int:

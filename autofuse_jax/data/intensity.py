@@ -7,8 +7,11 @@ import numpy as np
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 
-# Values below and above these percentiles of the foreground are clipped.
-WINDOW_PERCENTILES = (0.1, 99.8)
+# Values above this percentile of the foreground are clipped, and values below that one of all, if they are outliers:
+# if they take more than this share of the range between both percentiles.
+HIGH_PERCENTILE = 99.8
+LOW_PERCENTILE = 0.1
+OUTLIER_GAP = 0.5
 # Of a volume with one bright voxel the percentiles coincide.
 SMALLEST_WINDOW = 1e-6
 
@@ -59,10 +62,15 @@ def window_normalise(volume: Volume) -> Volume:
     if counted.min() == counted.max():
         counted = volume.image
     scaled = min_max_normalise(counted, volume.name)
-    # The background is often a large constant; the window is that of the values above it.
-    above = scaled[scaled > 0]
-    low, high = np.percentile(above, WINDOW_PERCENTILES)
-    low = 0.0 if above.size < scaled.size else low
+    # The background is often a large constant; the upper end is that of the values above it.
+    high = np.percentile(scaled[scaled > 0], HIGH_PERCENTILE)
+    low = np.percentile(scaled, LOW_PERCENTILE)
+    # The smallest value is the lower end, unless a few voxels lie so far below all others that these would be squeezed.
+    if high > low > OUTLIER_GAP * (high - low):
+        # The background is among the values above them.
+        high = np.percentile(scaled[scaled > low], HIGH_PERCENTILE)
+    else:
+        low = 0.0
     smallest = np.float64(counted.min())
     span = np.float64(counted.max()) - smallest
     shares = scaled if counted is volume.image else ((volume.image - smallest) / span).astype(np.float32)

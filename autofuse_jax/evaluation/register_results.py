@@ -1,5 +1,6 @@
 """Results of `python -m autofuse_jax.register`: a folder a pair, with a report and a transform."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ def _labels_file(report: dict[str, Any], role: str, place: Path, data: Path | No
     if data is not None:
         candidates += [data.joinpath(*file.parts[-count:]) for count in range(len(file.parts), 0, -1)]
     for candidate in candidates:
-        if candidate.is_file():
+        # Unlike the path's own method, it takes what cannot be a name for no file.
+        if os.path.isfile(candidate):
             return candidate
     raise UserError(
         f'the {role} label map {file} that {place / REPORT_NAME} names does not exist',

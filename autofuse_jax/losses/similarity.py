@@ -41,7 +41,8 @@ def local_moments(image: jax.Array, *, window: int = NCC_WINDOW) -> LocalMoments
     """
     values = _wide(image)
     sums, squares = box_sum(values, window), box_sum(values * values, window)
-    return LocalMoments(sums, squares - sums * sums / window**3)
+    # In flat regions the difference of large numbers may come out a little below 0, and the product of two as anything.
+    return LocalMoments(sums, jnp.maximum(squares - sums * sums / window**3, 0.0))
 
 
 def local_ncc(
@@ -95,7 +96,8 @@ def local_ncc(
     correlation = cross * cross / (of_fixed.variances * of_warped.variances + epsilon)
     if weights is None:
         return jnp.mean(correlation)
-    return jnp.sum(weights * correlation) / jnp.maximum(jnp.sum(weights), 1.0)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * correlation) / jnp.where(total > 0, total, 1.0)
 
 
 def _wide(image: jax.Array) -> jax.Array:

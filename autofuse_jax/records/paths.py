@@ -1,10 +1,14 @@
 """Paths in records: files in the folder of the record or below it, and no others."""
 
 import dataclasses
+import os
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from autofuse_jax.records.forms import LONGEST_TEXT, FormError
+
+# Bytes that a name may have on common file systems.
+LONGEST_NAME = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +25,15 @@ INSIDE = PathInside()
 
 
 def leads_inside(path: str) -> bool:
-    """Tell whether a path is relative and has no '..' in it.
+    """Tell whether a path is relative, has no '..' in it, and can be the name of a file.
 
     Args:
         path: A path as a record holds it, with the slashes of any system.
     """
     windows = PureWindowsPath(path)
     absolute = PurePosixPath(path).is_absolute() or bool(windows.drive) or bool(windows.root)
-    return not absolute and '..' not in windows.parts and '\0' not in path
+    try:
+        longest = max((len(os.fsencode(part)) for part in windows.parts), default=0)
+    except UnicodeEncodeError:
+        return False
+    return not absolute and '..' not in windows.parts and '\0' not in path and longest <= LONGEST_NAME

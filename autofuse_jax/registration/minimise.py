@@ -52,12 +52,14 @@ class Minimum(NamedTuple):
         params: The parameters after the last step, unless a look found better ones before; of an early stop the best of
             those that a look found, because the learning rate was still high.
         losses: The loss before each step.
+        loss: Loss of the parameters, as far as it is known: of those after the last step, the loss before that step.
         seconds: Wall time, with compilation where there was any.
         stopped: 'all steps' or 'no further gain'.
     """
 
     params: Any
     losses: np.ndarray
+    loss: float
     seconds: float
     stopped: str
 
@@ -68,7 +70,7 @@ class Minimum(NamedTuple):
             'seconds': round(self.seconds, 3),
             'steps': len(self.losses),
             'loss_first': float(self.losses[0]),
-            'loss_last': float(self.losses[-1]),
+            'loss_last': self.loss,
             'stopped': self.stopped,
         }
 
@@ -123,12 +125,13 @@ def minimise(
         waiting = 0 if lowest < best - schedule.tolerance * gained else waiting + 1
         best = min(best, lowest)
         if schedule.tolerance and waiting >= 2:
-            params, stopped = best_start, NO_GAIN
+            stopped = NO_GAIN
             break
-    if lowest_start <= losses[-1] and stopped == ALL_STEPS:
-        params = best_start
+    last = losses[-1]
+    if stopped != ALL_STEPS or lowest_start <= last:
+        params, last = best_start, lowest_start
     params = jax.block_until_ready(params)
-    return Minimum(params, np.asarray(losses), time.perf_counter() - started, stopped)
+    return Minimum(params, np.asarray(losses), last, time.perf_counter() - started, stopped)
 
 
 def say_step(say: OnProgress, name: str, steps: int, number: int, loss: float) -> None:

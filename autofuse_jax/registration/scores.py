@@ -9,7 +9,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.evaluation.pair_data import AFTER, BEFORE, PairData
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import DEFAULT, DSC, HD95, JACOBIAN_RANGE, NJD, SDLOGJ
-from autofuse_jax.metrics.structures import label_ids
+from autofuse_jax.metrics.structures import label_ids, mean_over_structures
 from autofuse_jax.transforms.grids import grid_points, slabs
 from autofuse_jax.transforms.maps import DenseTransform
 
@@ -47,7 +47,9 @@ def score_registration(
         ncc_before, ncc_after (correlation of the images, -1 .. 1), njd_percent, sdlogj, jacobian_min,
         jacobian_max, inverse_consistency_mm (mean, p95, max); with labels of both images also dsc_before, dsc_after
         (0 .. 1) and hd95_mm_before, hd95_mm_after, as means over structures and, under the same names with _per_label,
-        one by one. NaN where something cannot be measured.
+        one by one. Where structures are in only one of the two label maps, whose DSC is 0 in those means, also
+        structures_in_one_map (their ids) and dsc_before_in_both, dsc_after_in_both, the means without them. NaN where
+        something cannot be measured.
     """
     pair = PairData(
         transform.displacement,
@@ -56,12 +58,33 @@ def score_registration(
         warped_labels=None if moved_labels is None else {BEFORE: labels_before, AFTER: moved_labels},
         structures=label_ids(fixed.labels, labels_before, moved_labels),
     )
+    measures = score_pair(pair, REPORT)
     return {
         'ncc_before': correlation(fixed.image, moving_before, covered),
         'ncc_after': correlation(fixed.image, moved, covered),
         'inverse_consistency_mm': inverse_consistency(transform, inverse),
-        **score_pair(pair, REPORT),
+        **measures,
+        **_means_in_both(measures, fixed.labels, labels_before, moved_labels),
     }
+
+
+def _means_in_both(
+    measures: dict[str, Any], fixed: np.ndarray | None, before: np.ndarray | None, after: np.ndarray | None
+) -> dict[str, Any]:
+    """Means of the DSC without the structures that only one of the two label maps has; empty where both have all."""
+    if fixed is None or (before is None and after is None):
+        return {}
+    single = sorted({*label_ids(fixed)} ^ {*label_ids(before, after)})
+    if not single:
+        return {}
+    means = {
+        f'{DSC}_{when}_in_both': mean_over_structures(
+            {label: score for label, score in measures[f'{DSC}_{when}_per_label'].items() if label not in single}
+        )
+        for when in (BEFORE, AFTER)
+        if f'{DSC}_{when}_per_label' in measures
+    }
+    return {'structures_in_one_map': single, **means}
 
 
 def correlation(first: np.ndarray, second: np.ndarray, covered: np.ndarray | None = None) -> float:

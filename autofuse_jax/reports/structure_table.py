@@ -76,7 +76,30 @@ def structures_section(
         'grid; the moving one is before registration, as far as it lies on that grid. A dash: the structure is '
         'missing in one of the images. Red: lower than before.'
     )
-    return section('Structures', tag('p', text), table(header, rows))
+    words = in_one_map(names, scores)
+    return section('Structures', tag('p', text), tag('p', words) if words else None, table(header, rows))
+
+
+def in_one_map(names: Mapping[int, str], scores: Mapping[str, Any]) -> str:
+    """Name the structures that only one label map has, and give the mean DSC with and without them.
+
+    Args:
+        names: Label id to name.
+        scores: The entry 'scores' of report.json.
+
+    Returns:
+        Two sentences; empty where both maps have all structures.
+    """
+    single = [int(label) for label in scores.get('structures_in_one_map') or ()]
+    if not single:
+        return ''
+    means = [
+        f'{when} {number(scores.get(f"dsc_{when}"), 1, 100)} % with and '
+        f'{number(scores.get(f"dsc_{when}_in_both"), 1, 100)} % without'
+        for when in ('before', 'after')
+    ]
+    what = ', '.join(names.get(label, f'label {label}') for label in single)
+    return f'In only one of the two label maps, so that the DSC is 0: {what}. Mean DSC {"; ".join(means)}.'
 
 
 def _volumes_ml(labels: np.ndarray | None, voxel_mm3: float) -> dict[int, float] | None:

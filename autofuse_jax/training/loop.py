@@ -23,6 +23,7 @@ from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.final_report import write_report
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
+from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
@@ -86,6 +87,9 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         UserError: Config, data or checkpoint are wrong.
         OSError: The report could not be written.
     """
+    config, remarks = config_for_scoring(config)
+    for remark in remarks:
+        _say(remark)
     return _report(Experiment(config, Path(workdir)))
 
 

@@ -18,6 +18,7 @@ from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import with_absent_options
 from autofuse_jax.training.experiment import Experiment
+from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.training.validation import PairPredictor, make_predict
 from autofuse_jax.weights.released import read_released
@@ -48,11 +49,12 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
     if sources.data is not None:
         config.data.source, config.data.root = 'prepared', str(sources.data)
     keep_compiled_programs(config.training.compilation_cache)
+    config, remarks = config_for_scoring(config)
     experiment = Experiment(config, folder)
     structure = experiment.state_structure()
     params, _, step = checkpoints.load_params(folder, structure.params, replicated(experiment.mesh))
     split = sources.split or config.evaluation.split
-    note = f'Registered with the parameters of step {step} in {folder}.'
+    note = '; '.join([f'Registered with the parameters of step {step} in {folder}', *remarks]) + '.'
     return _run(name, folder, 'checkpoint', experiment.predictor(split), params, split, note)
 
 

@@ -208,7 +208,7 @@ def read_all(path, read, contents):
         try:
             read(path)
         except UserError as error:
-            assert '\n' not in str(error) and len(str(error)) < 2000
+            assert '\n' not in str(error) and len(str(error)) < 3000
             refused += 1
     return refused
 
@@ -286,7 +286,7 @@ def test_transforms_in_text_are_read_or_refused(tmp_path, kind):
         words = text.split(' ')
         words[rng.randrange(1, len(words))] = rng.choice(NUMBERS)
         contents.append(rng.choice([' '.join(words).encode('latin-1'), damaged_bytes(text.encode(), rng)]))
-    with np.errstate(all='raise'):
+    with np.errstate(over='raise', invalid='raise', divide='raise'):
         assert read_all(tmp_path / name, read, contents) > 0
 
 
