@@ -72,7 +72,7 @@ def minimise_few(
     limits = {'maxfun': steps, 'maxcor': MEMORY, 'ftol': LOSS_TOLERANCE, 'gtol': 0.0}
     ended = optimize.minimize(scaled, start.astype(np.float64), jac=True, method='L-BFGS-B', options=limits)
     stopped = ALL_STEPS if len(losses) >= steps and not ended.success else NO_GAIN
-    return Minimum(best[1], np.asarray(losses), time.perf_counter() - started, stopped)
+    return Minimum(best[1], np.asarray(losses), best[0], time.perf_counter() - started, stopped)
 
 
 @functools.partial(jax.jit, static_argnames=('loss', 'options'))
