@@ -96,7 +96,8 @@ def stem_of(path: str | os.PathLike) -> str:
     """Return a file's name without its suffix, '.nii.gz' counting as one: 'a.b.nii.gz' gives 'a.b'."""
     name = Path(path).name
     double = next((suffix for suffix in DOUBLE_SUFFIXES if name.lower().endswith(suffix)), '')
-    return name[: -len(double)] if double else name if Path(path).is_dir() else Path(name).stem
+    # Unlike the path's own method, it takes what cannot be a name for no folder.
+    return name[: -len(double)] if double else name if os.path.isdir(path) else Path(name).stem
 
 
 def check_is_file(path: str | os.PathLike) -> None:

@@ -102,7 +102,10 @@ def validate(config: ConfigDict) -> None:
     """
     for field, domain in DOMAINS.items():
         section, _, name = field.rpartition('.')
-        _check(field, (config[section] if section else config)[name], domain)
+        fields = config.get(section, {}) if section else config
+        if name not in fields:
+            raise UserError(f'the config has no {field}', expected=str(domain), fix='start from configs/default.py')
+        _check(field, fields[name], domain)
     _check_sections(config)
     with _telling_how_to_set():
         Augmentation(**config.data.augmentation.to_dict())

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.errors import Range
+from autofuse_jax.errors import COUNT, Range
 from autofuse_jax.methods.registry import SECTIONS
 from autofuse_jax.records.forms import Anything, Entries, Fields, Number, Table, Text
 from autofuse_jax.records.reading import read_json
@@ -12,13 +12,17 @@ from autofuse_jax.records.reading import read_json
 OPTIONS = Table(Anything())
 SIZE = Entries(Number(Range(least=0, most=100_000, whole=True)), 3, 3)
 PHASE = Fields({'steps': Number(Range(least=0, whole=True)), 'pairs': Text()}, {'crop': SIZE})
+TRAINING = Fields(
+    {'batch_size': Number(COUNT), 'precision': Text(), **dict.fromkeys(('devices', 'depth_devices'), Number())},
+    {'compilation_cache': Text()},
+)
 CONFIG = Fields(
     {'method': Text(), **dict.fromkeys(SECTIONS, OPTIONS)},
     {
         'data': Fields({'root': Text(), 'grid': SIZE}, {'source': Text(), 'teacher': Text(), 'phantom': OPTIONS}),
         'optimizer': OPTIONS,
         'phases': Table(PHASE),
-        'training': OPTIONS,
+        'training': TRAINING,
         'evaluation': OPTIONS,
         'weights': Text(),
     },

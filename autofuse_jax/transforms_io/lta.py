@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, affine_fault
+from autofuse_jax.transforms.grids import LONGEST_MM, ImageGrid, affine_fault
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms_io.field_files import check_is_file
 from autofuse_jax.transforms_io.itk_kinds import check_matrix
@@ -100,6 +100,9 @@ def _image(lines: Sequence[str], title: str) -> ImageRecord | None:
         np.array([float(word) for word in facts[name].split()])
         for name in ('voxelsize', 'xras', 'yras', 'zras', 'cras')
     )
+    numbers = np.concatenate([spacing, *axes, middle, shape])
+    if not (np.abs(numbers) <= LONGEST_MM).all():
+        raise ValueError(f'{title} holds no lengths')
     affine = np.eye(4)
     affine[:3, :3] = np.stack(axes, axis=1) * spacing
     affine[:3, 3] = middle - affine[:3, :3] @ (np.array(shape) / 2)

@@ -166,7 +166,11 @@ def make_config(folder):
     content = {'method': 'autofuse', 'model': options, 'loss': {'kl': 0.1}, 'inference': {'symmetric': False}}
     data = {'root': 'prepared', 'grid': [0, 0, 0], 'source': 'prepared'}
     more = {'phases': {'phase_1': {'steps': 3, 'pairs': 'ed_es'}}, 'optimizer': {'learning_rate': 1e-3}}
-    content |= {'data': data, 'training': {'batch_size': 1}, 'evaluation': {'split': 'test'}} | more
+    content |= {
+        'data': data,
+        'training': {'batch_size': 1, 'devices': 0, 'depth_devices': 1, 'precision': 'default'},
+        'evaluation': {'split': 'test'},
+    } | more
     return json_file(folder / 'config.json', content), lambda path: read_config(path, of_run=True)
 
 

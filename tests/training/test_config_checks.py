@@ -269,3 +269,13 @@ def test_options_of_another_method_are_refused(section):
     config[section] = default.get_config()[section]
     with pytest.raises(UserError, match=f'the section {section} does not belong to method .voxelmorph.'):
         validate(config)
+
+
+@pytest.mark.parametrize('field', ['data.threads', 'training.batch_size', 'evaluation.split'])
+def test_what_is_missing_is_named(field):
+    config = default.get_config()
+    section, _, name = field.rpartition('.')
+    with config.unlocked():
+        del config[section][name]
+    with pytest.raises(UserError, match=f'the config has no {field}'):
+        validate(config)
