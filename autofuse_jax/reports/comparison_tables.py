@@ -7,7 +7,7 @@ from typing import Any
 
 from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.markdown import MISSING, markdown_table, markdown_text
+from autofuse_jax.reports.markdown import MISSING, markdown_text, text_table
 from autofuse_jax.reports.protocol_words import heading
 from autofuse_jax.reports.summary import Spread, present, seconds_apart, spread_of, spread_text
 from autofuse_jax.reports.tables import csv_text
@@ -56,12 +56,12 @@ def comparison_page(content: ComparisonContent) -> str:
         '\n\n'.join(map(markdown_text, content.remarks)),
         '## Means over pairs',
     ]
-    parts.append(markdown_table(_mean_head(content, quantities), _mean_rows(content, quantities)))
-    parts += [f'## Differences from {markdown_text(content.reference)}', markdown_table(*_difference_table(content))]
+    parts.append(text_table(_mean_head(content, quantities), _mean_rows(content, quantities)))
+    parts += [f'## Differences from {markdown_text(content.reference)}', text_table(*_difference_table(content))]
     for quantity in quantities:
         if quantity.per_label and content.classes:
             title = f'## {heading(quantity, content.protocol)} of the structures'
-            parts += [title, markdown_table(_structure_head(content), _structure_rows(content, quantity))]
+            parts += [title, text_table(_structure_head(content), _structure_rows(content, quantity))]
     parts += ['## How the runs were compared', '\n'.join(f'- {markdown_text(line)}' for line in _method(content))]
     return '\n\n'.join(parts) + '\n'
 
@@ -109,9 +109,9 @@ def protocol_table(means: Mapping[str, Mapping[str, Records]], protocols: Sequen
         '# The same pairs under several protocols',
         'Mean and standard deviation over pairs, after registration. Distances are in voxels where a protocol sets the '
         'voxel size to 1.',
-        markdown_table(['quantity, run', *names], rows),
+        text_table(['quantity, run', *names], rows),
         '## Where the protocols differ',
-        markdown_table(['field', *names], settings),
+        text_table(['field', *names], settings),
     ]
     return '\n\n'.join(parts) + '\n'
 

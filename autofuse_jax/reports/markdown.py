@@ -20,9 +20,14 @@ def markdown_text(text: str) -> str:
     return line.replace('<', '&lt;').replace('>', '&gt;')
 
 
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that are text, such as names that people gave: nothing in them is markup."""
+    head, *cells = [[markdown_text(cell) for cell in row] for row in (head, *rows)]
+    return markdown_table(head, cells)
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with the first column on the left and the others on the right."""
-    cells = [[markdown_text(cell) for cell in row] for row in (head, *rows)]
-    lines = ['| ' + ' | '.join(row) + ' |' for row in cells]
+    """A Markdown table of cells in Markdown, the first column on the left and the others on the right."""
+    lines = ['| ' + ' | '.join(row) + ' |' for row in (head, *rows)]
     lines.insert(1, '|' + '|'.join([':---', *['---:'] * (len(head) - 1)]) + '|')
     return '\n'.join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from autofuse_jax.metrics.statistics import bootstrap_interval
 from autofuse_jax.reports.evaluation_quantities import Quantity
 from autofuse_jax.reports.latex import latex_table
-from autofuse_jax.reports.markdown import MISSING, markdown_table, markdown_text
+from autofuse_jax.reports.markdown import MISSING, markdown_text, text_table
 from autofuse_jax.reports.protocol_words import heading, protocol_words
 from autofuse_jax.reports.summary import (
     RunContent,
@@ -28,9 +28,9 @@ def summary_page(content: RunContent) -> str:
     """
     facts = [f'- {key}: {markdown_text(value)}' for key, value in content.facts.items()]
     parts = [f'# {markdown_text(content.title)}', '\n'.join([*facts, f'- pairs: {len(content.records)}'])]
-    parts += ['## Means over pairs', markdown_table(*_means(content)), *_remarks(content)]
+    parts += ['## Means over pairs', text_table(*_means(content)), *_remarks(content)]
     if content.classes:
-        parts += ['## Structures', markdown_table(*structure_table(content))]
+        parts += ['## Structures', text_table(*structure_table(content))]
     gates = gates_of(content.records)
     if gates:
         rows = [
@@ -40,9 +40,9 @@ def summary_page(content: RunContent) -> str:
         parts += [
             '## Fusion gates',
             'Mean weight of the fusion branch; the weight of the two single-image branches is 1 minus it.',
-            markdown_table(['level i', 'w_fuse'], rows),
+            text_table(['level i', 'w_fuse'], rows),
         ]
-    parts += ['## Pairs, the lowest DSC after registration first', markdown_table(*_pairs(content))]
+    parts += ['## Pairs, the lowest DSC after registration first', text_table(*_pairs(content))]
     lines = [*content.notes, *protocol_words(content.protocol)]
     parts += ['## How the numbers were made', '\n'.join(f'- {markdown_text(line)}' for line in lines)]
     return '\n\n'.join(parts) + '\n'
