@@ -79,7 +79,7 @@ def test_files_of_different_exports_do_not_go_together(exported, tmp_path):
     with pytest.raises(UserError, match='is not the file that'):
         load_exported(other)
     record_of(other).unlink()
-    with pytest.raises(UserError, match='is missing or no JSON'):
+    with pytest.raises(UserError, match='cannot be read.*copy it as well'):
         load_exported(other)
     record_of(other).write_text('{"format": "something else"}')
     with pytest.raises(UserError, match='does not describe'):
