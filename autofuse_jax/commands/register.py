@@ -19,6 +19,7 @@ from autofuse_jax.progress import OnProgress
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.clock import Clock
+from autofuse_jax.registration.composites import COMPOSITES
 from autofuse_jax.registration.device import open_network, use_device
 from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
@@ -30,6 +31,8 @@ from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import WORDS
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.transforms_io.conventions import ITK
+from autofuse_jax.transforms_io.files import check_target
 from autofuse_jax.weights.pretrained import RegistrationModel
 
 Network = RegistrationModel | RuntimeModel
@@ -51,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError('--part is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
     if options.moving is None:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
+    check_composite(options)
     settings = settings_of(options)
     claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
     use_device(options.device)
@@ -136,7 +140,23 @@ def register_pair(
         background=settings.background,
         page=options.page,
         suffix=suffix,
+        composite=options.composite,
     )
+
+
+def check_composite(options: argparse.Namespace) -> None:
+    """Check before any work that composite transforms can be written where they are asked for.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Raises:
+        UserError: The package that writes them is missing, or the frames of a series are registered.
+    """
+    if options.composite:
+        if options.reference_frame is not None:
+            raise UserError('--composite together with --reference-frame', expected='two images')
+        check_target(options.out / COMPOSITES[0], ITK)
 
 
 def open_network_of(options: argparse.Namespace) -> Network | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.commands.register import open_network_of, register_pair, settings_of, summary_line
+from autofuse_jax.commands.register import check_composite, open_network_of, register_pair, settings_of, summary_line
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
 from autofuse_jax.errors import UserError
@@ -66,6 +66,7 @@ def run_pairs(options: argparse.Namespace) -> int:
                 expected=f'what belongs to one pair in the table, as columns {", ".join(FILE_COLUMNS)}',
                 fix='leave out one of the two',
             )
+    check_composite(options)
     settings = settings_of(options)
     claim_folder(options.out, continues=True)
     rows = read_pair_table(options.pairs)

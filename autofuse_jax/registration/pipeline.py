@@ -80,6 +80,9 @@ class RegistrationResult:
         background: Value of `moved` where the moving image does not reach.
         alignment_record: How the linear part was found: start, similarity, contrast, mirror images; None: it was given.
         spread: float32 (D, H, W) on the fixed grid, spread of the deformation in millimetres; None: not measured.
+        chain: Parts of `transform` in the order in which an image passes through them: what it started from, the linear
+            part, and the deformation on its own grid.
+        inverse_chain: Parts of `inverse`, likewise.
     """
 
     fixed: Volume
@@ -96,6 +99,8 @@ class RegistrationResult:
     background: Background = ZERO
     alignment_record: Alignment | None = None
     spread: np.ndarray | None = None
+    chain: Chain = Chain(())
+    inverse_chain: Chain = Chain(())
 
     @property
     def similarity(self) -> str | None:
@@ -194,6 +199,8 @@ def register_volumes(
         alignment_record=alignment,
         # The files' axes may have another order than those that the deformation was sought in.
         spread=None if spread is None else on_image_grid(*spread, fixed.grid),
+        chain=Chain(tuple(forward)),
+        inverse_chain=Chain(tuple(backward)),
     )
 
 

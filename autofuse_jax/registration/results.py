@@ -16,6 +16,7 @@ from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import collecting, json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.composites import write_composites
 from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
@@ -114,6 +115,7 @@ def write_results(
     background: float | str = AUTO,
     page: bool = True,
     suffix: str = SUFFIX,
+    composite: bool = False,
 ) -> dict[str, Any]:
     """Score a registration and write everything that belongs to it.
 
@@ -126,6 +128,7 @@ def write_results(
         background: Value of those where they do not reach, see `choose_background`.
         page: Whether `report.html` is drawn.
         suffix: Format of the moved images and labels; default '.nii.gz'. Everything else is NIfTI.
+        composite: Whether both directions are written as composite transforms of ITK, too; default False.
 
     Returns:
         The report, as in `report.json`.
@@ -176,7 +179,7 @@ def write_results(
         if result.spread is not None:
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant), fixed.affine)
-        _write_transforms(temporary, result, about)
+        _write_transforms(temporary, result, about, composite)
         if page:
             registration_page(
                 temporary / PAGE_NAME,
@@ -270,7 +273,7 @@ def itk_remark(images: Iterable[tuple[str, ImageGrid, str]]) -> str:
     return f'{", ".join(ITK_FILES)} are not written: {"; ".join(reasons)}' if reasons else ''
 
 
-def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any]) -> None:
+def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any], composite: bool) -> None:
     """Both directions in ITK and voxel convention, and the linear part with its inverse, as far as ITK can use them."""
     volumes = (result.fixed, result.moving)
     fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in volumes)
@@ -284,6 +287,8 @@ def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[s
         backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)
         write_transform(folder / names[FORWARD], result.transform, convention, forward)
         write_transform(folder / names[INVERSE], result.inverse, convention, backward)
+    if composite and fits:
+        write_composites(folder, result, common)
     if _deforms_first(result) or not fits:
         return
     linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=INVERSE_AFFINE, **common)
