@@ -10,17 +10,18 @@ from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
-from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.transforms.grids import grid_points
 from experiments.real_world.images import (
     HEART_STRUCTURES,
     Images,
+    grey_values,
     in_other_contrast,
     reordered,
     sheared,
     slab,
     turned,
 )
+from experiments.real_world.outcomes import Outcome
 
 # The part that a slab shows of an image, shares of its extent.
 PART = (0.35, 0.7)
@@ -44,16 +45,19 @@ class Case:
         reference: Name of the case whose 'dsc' is what `wanted['dsc']`, a number of points, is counted from; None:
             `wanted['dsc']` is the value itself.
         good: Whether the verdict must be 'good' (True), must not be (False), or may be anything (None).
+        swap: Whether the images are registered the other way round as well, and the difference is measured, see
+            `swap_difference`, besides the numbers of `measure`.
     """
 
     kind: str
     name: str
     load: Callable[[], tuple[Volume, Volume]]
-    measure: Callable[[RegistrationResult], dict[str, float]]
+    measure: Callable[[Outcome], dict[str, float]]
     wanted: dict[str, float]
     deform: bool = True
     reference: str | None = None
     good: bool | None = None
+    swap: bool = False
 
 
 def all_cases(images: Images) -> Iterator[Case]:
@@ -69,9 +73,11 @@ def all_cases(images: Images) -> Iterator[Case]:
     yield Case('one contrast', 'a heart, aligned only', beat, heart_dsc, {'dsc': 55.0}, deform=False)
     yield from _parts(head, heart)
     yield from _identities(head, heart)
+    for thing, two in (('heads', pair), ('hearts', beat)):
+        yield Case('swap', f'two {thing}, fixed and moving exchanged', two, nothing, {'p95_voxels': 0.5}, swap=True)
     yield from _contrasts(head, other, dsc)
     yield from _orientations(head, other, dsc, images, heart_dsc)
-    yield Case('other organs', 'a head and a heart', lambda: (head, heart), lambda result: {}, {}, good=False)
+    yield Case('other organs', 'a head and a heart', lambda: (head, heart), nothing, {}, good=False)
 
 
 def _parts(head: Volume, heart: Volume) -> Iterator[Case]:
@@ -149,19 +155,24 @@ def _orientations(head: Volume, other: Volume, dsc: Callable, images: Images, he
         yield Case('orientation', f'a heart {name}', load, heart_dsc, {'dsc': 2.0}, False, 'a heart, aligned only')
     for name, matrix in (('left for right', np.diag([-1.0, 1, 1])), ('head for feet', np.diag([1.0, 1, -1]))):
         load = lambda matrix=matrix: (head, turned(other, matrix))  # noqa: E731
-        yield Case('orientation', f'a header that takes {name}', load, lambda result: {}, {}, good=False)
+        yield Case('orientation', f'a header that takes {name}', load, nothing, {}, good=False)
     for codes in ('PIR', 'ASL'):
         load = lambda codes=codes: (reordered(head, codes), reordered(other, codes))  # noqa: E731
         yield Case('orientation', f'files stored as {codes}', load, dsc, {'dsc': 0.5}, reference='two heads')
 
 
-def overlap(result: RegistrationResult, structures: tuple[int, ...]) -> float:
+def nothing(result: Outcome) -> dict[str, float]:
+    """Measure nothing: what counts is the verdict, or the difference to another registration."""
+    return {}
+
+
+def overlap(result: Outcome, structures: tuple[int, ...]) -> float:
     """Return the mean DSC of the structures, percent."""
     return 100 * float(mean_over_structures(dice_per_label(result.fixed.labels, result.moved_labels, structures)))
 
 
 def errors(
-    result: RegistrationResult,
+    result: Outcome,
     truth: Callable[[np.ndarray], np.ndarray] | None = None,
     inside: np.ndarray | None = None,
 ) -> dict[str, Any]:
@@ -173,9 +184,27 @@ def errors(
         inside: bool (D, H, W), voxels that count; None: all.
     """
     points = grid_points(result.fixed.grid)
-    apart = np.linalg.norm(result.transform.map_points(points) - (points if truth is None else truth(points)), axis=-1)
-    apart = apart / min(result.fixed.spacing)
-    apart = apart if inside is None else apart[inside]
+    apart = result.transform.map_points(points) - (points if truth is None else truth(points))
+    return _lengths(apart if inside is None else apart[inside], result.fixed)
+
+
+def swap_difference(result: Outcome, swapped: Outcome) -> dict[str, float]:
+    """Return how far the transform is from the inverse of what comes out with fixed and moving exchanged.
+
+    Args:
+        result: The registration.
+        swapped: The registration of the same images, the moving one fixed.
+
+    Returns:
+        Numbers as of `errors`, over what the fixed image shows.
+    """
+    points = grid_points(result.fixed.grid)
+    _, shown = grey_values(result.fixed)
+    return _lengths((result.transform.map_points(points) - swapped.inverse.map_points(points))[shown], result.fixed)
+
+
+def _lengths(apart: np.ndarray, fixed: Volume) -> dict[str, float]:
+    apart = np.linalg.norm(apart, axis=-1) / min(fixed.spacing)
     return {
         'mean_voxels': float(apart.mean()),
         'p95_voxels': float(np.percentile(apart, 95)),

@@ -1,0 +1,127 @@
+"""What a registration of a case comes to, by the code as it is or by a checkout of older code through its command."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume, read_labels, write_image, write_labels
+from autofuse_jax.errors import UserError
+from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.results import measure_result
+from autofuse_jax.transforms.maps import DenseTransform
+
+# Box of the verdict on the page of results: reports of older code have no entry of it.
+VERDICT = re.compile(r'class="verdict (\w+)"')
+# Directions in the names of the fields that every version writes.
+FORWARD, INVERSE = 'forward', 'inverse'
+
+
+class Outcome(NamedTuple):
+    """What a registration came to.
+
+    Attributes:
+        fixed: The fixed image.
+        transform: Transform from the fixed to the moving world, on the fixed grid.
+        inverse: Transform from the moving to the fixed world, on the moving grid.
+        moved_labels: Moving labels on the fixed grid; None without labels.
+        verdict: Level of the verdict.
+        similarity: Name of the similarity; None: unknown.
+        start: Name of the first stage; None: unknown.
+    """
+
+    fixed: Volume
+    transform: DenseTransform
+    inverse: DenseTransform
+    moved_labels: np.ndarray | None
+    verdict: str | None
+    similarity: str | None = None
+    start: str | None = None
+
+
+# (fixed, moving, whether they are deformed) -> what it came to.
+Register = Callable[[Volume, Volume, bool], Outcome]
+
+
+def register_here(fixed: Volume, moving: Volume, deform: bool) -> Outcome:
+    """Register two images with the default settings of the code as it is.
+
+    Args:
+        fixed: The fixed image.
+        moving: The moving image.
+        deform: Whether they are deformed, or aligned only.
+
+    Raises:
+        UserError: The registration was refused.
+    """
+    settings = PipelineSettings()
+    if not deform:
+        settings = PipelineSettings(settings.alignment, None)
+    result = register_volumes(fixed, moving, settings)
+    return Outcome(
+        fixed,
+        result.transform,
+        result.inverse,
+        result.moved_labels,
+        measure_result(result).verdict.level,
+        result.similarity,
+        result.stages[0]['name'] if result.stages else None,
+    )
+
+
+def register_with(checkout: Path) -> Register:
+    """Return a function that registers two images by the command `register` of a checkout of other code.
+
+    Args:
+        checkout: Folder of the checkout; its package must run in this environment.
+    """
+
+    def register(fixed: Volume, moving: Volume, deform: bool) -> Outcome:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            arguments = [f'--out={folder / "out"}', *([] if deform else ['--no-deform'])]
+            for role, volume in (('fixed', fixed), ('moving', moving)):
+                arguments += _write(folder, role, volume)
+            command = [sys.executable, '-m', 'autofuse_jax.register', *arguments]
+            run = subprocess.run(command, cwd=checkout.resolve(), capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise UserError(run.stderr.strip().splitlines()[-1] if run.stderr.strip() else 'no message')
+            return _read(folder / 'out', fixed, moving)
+
+    return register
+
+
+def _write(folder: Path, role: str, volume: Volume) -> list[str]:
+    """Write an image with what it has, and return the options that name the files."""
+    options = [f'--{role}={folder / role}.nii.gz']
+    write_image(folder / f'{role}.nii.gz', volume.image, volume.affine)
+    if volume.labels is not None:
+        options.append(f'--{role}-labels={folder / role}_labels.nii.gz')
+        write_labels(folder / f'{role}_labels.nii.gz', volume.labels, volume.affine)
+    if volume.mask is not None:
+        options.append(f'--{role}-mask={folder / role}_mask.nii.gz')
+        write_image(folder / f'{role}_mask.nii.gz', np.asarray(volume.mask, np.float32), volume.affine)
+    return options
+
+
+def _read(results: Path, fixed: Volume, moving: Volume) -> Outcome:
+    """Read what every version of the command leaves."""
+    forward, inverse = (
+        DenseTransform(np.asarray(nib.load(results / f'{role}_voxel.nii.gz').dataobj, np.float32), volume.affine)
+        for role, volume in ((FORWARD, fixed), (INVERSE, moving))
+    )
+    labels = results / 'moved_labels.nii.gz'
+    verdict = VERDICT.search((results / 'report.html').read_text(encoding='utf-8'))
+    return Outcome(
+        fixed,
+        forward,
+        inverse,
+        read_labels(labels)[0] if labels.is_file() else None,
+        verdict.group(1) if verdict else None,
+    )
