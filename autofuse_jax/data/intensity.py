@@ -102,3 +102,18 @@ def fill_missing(volume: Volume) -> Volume:
         )
     image = np.where(known, volume.image, volume.image[known].min()).astype(np.float32)
     return dataclasses.replace(volume, image=image, mask=mask)
+
+
+def scale_weights(volume: Volume) -> Volume:
+    """Scale a mask so that what counts most has weight 1: weights say how much voxels count beside each other.
+
+    Args:
+        volume: The volume, with a mask or without.
+
+    Returns:
+        The volume, its mask in [0, 1]; itself without a mask, and where nothing counts.
+    """
+    largest = 0.0 if volume.mask is None else float(volume.mask.max())
+    if volume.mask is None or largest in (0.0, 1.0):
+        return volume
+    return dataclasses.replace(volume, mask=(volume.mask / largest).astype(np.float32))

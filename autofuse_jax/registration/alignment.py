@@ -25,13 +25,14 @@ from autofuse_jax.choices import (
 )
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_numbers, check_option
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
 from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.agreement import Agreement, agreement_of
 from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
 from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of
 from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
-from autofuse_jax.registration.pyramid import make_level
+from autofuse_jax.registration.pyramid import Level, make_level, pad_alike
 from autofuse_jax.registration.quasi_newton import minimise_few
 from autofuse_jax.registration.starts import first_start, mirrored_similarity, search_rotations
 
@@ -105,6 +106,7 @@ class Alignment:
         contrast: What the choice rests on; None where there was none.
         mirrored: Similarity of the best mirror image as a share of the one that was reached, see
             `starts.mirrored_similarity`; None where it was not measured.
+        agreement: Distance from the alignment in the other direction; None where it was not measured.
     """
 
     matrix: np.ndarray
@@ -113,6 +115,7 @@ class Alignment:
     similarity: str
     contrast: Contrast | None = None
     mirrored: float | None = None
+    agreement: Agreement | None = None
 
 
 def align(
@@ -176,6 +179,8 @@ def _align(
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
     levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
+    # So that both directions share what is compiled for the coarsest level.
+    levels[0] = pad_alike(levels[0])
     frame = Frame(
         levels[0][0].centre_of_mass_mm(), float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
     )
@@ -186,10 +191,17 @@ def _align(
     if settings.kind == NONE:
         return Alignment(matrix, start, (), settings.similarity)
     stages: list[dict[str, Any]] = []
-    mirrored = None
+    mirrored = agreement = None
     for number, level in enumerate(levels):
 
-        def descend(matrix: np.ndarray, kind: str, why: str = '', number=number, level=level) -> np.ndarray:
+        def descend(
+            matrix: np.ndarray,
+            kind: str,
+            why: str = '',
+            number: int = number,
+            level: Sequence[Level] = level,
+            frame: Frame = frame,
+        ) -> np.ndarray:
             spacing, steps = settings.spacings[number], settings.steps[number]
             name = f'{why}{kind} at {spacing:g} mm'
             size = max(min(level[0].grid.spacing), spacing / 2)
@@ -204,7 +216,8 @@ def _align(
             stages.append(minimum.stage(name))
             return world_matrix(np.asarray(minimum.params), frame.radius, frame.centre, matrix)
 
-        for kind in _kinds_of_level(settings.kind, first=number == 0):
+        begin, kinds = matrix, _kinds_of_level(settings.kind, first=number == 0)
+        for kind in kinds:
             matrix = descend(matrix, kind)
             if initial is None and number == 0 and kind == RIGID and settings.start in (AUTO, ROTATIONS):
                 rotated = search_rotations(
@@ -216,7 +229,11 @@ def _align(
                     always=settings.start == ROTATIONS,
                 )
                 if rotated is not None:
-                    start, matrix = rotated
+                    start, begin = rotated
+                    matrix = begin
+        if number == 0 and settings.kind in (RIGID, AFFINE):
+            other_way = functools.partial(descend, why='other way: ')
+            agreement = agreement_of(level, frame, begin, matrix, other_way, kinds)
         if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
@@ -233,7 +250,7 @@ def _align(
         )
         stages.append(minimum.stage(name))
         matrix = world_matrix(minimum.params, frame.radius, frame.centre, matrix)
-    return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored)
+    return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored, agreement=agreement)
 
 
 def _kinds_of_level(kind: str, *, first: bool) -> Sequence[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from autofuse_jax.choices import AUTO, NETWORK, NONE
 from autofuse_jax.data.background import ZERO, Background, choose_background
-from autofuse_jax.data.intensity import fill_missing
+from autofuse_jax.data.intensity import fill_missing, scale_weights
 from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
@@ -158,7 +158,7 @@ def register_volumes(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
     # The same for every order and direction of the axes in the files, and finite.
-    first, second = (canonical_volume(fill_missing(volume)) for volume in (fixed, moving))
+    first, second = (canonical_volume(scale_weights(fill_missing(volume))) for volume in (fixed, moving))
     alignment = _align(first, second, settings.alignment, initial, on_progress)
     if settings.instance is not None and settings.instance.similarity == AUTO:
         chosen = dataclasses.replace(settings.instance, similarity=alignment.similarity)

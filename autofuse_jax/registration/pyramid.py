@@ -1,6 +1,7 @@
 """Images at several resolutions: smoothed and resampled over the same field of view, padded to few different shapes."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,6 +45,28 @@ class Level:
             for rest, size in zip(others, weights.shape, strict=True)
         ]
         return to_world(self.grid.affine, np.array(voxels))
+
+
+def pad_alike(levels: Sequence[Level]) -> list[Level]:
+    """Pad images at one resolution to a shape that holds all of them.
+
+    Args:
+        levels: The images.
+
+    Returns:
+        The levels in the same order, arrays of one shape each.
+    """
+    shape = np.max([level.image.shape for level in levels], axis=0)
+    padding = [[(0, int(size)) for size in shape - level.image.shape] for level in levels]
+    return [
+        dataclasses.replace(
+            level,
+            image=np.pad(level.image, more),
+            inside=np.pad(level.inside, more),
+            rimmed=np.pad(level.rimmed, [*more, (0, 0)]),
+        )
+        for level, more in zip(levels, padding, strict=True)
+    ]
 
 
 def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, ...]:

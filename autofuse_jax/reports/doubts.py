@@ -51,9 +51,16 @@ LIMITS = (
         'the moving image covers {} % of the fixed one',
         1,
         0,
-        failed_below=3,
         look_below=25,
         because='the rest of the field is a continuation, not a measurement',
+    ),
+    Limit(
+        'shared_percent',
+        'the images share {} % of what counts of the smaller one',
+        1,
+        0,
+        failed_below=3,
+        because='there is hardly anything to compare',
     ),
     Limit(
         'volume_change',
@@ -78,6 +85,14 @@ LIMITS = (
         failed_above=1.1,
         digits=3,
         because='check left and right, and the orientation in both headers',
+    ),
+    Limit(
+        'both_ways_share',
+        'the alignment from fixed to moving and that from moving to fixed differ by {} % of the size of what is imaged',
+        100,
+        0,
+        look_above=0.3,
+        because='at least one of them has been led astray',
     ),
     Limit(
         'jacobian_p1',

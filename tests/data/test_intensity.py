@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.intensity import fill_missing, min_max_normalise, window_normalise
+from autofuse_jax.data.intensity import fill_missing, min_max_normalise, scale_weights, window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 
@@ -58,3 +58,12 @@ def test_missing_values_get_no_weight():
     mask[0, 0, 0] = 1
     with pytest.raises(UserError, match='no value that is a number'):
         fill_missing(Volume(image, None, np.eye(4), 'empty', mask))
+
+
+def test_the_weights_of_a_mask_count_beside_each_other():
+    image = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    bare, empty = Volume(image, None, np.eye(4), 'bare'), Volume(image, None, np.eye(4), 'empty', 0 * image)
+    assert scale_weights(bare) is bare and scale_weights(empty) is empty
+    soft = scale_weights(Volume(image, None, np.eye(4), 'soft', image / 20))
+    np.testing.assert_allclose(soft.mask, image / 7)
+    assert soft.mask.dtype == np.float32 and scale_weights(soft) is soft

@@ -10,6 +10,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.results import measure_result
 from autofuse_jax.transforms.grids import grid_points
 from tests.registration.scenes import centred_grid, picture
 
@@ -111,3 +112,24 @@ def test_noise_outside_a_moving_mask_has_no_say(moving, result):
     masked = register_volumes(WHOLE, dataclasses.replace(moving, image=image, mask=mask), SETTINGS)
     apart = np.abs(masked.transform.displacement - result.transform.displacement)[:, :26]
     assert apart.mean() < 0.25, apart.mean()
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.3])
+def test_a_small_mask_aligns_what_it_shows_whatever_its_weights(weight):
+    # A ball of a twentieth of the voxels, soft at its edge, on the moving image or on both.
+    distance = np.linalg.norm(grid_points(GRID) - np.array([0.0, 6.0, -3.0]), axis=-1)
+    radius = np.quantile(distance, 0.05)
+    mask = (weight * np.clip((1.2 * radius - distance) / (0.4 * radius), 0, 1)).astype(np.float32)
+    moving = picture(GRID, lambda points: points - np.array([4.0, -3.0, 3.0]), name='moving', texture=True)
+    settings = PipelineSettings(SETTINGS.alignment, None)
+    shift = np.array([4.0, -3.0, 3.0])
+    place = np.roll(mask, (1, -1, 1), (0, 1, 2))
+    for fixed in (WHOLE, dataclasses.replace(WHOLE, mask=mask)):
+        result = register_volumes(fixed, dataclasses.replace(moving, mask=place), settings)
+        points = grid_points(GRID)[mask > 0.5 * weight]
+        apart = np.linalg.norm(result.transform.map_points(points) - points - shift, axis=-1)
+        assert apart.max() < 0.5 * 3.0, apart.max()
+        measures = measure_result(result)
+        assert measures.verdict.level != 'failed', measures.verdict.warnings
+        # Little of the fixed image is covered, as much as the mask has.
+        assert measures.evidence['covered_percent'] < 25 < 80 < measures.evidence['shared_percent'] < 120

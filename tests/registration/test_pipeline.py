@@ -48,7 +48,7 @@ def test_turn_and_bulge_are_found_across_grids(pair, result):
     assert overlap(fixed, result.moved_labels) > 0.88
     assert result.moved.shape == fixed.image.shape
     assert result.stages[0]['name'].startswith('start: ')
-    assert [stage['name'] for stage in result.stages][1:] == [
+    assert [stage['name'] for stage in result.stages if not stage['name'].startswith('other way: ')][1:] == [
         'translation at 8 mm',
         'rigid at 8 mm',
         'rigid at 4 mm',
