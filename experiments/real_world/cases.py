@@ -73,6 +73,7 @@ def all_cases(images: Images) -> Iterator[Case]:
     yield Case('one contrast', 'a heart, aligned only', beat, heart_dsc, {'dsc': 55.0}, deform=False)
     yield from _parts(head, heart)
     yield from _identities(head, heart)
+    yield from _masks(head)
     for thing, two in (('heads', pair), ('hearts', beat)):
         yield Case('swap', f'two {thing}, fixed and moving exchanged', two, nothing, {'p95_voxels': 0.5}, swap=True)
     yield from _contrasts(head, other, dsc)
@@ -125,6 +126,22 @@ def _identities(head: Volume, heart: Volume) -> Iterator[Case]:
         lambda result: errors(result, inside=result.fixed.image > 0),
         {'mean_voxels': 0.2, 'p95_voxels': 0.5},
     )
+
+
+def _masks(head: Volume) -> Iterator[Case]:
+    points = grid_points(head.grid)
+    shift = np.array([9.0, -6.0, 12.0])
+    moving = dataclasses.replace(head, affine=head.affine + np.pad(shift[:, None], ((0, 1), (3, 0))), name='shifted')
+    for name, share, weight in (('a twentieth', 0.05, 0.3), ('a fiftieth', 0.02, 1.0)):
+        distance = np.linalg.norm(points - head.grid.centre_mm, axis=-1)
+        soft = np.clip(2 * (1 - distance / np.quantile(distance, share)), 0, 1).astype(np.float32)
+        yield Case(
+            'masks',
+            f'a soft mask on {name} of the moving head',
+            lambda mask=weight * soft: (head, dataclasses.replace(moving, mask=mask)),
+            lambda result, inside=soft > 0.5: errors(result, lambda points: points + shift, inside),
+            {'mean_voxels': 0.5, 'p95_voxels': 1.0},
+        )
 
 
 def _contrasts(head: Volume, other: Volume, dsc: Callable) -> Iterator[Case]:

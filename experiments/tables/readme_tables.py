@@ -195,7 +195,9 @@ DOCUMENTS = {
     },
     REPOSITORY / 'docs' / 'train.md': {'quickstart trans': quickstart_trans_table},
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
-    REPOSITORY / 'docs' / 'real_world.md': {'real world': lambda: real_world_table(read_record('real_world.json'))},
+    REPOSITORY / 'docs' / 'real_world.md': {
+        'real world': lambda: real_world_table(read_record('real_world.json'), read_record('real_world_before.json'))
+    },
     REPOSITORY / 'docs' / 'speed.md': SPEED | {'time': time_table},
     REPOSITORY / 'docs' / 'methods.md': paper_tables(read_record)
     | {'complexity': lambda: summary_table(read_record('complexity_cpu.json'))},

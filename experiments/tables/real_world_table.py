@@ -1,4 +1,4 @@
-"""Table of what was tried on images as people have them, from the record of `experiments.real_world.run`."""
+"""Table of what was tried on images as people have them, from the records of `experiments.real_world.run`."""
 
 from typing import Any
 
@@ -11,28 +11,37 @@ VALUES = (
     ('p95_voxels', 'p95 {} voxel', 3),
     ('largest_voxels', 'largest {} voxel', 3),
 )
+# Levels of older verdicts, in the words of today's.
+OLDER_VERDICTS = {'good': 'verdict good', 'notice': 'verdict look', 'bad': 'verdict look'}
 
 
-def real_world_table(record: dict[str, Any]) -> str:
-    """Return one row a case: what it is, what it came to, what was wanted, and whether that holds.
+def real_world_table(record: dict[str, Any], before: dict[str, Any]) -> str:
+    """Return one row a case: what it is, what it came to before and now, what was wanted, and whether that holds.
 
     Args:
         record: Content of real_world.json.
+        before: Content of real_world_before.json, of older code; cases that it lacks were not run.
     """
     rows = []
     for key, entry in record['cases'].items():
         kind, _, name = key.partition(': ')
+        older = before['cases'].get(key, {})
         rows.append(
             [
                 kind,
                 name,
-                _numbers(entry.get('values', {})) or entry.get('error', MISSING),
+                ', '.join(filter(None, (_came_to(older), OLDER_VERDICTS.get(older.get('verdict'))))) or MISSING,
+                _came_to(entry) or MISSING,
                 _wanted(entry),
                 entry.get('verdict') or MISSING,
                 'yes' if entry['holds'] else 'no',
             ]
         )
-    return markdown_table(['kind', 'case', 'came to', 'wanted', 'verdict', 'holds'], rows)
+    return markdown_table(['kind', 'case', 'before', 'now', 'wanted', 'verdict now', 'holds now'], rows)
+
+
+def _came_to(entry: dict[str, Any]) -> str:
+    return _numbers(entry.get('values', {})) or entry.get('error', '')
 
 
 def _numbers(values: dict[str, Any]) -> str:
