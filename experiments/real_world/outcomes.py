@@ -19,6 +19,8 @@ from autofuse_jax.transforms.maps import DenseTransform
 
 # Box of the verdict on the page of results: reports of older code have no entry of it.
 VERDICT = re.compile(r'class="verdict (\w+)"')
+# Exit status of a registration that was refused.
+REFUSED = 2
 # Directions in the names of the fields that every version writes.
 FORWARD, INVERSE = 'forward', 'inverse'
 
@@ -90,8 +92,10 @@ def register_with(checkout: Path) -> Register:
                 arguments += _write(folder, role, volume)
             command = [sys.executable, '-m', 'autofuse_jax.register', *arguments]
             run = subprocess.run(command, cwd=checkout.resolve(), capture_output=True, text=True, check=False)
-            if run.returncode:
-                raise UserError(run.stderr.strip().splitlines()[-1] if run.stderr.strip() else 'no message')
+            if run.returncode == REFUSED:
+                raise UserError(run.stderr.strip().splitlines()[-1])
+            # A process that was killed says nothing of the code.
+            run.check_returncode()
             return _read(folder / 'out', fixed, moving)
 
     return register
