@@ -1,5 +1,6 @@
 """What a registration of a case comes to, by the code as it is or by a checkout of older code through its command."""
 
+import os
 import re
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def register_with(checkout: Path) -> Register:
             command = [sys.executable, '-m', 'autofuse_jax.register', *arguments]
             run = subprocess.run(command, cwd=checkout.resolve(), capture_output=True, text=True, check=False)
             if run.returncode == REFUSED:
-                raise UserError(run.stderr.strip().splitlines()[-1])
+                # Where the files lay says nothing.
+                raise UserError(run.stderr.strip().splitlines()[-1].replace(f'{folder}{os.sep}', ''))
             # A process that was killed says nothing of the code.
             run.check_returncode()
             return _read(folder / 'out', fixed, moving)
