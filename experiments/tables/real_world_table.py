@@ -41,7 +41,10 @@ def real_world_table(record: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 def _came_to(entry: dict[str, Any]) -> str:
-    return _numbers(entry.get('values', {})) or entry.get('error', '')
+    if 'error' in entry:
+        # What was expected, and what to do about it, is too long for a cell.
+        return 'refused: ' + entry['error'].removeprefix('error: ').split('. Expected')[0].splitlines()[0]
+    return _numbers(entry.get('values', {}))
 
 
 def _numbers(values: dict[str, Any]) -> str:
