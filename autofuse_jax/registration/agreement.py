@@ -46,7 +46,7 @@ def agreement_of(
         start: float64 (4, 4), map that the alignment started from, from the fixed to the moving world.
         reached: float64 (4, 4), map that it has reached at this level.
         descend: Descent from a map.
-        kinds: Kinds of map that were sought at this level, in their order.
+        kinds: Kinds of map that are sought, in their order.
 
     Returns:
         The agreement; None where the fixed image shows nothing.
