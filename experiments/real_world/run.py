@@ -93,9 +93,10 @@ def main(argv: list[str] | None = None) -> None:
         dsc_of = {
             name.partition(': ')[2]: entry['values'].get('dsc') for name, entry in done.items() if 'values' in entry
         }
-        done[key] = run_case(case, dsc_of, register)
+        # Cases that are added later may be of other code than the first ones, of which the record as a whole tells.
+        done[key] = run_case(case, dsc_of, register) | {'commit': about['commit']}
         print(f'{"holds" if done[key]["holds"] else "FAILS"}  {key}  {done[key].get("values", done[key].get("error"))}')
-        write_json(options.out, json_types(record | about))
+        write_json(options.out, json_types({'cases': done} | about | record))
     print(f'{sum(entry["holds"] for entry in done.values())} of {len(done)} hold: {options.out}')
 
 
