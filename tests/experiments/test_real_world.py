@@ -1,0 +1,44 @@
+"""Cases of the real world: how exchanged images are compared, and what the table says of older code."""
+
+import numpy as np
+
+from autofuse_jax.data.volumes import Volume
+from autofuse_jax.transforms.maps import DenseTransform
+from experiments.real_world.cases import swap_difference
+from experiments.real_world.outcomes import Outcome
+from experiments.tables.real_world_table import real_world_table
+
+
+def outcome(shift):
+    """Of a field that shifts by so many voxels of 2 mm along the first axis, and one that shifts back twice as far."""
+    image = np.zeros((6, 6, 6), np.float32)
+    image[1:5, 1:5, 1:5] = 100.0
+    fixed = Volume(image, None, np.diag([2.0, 2.0, 2.0, 1.0]), 'box')
+    fields = [np.zeros((6, 6, 6, 3), np.float32) + np.array([value, 0, 0], np.float32) for value in (shift, -2 * shift)]
+    # Where nothing is shown, nothing is compared.
+    fields[0][0] = 50.0
+    forward, inverse = (DenseTransform(field, fixed.affine) for field in fields)
+    return Outcome(fixed, forward, inverse, None, 'good')
+
+
+def test_exchanged_images_are_compared_by_the_inverse_where_something_is_shown():
+    apart = swap_difference(outcome(1.5), outcome(-0.75))
+    np.testing.assert_allclose(list(apart.values()), 0.0, atol=1e-6)
+    apart = swap_difference(outcome(1.5), outcome(0.0))
+    np.testing.assert_allclose([apart['mean_voxels'], apart['p95_voxels']], 1.5, atol=1e-6)
+
+
+def test_the_table_says_what_older_code_came_to_and_what_it_refused():
+    entry = {'values': {'dsc': 71.66}, 'wanted': {'dsc': 70.0}, 'verdict': 'good', 'holds': True}
+    record = {'cases': dict.fromkeys(('one: a', 'one: b', 'one: c'), entry)}
+    before = {
+        'one: a': {'values': {'dsc': 1.7}, 'verdict': 'bad', 'holds': False},
+        'one: b': {'error': 'error: the mask holds fractions. Expected: whole numbers', 'holds': False},
+    }
+    rows = real_world_table(record, {'cases': before}).splitlines()[2:]
+    assert [row.split(' | ')[2] for row in rows] == [
+        'DSC 1.7 %, verdict look',
+        'refused: the mask holds fractions',
+        '–',
+    ]
+    assert all('| DSC 71.7 % | at least DSC 70.0 % | good | yes |' in row for row in rows)
