@@ -25,7 +25,7 @@ from autofuse_jax.choices import (
 )
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_numbers, check_option
+from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_numbers, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.agreement import Agreement, agreement_of
 from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
