@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.errors import NOTHING_WRITTEN, UserError, run_command
 from autofuse_jax.version import __version__
 
 PROGRAM = 'autofuse-jax'
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == '--version':
         print(f'{PROGRAM} {__version__}')
         return 0
-    return run_command(lambda: _run(name, rest))
+    return run_command(lambda: _run(name, rest), interrupted=NOTHING_WRITTEN)
 
 
 def help_text() -> str:

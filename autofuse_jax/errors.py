@@ -10,6 +10,10 @@ from typing import Any
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
+# True of commands that add to what is there.
+CONTINUES = 'what was written before is kept, run the same command again to continue'
+# True of commands whose results appear all at once at the end.
+NOTHING_WRITTEN = 'nothing was written, results that were there before are as they were'
 # Longer lists are shortened in messages.
 SHOWN_NAMES = 8
 # A damaged file may hold a value of any length.
@@ -172,7 +176,7 @@ def check_types(options: Any, section: str = '') -> None:
                 raise UserError(f'{name} is {value!r}', expected=expected, fix=f'correct {name}')
 
 
-def run_command(command: Callable[[], int | None]) -> int:
+def run_command(command: Callable[[], int | None], *, interrupted: str = CONTINUES) -> int:
     """Run the body of a command line tool and return its exit status.
 
     `UserError` and operating system errors (full disk, missing permission) become one line on standard error
@@ -180,6 +184,7 @@ def run_command(command: Callable[[], int | None]) -> int:
 
     Args:
         command: Function without arguments; its return value is the exit status, None meaning 0.
+        interrupted: State of the results after an interrupt from the keyboard, in words for the user.
 
     Returns:
         0 on success, 2 after an error the user can act on, 130 after an interrupt from the keyboard.
@@ -198,7 +203,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         )
         return USER_ERROR_STATUS
     except KeyboardInterrupt:
-        print('interrupted; what was written before is kept, run the same command again to continue.', file=sys.stderr)
+        print(f'interrupted; {interrupted}.', file=sys.stderr)
         return INTERRUPTED_STATUS
 
 

@@ -4,8 +4,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.records.forms import Entries, Fields, Text
 from autofuse_jax.records.paths import LONGEST_NAME, leads_inside
 from autofuse_jax.records.reading import read_json
+from autofuse_jax.storage.locks import LOCK_NAME, Lock, locked
+from autofuse_jax.storage.swaps import recover_folder
+from autofuse_jax.storage.temporary import is_temporary, make_temporary_file, make_temporary_folder
 
-TEMPORARY_PREFIX = '.writing-'
-# Characters of a name that a temporary one repeats: together with what stands before them they have fewer bytes than
-# a name may have.
-ENDING_LENGTH = 40
 # What is wanted of a record of results to replace them.
 RESULTS = Fields({'files': Entries(Text())})
 
@@ -54,7 +51,7 @@ def claim_folder(
             expected = 'a folder, or a path where one can be made'
             raise UserError(f'{place} is a file', expected=expected, fix=f'correct {option}')
     _check_writable(folder, option)
-    if continues or not folder.is_dir() or not any(folder.iterdir()):
+    if continues or not folder.is_dir() or all(map(_is_passing, folder.iterdir())):
         return
     if not overwrite:
         raise UserError(f'{folder} exists and is not empty', fix=f'name another {option} folder, or add --overwrite')
@@ -69,11 +66,41 @@ def claim_folder(
     listed_files(folder / record)
 
 
+@contextlib.contextmanager
+def results_folder(
+    folder: str | os.PathLike, *, overwrite: bool, record: str, only_own: bool = False
+) -> Iterator[Lock]:
+    """Hold the lock of a folder of results, bring it in order after a process that ended, and check it.
+
+    Args:
+        folder: Folder that a command fills at once, see `storage.swaps.replacing_folder`.
+        overwrite: Whether results that are there may be replaced.
+        record: Name of the file in which this command lists its results.
+        only_own: Whether a folder without such a record may not be overwritten, see `claim_folder`; default False.
+
+    Yields:
+        The lock.
+
+    Raises:
+        UserError: Another process works on it, or it may not be written, see `claim_folder`.
+    """
+    claim_folder(folder, continues=True)
+    with locked(folder, beside=True) as lock:
+        recover_folder(folder)
+        claim_folder(folder, overwrite=overwrite, record=record, only_own=only_own)
+        yield lock
+
+
+def _is_passing(path: Path) -> bool:
+    """Whether a file is a lock or one that is being written, no result."""
+    return is_temporary(path) or path.name.startswith(LOCK_NAME)
+
+
 def _check_writable(folder: Path, option: str) -> None:
     """Make a folder for a moment where the results will begin: permissions alone do not tell what a disk allows."""
     place = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=place))
+        make_temporary_folder(folder, place).rmdir()
     except OSError as error:
         raise UserError(
             f'{folder} cannot be written: nothing can be made in {place} ({error.strerror})',
@@ -144,55 +171,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=_ending(path), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = make_temporary_file(path)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def collecting(folder: str | os.PathLike, last: str) -> Iterator[Path]:
-    """Yield a temporary folder whose files move into `folder` when the block ends without an error.
-
-    A new folder appears at once with everything in it. In a folder that exists, which may be a disk of its own below a
-    folder that may not be written to, the file `last` is taken away first and put in place last: whoever finds it finds
-    all the others complete.
-
-    Args:
-        folder: Folder of the files; made if missing. Files of the same names are replaced, others stay.
-        last: Name of the file that marks the result as complete.
-
-    Yields:
-        The folder to write to, on the same disk.
-
-    Raises:
-        OSError: The folder cannot be written or the disk is full.
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    place = folder if folder.is_dir() else folder.parent
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, suffix=_ending(folder), dir=place))
-    try:
-        yield temporary
-        os.chmod(temporary, 0o755)
-        if not folder.exists():
-            os.replace(temporary, folder)
-            return
-        (folder / last).unlink(missing_ok=True)
-        for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _ending(path: Path) -> str:
-    """End of a temporary name: that of the path, so short that a long name does not become too long."""
-    return '-' + path.name[-ENDING_LENGTH:]
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

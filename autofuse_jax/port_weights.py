@@ -53,6 +53,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         choices=NAMINGS,
         help='names in an npz that is written; default: the other kind than those that were read',
     )
+    parser.add_argument('--overwrite', action='store_true', help='replace what --to names')
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from autofuse_jax.choices import DATA_SETS, EXTRACTIONS, JOINED, LABEL_MEANINGS, SIMILARITIES, TEMPLATE_ALIGNMENTS
 from autofuse_jax.commands.command_line import add_part_option, command_parser, run_parsed
+from autofuse_jax.errors import CONTINUES
 
 PROGRAM = 'python -m autofuse_jax.prepare'
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     Returns:
         The exit status: 0, 2 after bad input (the good subjects are prepared nevertheless), 130 after an interrupt.
     """
-    return run_parsed(_parser(program), _run, argv)
+    return run_parsed(_parser(program), _run, argv, lambda _: CONTINUES)
 
 
 def _run(options: argparse.Namespace) -> int:

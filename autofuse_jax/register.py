@@ -31,6 +31,7 @@ from autofuse_jax.choices import (
     STARTS,
 )
 from autofuse_jax.commands.command_line import add_part_option, background_value, command_parser, run_parsed
+from autofuse_jax.errors import NOTHING_WRITTEN
 
 if TYPE_CHECKING:
     from autofuse_jax.registration.images import register_images
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     Returns:
         The exit status: 0, 1 where pairs of a CSV failed, 2 after bad input, 130 after an interrupt.
     """
-    return run_parsed(_parser(program), _run, argv)
+    return run_parsed(_parser(program), _run, argv, _interrupted)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -69,6 +70,12 @@ def __getattr__(name: str) -> Any:
 
         return register_images
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def _interrupted(options: argparse.Namespace) -> str:
+    if options.pairs is None:
+        return NOTHING_WRITTEN
+    return 'the pairs that were registered before are kept, run the same command again for the others'
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

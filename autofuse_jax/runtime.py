@@ -34,6 +34,11 @@ class Part:
     def __str__(self) -> str:
         return f'{self.number}/{self.count}'
 
+    @property
+    def file_name(self) -> str:
+        """The share in names of files."""
+        return f'{self.number}-of-{self.count}'
+
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return the items of this share: every count-th, so that shares of an ordered list are alike."""
         return items[self.number - 1 :: self.count]

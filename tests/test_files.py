@@ -8,12 +8,12 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import (
     check_file_names,
     claim_folder,
-    collecting,
     listed_files,
     replacing,
     write_json,
     write_text,
 )
+from autofuse_jax.storage.swaps import replacing_folder
 
 
 def test_replacing_makes_folders_and_keeps_the_suffixes(tmp_path):
@@ -37,10 +37,19 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ['scores.json']
 
 
-def test_written_files_can_be_read_by_others(tmp_path):
-    write_text(tmp_path / 'note.txt', 'grün')
+@pytest.mark.parametrize('umask', [0o022, 0o027, 0o077, 0o002])
+def test_written_files_have_the_permissions_of_the_umask(tmp_path, umask):
+    earlier = os.umask(umask)
+    try:
+        write_text(tmp_path / 'note.txt', 'grün')
+        with replacing_folder(tmp_path / 'results', 'x') as temporary:
+            write_text(temporary / 'x', 'x')
+    finally:
+        os.umask(earlier)
     assert (tmp_path / 'note.txt').read_text(encoding='utf-8') == 'grün'
-    assert (tmp_path / 'note.txt').stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / 'note.txt').stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / 'results').stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (tmp_path / 'results' / 'x').stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_json_round_trip_and_refusal_of_nan(tmp_path):
@@ -98,22 +107,12 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_exists_needs_no_room_beside_it(tmp_path):
-    folder = tmp_path / 'mounted'
-    folder.mkdir()
-    with collecting(folder, 'last.txt') as temporary:
-        # Another disk may begin at the folder, and the one above it may be read-only.
-        assert temporary.parent == folder
-        (temporary / 'last.txt').write_text('x')
-    assert [path.name for path in folder.iterdir()] == ['last.txt']
-
-
 def test_names_up_to_the_longest_can_be_written(tmp_path):
     name = 'ü' * 120 + '.nii.gz'
     check_file_names([name])
     with replacing(tmp_path / name) as temporary:
         temporary.write_text('x')
-    with collecting(tmp_path / ('a' * 255), 'x') as temporary:
+    with replacing_folder(tmp_path / ('a' * 255), 'x') as temporary:
         (temporary / 'x').write_text('x')
     with pytest.raises(UserError, match=r'257 bytes.*at most 255 bytes'):
         check_file_names(['ü' * 125 + '.nii.gz'])

@@ -152,9 +152,23 @@ def test_a_failed_conversion_leaves_the_file_before(tmp_path, capsys):
     port(tmp_path / 'model.pt', out)
     before = out.read_bytes()
     (tmp_path / 'model.pt').write_bytes(b'damaged')
-    assert 'cannot be read' in fails(capsys, tmp_path / 'model.pt', out)
+    assert '--overwrite' in fails(capsys, tmp_path / 'model.pt', out)
+    assert 'cannot be read' in fails(capsys, tmp_path / 'model.pt', out, '--overwrite')
     assert out.read_bytes() == before
     assert read_released(out)
+    write_state_dict(tmp_path / 'model.pt', small_state('autofuse_unsup'))
+    assert port(tmp_path / 'model.pt', out, '--overwrite') == 0
+    assert read_released(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['model.pt', 'params.json', 'params.npz']
+
+
+def test_the_config_of_a_run_is_never_replaced(tmp_path, capsys):
+    write_state_dict(tmp_path / 'model.pt', small_state('autofuse_unsup'))
+    (tmp_path / 'config.json').write_text('{"method": "autofuse"}')
+    for options in ((), ('--overwrite',)):
+        assert 'config.json' in fails(capsys, tmp_path / 'model.pt', tmp_path / 'config.npz', *options)
+    assert (tmp_path / 'config.json').read_text() == '{"method": "autofuse"}'
+    assert not (tmp_path / 'config.npz').exists()
 
 
 def test_a_half_precision_file_of_data_parallel(tmp_path):

@@ -12,6 +12,7 @@ from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.preparation import one_cine as preparation
 from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.prepare import main
+from autofuse_jax.storage.owners import this_process
 from tests.preparation.acdc_trees import image, labels, make_flat, make_official, save
 
 # Small enough that one frame takes a few milliseconds.
@@ -134,7 +135,8 @@ def test_interrupt_and_continue(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(preparation, 'write_frame', write)
     first = modified(out)
     assert len(first) == 3
-    leftover = out / 'patient001' / '.writing-abc-frame_01.npz'
+    own = this_process()
+    leftover = out / 'patient001' / f'.writing-{own.machine}-{own.process}-{own.started}1-abc-frame_01.npz'
     leftover.write_bytes(b'half')
     assert prepare(source, out) == 0
     assert '3 frames were there already' in capsys.readouterr().out
@@ -255,7 +257,7 @@ def test_read_only_output(tmp_path, monkeypatch, capsys):
         raise OSError(errno.EROFS, 'Read-only file system', str(tmp_path / 'out'))
 
     source = make_flat(tmp_path / 'acdc')
-    monkeypatch.setattr('autofuse_jax.files.tempfile.mkstemp', denied)
+    monkeypatch.setattr('autofuse_jax.files.make_temporary_file', denied)
     assert prepare(source, tmp_path / 'out') == 2
     assert 'Read-only file system' in capsys.readouterr().err
 

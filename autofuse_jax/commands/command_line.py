@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autofuse_jax.choices import AUTO, MINIMUM
-from autofuse_jax.errors import run_command
+from autofuse_jax.errors import NOTHING_WRITTEN, run_command
 from autofuse_jax.runtime import Part
 
 # Does what the options of a command say, and returns the exit status or None.
@@ -28,20 +28,27 @@ def command_parser(description: str, module_program: str, program: str) -> argpa
     )
 
 
-def run_parsed(parser: argparse.ArgumentParser, worker: Worker, argv: Sequence[str] | None) -> int:
+def run_parsed(
+    parser: argparse.ArgumentParser,
+    worker: Worker,
+    argv: Sequence[str] | None,
+    interrupted: Callable[[argparse.Namespace], str] = lambda _: NOTHING_WRITTEN,
+) -> int:
     """Parse arguments and let a worker do what they say.
 
     Args:
         parser: Parser from `command_parser`.
         worker: Function of the options, among them `command_line`, the whole command for records.
         argv: Arguments without the program's name; None takes those of the process.
+        interrupted: Function of the options that says what an interrupt leaves, see `errors.run_command`; default for
+            commands whose results appear at the end.
 
     Returns:
         The exit status: 0, 2 after an error that the user can act on, 130 after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments, argparse.Namespace(command_line=' '.join([parser.prog, *arguments])))
-    return run_command(lambda: worker(options))
+    return run_command(lambda: worker(options), interrupted=interrupted(options))
 
 
 def background_value(text: str) -> float | str:

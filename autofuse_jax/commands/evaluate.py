@@ -14,7 +14,7 @@ from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
 from autofuse_jax.evaluation.protocol import Protocol
 from autofuse_jax.evaluation.protocol_files import read_protocol
 from autofuse_jax.evaluation.runs import Run, Sources, common_pairs
-from autofuse_jax.files import claim_folder
+from autofuse_jax.files import results_folder
 from autofuse_jax.progress import CountProgress
 from autofuse_jax.version import __version__
 from autofuse_jax.weights.shipped import known_weights, weights_file
@@ -29,7 +29,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: A run, a protocol or an option is wrong.
     """
-    claim_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME)
+    with results_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME):
+        _evaluate(options)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
     protocols = _protocols(options.protocol or [DEFAULT_PROTOCOL])
     names = run_names(options.runs, options.names)
     reference = options.reference or names[0]

@@ -12,9 +12,12 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.porting.architectures import Architecture, with_buffers
 from autofuse_jax.porting.convert import check_shapes, from_official, to_official
 from autofuse_jax.provenance import provenance
+from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.temporary import remove_leftovers_of
 from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import (
     Description,
+    is_description,
     json_beside,
     read_arrays,
     read_released,
@@ -35,10 +38,17 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: As in `port`.
     """
-    port(options.source, options.target, options.architecture, options.naming)
+    port(options.source, options.target, options.architecture, options.naming, overwrite=options.overwrite)
 
 
-def port(source: Path, target: Path, architecture: str | None = None, naming: str | None = None) -> None:
+def port(
+    source: Path,
+    target: Path,
+    architecture: str | None = None,
+    naming: str | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Convert a file of weights.
 
     Args:
@@ -46,16 +56,25 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
         target: `.pt` or `.npz`.
         architecture: Name of the architecture; None: recognised.
         naming: 'ours' or 'official', of the names in an npz that is written; None: the other kind than in `source`.
+        overwrite: Whether a file that is there may be replaced.
 
     Raises:
-        UserError: The source cannot be read, its tensors are not those of the architecture, or the target's suffix is
-            unknown.
+        UserError: The source cannot be read, its tensors are not those of the architecture, the target's suffix is
+            unknown, or it exists and may not be replaced.
         OSError: The target cannot be written.
     """
     if target.suffix not in (*TORCH_SUFFIXES, NPZ_SUFFIX):
         raise UserError(f'{target} has the suffix {target.suffix!r}', expected='.pt or .npz', fix='correct --to')
     if target.suffix in TORCH_SUFFIXES and naming == OURS:
         raise UserError('--naming=ours with a .pt file', expected='official names in .pt', fix='write an .npz instead')
+    # Before the work; what is beside it depends on what the source holds.
+    _check_free(target, overwrite)
+    with locked(target, beside=True):
+        remove_leftovers_of(target)
+        _port(source, target, architecture, naming, overwrite)
+
+
+def _port(source: Path, target: Path, architecture: str | None, naming: str | None, overwrite: bool) -> None:
     params, description, read_as = _read_params(source, architecture)
     if target.suffix in TORCH_SUFFIXES:
         naming = OFFICIAL
@@ -67,6 +86,8 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
                 f'{source} has no description {json_beside(source).name} beside it, without which ours cannot be made',
                 fix='copy the JSON as well',
             )
+        _check_free(json_beside(target), overwrite)
+        _check_description(json_beside(target))
         write_released(target, params, description)
         files = f'{target} and {json_beside(target).name}'
         network_name = f'{description.method} ({_options_text(description.model)})'
@@ -85,6 +106,23 @@ def port(source: Path, target: Path, architecture: str | None = None, naming: st
             print('the official class has further weights, which it never uses: load_state_dict(..., strict=False)')
     total = sum(array.size for array in params.values())
     print(f'{network_name}: {len(params)} tensors, {total:,} parameters\nwritten: {files}')
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise UserError(f'{path} is a folder', expected='a file', fix='correct --to')
+    if path.exists() and not overwrite:
+        raise UserError(f'{path} exists', fix='correct --to, or add --overwrite to replace it')
+
+
+def _check_description(path: Path) -> None:
+    """Check that a JSON which would be replaced describes weights: it may be the config.json of a run."""
+    if path.is_file() and not is_description(path):
+        raise UserError(
+            f'{path} describes no weights and will not be replaced',
+            expected=f'a --to beside which {path.name} is free',
+            fix='choose another name for --to',
+        )
 
 
 def _read_params(source: Path, architecture: str | None) -> tuple[Mapping[str, np.ndarray], Description | None, str]:

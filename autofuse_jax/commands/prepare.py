@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from autofuse_jax.choices import ACDC, JOINED, SPLITS
 from autofuse_jax.data.manifests import Manifest, write_manifest
@@ -15,7 +16,7 @@ from autofuse_jax.preparation.brain_layouts import BRAIN_FINDERS
 from autofuse_jax.preparation.brains import prepare_brains
 from autofuse_jax.preparation.joining import join_data_sets
 from autofuse_jax.preparation.one_cine import Job, Outcome, prepare_subject
-from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
+from autofuse_jax.preparation.output_folder import count_subjects, prepared_folder, report_problems
 from autofuse_jax.preparation.part_manifests import problems_of_part, write_manifest_of
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Source
@@ -71,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _join(options: argparse.Namespace) -> int:
     manifest = join_data_sets(options.source, options.out)
-    claim_prepared_folder(options.out, options.source[0], {'dataset': manifest.dataset}, options.overwrite)
-    write_manifest(manifest)
+    with prepared_folder(options.out, options.source, {'dataset': manifest.dataset}, options.overwrite):
+        write_manifest(manifest)
     counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
     print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
     return 0
@@ -97,13 +98,12 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         'labels': source.label_convention,
         'frames_version': FRAMES_VERSION,
     }
-    claim_prepared_folder(
-        options.out,
-        options.source,
-        {'dataset': source.dataset, **settings},
-        options.overwrite,
-        shared=options.part is not None,
-    )
+    recorded = {'dataset': source.dataset, **settings}
+    with prepared_folder(options.out, [options.source], recorded, options.overwrite, part=options.part):
+        return _prepare_frames(options, source, grid, settings)
+
+
+def _prepare_frames(options: argparse.Namespace, source: Source, grid: Grid, settings: dict[str, Any]) -> int:
     jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
     jobs = jobs if options.part is None else options.part.of(jobs)
     with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:

@@ -14,7 +14,7 @@ from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import check_file_names, claim_folder
+from autofuse_jax.files import check_file_names, results_folder
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
@@ -56,7 +56,12 @@ def run(options: argparse.Namespace) -> int:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     check_composite(options)
     settings = settings_of(options)
-    claim_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True)
+    with results_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True):
+        return _register(options, settings)
+
+
+def _register(options: argparse.Namespace, settings: PipelineSettings) -> int:
+    """Register and say what came of it."""
     use_device(options.device)
     enable_compilation_cache()
     if options.reference_frame is not None:

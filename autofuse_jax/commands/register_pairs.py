@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import errno
-import functools
 import hashlib
 import json
 import sys
@@ -26,6 +25,10 @@ from autofuse_jax.registration.results import REPORT_NAME
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.pairs_summary import SUMMARY_PAGE, SUMMARY_TABLE, PairOutcome, counts_sentence, write_summary
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.storage.contents import content_hash
+from autofuse_jax.storage.locks import InUseError, locked
+from autofuse_jax.storage.swaps import recover_folder
+from autofuse_jax.storage.temporary import is_temporary
 from autofuse_jax.version import __version__
 
 FAILED_NAME = 'failed.json'
@@ -69,9 +72,17 @@ def run_pairs(options: argparse.Namespace) -> int:
     check_composite(options)
     settings = settings_of(options)
     claim_folder(options.out, continues=True)
+    share = '' if options.part is None else options.part.file_name
+    with locked(options.out, share=share):
+        return _run_share(options, settings)
+
+
+def _run_share(options: argparse.Namespace, settings: PipelineSettings) -> int:
     rows = read_pair_table(options.pairs)
     share = list(rows if options.part is None else options.part.of(rows))
     _check_headers(options.pairs, share)
+    for row in share:
+        recover_folder(options.out / row.name)
     inputs = {row.name: _inputs(row, options, settings) for row in share}
     missing = _missing(options, share, inputs)
     print(f'{len(share)} pairs, {len(share) - len(missing)} of them registered already', file=sys.stderr)
@@ -104,12 +115,16 @@ def _register_all(
         one = argparse.Namespace(**{**vars(options), **dict.fromkeys(FILE_COLUMNS), **row.files, 'out': folder})
         try:
             about = {'pair': {'name': row.name, 'inputs': inputs[row.name]}}
-            report = register_pair(one, settings, StepProgress(prefix=f'{place}, '), network=network, about=about)
+            progress = StepProgress(prefix=f'{place}, ')
+            with locked(folder, beside=True):
+                report = register_pair(one, settings, progress, network=network, about=about)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
             failures += 1
-            _record_failure(folder, row, error)
+            # The folder in use is another's.
+            if not isinstance(error, InUseError):
+                _record_failure(folder, row, error)
             print(f'{place}: failed: {_one_line(error)}', file=sys.stderr, flush=True)
             continue
         (folder / FAILED_NAME).unlink(missing_ok=True)
@@ -158,7 +173,7 @@ def _inputs(row: PairRow, options: argparse.Namespace, settings: PipelineSetting
     text = json.dumps(json_types(described), sort_keys=True)
     return {
         'options_sha256': hashlib.sha256(text.encode()).hexdigest(),
-        'files_sha256': {column: _digest(file.resolve()) for column, file in row.files.items()},
+        'files_sha256': {column: content_hash(file) for column, file in row.files.items()},
     }
 
 
@@ -168,20 +183,8 @@ def _content(value: Any) -> Any:
         return [_content(item) for item in value]
     if isinstance(value, Path):
         # Weights may also be called by a name.
-        return _digest(value.resolve()) if value.is_file() else str(value)
+        return content_hash(value) if value.is_file() else str(value)
     return value
-
-
-def _digest(path: Path) -> str:
-    state = path.stat()
-    return _digest_of_state(path, state.st_mtime_ns, state.st_size)
-
-
-# An atlas that is the fixed image of every pair is read once; one that changed meanwhile is read again.
-@functools.cache
-def _digest_of_state(path: Path, changed: int, size: int) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _missing(
@@ -216,9 +219,7 @@ def _missing(
 
 def _of_ours(folder: Path) -> bool:
     """Whether a folder without a report holds only what a failed or a killed run leaves."""
-    return folder.is_dir() and all(
-        path.name == FAILED_NAME or path.name.startswith('.writing-') for path in folder.iterdir()
-    )
+    return folder.is_dir() and all(path.name == FAILED_NAME or is_temporary(path) for path in folder.iterdir())
 
 
 def _some(names: Sequence[str], shown: int = 8) -> str:

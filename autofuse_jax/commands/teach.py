@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.commands.command_line import command_parser, run_parsed
+from autofuse_jax.errors import CONTINUES
 
 PROGRAM = 'autofuse-jax teach'
 # As `data.pairs.ALL_LABELLED`.
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     Returns:
         The exit status: 0, or 2 after an error that the user can act on.
     """
-    return run_parsed(_parser(program), _run, argv)
+    return run_parsed(_parser(program), _run, argv, lambda _: CONTINUES)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from autofuse_jax.data.manifests import Frame, Manifest
 from autofuse_jax.data.resample import center_crop_or_pad, resample_image, resample_labels
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
+from autofuse_jax.storage.contents import content_hash
 from autofuse_jax.transforms.grids import affine_fault, cut_grid, respace_grid
 
 # Text in the npz that says what the frame was made from; with another text the frame is made again.
@@ -93,7 +94,7 @@ def write_frame(
 
 
 def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: Any) -> str:
-    """Identify what a frame is made from by a hash, without the folder that the files happen to lie in.
+    """Identify what a frame is made from by a hash of the contents of its files, whatever their names and folder.
 
     Args:
         settings: Settings that determine the result, JSON-compatible.
@@ -101,21 +102,34 @@ def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: 
         more: Further marks of the frame, JSON-compatible, such as its number in a series.
 
     Returns:
-        Text that differs where any of these, names or sizes of files differ.
+        Text that differs where any of these or the bytes of a file differ.
     """
-    described = [[path.name, path.stat().st_size] for path in files if path is not None]
+    return _hash_of(settings, [content_hash(path) for path in files if path is not None], more)
+
+
+def _earlier_origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: Any) -> str:
+    """What stood in place of `origin_of` before contents counted: names and sizes of the files."""
+    return _hash_of(settings, [[path.name, path.stat().st_size] for path in files if path is not None], more)
+
+
+def _hash_of(settings: Mapping[str, Any], described: Sequence[Any], more: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps([settings, described, *more], sort_keys=True).encode()).hexdigest()
 
 
-def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray] | None:
+def read_finished(
+    path: str | os.PathLike, settings: Mapping[str, Any], files: Sequence[Path | None], *more: Any
+) -> dict[str, np.ndarray] | None:
     """Read a frame that an earlier run has finished.
 
     Args:
         path: File that the frame would have.
-        origin: Record of what it must have been made from.
+        settings: Settings that determine it, see `origin_of`.
+        files: Its source files.
+        more: Further marks of it.
 
     Returns:
-        The arrays of the file, or None where it is absent, damaged or of another origin.
+        The arrays of the file, or None where it is absent, damaged or of another origin. A frame that says only names
+        and sizes of its sources, as those of earlier versions do, is of this origin if no source has changed since.
     """
     if not Path(path).is_file():
         return None
@@ -124,7 +138,12 @@ def read_finished(path: str | os.PathLike, origin: str) -> dict[str, np.ndarray]
     except UserError:
         # A damaged frame is no concern of the user: the preparation replaces it.
         return None
-    return arrays if str(arrays.get(ORIGIN_KEY)) == origin else None
+    recorded = str(arrays.get(ORIGIN_KEY))
+    if recorded == origin_of(settings, files, *more):
+        return arrays
+    made = Path(path).stat().st_mtime
+    unchanged = all(file.stat().st_mtime <= made for file in files if file is not None)
+    return arrays if unchanged and recorded == _earlier_origin_of(settings, files, *more) else None
 
 
 def load_frame(manifest: Manifest, frame: Frame) -> Volume:

@@ -11,11 +11,12 @@ from autofuse_jax.deployment.prediction import check_size, images_of_size, meani
 from autofuse_jax.deployment.runtime import compiled, network_graph, read_graph, runtime_name, write_graph
 from autofuse_jax.deployment.stablehlo import of_stablehlo, to_stablehlo
 from autofuse_jax.errors import COUNT, UserError
-from autofuse_jax.files import collecting, write_json
+from autofuse_jax.files import write_json
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.provenance import provenance
 from autofuse_jax.records.forms import Entries, Fields, Number, Table, Text
 from autofuse_jax.records.reading import check_form, read_json
+from autofuse_jax.storage.swaps import replacing_folder
 from autofuse_jax.weights.pretrained import Registration, RegistrationModel, register_pair
 from autofuse_jax.weights.released import file_hash
 
@@ -95,7 +96,7 @@ def export_model(
         record['runtime'] = runtime_name()
     origin = provenance()
     record |= {'versions': origin['versions'], 'commit': origin['commit'], 'date': origin['date']}
-    with collecting(path.parent, record_of(path).name) as folder:
+    with replacing_folder(path.parent, record_of(path).name, in_place=True) as folder:
         if path.suffix == STABLEHLO:
             (folder / path.name).write_bytes(program)
         else:

@@ -21,6 +21,7 @@ from autofuse_jax.reports.comparison_tables import (
 from autofuse_jax.reports.protocol_words import heading
 from autofuse_jax.reports.summary import RunContent, present, spread_text
 from autofuse_jax.reports.tables import write_tables
+from autofuse_jax.storage.swaps import replacing_folder
 
 # Written last: a folder without it was not finished.
 MARKER_NAME = 'evaluation.json'
@@ -42,7 +43,7 @@ def write_evaluation(
     """Write all tables.
 
     Args:
-        out: The folder; files that an earlier evaluation wrote there are removed first.
+        out: The folder; files of an earlier evaluation in it are there until the new ones are complete.
         runs: Runs that were evaluated.
         protocols: Definitions of the scores.
         records_of: Records by protocol, then by run.
@@ -52,7 +53,20 @@ def write_evaluation(
     Returns:
         A few lines for the terminal.
     """
-    _remove_earlier(out)
+    with replacing_folder(out, MARKER_NAME, earlier=listed_files(out / MARKER_NAME)) as temporary:
+        lines = _write_all(temporary, runs, protocols, records_of, reference, facts)
+    return '\n'.join([*lines, f'tables: {out}'])
+
+
+def _write_all(
+    out: Path,
+    runs: Sequence[Run],
+    protocols: Sequence[Protocol],
+    records_of: Mapping[str, Mapping[str, Records]],
+    reference: str,
+    facts: Mapping[str, Any],
+) -> list[str]:
+    """Write all tables into a new folder and return lines for the terminal."""
     files: list[Path] = []
     lines: list[str] = []
     for protocol in protocols:
@@ -77,15 +91,7 @@ def write_evaluation(
         'files': sorted(str(path.relative_to(out)) for path in files),
     }
     write_json(out / MARKER_NAME, marker)
-    return '\n'.join([*lines, f'tables: {out}'])
-
-
-def _remove_earlier(out: Path) -> None:
-    """Remove what an earlier evaluation wrote, its marker first, so that no stale table stays."""
-    files = listed_files(out / MARKER_NAME)
-    (out / MARKER_NAME).unlink(missing_ok=True)
-    for path in files:
-        path.unlink(missing_ok=True)
+    return lines
 
 
 def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, facts: Mapping[str, Any]) -> list[Path]:

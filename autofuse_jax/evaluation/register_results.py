@@ -14,6 +14,7 @@ from autofuse_jax.evaluation.pair_data import PairData, through_the_world
 from autofuse_jax.evaluation.runs import Case, Run, Sources, no_pairs
 from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Number, OneOf, OrNull, Table, Text
 from autofuse_jax.records.reading import read_json
+from autofuse_jax.storage.temporary import is_temporary
 from autofuse_jax.transforms.grid_words import describe_difference
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
@@ -44,7 +45,7 @@ PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
 def find_reports(folder: Path) -> list[Path]:
     """Return the reports of a folder, on the first level that has any, sorted by path."""
     for pattern in PATTERNS:
-        reports = sorted(folder.glob(pattern))
+        reports = [path for path in sorted(folder.glob(pattern)) if not any(map(is_temporary, path.parents))]
         if reports:
             return reports
     return []

@@ -40,7 +40,7 @@ from autofuse_jax.preparation.brain_splits import split_brains
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains
 from autofuse_jax.preparation.mni import fingerprint, load_template
 from autofuse_jax.preparation.one_brain import BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
-from autofuse_jax.preparation.output_folder import claim_prepared_folder, count_subjects, report_problems
+from autofuse_jax.preparation.output_folder import count_subjects, prepared_folder, report_problems
 from autofuse_jax.preparation.part_manifests import problems_of_part, write_manifest_of
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Problem
@@ -90,7 +90,6 @@ def prepare_brains(options: argparse.Namespace) -> int:
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
     settings = _settings(options, grid, source, table, alignment, tool)
     part = options.part
-    claim_prepared_folder(options.out, root, {'dataset': name, **settings}, options.overwrite, shared=part is not None)
     jobs = [
         BrainJob(
             brain=brain,
@@ -108,25 +107,27 @@ def prepare_brains(options: argparse.Namespace) -> int:
         )
         for brain in brains
     ]
-    outcomes = _run(jobs if part is None else part.of(jobs), options.workers or DEFAULT_WORKERS)
-    source_ids = {brain.id for brain in source.brains} | {problem.subject for problem in source.problems}
-    problems = [*source.problems]
-    problems += [
-        Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - source_ids
-    ]
-    problems = problems_of_part(problems, part)
-    problems += [problem for outcome in outcomes for problem in outcome.problems]
-    good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
-    if good or part is not None:
-        manifest = _manifest(options.out, name, grid, table, good, source, whole=part is None)
-        left_out = sorted({problem.subject for problem in problems})
-        recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
-        recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
-        manifest = dataclasses.replace(manifest, settings=recorded)
-        write_manifest_of(manifest, part)
-        if good:
-            _print_summary(manifest, good, len(source.brains) - len(brains))
-    return report_problems(problems, bool(good) or part is not None)
+    claim = {'dataset': name, **settings}
+    with prepared_folder(options.out, [root], claim, options.overwrite, part=part):
+        outcomes = _run(jobs if part is None else part.of(jobs), options.workers or DEFAULT_WORKERS)
+        source_ids = {brain.id for brain in source.brains} | {problem.subject for problem in source.problems}
+        problems = [*source.problems]
+        problems += [
+            Problem(lost, 'it is listed in the splits but not in the source') for lost in set(split_of) - source_ids
+        ]
+        problems = problems_of_part(problems, part)
+        problems += [problem for outcome in outcomes for problem in outcome.problems]
+        good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
+        if good or part is not None:
+            manifest = _manifest(options.out, name, grid, table, good, source, whole=part is None)
+            left_out = sorted({problem.subject for problem in problems})
+            recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
+            recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
+            manifest = dataclasses.replace(manifest, settings=recorded)
+            write_manifest_of(manifest, part)
+            if good:
+                _print_summary(manifest, good, len(source.brains) - len(brains))
+        return report_problems(problems, bool(good) or part is not None)
 
 
 def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:

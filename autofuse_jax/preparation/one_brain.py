@@ -111,8 +111,10 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
         OSError: The output cannot be written.
     """
     name, file = job.brain.id, f'{job.brain.id}/frame_01.npz'
-    origin = origin_of(job.settings, (job.brain.image, job.brain.labels))
-    arrays = read_finished(job.out / file, origin)
+    made_of = job.settings, (job.brain.image, job.brain.labels)
+    # Before the files are read: whoever changes them meanwhile finds a frame of another origin.
+    origin = origin_of(*made_of)
+    arrays = read_finished(job.out / file, *made_of)
     reused = arrays is not None
     if not reused:
         try:

@@ -69,8 +69,10 @@ def prepare_subject(job: Job) -> Outcome:
     entries, problems, labels_of, reused, series = [], [], {}, 0, None
     for frame in frames:
         file = f'{source.id}/frame_{frame.index:02d}.npz'
-        origin = origin_of(job.settings, (frame.image, frame.labels), frame.position)
-        finished = read_finished(job.out / file, origin)
+        made_of = job.settings, (frame.image, frame.labels), frame.position
+        # Before the files are read: whoever changes them meanwhile finds a frame of another origin.
+        origin = origin_of(*made_of)
+        finished = read_finished(job.out / file, *made_of)
         if finished is not None:
             reused += 1
             labels = finished.get(LABELS_KEY)

@@ -1,7 +1,8 @@
 """What every preparation does with its output folder and its user: claim the folder, show progress, list problems."""
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -11,10 +12,11 @@ from autofuse_jax.files import claim_folder, write_json
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.progress import CountProgress
 from autofuse_jax.records.reading import read_json
+from autofuse_jax.runtime import Part
+from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.temporary import remove_leftovers_in
 
 SETTINGS_NAME = 'settings.json'
-# Temporary files of `files.replacing` that a killed run could not remove.
-LEFTOVERS = '*/.writing-*'
 
 
 class HasProblems(Protocol):
@@ -29,24 +31,33 @@ class HasProblems(Protocol):
 Outcome = TypeVar('Outcome', bound=HasProblems)
 
 
-def claim_prepared_folder(
-    out: Path, source: Path, settings: dict[str, Any], overwrite: bool, *, shared: bool = False
-) -> None:
-    """Record the settings in the output folder, or refuse a folder that was prepared with other ones.
+@contextlib.contextmanager
+def prepared_folder(
+    out: Path, sources: Sequence[Path], settings: dict[str, Any], overwrite: bool, *, part: Part | None = None
+) -> Iterator[None]:
+    """Hold the lock of an output folder and record the settings in it, or refuse one prepared with other settings.
 
     Args:
         out: The output folder; made if missing.
-        source: The folder that is prepared.
+        sources: Folders that are prepared.
         settings: Settings that determine the result.
         overwrite: Whether frames prepared with other settings may be replaced.
-        shared: Whether other processes may be writing into the folder, whose files are then left alone.
+        part: Share of the work that this process does, while others may write into the same folder.
 
     Raises:
-        UserError: The folder is a file, the source itself, or holds something else.
+        UserError: The folder is a file, a source itself, in use, or holds something else.
     """
-    if out.resolve() == source.resolve():
-        raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
+    for source in sources:
+        if out.exists() and source.exists() and out.samefile(source):
+            raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
     claim_folder(out, continues=True)
+    with locked(out, share='' if part is None else part.file_name):
+        remove_leftovers_in(out)
+        _record_settings(out, settings, overwrite)
+        yield
+
+
+def _record_settings(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
     path = out / SETTINGS_NAME
     if path.is_file() and not overwrite:
         try:
@@ -70,8 +81,6 @@ def claim_prepared_folder(
     # A manifest of other settings must not outlive the frames it lists.
     if overwrite:
         (out / MANIFEST_NAME).unlink(missing_ok=True)
-    for leftover in () if shared else out.glob(LEFTOVERS):
-        leftover.unlink()
     write_json(path, settings)
 
 

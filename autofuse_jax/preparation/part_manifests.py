@@ -16,7 +16,7 @@ OF_SUBJECTS = ('left_out', 'measured')
 
 def part_name(part: Part) -> str:
     """Return the file name of a part's manifest: 'manifest-part-3-of-20.json'."""
-    return f'{MANIFEST_NAME.removesuffix(".json")}-part-{part.number}-of-{part.count}.json'
+    return f'{MANIFEST_NAME.removesuffix(".json")}-part-{part.file_name}.json'
 
 
 def problems_of_part(problems: Sequence[Problem], part: Part | None) -> list[Problem]:

@@ -1,7 +1,9 @@
 """A teacher: the velocity field of each training pair, optimised once and kept."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import json_types
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.preparation.label_overlap import label_overlap
-from autofuse_jax.preparation.output_folder import claim_prepared_folder
+from autofuse_jax.preparation.output_folder import prepared_folder
 from autofuse_jax.registration.guide import GridGuide
 from autofuse_jax.registration.instance import InstanceResult, InstanceSettings, optimise_instance
 
@@ -49,7 +51,11 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
         'pairs': [pair.name for pair in pairs],
     }
     # Fields of other settings must not be taken for these.
-    claim_prepared_folder(out, data, about | {'data': data_hash(manifest)}, overwrite=False)
+    with prepared_folder(out, [data], about | {'data': data_hash(manifest)}, overwrite=False):
+        _teach_pairs(out, manifest, pairs, about)
+
+
+def _teach_pairs(out: Path, manifest: Manifest, pairs: Sequence[Pair], about: dict[str, Any]) -> None:
     store = FrameStore(manifest, manifest.shape, cache_gib=0.0)
     for number, pair in enumerate(pairs, 1):
         path = out / f'{pair.name}.npz'

@@ -14,7 +14,7 @@ from autofuse_jax.data.file_kinds import SIMPLE_ITK, writer_of
 from autofuse_jax.data.itk_images import check_right_angles, require_itk
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
-from autofuse_jax.files import collecting, json_types, listed_files, write_json
+from autofuse_jax.files import json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.registration.composites import write_composites
 from autofuse_jax.registration.evidence import covered_voxels, evidence_of
@@ -24,6 +24,7 @@ from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.registration.spread import spread_record, spread_sentence
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import Verdict, judge
+from autofuse_jax.storage.swaps import replacing_folder
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
@@ -134,7 +135,7 @@ def write_results(
         The report, as in `report.json`.
 
     Raises:
-        OSError: Something cannot be written; nothing is left that looks complete.
+        OSError: Something cannot be written; the folder is then as it was.
     """
     fixed, moving = result.fixed, result.moving
     measures = measure_result(result)
@@ -173,8 +174,8 @@ def write_results(
         }
     )
     folder = Path(folder)
-    stale = listed_files(folder / REPORT_NAME)
-    with collecting(folder, REPORT_NAME) as temporary:
+    # What only the replaced results had would pass for a part of these.
+    with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
         _write_images(temporary, result, companions, background, suffix)
         if result.spread is not None:
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
@@ -197,9 +198,6 @@ def write_results(
             )
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
-    # What only the replaced results had would pass for a part of these.
-    for path in stale - {folder / name for name in report['files']}:
-        path.unlink(missing_ok=True)
     return report
 
 

@@ -16,7 +16,7 @@ from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
-from autofuse_jax.files import collecting, json_types, replacing, write_json
+from autofuse_jax.files import json_types, listed_files, replacing, write_json
 from autofuse_jax.metrics.cine import cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.strain import RADIAL, strain_curves
@@ -28,6 +28,7 @@ from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.cine import STRAINS, cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
+from autofuse_jax.storage.swaps import replacing_folder
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 from autofuse_jax.weights.pretrained import RegistrationModel
@@ -217,7 +218,7 @@ def write_series(
         The report.
 
     Raises:
-        OSError: Something cannot be written; nothing is left that looks complete.
+        OSError: Something cannot be written; the folder is then as it was.
     """
     frames = result.frames
     fixed = frames[0].fixed
@@ -240,7 +241,7 @@ def write_series(
             'seconds': round(sum(frame.seconds for frame in frames), 3),
         }
     )
-    with collecting(folder, REPORT_NAME) as temporary:
+    with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
         moved = np.stack([frame.moved for frame in frames], -1)
         write_image(temporary / f'moved_4d{suffix}', moved, fixed.affine, fixed.notes)
         jacobians = np.stack([full_grid(determinant) for determinant in determinants], -1)

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import claim_folder
+from autofuse_jax.storage.temporary import make_temporary_folder, remove_leftovers_of
 
 
 class Staging:
@@ -38,6 +38,7 @@ class Staging:
                 fix='rename one of them, or use two --out folders',
             )
         claim_folder(path.parent, continues=True)
+        remove_leftovers_of(path)
         if path.is_dir():
             raise UserError(f'{path} is a folder', expected='a file name for a result', fix='correct the name')
         if path.exists() and not self._overwrite:
@@ -51,7 +52,7 @@ class Staging:
             if not folder.exists():
                 folder.mkdir(parents=True)
                 self._made.append(folder)
-            self._folders[folder] = Path(tempfile.mkdtemp(prefix='.writing-', dir=folder))
+            self._folders[folder] = make_temporary_folder(path, folder)
         return self._folders[folder] / path.name
 
     def publish(self) -> None:

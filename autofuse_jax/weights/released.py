@@ -18,6 +18,7 @@ from autofuse_jax.errors import POSITIVE, UserError
 from autofuse_jax.files import replacing, write_json
 from autofuse_jax.records.forms import Anything, Entries, Fields, Number, OrNull, Table, Text
 from autofuse_jax.records.reading import check_form, read_json
+from autofuse_jax.storage.swaps import replacing_folder
 
 FORMAT = 'autofuse_jax weights'
 FORMAT_VERSION = 1
@@ -60,6 +61,15 @@ def json_beside(path: Path) -> Path:
     return Path(path).with_suffix('.json')
 
 
+def is_description(path: Path) -> bool:
+    """Tell whether a JSON is the description of a file of weights."""
+    try:
+        record = read_json(path)
+    except UserError:
+        return False
+    return isinstance(record, dict) and record.get('format') == FORMAT
+
+
 def write_released(
     path: Path, params: Mapping[str, np.ndarray], description: Description, dtype: type | None = None
 ) -> None:
@@ -74,10 +84,14 @@ def write_released(
     Raises:
         OSError: The folder cannot be written.
     """
-    write_arrays(path, params if dtype is None else {name: array.astype(dtype) for name, array in params.items()})
+    arrays = params if dtype is None else {name: array.astype(dtype) for name, array in params.items()}
     record = {'format': FORMAT, 'format_version': FORMAT_VERSION} | dataclasses.asdict(description)
     sizes = {'parameters': sum(int(array.size) for array in params.values())}
-    write_json(json_beside(path), record | sizes | {'sha256': file_hash(path)})
+    # Both or none: each of the two belongs to the other.
+    beside = json_beside(path)
+    with replacing_folder(path.parent, beside.name, in_place=True) as folder:
+        write_arrays(folder / path.name, arrays)
+        write_json(folder / beside.name, record | sizes | {'sha256': file_hash(folder / path.name)})
 
 
 def read_released(path: Path) -> tuple[dict[str, np.ndarray], Description]:

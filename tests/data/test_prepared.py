@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -149,22 +150,46 @@ def test_load_frame_of_missing_and_truncated_files(tmp_path):
         load_frame(manifest, frame)
 
 
-def test_an_origin_is_the_hash_of_settings_names_and_sizes(tmp_path):
+def test_an_origin_is_the_hash_of_settings_and_contents(tmp_path):
     files = [tmp_path / 'a' / 'image.nii', tmp_path / 'a' / 'seg.nii']
     for path, content in zip(files, ('abc', 'de'), strict=True):
         write_text(path, content)
-    # Frames prepared by earlier versions are found again as long as this text stays the same.
-    text = '[{"shape": [1, 2, 3]}, [["image.nii", 3], ["seg.nii", 2]], null]'
+    hashes = [hashlib.sha256(content).hexdigest() for content in (b'abc', b'de')]
+    # Prepared frames are found again as long as this text stays the same.
+    text = f'[{{"shape": [1, 2, 3]}}, ["{hashes[0]}", "{hashes[1]}"], null]'
     assert origin_of({'shape': (1, 2, 3)}, files, None) == hashlib.sha256(text.encode()).hexdigest()
-    text = '[{}, [["image.nii", 3]]]'
-    assert origin_of({}, [files[0], None]) == hashlib.sha256(text.encode()).hexdigest()
+    write_text(tmp_path / 'b.nii', 'abc')
+    assert origin_of({}, [files[0], None]) == origin_of({}, [tmp_path / 'b.nii'])
+    before = origin_of({}, files)
+    write_text(files[1], 'df')
+    assert origin_of({}, files) != before
+
+
+def write_finished(path, origin):
+    write_frame(path, prepare_volume(make_volume(), GRID, tuple(CLASSES)), origin)
 
 
 def test_finished_frames_are_recognised_by_their_origin(tmp_path):
-    path = tmp_path / 'frame_01.npz'
-    assert read_finished(path, 'first') is None
-    write_frame(path, prepare_volume(make_volume(), GRID, tuple(CLASSES)), 'first')
-    assert set(read_finished(path, 'first')) == {'vol', 'seg', 'affine', 'origin'}
-    assert read_finished(path, 'second') is None
+    path, source = tmp_path / 'frame_01.npz', tmp_path / 'image.nii'
+    write_text(source, 'abc')
+    assert read_finished(path, {}, [source], 1) is None
+    write_finished(path, origin_of({}, [source], 1))
+    assert set(read_finished(path, {}, [source], 1)) == {'vol', 'seg', 'affine', 'origin'}
+    assert read_finished(path, {}, [source], 2) is None
+    assert read_finished(path, {'shape': 3}, [source], 1) is None
+    # Of the same name and size.
+    write_text(source, 'abd')
+    assert read_finished(path, {}, [source], 1) is None
+    write_text(source, 'abc')
     path.write_bytes(path.read_bytes()[:-200])
-    assert read_finished(path, 'first') is None
+    assert read_finished(path, {}, [source], 1) is None
+
+
+def test_frames_of_earlier_versions_count_until_their_source_changes(tmp_path):
+    path, source = tmp_path / 'frame_01.npz', tmp_path / 'image.nii'
+    write_text(source, 'abc')
+    write_finished(path, hashlib.sha256(b'[{}, [["image.nii", 3]], 1]').hexdigest())
+    assert read_finished(path, {}, [source, None], 1) is not None
+    later = path.stat().st_mtime + 10
+    os.utime(source, (later, later))
+    assert read_finished(path, {}, [source, None], 1) is None
