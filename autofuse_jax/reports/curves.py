@@ -26,6 +26,7 @@ def curve_picture(
     *,
     loss_key: str = 'loss',
     dsc_key: str = 'validation_dsc',
+    phases: Mapping[str, int] | None = None,
 ) -> None:
     """Draw the training loss and the validation DSC of a run into one PNG.
 
@@ -35,6 +36,7 @@ def curve_picture(
             twice, and the later row counts.
         loss_key: Key of the training loss.
         dsc_key: Key of the mean validation DSC, in [0, 1].
+        phases: Step before the first one of each phase, by the name of the phase; those that were reached are marked.
     """
     rows = list(metrics)
     canvas, (left, right) = two_panels(HEIGHT_INCHES)
@@ -59,11 +61,24 @@ def curve_picture(
     last = max([1.0, *_series(rows, loss_key)[0], *steps])
     for panel in (left, right):
         panel.set_xlim(0, 1.02 * last)
+        _mark_phases(panel, {name: step for name, step in (phases or {}).items() if step < last})
         finish_axes(panel, 'step')
         if not panel.lines:
             panel.text(0.5, 0.5, 'nothing logged', transform=panel.transAxes, ha='center', color='0.5')
     with replacing(path) as temporary:
         temporary.write_bytes(png_of(canvas))
+
+
+def _mark_phases(panel: Axes, phases: Mapping[str, int]) -> None:
+    """Draw a line where a phase begins, with its name beside it; one phase alone needs no mark."""
+    for name, step in phases.items() if len(phases) > 1 else ():
+        if step:
+            panel.axvline(step, color='0.75', linewidth=0.8, linestyle=':', zorder=0)
+        # Along the line, just above the axis: (step, share of the height).
+        place = panel.get_xaxis_transform()
+        panel.text(
+            step, 0.02, f' {name}', transform=place, color='0.5', fontsize=7, rotation=90, va='bottom', ha='left'
+        )
 
 
 def _series(rows: list[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

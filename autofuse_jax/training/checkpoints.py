@@ -1,12 +1,18 @@
 """Saving and restoring training, the only file that imports Orbax.
 
 A run has two kinds of checkpoints under its work folder: `checkpoints/latest/<step>`, from which training continues,
-and `checkpoints/best/<step>`, the parameters with the highest validation score. One of each is kept; a new one is
-complete on disk before the old one goes.
+and `checkpoints/best/<step>`, the parameters with the highest validation score. One of each is kept, and of the best
+also the one that belongs to the latest, until that has caught up; a new one is complete on disk before an old one goes.
+Whoever reads a run changes nothing in its folder, and reads again where a checkpoint was replaced meanwhile.
 """
 
+import contextlib
 import dataclasses
+import logging
 import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +21,16 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.storage.temporary import temporary_path
 from autofuse_jax.training.checksums import check_arrays, leaf_names, opened, sealed
+from autofuse_jax.training.distributed import is_first
 from autofuse_jax.training.state import TrainState
 
 LATEST = 'latest'
 BEST = 'best'
 CHECKPOINTS = 'checkpoints'
+
+Filter = Callable[[logging.LogRecord], bool]
 
 PARAMS = 'params'
 OPTIMIZER = 'optimizer'
@@ -30,17 +40,43 @@ AVERAGE = 'average'
 SHOWN_DIFFERENCES = 8
 # What Orbax and the storage below it raise for damaged files: they look into them without checking their types.
 DAMAGE_ERRORS = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, EOFError)
+# Part of the names of checkpoints that Orbax is writing.
+UNFINISHED = '.orbax-checkpoint-tmp'
+# Name of the logger that Orbax writes to, and how the storage layer below it repeats what the system said.
+STORAGE_LOGGER = 'absl'
+SYSTEM_ERROR = re.compile(r': ([^:\[\]]+) \[os_error_code')
 
 
 def _folder(workdir: str | os.PathLike, kind: str) -> Path:
     return Path(workdir).absolute() / CHECKPOINTS / kind
 
 
-def _open(workdir: str | os.PathLike, kind: str, *, saving: bool = False) -> ocp.training.Checkpointer:
-    policy = ocp.training.preservation_policies.LatestN(1)
-    # Left-overs of a save that was killed are removed, or they would pile up; but not by who only reads, because what
-    # looks like one may be what a running training is saving.
-    return ocp.training.Checkpointer(_folder(workdir, kind), preservation_policy=policy, cleanup_tmp_directories=saving)
+def begin(workdir: str | os.PathLike, step: int) -> None:
+    """Bring the checkpoints of a run in order before training goes on from a step.
+
+    Remains of saves that were killed are removed, and the best checkpoints of later steps, which belong to a
+    continuation that is given up: the run was rolled back, begun anew, or killed after a validation.
+
+    Args:
+        workdir: The run's folder, whose lock this process holds.
+        step: Step from which training goes on.
+    """
+    for kind in (LATEST, BEST):
+        _remove_unfinished(_folder(workdir, kind))
+    for later in (number for number in _steps(workdir, BEST) if number > step):
+        _remove(_folder(workdir, BEST) / str(later))
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.glob(f'*{UNFINISHED}*'):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint in such a way that nobody takes a part of it for the whole."""
+    hidden = temporary_path(checkpoint, place=checkpoint.parents[1])
+    os.rename(checkpoint, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def save(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) -> None:
@@ -70,6 +106,13 @@ def save_best(workdir: str | os.PathLike, state: TrainState, record: dict[str, A
         OSError: The folder cannot be written or the disk is full; the checkpoint before is then untouched.
     """
     _save(workdir, BEST, int(state.step), {PARAMS: state.evaluated}, record)
+    if is_first():
+        # Until the latest checkpoint has caught up, training may have to go back to it and to the best of its time.
+        latest = latest_step(workdir) or 0
+        steps = sorted(_steps(workdir, BEST))
+        kept = {steps[-1], max((step for step in steps if step <= latest), default=steps[-1])}
+        for step in set(steps) - kept:
+            _remove(_folder(workdir, BEST) / str(step))
 
 
 def _average(state: TrainState) -> dict[str, Any]:
@@ -77,19 +120,62 @@ def _average(state: TrainState) -> dict[str, Any]:
 
 
 def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
+    policies = ocp.training.preservation_policies
+    policy = policies.LatestN(1) if kind == LATEST else policies.PreserveAll()
+    folder = _folder(workdir, kind)
     try:
-        with _open(workdir, kind, saving=True) as checkpointer:
-            checkpointer.save_checkpointables(step, arrays, custom_metadata=sealed(record, arrays), overwrite=True)
+        with _quiet_storage(), ocp.training.Checkpointer(folder, preservation_policy=policy) as checkpointer:
+            saved = checkpointer.save_checkpointables(
+                step, arrays, custom_metadata=sealed(record, arrays), overwrite=True
+            )
     except (ValueError, RuntimeError) as error:
+        if is_first():
+            # On a full disk they take the space that is needed next.
+            _remove_unfinished(folder)
         # The storage layer below Orbax reports a full disk or a read-only folder as one of these.
-        raise OSError(f'the checkpoint of step {step} could not be written: {_first_line(error)}') from error
+        raise OSError(f'the checkpoint of step {step} could not be written: {_cause(error)}') from error
+    if not saved or latest_step(workdir, kind) != step:
+        # Orbax leaves a step out, without a word, that is not beyond all others.
+        raise OSError(f'the checkpoint of step {step} was not written to {folder}, which holds that of a later step')
+
+
+@contextlib.contextmanager
+def _quiet_storage() -> Iterator[None]:
+    """Keep what the storage layer logs of an error to itself where the error is raised, too, and told in one line."""
+    records: list[logging.LogRecord] = []
+
+    def hold_back(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            records.append(record)
+        return record.levelno < logging.ERROR
+
+    logger = logging.getLogger(STORAGE_LOGGER)
+    logger.addFilter(hold_back)
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError):
+        # Other threads of the same save may be about to fail of the same cause, so that the filter stays.
+        raise
+    except BaseException:
+        _let_through(logger, hold_back, records)
+        raise
+    _let_through(logger, hold_back, records)
+
+
+def _let_through(logger: logging.Logger, hold_back: Filter, records: list[logging.LogRecord]) -> None:
+    logger.removeFilter(hold_back)
+    for record in records:
+        logger.handle(record)
 
 
 def latest_step(workdir: str | os.PathLike, kind: str = LATEST) -> int | None:
     """Return the step of the checkpoint of a kind, or None where there is none."""
+    return max(_steps(workdir, kind), default=None)
+
+
+def _steps(workdir: str | os.PathLike, kind: str) -> list[int]:
     folder = _folder(workdir, kind)
-    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
-    return max(steps, default=None)
+    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
 
 
 def restore(
@@ -110,7 +196,8 @@ def restore(
     """
     structures = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
     structures |= _average(structure)
-    arrays, record, step = _load(workdir, LATEST, structures, layout)
+    step = latest_step(workdir)
+    arrays, record = _load(workdir, LATEST, step, structures, layout)
     state = dataclasses.replace(
         structure,
         step=jax.device_put(np.int32(step), layout),
@@ -139,25 +226,30 @@ def load_params(
     Raises:
         UserError: There is no checkpoint, it is damaged, or it belongs to another architecture.
     """
-    if kind is None:
-        kind = BEST if latest_step(workdir, BEST) is not None else LATEST
-    # Of the latest state, the average is what validation sees; the best is saved as validation saw it.
-    name = AVERAGE if jax.tree.leaves(_contents(workdir, kind).arrays.get(AVERAGE)) else PARAMS
-    arrays, record, step = _load(workdir, kind, {name: structure}, layout)
-    return arrays[name], record, step
+    while True:
+        chosen = kind or (BEST if latest_step(workdir, BEST) is not None else LATEST)
+        step = latest_step(workdir, chosen)
+        try:
+            # Of the latest state, the average is what validation sees; the best is saved as validation saw it.
+            name = AVERAGE if jax.tree.leaves(_contents(workdir, chosen, step).arrays.get(AVERAGE)) else PARAMS
+            arrays, record = _load(workdir, chosen, step, {name: structure}, layout)
+        except UserError:
+            # The training that writes here may have replaced it by a later one, which is complete then.
+            if latest_step(workdir, chosen) == step:
+                raise
+        else:
+            return arrays[name], record, step
 
 
 class _Contents(NamedTuple):
-    """What a checkpoint says of itself: shapes and types of its arrays, record, checksums (None without), and step."""
+    """What a checkpoint says of itself: shapes and types of its arrays, record, checksums (None without)."""
 
     arrays: dict[str, Any]
     record: dict[str, Any]
     checksums: dict[str, str] | None
-    step: int
 
 
-def _contents(workdir: str | os.PathLike, kind: str) -> _Contents:
-    step = latest_step(workdir, kind)
+def _contents(workdir: str | os.PathLike, kind: str, step: int | None) -> _Contents:
     if step is None:
         raise UserError(
             f'no checkpoint in {_folder(workdir, kind)}',
@@ -165,35 +257,33 @@ def _contents(workdir: str | os.PathLike, kind: str) -> _Contents:
             fix='correct --workdir, or train first',
         )
     try:
-        with _open(workdir, kind) as checkpointer:
-            metadata = checkpointer.checkpointables_metadata(step)
+        # By the path of the step: whatever opens the folder of all steps makes and removes things in it.
+        metadata = ocp.checkpointables_metadata(_folder(workdir, kind) / str(step))
         if not metadata.custom_metadata:
             # Orbax goes on without a record that it cannot read.
             raise ValueError('its record is missing or damaged')
         record, checksums = opened(metadata.custom_metadata)
     except DAMAGE_ERRORS as error:
         raise _damaged(workdir, kind, step, error) from error
-    return _Contents(metadata.metadata, record, checksums, step)
+    return _Contents(metadata.metadata, record, checksums)
 
 
 def _load(
-    workdir: str | os.PathLike, kind: str, structures: dict[str, Any], layout: jax.sharding.Sharding
-) -> tuple[dict[str, Any], dict[str, Any], int]:
-    contents = _contents(workdir, kind)
-    step = contents.step
+    workdir: str | os.PathLike, kind: str, step: int, structures: dict[str, Any], layout: jax.sharding.Sharding
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    contents = _contents(workdir, kind, step)
     for name, structure in structures.items():
         if not jax.tree.leaves(contents.arrays.get(name)):
             raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
         _check_same(_folder(workdir, kind) / str(step), name, contents.arrays.get(name), structure)
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), structures)
     try:
-        with _open(workdir, kind) as checkpointer:
-            arrays = checkpointer.load_checkpointables(step, abstract)
+        arrays = ocp.load_checkpointables(_folder(workdir, kind) / str(step), abstract)
         if contents.checksums is not None:
             check_arrays(arrays, contents.checksums)
     except DAMAGE_ERRORS as error:
         raise _damaged(workdir, kind, step, error) from error
-    return arrays, contents.record, step
+    return arrays, contents.record
 
 
 def _check_same(where: Path, name: str, metadata: Any, structure: Any) -> None:
@@ -226,6 +316,12 @@ def _damaged(workdir: str | os.PathLike, kind: str, step: int, error: Exception)
         expected='a checkpoint that this program wrote completely',
         fix='remove that folder to go back to what is left, or use another --workdir',
     )
+
+
+def _cause(error: Exception) -> str:
+    """Return what the operating system says where the storage layer repeats it, or else the first line of an error."""
+    match = SYSTEM_ERROR.search(str(error))
+    return match[1] if match else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

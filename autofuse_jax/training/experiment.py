@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from autofuse_jax.methods.base import Method, Params
 from autofuse_jax.methods.registry import make_method, section_options
 from autofuse_jax.porting.convert import check_shapes, parameter_structure, unflatten
 from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
+from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.temporary import remove_leftovers_in
 from autofuse_jax.training.config_checks import check_against_data, differing_fields, phases_of, validate
-from autofuse_jax.training.distributed import first_process_first
+from autofuse_jax.training.distributed import first_process_first, is_first
 from autofuse_jax.training.memory import kept_by_compiler
 from autofuse_jax.training.official_switches import with_official_switches
 from autofuse_jax.training.optimizers import check_multiples, make_optimizer, make_schedule
@@ -36,6 +38,31 @@ from autofuse_jax.training.training_data import TrainingData
 from autofuse_jax.training.validation import PairPredictor, PredictFunction, make_predict, training_protocol
 from autofuse_jax.weights.released import read_released
 from autofuse_jax.weights.shipped import weights_file
+
+
+@contextlib.contextmanager
+def training_folder(config: ConfigDict, workdir: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a run's folder while it is trained, and remove what killed trainings left unfinished there.
+
+    Args:
+        config: Config of the run, which is checked before anything is made.
+        workdir: The run's folder; made if missing.
+
+    Yields:
+        Function that raises InUseError where the lock is lost, for the moment before a checkpoint is written.
+
+    Raises:
+        UserError: The config is wrong, or another process trains in the folder; the message says which.
+    """
+    validate(with_official_switches(config))
+    claim_folder(workdir, continues=True, option='--workdir')
+    if not is_first():
+        # Of several processes of a run one writes.
+        yield lambda: None
+        return
+    with locked(workdir) as lock:
+        remove_leftovers_in(workdir)
+        yield lock.confirm
 
 
 class Experiment:

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,22 @@ from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.config_checks import Phase, differing_fields
-from autofuse_jax.training.distributed import is_first, largest_of_all
-from autofuse_jax.training.experiment import Experiment
-from autofuse_jax.training.final_report import write_report
+from autofuse_jax.training.distributed import first_process_first, is_first, largest_of_all
+from autofuse_jax.training.experiment import Experiment, training_folder
+from autofuse_jax.training.final_report import report_run
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
-from autofuse_jax.training.stopping import SECONDS_PER_MINUTE, Ending, StopRequest
+from autofuse_jax.training.stopping import Ending, StopRequest
 from autofuse_jax.training.validation import summarise
-from autofuse_jax.weights.released import file_hash
-from autofuse_jax.weights.shipped import weights_file
 
 CONFIG_NAME = 'config.json'
 # Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
 STEPS_AHEAD = 2
+# What interrupts the steps now and then.
+PAUSES = VALIDATION, CHECKPOINT = 'validation', 'checkpoint'
 # Names of the validation means that choose the best parameters: where pairs are registered, and of frames alone.
 REGISTRATION_MEASURE, SEGMENTATION_MEASURE = 'dsc_after', 'segmentation_dsc'
 
@@ -67,8 +68,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, flo
         >>> 0 < means['dsc_after'] <= 1
         True
     """
-    experiment = Experiment(config, Path(workdir))
-    return _report(experiment) if _train(experiment) else None
+    workdir = Path(workdir)
+    with training_folder(config, workdir) as confirm:
+        experiment = Experiment(config, workdir)
+        return report_run(experiment) if _train(experiment, confirm) else None
 
 
 def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -90,50 +93,13 @@ def evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     config, remarks = config_for_scoring(config)
     for remark in remarks:
         _say(remark)
-    return _report(Experiment(config, Path(workdir)))
+    return report_run(Experiment(config, Path(workdir)))
 
 
-def _train(experiment: Experiment) -> bool:
+def _train(experiment: Experiment, confirm: Callable[[], None]) -> bool:
     """Train, and leave nothing of the training on the devices; see `Trainer.run`."""
     with experiment.computing():
-        return Trainer(experiment).run()
-
-
-def _report(experiment: Experiment) -> dict[str, float]:
-    """Report on the evaluation split, see `evaluate`."""
-    config, workdir = experiment.config, experiment.workdir
-    structure = experiment.state_structure()
-    layout = replicated(experiment.mesh)
-    split, manifest = config.evaluation.split, experiment.manifest
-    if config.weights and checkpoints.latest_step(workdir) is None:
-        params, step, record = experiment.read_weights(layout), None, {'train_seconds': 0.0, 'labelled_subjects': None}
-        _say(f'evaluating {config.weights} on the {split} split')
-    else:
-        params, record, step = checkpoints.load_params(workdir, structure.params, layout)
-        _say(f'evaluating the parameters of step {step} on the {split} split')
-    weights = None
-    if config.weights:
-        weights = {'file': config.weights, 'sha256': file_hash(weights_file(config.weights))}
-    about = {
-        'config': experiment.resolved,
-        'steps': step,
-        'weights': weights,
-        'parameters': sum(leaf.size for leaf in jax.tree.leaves(structure.params)),
-        'training_minutes': round(record['train_seconds'] / SECONDS_PER_MINUTE, 2),
-        'data': {
-            'dataset': manifest.dataset,
-            'shape': manifest.shape,
-            'spacing_mm': manifest.spacing,
-            'settings': manifest.settings,
-            'train_subjects': len(manifest.subjects_of('train')),
-            'labelled_train_subjects': record['labelled_subjects'],
-            'evaluated_subjects': [subject.id for subject in manifest.subjects_of(split)],
-        },
-    }
-    if not is_first():
-        # All processes compute together, one writes.
-        return summarise(experiment.score(experiment.predictor(split), params))
-    return write_report(experiment, params, split, about)
+        return Trainer(experiment, confirm).run()
 
 
 class Trainer:
@@ -141,14 +107,15 @@ class Trainer:
 
     Args:
         experiment: Experiment to train. Where its work folder has a checkpoint, training continues from it.
+        confirm: Function that is called before anything is saved and raises where another process has the folder now.
 
     Raises:
         UserError: The checkpoint belongs to another architecture or is damaged.
     """
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment, confirm: Callable[[], None] = lambda: None):
         config = experiment.config
-        self._experiment = experiment
+        self._experiment, self._confirm = experiment, confirm
         self._training = config.training
         self._data = experiment.training_data()
         self._predictor = experiment.predictor('validation')
@@ -161,6 +128,8 @@ class Trainer:
         self._state = self._restore_or_create()
         # Steps count over all phases and invocations; this invocation begins at the first step.
         self._step = self._first_step = int(self._state.step)
+        # Steps of this invocation since the last row, and whether the next step is the first of a phase or a program.
+        self._row_steps, self._fresh = 0, True
         self._ending = Ending.NONE
 
     def _restore_or_create(self) -> TrainState:
@@ -170,6 +139,7 @@ class Trainer:
         experiment = self._experiment
         layout = replicated(experiment.mesh)
         if checkpoints.latest_step(experiment.workdir) is None:
+            self._begin_at(0)
             self._write_config()
             state = experiment.create_state(layout)
             if not experiment.config.weights:
@@ -188,12 +158,23 @@ class Trainer:
         # Runs from before there were several measures have none in their record.
         self._measure = record.get('measure', REGISTRATION_MEASURE)
         self._seconds_before = record['train_seconds']
+        self._begin_at(int(state.step))
         # The place in the data belongs to a phase; `_run_phase` hands it over once that phase starts. The window holds
         # the steps since the last row, so that the next row averages over them as if nothing had been interrupted.
         self._data_state = record['data']
         self._window = record['window']
         _say(f'continuing from step {int(state.step)}')
         return state
+
+    def _begin_at(self, step: int) -> None:
+        workdir = self._experiment.workdir
+        later = checkpoints.latest_step(workdir, checkpoints.BEST)
+        if later is not None and later > step:
+            _say(f'the best parameters of step {later} are removed: training goes on from step {step}, before them')
+        first_process_first(lambda: checkpoints.begin(workdir, step))
+        if checkpoints.latest_step(workdir, checkpoints.BEST) is None:
+            # A score without its parameters would keep those that follow from being saved.
+            self._best = float('-inf')
 
     def _write_config(self) -> None:
         if is_first():
@@ -210,7 +191,7 @@ class Trainer:
         _say(f'{total} training subjects, labels used of {labelled}')
         self._progress = Progress(experiment.total_steps, first_step=self._step)
         writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard, active=is_first())
-        with writer as self._writer, StopRequest(training.max_minutes) as stop:
+        with writer as self._writer, StopRequest(training.max_minutes) as stop, self._progress.watched():
             self._started = time.monotonic()
             for phase in experiment.phases:
                 # Phases that an earlier invocation completed lie before the step; the first other one may be half done.
@@ -228,7 +209,7 @@ class Trainer:
         training, mesh = self._training, self._experiment.mesh
         self._progress.say(f'{phase.name}: steps {phase.first + 1} to {phase.end}, pairs {phase.pairs}')
         self._data.start(phase, self._data_state)
-        self._row_started = time.monotonic()
+        self._row_started, self._row_steps, self._fresh = time.monotonic(), 0, True
         self._ask_for_an_end(stop)
         while self._step < phase.end and not self._ending:
             batch = put_batch(self._data.next(), mesh)
@@ -238,8 +219,14 @@ class Trainer:
             # Numbers of a step that may still be running: `_flush` waits for them.
             self._window.append(metrics)
             self._step += 1
-            if self._step == self._first_step + 1:
+            self._row_steps += 1
+            if self._fresh:
+                # Steps that follow take as long as each other.
+                jax.block_until_ready(metrics)
                 self._progress.measure_from(self._step)
+                self._fresh = False
+            if self._step == self._first_step + 1 or self._progress.is_due():
+                self._show(self._window[-1])
             if len(self._window) > STEPS_AHEAD:
                 jax.block_until_ready(self._window[-1 - STEPS_AHEAD])
             # The row and the validation of a step come before its checkpoint, so that a resume repeats neither. A phase
@@ -282,6 +269,8 @@ class Trainer:
                 demand = check_step_fits(objectives_in_memory, self._state, batch, devices=mesh.size, platform=platform)
             about = '' if demand is None else f', which needs about {demand / GIB:.1f} GiB on each device'
             self._progress.say(f'compiling the training step{about} ...')
+            # What still runs counts as training.
+            jax.block_until_ready(self._window[-1:])
             started = time.monotonic()
             step = compile_train_step(
                 objectives,
@@ -296,8 +285,9 @@ class Trainer:
             seconds = time.monotonic() - started
             self._progress.leave_out(seconds)
             self._progress.say(f'compiled in {format_duration(seconds)}')
-            # The speed of the first row should not suffer from the compiler.
-            self._row_started = time.monotonic()
+            # The speed of the row should not suffer from the compiler.
+            self._row_started += seconds
+            self._fresh = True
         return self._step_functions[program]
 
     def _flush(self) -> None:
@@ -317,14 +307,23 @@ class Trainer:
 
     def _log(self) -> None:
         self._flush()
-        seconds = time.monotonic() - self._row_started
         means = {name: float(np.mean([row[name] for row in self._window])) for name in self._window[0]}
         means['learning_rate'] = float(self._experiment.schedule(self._step - 1))
-        speed = len(self._window) * self._training.batch_size / max(seconds, 1e-9)
+        speed = self._show(means)
         self._writer.write(self._step, 'train', means | {'pairs_per_second': speed})
-        self._progress.report(self._step, speed, means)
         self._window = []
-        self._row_started = time.monotonic()
+        self._row_started, self._row_steps = time.monotonic(), 0
+
+    def _show(self, metrics: dict[str, Any]) -> float:
+        """Write the progress line with metrics of a step or means of some, and return pairs a second."""
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        # The window may hold steps of an earlier invocation, whose time nobody knows here.
+        seconds = time.monotonic() - self._row_started
+        speed = self._row_steps * self._training.batch_size / max(seconds, 1e-9)
+        total, every = self._experiment.total_steps, (self._training.validate_every, self._training.checkpoint_every)
+        ahead = {pause: total // steps - self._step // steps for pause, steps in zip(PAUSES, every, strict=True)}
+        self._progress.report(self._step, speed, values, ahead)
+        return speed
 
     def _validate(self, phase: Phase) -> None:
         self._flush()
@@ -346,15 +345,25 @@ class Trainer:
             self._best, self._measure = float('-inf'), measure
         if means[measure] > self._best:
             self._best = means[measure]
+            self._confirm()
             checkpoints.save_best(self._experiment.workdir, self._state, self._record())
-        # Seconds of validation and saving are not those of the steps in the row.
-        self._row_started += time.monotonic() - started
+        self._pause(VALIDATION, started)
 
     def _save(self) -> None:
         self._flush()
+        if checkpoints.latest_step(self._experiment.workdir) == self._step:
+            # What is there would be removed first.
+            return
         started = time.monotonic()
+        self._confirm()
         checkpoints.save(self._experiment.workdir, self._state, self._record())
-        self._row_started += time.monotonic() - started
+        self._pause(CHECKPOINT, started)
+
+    def _pause(self, kind: str, started: float) -> None:
+        """Seconds of validation and saving are not those of the steps in the row."""
+        seconds = time.monotonic() - started
+        self._row_started += seconds
+        self._progress.pause(kind, seconds)
 
     def _record(self) -> dict[str, Any]:
         return {

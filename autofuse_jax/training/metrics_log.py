@@ -1,10 +1,13 @@
 """What a run writes while it trains: a row of numbers in metrics.jsonl, TensorBoard on request, a progress line."""
 
+import contextlib
 import json
 import math
 import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -17,6 +20,9 @@ from autofuse_jax.records.reading import parse_json
 
 METRICS_NAME = 'metrics.jsonl'
 ROW = Fields({'step': Number(Range(least=0, whole=True)), 'kind': Text()}, others=OrNull(Number()))
+# Seconds after which a step writes a line whatever rows are logged, and after which one comes without a step.
+LINE_SECONDS, SILENT_SECONDS = 30.0, 60.0
+WATCH_SECONDS = 1.0
 
 
 def _say(text: str) -> None:
@@ -131,8 +137,11 @@ class Progress:
         self._total = total_steps
         self._line = ProgressLine(stream)
         self._pace = Pace()
-        self._measured_from = first_step
+        self._measured_from = self._step = first_step
         self._validation = ''
+        self._pauses: dict[str, list[float]] = {}
+        self._written = time.monotonic()
+        self._lock = threading.Lock()
 
     def measure_from(self, step: int) -> None:
         """Estimate the remaining time from the steps after this one: before the first, programs are compiled.
@@ -147,11 +156,50 @@ class Progress:
         """Leave seconds that were spent on compiling out of the estimate of the remaining time."""
         self._pace.leave_out(seconds)
 
+    def pause(self, kind: str, seconds: float) -> None:
+        """Count a pause of the steps, such as a validation, of which more will come.
+
+        Args:
+            kind: Kind of the pause.
+            seconds: Length of it.
+        """
+        self._pace.leave_out(seconds)
+        self._pauses.setdefault(kind, []).append(seconds)
+
+    def is_due(self) -> bool:
+        """Tell whether the last line is so old that another should follow, however few steps have passed."""
+        return time.monotonic() - self._written >= LINE_SECONDS
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Write inside the block, where a step, a validation or compiling takes long, that work goes on."""
+        end = threading.Event()
+
+        def watch() -> None:
+            while not end.wait(WATCH_SECONDS):
+                silent = time.monotonic() - self._written
+                if silent >= SILENT_SECONDS:
+                    self.say(f'step {self._step}/{self._total}: at work, {format_duration(silent)} since the last line')
+
+        thread = threading.Thread(target=watch, name='progress', daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+
     def note_validation(self, dsc: float, njd_percent: float) -> None:
         """Show these numbers of the last validation from now on."""
         self._validation = f'  val DSC {100 * dsc:.1f} %, NJD {njd_percent:.3f} %'
 
-    def report(self, step: int, pairs_per_second: float, values: dict[str, float]) -> None:
+    def report(
+        self,
+        step: int,
+        pairs_per_second: float,
+        values: dict[str, float],
+        pauses_ahead: Mapping[str, int] | None = None,
+    ) -> None:
         """Write the line.
 
         Args:
@@ -159,22 +207,36 @@ class Progress:
             pairs_per_second: Speed of the last steps.
             values: Metrics; the loss and its weighted terms are shown, of several objectives (`<objective>/loss`) those
                 of each.
+            pauses_ahead: Number of pauses that are left, by kind.
         """
+        self._step = step
         remaining = self._pace.remaining(step - self._measured_from, self._total - step)
+        if remaining is not None:
+            remaining += sum(number * self._length_of(kind) for kind, number in (pauses_ahead or {}).items())
         prefixes = [name.removesuffix('loss') for name in values if name == 'loss' or name.endswith('/loss')]
         losses = '  '.join(
             f'{prefix.replace("/", " ")}loss {values[f"{prefix}loss"]:+.4f}  [{_weighted_terms(values, prefix)}]'
             for prefix in prefixes
         )
         eta = '' if remaining is None else f'ETA {format_duration(remaining)}  '
-        self._line.show(
-            f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
-            f'{eta}{losses}{self._validation}'
-        )
+        with self._lock:
+            self._written = time.monotonic()
+            self._line.show(
+                f'step {step}/{self._total} ({100 * step / self._total:.0f} %)  {pairs_per_second:.2f} pairs/s  '
+                f'{eta}{losses}{self._validation}'
+            )
+
+    def _length_of(self, kind: str) -> float:
+        """Seconds that a pause takes; in the first of its kind programs may have been compiled."""
+        lengths = self._pauses.get(kind, [0.0])
+        lengths = lengths[1:] or lengths
+        return sum(lengths) / len(lengths)
 
     def say(self, text: str) -> None:
         """Write a message of its own."""
-        self._line.say(text)
+        with self._lock:
+            self._written = time.monotonic()
+            self._line.say(text)
 
 
 def _weighted_terms(values: dict[str, float], prefix: str) -> str:

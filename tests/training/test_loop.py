@@ -4,6 +4,7 @@ What a run leaves is seen on AutoFuse with segmentation; how the trainer stops a
 and seen on one that compiles quickly.
 """
 
+import dataclasses
 import json
 import os
 import random
@@ -385,3 +386,29 @@ def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path)
     assert record['measure'] == 'dsc_after'
     validations = [row for row in _loss_curve(whole) if row['kind'] == 'validation']
     assert record['best'] == validations[-1]['dsc_after'] and checkpoints.latest_step(whole, checkpoints.BEST) == 6
+
+
+def test_a_run_that_was_rolled_back_ends_with_a_best_of_its_own(phantom, light, tmp_path):
+    workdir = tmp_path / 'run'
+    shutil.copytree(light, workdir)
+    config = light_config(phantom)
+    state, record = _final_state(config, workdir)
+    # As if the latest checkpoint of step 8 had been put back: no best one is of its time.
+    shutil.rmtree(workdir / 'checkpoints')
+    checkpoints.save_best(workdir, state, record)
+    checkpoints.save(workdir, dataclasses.replace(state, step=np.int32(8)), record)
+    trainer = _trainer(config, workdir)
+    assert checkpoints.latest_step(workdir, checkpoints.BEST) is None
+    assert trainer._best == float('-inf')
+
+
+def test_speed_counts_the_steps_of_this_invocation_only(phantom, light, tmp_path, monkeypatch):
+    shutil.copytree(light, tmp_path / 'run')
+    trainer = _trainer(light_config(phantom), tmp_path / 'run')
+    reports = []
+    trainer._progress = types.SimpleNamespace(report=lambda *arguments: reports.append(arguments))
+    # The window of the invocation before has nine steps.
+    trainer._window, trainer._row_steps = [{'loss': 1.0}] * 11, 2
+    monkeypatch.setattr(loop.time, 'monotonic', lambda: 100.0)
+    trainer._row_started = 96.0
+    assert trainer._show({'loss': 1.0}) == reports[0][1] == 2 * light_config(phantom).training.batch_size / 4.0

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+import threading
 import types
 
 import pytest
@@ -143,3 +144,33 @@ def test_compiling_does_not_count_for_the_remaining_time(clock):
     progress.report(41, 1.0, {'loss': 0.0})
     first, second = stream.getvalue().splitlines()
     assert 'ETA 1m09s' in first and 'ETA 59s' in second
+
+
+def test_pauses_that_are_left_count_for_the_remaining_time_once_each(clock):
+    stream = io.StringIO()
+    progress = Progress(100, stream=stream)
+    progress.measure_from(1)
+    clock.seconds += 10
+    progress.pause('validation', 50)  # Programs are compiled in the first.
+    clock.seconds += 50 + 7
+    progress.pause('validation', 7)
+    progress.report(11, 1.0, {'loss': 0.0}, {'validation': 3, 'checkpoint': 2})
+    assert 'ETA 1m50s' in stream.getvalue()  # 89 steps of a second and 3 validations of 7 seconds
+
+
+def test_a_line_is_due_after_half_a_minute_and_comes_after_one_without_a_step(clock, monkeypatch):
+    log = 'autofuse_jax.training.metrics_log'
+    monkeypatch.setattr(f'{log}.WATCH_SECONDS', 0.01)
+    monkeypatch.setattr(f'{log}.time', types.SimpleNamespace(monotonic=lambda: clock.seconds))
+    stream = io.StringIO()
+    progress = Progress(100, stream=stream)
+    assert not progress.is_due()
+    clock.seconds += 31
+    assert progress.is_due() and stream.getvalue() == ''
+    with progress.watched():
+        clock.seconds += 30
+        for _ in range(200):
+            if stream.getvalue():
+                break
+            threading.Event().wait(0.02)
+    assert stream.getvalue() == 'step 0/100: at work, 1m01s since the last line\n'
