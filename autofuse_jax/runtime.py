@@ -15,6 +15,10 @@ from typing import TypeVar
 COMPILATION_CACHE = '~/.cache/autofuse_jax/xla'
 # Compiling what takes less than this is faster than reading it from disk.
 CACHED_SECONDS = 0.3
+# Each compiled program maps some hundred pieces of memory; a process that needs more than Linux allows is ended. Above
+# this share of what is allowed, programs are dropped.
+LARGEST_SHARE_OF_MAPS = 0.5
+PROCESS_MAPS, MOST_MAPS = Path('/proc/self/maps'), Path('/proc/sys/vm/max_map_count')
 
 Item = TypeVar('Item')
 
@@ -127,3 +131,24 @@ def enable_compilation_cache() -> None:
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]  # jax adds options at run time
         keep_compiled_programs(COMPILATION_CACHE)
         jax.config.update('jax_persistent_cache_min_compile_time_secs', CACHED_SECONDS)
+
+
+def drop_programs_if_many() -> bool:
+    """Drop what has been compiled in this process, where its mapped pieces of memory come near what Linux allows.
+
+    An image of a new size maps about 2,000 pieces and 100 MB; without this, a loop over 40 sizes ends the process. What
+    is needed again comes from the compilation cache. Elsewhere, where there is no such limit, nothing is dropped.
+
+    Returns:
+        Whether it was dropped.
+    """
+    import jax
+
+    if not (PROCESS_MAPS.is_file() and MOST_MAPS.is_file()):
+        return False
+    with PROCESS_MAPS.open('rb') as lines:
+        maps = sum(1 for _ in lines)
+    if maps <= LARGEST_SHARE_OF_MAPS * int(MOST_MAPS.read_text()):
+        return False
+    jax.clear_caches()
+    return True

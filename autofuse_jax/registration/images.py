@@ -11,6 +11,7 @@ from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
 from autofuse_jax.registration.initial import InitialLike, open_initial
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
 
@@ -30,6 +31,9 @@ def register_images(
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register two images from Python.
+
+    Compiled programs are kept in `runtime.COMPILATION_CACHE` unless jax has been given another place, and those of
+    earlier sizes are dropped before they fill the process, see `runtime.drop_programs_if_many`.
 
     Args:
         fixed: A file, an array (D, H, W) of 1 mm voxels, or a `Volume`.
@@ -71,6 +75,7 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
+    enable_compilation_cache()
     volumes = (
         open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
         open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),

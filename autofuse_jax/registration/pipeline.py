@@ -23,6 +23,7 @@ from autofuse_jax.registration.instance import InstanceSettings, exponentials, o
 from autofuse_jax.registration.network import network_field, network_guide, network_spread, velocity_on
 from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
 from autofuse_jax.registration.working_grid import grid_of_content, pad_grid, pair_on_grid, working_grid
+from autofuse_jax.runtime import drop_programs_if_many
 from autofuse_jax.transforms.grids import resize_grid, to_world
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
@@ -145,6 +146,7 @@ def register_volumes(
     """
     settings = settings or PipelineSettings()
     started = time.perf_counter()
+    drop_programs_if_many()
     _check(fixed, moving)
     if settings.samples and settings.instance is None and model is None:
         raise UserError(

@@ -11,6 +11,8 @@ from autofuse_jax.transforms.grids import ImageGrid, resize_grid, to_world
 
 # Padding to multiples of this makes images of nearly equal size share what is compiled for them.
 SHAPE_MULTIPLE = 16
+# Padding of an image that is only sampled costs no time: its sides become powers of two, at least this, and the rim.
+SMALLEST_SAMPLED = 16
 # Levels smaller than this along an axis keep their voxels there.
 SMALLEST_SIDE = 8
 
@@ -22,7 +24,7 @@ class Level:
     Attributes:
         image: float32, 0 for background, padded with zeros at the far ends.
         inside: float32 of the same shape, 1 where there is image, 0 in the padding; times the mask where there is one.
-        rimmed: The image with what lies beyond it, see `coverage.add_rim`, padded likewise.
+        rimmed: The image with what lies beyond it, see `coverage.add_rim`, padded to fewer shapes still.
         background: Grey value that was taken off.
         grid: The voxels without the padding.
     """
@@ -57,15 +59,15 @@ def pad_alike(levels: Sequence[Level]) -> list[Level]:
         The levels in the same order, arrays of one shape each.
     """
     shape = np.max([level.image.shape for level in levels], axis=0)
-    padding = [[(0, int(size)) for size in shape - level.image.shape] for level in levels]
+    sampled = np.max([level.rimmed.shape for level in levels], axis=0)
     return [
         dataclasses.replace(
             level,
-            image=np.pad(level.image, more),
-            inside=np.pad(level.inside, more),
-            rimmed=np.pad(level.rimmed, [*more, (0, 0)]),
+            image=_pad_to(level.image, shape),
+            inside=_pad_to(level.inside, shape),
+            rimmed=_pad_to(level.rimmed, sampled),
         )
-        for level, more in zip(levels, padding, strict=True)
+        for level in levels
     ]
 
 
@@ -100,11 +102,17 @@ def make_level(volume: Volume, spacing: float) -> Level:
     if image.shape != shape:
         image, inside = resize_valid(image, inside, shape)
     rimmed = add_rim(image, inside, border.open)
-    padding = [(0, -size % SHAPE_MULTIPLE) for size in shape]
+    padded = [size + -size % SHAPE_MULTIPLE for size in shape]
+    sampled = [max(SMALLEST_SAMPLED, 1 << (size - 1).bit_length()) + 2 for size in shape]
     return Level(
-        image=np.pad(np.asarray(image, np.float32), padding),
-        inside=np.pad(np.asarray(inside, np.float32), padding),
-        rimmed=np.pad(rimmed, [*padding, (0, 0)]),
+        image=_pad_to(np.asarray(image, np.float32), padded),
+        inside=_pad_to(np.asarray(inside, np.float32), padded),
+        rimmed=_pad_to(rimmed, (*sampled, rimmed.shape[-1])),
         background=border.background,
         grid=resize_grid(volume.grid, shape),
     )
+
+
+def _pad_to(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Append zeros along each axis."""
+    return np.pad(values, [(0, int(size) - old) for size, old in zip(shape, values.shape, strict=True)])
