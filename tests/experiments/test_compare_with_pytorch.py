@@ -39,9 +39,15 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize('name', ['AutoFuseSemi', pytest.param('AutoFuseTransSemi', marks=pytest.mark.slow)])
-def test_every_layer_agrees(tmp_path, capsys, name):
-    record, rows = run(tmp_path, f'--class={name}', '--arguments={"channel_num": 8, "num_classes": 3}')
+# Segmentations are fed back by their argmax. With the Swin network's weights of seed 0 two classes of a voxel are equal up
+# to rounding, and the networks choose differently.
+@pytest.mark.parametrize(
+    ('name', 'seed'), [('AutoFuseSemi', 0), pytest.param('AutoFuseTransSemi', 1, marks=pytest.mark.slow)]
+)
+def test_every_layer_agrees(tmp_path, capsys, name, seed):
+    record, rows = run(
+        tmp_path, f'--class={name}', '--arguments={"channel_num": 8, "num_classes": 3}', f'--seed={seed}'
+    )
     assert record['network'].endswith('semi') and record['model']['num_classes'] == 3
     results = {'flow', 'fixed segmentation', 'moving segmentation', 'FusionPath.reghead.mean_head'}
     assert rows.keys() >= LAYERS[name] | results
