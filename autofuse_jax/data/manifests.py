@@ -9,7 +9,7 @@ from autofuse_jax.choices import SPLITS
 from autofuse_jax.errors import POSITIVE, Range, UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Flag, Number, Table, Text
-from autofuse_jax.records.paths import INSIDE
+from autofuse_jax.records.paths import leads_inside
 from autofuse_jax.records.reading import check_form, read_json
 
 MANIFEST_NAME = 'manifest.json'
@@ -19,7 +19,7 @@ MANIFEST_VERSION = 1
 LONGEST_AXIS = 100_000
 FIX = 'prepare the data again'
 FRAME = Fields(
-    {'index': Number(Range(whole=True)), 'phase': Text(), 'file': INSIDE, 'has_labels': Flag()},
+    {'index': Number(Range(whole=True)), 'phase': Text(), 'file': Text(), 'has_labels': Flag()},
     others=None,
 )
 SUBJECT = Fields({'id': Text(), 'split': Text(SPLITS), 'group': Text(), 'frames': Entries(FRAME, least=1)})
@@ -32,7 +32,7 @@ MANIFEST = Fields(
         'settings': Table(Anything()),
         'subjects': Entries(SUBJECT),
     },
-    {'original_classes': Table(Text(), LABEL_ID), 'pairs': Entries(Entries(Text(), 2, 2))},
+    {'original_classes': Table(Text(), LABEL_ID), 'pairs': Entries(Entries(Text(), 2, 2)), 'folders': Table(Text())},
 )
 
 
@@ -43,7 +43,8 @@ class Frame:
     Attributes:
         index: Frame number in the cardiac cycle as the source counts it (ACDC counts from 1).
         phase: 'ED' (end of diastole), 'ES' (end of systole), or '' for a frame in between.
-        file: Path of the npz (`vol`, optional `seg`, `affine`), relative to the manifest's folder.
+        file: Path of the npz (`vol`, optional `seg`, `affine`), relative to the manifest's folder: in it, or a file of
+            one of `Manifest.folders`.
         has_labels: Whether the file holds a label map.
     """
 
@@ -89,6 +90,7 @@ class Manifest:
         original_classes: Id to name of the structures that are scored, where the files hold the original label maps
             (`seg_original`) beside the training classes; empty where the training classes are scored.
         pairs: (fixed, moving) ids of subjects that the source lists for evaluation; empty where it lists none.
+        folders: Name to folder, relative to `root`, of the data sets that this one joins and whose files stay there.
     """
 
     root: Path
@@ -100,11 +102,17 @@ class Manifest:
     settings: dict[str, Any]
     original_classes: dict[int, str] = dataclasses.field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
+    folders: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def scored_classes(self) -> dict[int, str]:
         """Id to name of what evaluation scores, background included: original structures where there are any."""
         return {0: self.classes[0], **self.original_classes} if self.original_classes else self.classes
+
+    @property
+    def files(self) -> list[str]:
+        """Files of all frames, relative to the root."""
+        return [frame.file for subject in self.subjects for frame in subject.frames]
 
     def subjects_of(self, split: str) -> tuple[Subject, ...]:
         """Return the subjects of one split, in manifest order."""
@@ -135,6 +143,8 @@ def write_manifest(manifest: Manifest, name: str = MANIFEST_NAME) -> Path:
         record['original_classes'] = {str(label): name for label, name in manifest.original_classes.items()}
     if manifest.pairs:
         record['pairs'] = [list(pair) for pair in manifest.pairs]
+    if manifest.folders:
+        record['folders'] = manifest.folders
     path = manifest.root / name
     write_json(path, record)
     return path
@@ -150,9 +160,14 @@ def read_manifest(root: str | os.PathLike) -> Manifest:
         The manifest. The volumes it names are not opened.
 
     Raises:
-        UserError: There is no manifest, it is not JSON, or its content is not a manifest of this version.
+        UserError: There is no manifest, it is not JSON, its content is not a manifest of this version, or it names a
+            file that is neither in its folder nor listed by a data set that it joins.
     """
-    path = Path(root)
+    return _read(Path(root), ())
+
+
+def _read(path: Path, joining: tuple[Path, ...]) -> Manifest:
+    root = path
     if path.is_dir():
         path = path / MANIFEST_NAME
     if not path.is_file():
@@ -174,9 +189,32 @@ def read_manifest(root: str | os.PathLike) -> Manifest:
         )
     check_form(record, MANIFEST, str(path), fix=FIX)
     try:
-        return _parse(record, path.parent)
+        manifest = _parse(record, path.parent)
     except ValueError as error:
         raise UserError(f'{path} is incomplete or damaged ({error})', fix=FIX) from error
+    _check_files(manifest, path, joining)
+    return manifest
+
+
+def _check_files(manifest: Manifest, path: Path, joining: tuple[Path, ...]) -> None:
+    """Refuse files outside of the folder, but for those that the manifest of a data set which is joined lists."""
+    outside = [file for file in manifest.files if not leads_inside(file)]
+    if not outside:
+        return
+    known: set[str] = set()
+    for folder in manifest.folders.values():
+        place = manifest.root / folder
+        # A data set cannot be a part of itself.
+        if not os.path.isabs(folder) and place.resolve() not in joining:
+            joined = _read(place, (*joining, manifest.root.resolve(), place.resolve()))
+            known.update(Path(folder, file).as_posix() for file in joined.files)
+    strange = sorted(set(outside) - known)
+    if strange:
+        raise UserError(
+            f'{path} names the file {strange[0]}',
+            expected='files in its folder, without .., or files that a data set which it joins lists',
+            fix='prepare the data again',
+        )
 
 
 def _parse(record: dict[str, Any], root: Path) -> Manifest:
@@ -195,5 +233,14 @@ def _parse(record: dict[str, Any], root: Path) -> Manifest:
         raise ValueError('original class 0 is background, which has no name of its own')
     pairs = tuple((fixed, moving) for fixed, moving in record.get('pairs', []))
     return Manifest(
-        root, record['dataset'], shape, spacing, classes, tuple(subjects), record['settings'], original, pairs
+        root,
+        record['dataset'],
+        shape,
+        spacing,
+        classes,
+        tuple(subjects),
+        record['settings'],
+        original,
+        pairs,
+        record.get('folders', {}),
     )

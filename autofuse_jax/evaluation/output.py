@@ -148,8 +148,8 @@ def _remarks(
         if not same_definitions(run.protocol, protocol.as_record()):
             name = f'the protocol {run.protocol["name"]}' if run.protocol else 'an unrecorded protocol'
             remarks.append(
-                f'**{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '
-                'reason.**'
+                f'{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '
+                'reason.'
             )
     return remarks
 

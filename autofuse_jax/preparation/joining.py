@@ -66,10 +66,15 @@ def join_data_sets(roots: Sequence[Path], out: Path) -> Manifest:
         settings,
         dict(sorted(original.items())),
         tuple(pairs),
+        {manifest.dataset: _folder(manifest, out) for manifest in manifests},
     )
 
 
+def _folder(manifest: Manifest, out: Path) -> str:
+    return Path(os.path.relpath(manifest.root.resolve(), out.resolve())).as_posix()
+
+
 def _relocate(subject: Subject, manifest: Manifest, out: Path) -> Subject:
-    folder = os.path.relpath(manifest.root.resolve(), out.resolve())
+    folder = _folder(manifest, out)
     frames = [dataclasses.replace(frame, file=Path(folder, frame.file).as_posix()) for frame in subject.frames]
     return Subject(f'{manifest.dataset}-{subject.id}', subject.split, subject.group, tuple(frames))

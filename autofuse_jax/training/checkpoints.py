@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ SHOWN_DIFFERENCES = 8
 DAMAGE_ERRORS = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, EOFError)
 # Part of the names of checkpoints that Orbax is writing.
 UNFINISHED = '.orbax-checkpoint-tmp'
+# How often and after how many seconds it is looked for them.
+REMOVALS, REMOVAL_PAUSE = 20, 0.05
 # Name of the logger that Orbax writes to, and how the storage layer below it repeats what the system said.
 STORAGE_LOGGER = 'absl'
 SYSTEM_ERROR = re.compile(r': ([^:\[\]]+) \[os_error_code')
@@ -68,8 +71,14 @@ def begin(workdir: str | os.PathLike, step: int) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    for path in folder.glob(f'*{UNFINISHED}*'):
-        shutil.rmtree(path, ignore_errors=True)
+    # After a failure, other threads of the same save may still be writing: what is removed comes back a few times.
+    for _ in range(REMOVALS):
+        remains = list(folder.glob(f'*{UNFINISHED}*'))
+        for path in remains:
+            shutil.rmtree(path, ignore_errors=True)
+        if not remains:
+            break
+        time.sleep(REMOVAL_PAUSE)
 
 
 def _remove(checkpoint: Path) -> None:

@@ -80,7 +80,13 @@ def leaf_names(tree: Any) -> dict[str, Any]:
 
 
 def _array_checksums(arrays: Any) -> dict[str, str]:
-    return {name: _of_array(np.asarray(leaf)) for name, leaf in leaf_names(arrays).items()}
+    return {name: _of_array(_values(leaf)) for name, leaf in leaf_names(arrays).items()}
+
+
+def _values(leaf: Any) -> np.ndarray:
+    """Values of an array; of random keys what they are made of."""
+    keys = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if keys else leaf)
 
 
 def _of_array(array: np.ndarray) -> str:

@@ -39,8 +39,8 @@ LAYERS = {
 }
 
 
-# Segmentations are fed back by their argmax. With the Swin network's weights of seed 0 two classes of a voxel are equal up
-# to rounding, and the networks choose differently.
+# Segmentations are fed back by their argmax. With the Swin network's weights of seed 0 two classes of a voxel are equal
+# up to rounding, and the networks choose differently.
 @pytest.mark.parametrize(
     ('name', 'seed'), [('AutoFuseSemi', 0), pytest.param('AutoFuseTransSemi', 1, marks=pytest.mark.slow)]
 )

@@ -208,7 +208,7 @@ def test_the_command_keeps_windows(tmp_path, capsys):
     }
     # Without its description nobody knows the window.
     (tmp_path / 'params.json').unlink()
-    assert main([f'--from={tmp_path / "params.npz"}', f'--to={tmp_path / "back.npz"}']) == 2
+    assert main([f'--from={tmp_path / "params.npz"}', f'--to={tmp_path / "other.npz"}']) == 2
     assert 'copy the JSON as well' in capsys.readouterr().err
 
 

@@ -34,6 +34,33 @@ def test_joined_data_sets_are_read_from_where_they_are(tmp_path):
     assert str(tmp_path) not in (tmp_path / 'all' / 'manifest.json').read_text()
 
 
+def test_files_outside_are_those_that_a_joined_data_set_lists(tmp_path):
+    one, other = (data_set(tmp_path, name, subject('a', '-+')) for name in ('oasis', 'ixi'))
+    (tmp_path / 'private.npz').write_bytes((other / 'a' / 'frame_01.npz').read_bytes())
+    write_manifest(join_data_sets([one, other], tmp_path / 'all'))
+    path = tmp_path / 'all' / 'manifest.json'
+    text = path.read_text()
+    absolute = str(tmp_path / 'ixi')
+    for old, new in (
+        ('"../ixi/a/frame_01.npz"', '"../private.npz"'),
+        ('"../ixi/a/frame_01.npz"', '"../ixi/a/../../private.npz"'),
+        ('../ixi', absolute),
+        ('"ixi": "../ixi"', '"ixi": "."'),
+        ('"folders"', '"other"'),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(UserError, match='names the file'):
+            read_manifest(tmp_path / 'all')
+    # A data set that joins itself through another one.
+    path.write_text(text)
+    inner = one / 'manifest.json'
+    listed = inner.read_text().replace('"a/frame_01.npz"', '"../all/../oasis/a/frame_01.npz"')
+    inner.write_text(listed.replace('"settings"', '"folders": {"all": "../all"}, "settings"', 1))
+    with pytest.raises(UserError, match='names the file'):
+        read_manifest(tmp_path / 'all')
+
+
 def test_original_labels_of_one_convention_are_joined(tmp_path):
     one = data_set(tmp_path, 'one', subject('a', '-+'), original_classes={1: 'left', 2: 'right'})
     other = data_set(tmp_path, 'other', subject('a', '-+'), original_classes={2: 'right', 5: 'stem'})

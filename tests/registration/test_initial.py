@@ -75,7 +75,7 @@ def test_the_alignment_goes_on_from_it(pair, tmp_path):
     near = rotation_and_shift(14.0, (1.0, -2.0, 0.0))
     initial = open_initial(ants(tmp_path / 'a.mat', near), *pair, None)
     result = register_volumes(*pair, PipelineSettings(ALIGNMENT, None), initial=initial)
-    names = [stage['name'] for stage in result.stages]
+    names = [stage['name'] for stage in result.stages if not stage['name'].startswith('other way: ')]
     assert names[:4] == ['start: initial transform', 'translation at 8 mm', 'rigid at 8 mm', 'rigid at 4 mm']
     assert world_difference(result.transform, TURN, FIXED_GRID) < 0.5 * world_difference(
         AffineTransform(near), TURN, FIXED_GRID
