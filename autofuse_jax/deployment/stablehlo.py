@@ -28,7 +28,7 @@ def to_stablehlo(method: Method, params: Params, size: tuple[int, ...], platform
         The program, from images (1, D, H, W, 1) to the results of `prediction.named_prediction`.
 
     Raises:
-        UserError: A platform is unknown, or the package flatbuffers is not installed.
+        UserError: A platform is unknown.
     """
     unknown = [name for name in platforms if name not in PLATFORMS]
     if unknown or not platforms:
@@ -37,7 +37,6 @@ def to_stablehlo(method: Method, params: Params, size: tuple[int, ...], platform
             expected=f'some of {", ".join(PLATFORMS)}',
             fix='correct --platforms',
         )
-    check_flatbuffers()
     function = jax.jit(named_prediction(method, params))
     exported = jax.export.export(function, platforms=list(platforms))(*images_of_size(size).values())
     return bytes(exported.serialize())
@@ -54,9 +53,8 @@ def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray]
         Function from images (1, D, H, W, 1) to results by name.
 
     Raises:
-        UserError: It cannot be read, was lowered for other platforms, or flatbuffers is not installed.
+        UserError: It cannot be read, or was lowered for other platforms.
     """
-    check_flatbuffers()
     try:
         exported = jax.export.deserialize(bytearray(program))
     # What a damaged buffer leads to depends on where the damage is.
@@ -70,14 +68,3 @@ def of_stablehlo(program: bytes, name: str) -> Callable[[np.ndarray, np.ndarray]
         )
     call = jax.jit(exported.call)
     return lambda fixed, moving: jax.device_get(call(np.asarray(fixed, np.float32), np.asarray(moving, np.float32)))
-
-
-def check_flatbuffers() -> None:
-    """Raise UserError unless the package is installed with which programs are written and read."""
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            'StableHLO files need the package flatbuffers, which is not installed',
-            fix="pip install 'autofuse_jax[deploy]'",
-        ) from error

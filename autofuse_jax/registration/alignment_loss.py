@@ -11,6 +11,7 @@ from autofuse_jax.choices import CORRELATION
 from autofuse_jax.fields import voxel_grid
 from autofuse_jax.losses.mutual_information import mutual_information
 from autofuse_jax.losses.valid_ncc import valid_ncc
+from autofuse_jax.registration.kept_programs import KeptProgram
 from autofuse_jax.registration.linear_maps import free_parameters, linear_map
 from autofuse_jax.registration.pyramid import Level
 from autofuse_jax.registration.sampling import sample_rimmed
@@ -160,7 +161,7 @@ def _each(data: AlignmentData, maps: jax.Array, *, similarity: str) -> tuple[jax
     return jax.lax.map(one, maps)
 
 
-_similarities = jax.jit(_each, static_argnames='similarity')
+_similarities = KeptProgram(_each, ('similarity',), lambda data, maps: (0, 0))
 
 
 def _to_moving(moving: Level, matrix: np.ndarray, frame: Frame) -> np.ndarray:

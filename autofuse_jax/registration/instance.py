@@ -30,6 +30,7 @@ from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.contrast import match_contrast
 from autofuse_jax.registration.coverage import border_of
 from autofuse_jax.registration.guide import GridGuide, maps_at
+from autofuse_jax.registration.kept_programs import KeptProgram
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.sides import Side, make_side, similarity_of
 from autofuse_jax.registration.working_grid import PairOnGrid
@@ -330,7 +331,7 @@ def _exponentials(velocity: jax.Array, *, shape: tuple[int, ...]) -> tuple[jax.A
     return forward, backward
 
 
-_both_ways = jax.jit(_exponentials, static_argnames='shape')
+_both_ways = KeptProgram(_exponentials, ('shape',), lambda velocity: (0, 0))
 
 
 def _shrunk(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import optax
 
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, UserError, check_option
 from autofuse_jax.progress import OnProgress
+from autofuse_jax.registration.kept_programs import KeptProgram
 
 # Steps between two looks at the loss: enough to keep the device busy, few enough that progress and a stop are prompt.
 STEPS_PER_CALL = 5
@@ -167,4 +168,4 @@ def _advance_pieces(params: Any, state: Any, data: Any, rates: jax.Array, *, los
     return params, state, losses
 
 
-_advance = jax.jit(_advance_pieces, static_argnames=('loss', 'options'))
+_advance = KeptProgram(_advance_pieces, ('loss', 'options'), lambda params, state, data, rates: (params, state, rates))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import optimize
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.registration.kept_programs import KeptProgram
 from autofuse_jax.registration.minimise import ALL_STEPS, NO_GAIN, Loss, Minimum, OnLoss
 
 # Relative change of the loss below which it is at its minimum, about what float32 can tell.
@@ -44,11 +45,11 @@ def minimise_few(
         16(5), 1995, as in SciPy.
     """
     started = time.perf_counter()
-    evaluate = functools.partial(_loss_and_gradient, data=data, loss=loss, options=options)
+    evaluate = functools.partial(_loss_and_gradient, loss=loss, options=options)
     losses: list[float] = []
     best = (np.inf, params)
     start = np.asarray(params, np.float32)
-    at_start = jax.device_get(evaluate(start))
+    at_start = jax.device_get(evaluate(start, data))
     steepness = float(np.linalg.norm(at_start[1]))
     # The method's first step is as long as the gradient.
     scale = first_step / steepness if steepness > 0 else 1.0
@@ -56,7 +57,7 @@ def minimise_few(
     def scaled(point: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal best
         params = point.astype(np.float32)
-        value, gradient = jax.device_get(evaluate(params)) if losses else at_start
+        value, gradient = jax.device_get(evaluate(params, data)) if losses else at_start
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             raise UserError(
                 f'the loss is not finite any more after {len(losses)} steps',
@@ -75,6 +76,8 @@ def minimise_few(
     return Minimum(best[1], np.asarray(losses), best[0], time.perf_counter() - started, stopped)
 
 
-@functools.partial(jax.jit, static_argnames=('loss', 'options'))
-def _loss_and_gradient(params: jax.Array, *, data: Any, loss: Loss, options: Any) -> tuple[jax.Array, jax.Array]:
+def _value_and_gradient(params: jax.Array, data: Any, *, loss: Loss, options: Any) -> tuple[jax.Array, jax.Array]:
     return jax.value_and_grad(loss)(params, data, options)
+
+
+_loss_and_gradient = KeptProgram(_value_and_gradient, ('loss', 'options'), lambda params, data: (0, params))

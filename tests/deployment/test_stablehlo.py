@@ -1,7 +1,5 @@
 """A network as StableHLO is the same program, for platforms that need not be here."""
 
-import sys
-
 import jax
 import jax.export
 import numpy as np
@@ -14,8 +12,6 @@ from autofuse_jax.methods.registry import make_method
 from tests.quick import random_params
 
 SIZE = (16, 16, 32)
-
-pytest.importorskip('flatbuffers')
 
 
 @pytest.fixture(scope='module')
@@ -61,10 +57,3 @@ def test_unknown_platforms(network, platforms):
 def test_a_damaged_program(program):
     with pytest.raises(UserError, match='cannot be read as StableHLO'):
         of_stablehlo(program[: len(program) // 2], 'model')
-
-
-def test_without_flatbuffers_the_message_says_how_to_get_it(network, program, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'flatbuffers', None)
-    for action in (lambda: to_stablehlo(*network, SIZE), lambda: of_stablehlo(program, 'model')):
-        with pytest.raises(UserError, match=r'autofuse_jax\[deploy\]'):
-            action()

@@ -1,0 +1,135 @@
+"""Programs that are traced once: what JAX makes of a Python function is kept on disk, beside what XLA makes of that.
+
+The compilation cache of JAX saves compiling, but each process still traces every function and writes it down as
+StableHLO before it can look there. For a registration of two small images that is half of its time.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+
+from autofuse_jax.files import replacing
+from autofuse_jax.version import __version__
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# Folder inside JAX's compilation cache, and the ending of a traced program.
+FOLDER, ENDING = 'traced', '.stablehlo'
+# Characters of a name: enough that two programs never share one.
+NAME_LENGTH = 40
+DIGEST_BYTES = hashlib.sha256().digest_size
+# Settings of JAX that change what a function is traced to.
+SETTINGS = ('jax_enable_x64', 'jax_default_matmul_precision', 'jax_numpy_dtype_promotion')
+# Settings for finding mistakes, which need the function itself.
+DEBUGGING = ('jax_disable_jit', 'jax_debug_nans', 'jax_debug_infs')
+
+# (arrays) -> a tree of the structure of the result, whatever its leaves.
+Structure = Callable[..., Any]
+
+
+class KeptProgram:
+    """A function compiled by `jax.jit` whose trace is kept where compiled programs are kept.
+
+    A trace is found again by the function, the shapes, types and structure of its arguments, its static arguments, the
+    source of this package, the version of JAX and the kind of device. Where JAX has no compilation cache, where it
+    looks for mistakes, and for functions of other packages, this is `jax.jit`. Results can not be differentiated.
+    """
+
+    def __init__(self, function: Callable[..., Any], static: tuple[str, ...], result_like: Structure):
+        """Wrap a function.
+
+        Args:
+            function: Function of this package: arrays or trees of arrays by position, static arguments by name.
+            static: Names of the static arguments: values or functions of this package, whose text says all of them.
+            result_like: Structure of the result.
+        """
+        self._function = function
+        self._jitted = jax.jit(function, static_argnames=static)
+        self._result_like = result_like
+        self._programs: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, *arrays: Any, **static: Any) -> Any:
+        """Compute the function.
+
+        Args:
+            *arrays: Arrays and trees of arrays.
+            **static: All of the static arguments.
+        """
+        folder = _folder()
+        if folder is None or not all(_is_ours(value) for value in (self._function, *static.values())):
+            return self._jitted(*arrays, **static)
+        leaves, structure = jax.tree.flatten(arrays)
+        leaves = [jnp.asarray(leaf, jnp.result_type(leaf)) for leaf in leaves]
+        shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+        key = (structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0])))
+        program = self._programs.get(key)
+        if program is None:
+            text = repr((_text_of(self._function), shapes, str(structure), [(n, _text_of(v)) for n, v in key[2]]))
+            program = self._programs[key] = self._open(folder, text, leaves, structure, static)
+        return jax.tree.unflatten(jax.tree.structure(self._result_like(*arrays)), program(*leaves))
+
+    def _open(self, folder: Path, text: str, leaves: list[jax.Array], structure: Any, static: dict[str, Any]):
+        settings = [(name, getattr(jax.config, name)) for name in SETTINGS]
+        whole = repr((text, __version__, _source(), jax.__version__, jax.default_backend(), settings))
+        path = folder / (hashlib.sha256(whole.encode()).hexdigest()[:NAME_LENGTH] + ENDING)
+        content = _read(path)
+        if content is None:
+
+            def flat(*leaves: jax.Array) -> list[jax.Array]:
+                return jax.tree.leaves(self._function(*jax.tree.unflatten(structure, leaves), **static))
+
+            content = bytes(jax.export.export(jax.jit(flat))(*leaves).serialize())
+            _write(path, content)
+        return jax.jit(jax.export.deserialize(bytearray(content)).call)
+
+
+def _read(path: Path) -> bytes | None:
+    """Content of a file of the cache; None where it is absent, unreadable or damaged, and is to be made anew."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    content = stored[DIGEST_BYTES:]
+    return content if hashlib.sha256(content).digest() == stored[:DIGEST_BYTES] else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    # A cache that cannot be written, for the disk is full or belongs to another user, costs time and nothing else.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+def _folder() -> Path | None:
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # jax adds options at run time
+    if not folder or any(getattr(jax.config, name) for name in DEBUGGING):
+        return None
+    return Path(folder) / FOLDER
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether a function belongs to this package, and by its name alone; other values always do."""
+    return not callable(value) or (
+        value.__module__.startswith(f'{PACKAGE.name}.') and value.__qualname__ == value.__name__
+    )
+
+
+def _text_of(value: Any) -> str:
+    return f'{value.__module__}.{value.__qualname__}' if callable(value) else repr(value)
+
+
+@functools.cache
+def _source() -> str:
+    """Digest of the source of this package."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob('*.py')):
+        digest.update(os.fsencode(path.relative_to(PACKAGE)) + b'\0' + path.read_bytes())
+    return digest.hexdigest()
