@@ -66,7 +66,8 @@ def minimise_few(
             )
         losses.append(float(value))
         # A last line search may need a few more evaluations than are allowed.
-        on_loss(min(len(losses), steps), losses[-1])
+        if len(losses) <= steps:
+            on_loss(len(losses), losses[-1])
         best = min(best, (losses[-1], params), key=lambda pair: pair[0])
         return scale * float(value), scale * gradient.astype(np.float64)
 
