@@ -4,6 +4,7 @@
     python -m experiments.paper --item table4 figure5 --data=prepared/acdc --grid=64,64,16 --steps=1000 \\
         --schedule=cosine --warmup=50 --clip-norm=1 --learning-rate=3e-4 --validations=10 --work=runs/paper
     python -m experiments.paper --item table1 --data=prepared/oasis --steps=100000 --work=runs/paper_oasis
+    python -m experiments.paper --item gates --networks phantom@phantom runs/cardiac_semi.npz@prepared/acdc
 
 --from-records trains nothing: it takes what is in --records. Otherwise the rows of an item are trained first, with the
 same recipe for each, on whatever prepared folder --data is: hearts with ED and ES, or brains. What is done is kept in
@@ -25,8 +26,8 @@ from pathlib import Path
 from autofuse_jax.errors import UserError, run_command
 from experiments.comparison.recipe import add_recipe
 from experiments.comparison.row_runs import STOPPED_STATUS
-from experiments.paper.items import ITEMS
-from experiments.paper.making import LABELLED_COUNTS, PAGE_NAME, Made, make_item, train_item, write_page
+from experiments.paper.items import ITEMS, LABELLED_COUNTS, Item
+from experiments.paper.making import PAGE_NAME, Made, make_item, measure_item, train_item, write_page
 
 RECORDS = Path(__file__).resolve().parents[1] / 'results'
 OUT = Path('runs/paper')
@@ -53,6 +54,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         '--comparison', type=Path, nargs='+', metavar='RECORD', help='records whose rows one table is made of'
     )
+    measuring = made.add_argument_group('trained networks')
+    measuring.add_argument(
+        '--networks',
+        nargs='+',
+        default=[],
+        metavar='WEIGHTS[@DATA]',
+        help='run for gates, figure7 and figureA2: weights or folders of runs, on prepared data or on phantom',
+    )
+    measuring.add_argument('--pair', metavar='NAME', help='pair that is drawn; default the first of the split')
     training = made.add_argument_group('training')
     add_recipe(training, required=False)
     training.add_argument('--work', type=Path, help='folder that keeps what is done')
@@ -88,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ITEMS if options.all else options.item:
         item = ITEMS[name]
         try:
-            if item.rows and not options.from_records and not train_item(item, options):
+            if not options.from_records and not _start_runs(item, options):
                 return STOPPED_STATUS
             made.add(item, make_item(item, options))
         except UserError as error:
@@ -99,6 +109,15 @@ def run(options: argparse.Namespace) -> int:
     if made.outputs:
         write_page(options.out / PAGE_NAME, made)
     return _say(made, options)
+
+
+def _start_runs(item: Item, options: argparse.Namespace) -> bool:
+    """Train or measure what an item needs; returns False where a signal ended a training."""
+    if item.rows and not options.comparison:
+        return train_item(item, options)
+    if item.measure is not None and options.networks:
+        measure_item(item, options)
+    return True
 
 
 def _say(made: Made, options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """What the records that tables and figures are made of must hold."""
 
 from autofuse_jax.errors import Range
-from autofuse_jax.records.forms import Anything, Entries, Fields, Number, OrNull, Table, Text
+from autofuse_jax.records.forms import Entries, Fields, Number, OrNull, Table, Text
 
 NUMBER, COUNT = Number(), Number(Range(least=0, whole=True))
 ORIGIN = {'command': Text(), 'commit': OrNull(Text()), 'date': Text()}
@@ -50,6 +50,7 @@ GATES = Fields(
                 {
                     'weights': Text(),
                     'data': Text(),
+                    'shown': Text(),
                     'pairs': Entries(Text(), least=1),
                     'gates': Table(LEVEL, least=1),
                 }
@@ -58,4 +59,26 @@ GATES = Fields(
         )
     }
 )
-ANYTHING = Fields(ORIGIN | {'command': Text()}, others=Anything())
+SHARE = Number(Range(least=0, most=1))
+# Of one pair through several methods.
+PAIR_PICTURE = Fields(
+    ORIGIN
+    | {
+        'pair': Text(),
+        'data': Text(),
+        'kind': Text(),
+        'methods': Entries(Fields({'title': Text(), 'dsc': SHARE}), least=2),
+    }
+)
+# Of predicted segmentations.
+SEGMENTATIONS = Fields(
+    ORIGIN
+    | {
+        'weights': Text(),
+        'data': Text(),
+        'kind': Text(),
+        'classes': Table(Text(), least=1),
+        'shown': Entries(Text(), least=1),
+        'frames': Entries(Fields({'dsc': OrNull(SHARE), 'dsc_per_label': Table(OrNull(SHARE))}), least=1),
+    }
+)

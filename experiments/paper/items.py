@@ -8,14 +8,23 @@ from typing import Any
 from autofuse_jax.configs.comparison.rows import labelled_name
 
 from autofuse_jax.records.forms import Form
+from experiments.paper import gates, pictures, segmentations
 from experiments.paper.comparison_tables import ROWS_OF, TITLES, comparison_table
-from experiments.paper.forms import COMPARISON
+from experiments.paper.curves import figure5, gates_over_training
+from experiments.paper.forms import COMPARISON, GATES, PAIR_PICTURE, ROUTES, SEGMENTATIONS
+from experiments.paper.frontier import frontier
+from experiments.paper.networks import NamedNetwork
 from experiments.paper.outputs import Output
 
-RECIPE = (
-    '--grid=64,64,16 --steps=1000 --schedule=cosine --warmup=50 --clip-norm=1 --learning-rate=3e-4 --validations=10'
-)
+RECIPE = '--grid=64,64,16 --steps=1000 --schedule=cosine --warmup=50 --clip-norm=1 --learning-rate=3e-4'
+COMMAND = 'python -m experiments.paper --item'
 HEARTS, BRAINS = ('cardiac', 'cardiac_ed_es'), ('brain', 'hippocampus')
+BRAIN_DATA = ('oasis', 'mindboggle', 'buckner')
+LABELLED_COUNTS = (0, 5, 10, 20, 40, 70)
+# Of Table 4, whose gates are drawn over training.
+GATED_ROWS = {'autofuse': 'AutoFuse', 'autofuse_mu_0': 'AutoFuse, μ = 0', 'autofuse_lambda_400': 'AutoFuse, λ = 400'}
+
+Record = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +33,13 @@ class Source:
 
     Attributes:
         name: File in the folder of records.
-        form: What it must hold.
+        form: Form of its content.
         command: Command that makes it.
-        arrays: File of arrays beside it, which pictures are drawn from; '': none.
     """
 
     name: str
     form: Form
     command: str
-    arrays: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,46 +47,61 @@ class Item:
     """A table or figure of the paper, or one of ours.
 
     Attributes:
-        name: What it is called on the command line.
-        title: What it shows.
-        sources: Records, each of which gives outputs of its own.
-        make: Function (content of a record, path of its arrays) -> outputs.
-        rows: Rows that are trained for it; empty where the record comes from another command.
-        tasks: Tasks of those records of rows that belong to it; empty: all.
-        record: File of the record of its own rows; '': that of the comparison on the data set.
+        name: Name on the command line.
+        title: Heading.
+        sources: Records that it is made of.
+        make: Function (records that are there, by path) -> outputs.
+        joint: Whether all records are made into one output; default False: each into outputs of its own.
+        rows: Rows that are trained for it; empty where the record comes from elsewhere.
+        tasks: Tasks of those comparisons that belong to it; empty: all.
+        record: File of the record of its own rows, or of what it measures; '': the comparison on the data set.
+        measure: Function (networks, record, name of a pair) that writes the record of trained networks; None: none.
     """
 
     name: str
     title: str
     sources: tuple[Source, ...]
-    make: Callable[[Mapping[str, Any], Path], Sequence[Output]]
+    make: Callable[[Mapping[Path, Record]], Sequence[Output]]
+    joint: bool = False
     rows: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     record: str = ''
+    measure: Callable[[Sequence[NamedNetwork], Path, str | None], None] | None = None
 
 
 def comparison_source(name: str, item: str) -> Source:
     """Return the record of a comparison on a data set, and the command that trains an item's rows for it."""
-    command = f'python -m experiments.paper --item {item} --data=prepared/{name} {RECIPE} --work=runs/paper_{name}'
+    recipe = '--steps=100000' if name in BRAIN_DATA else RECIPE
+    command = f'{COMMAND} {item} --data=prepared/{name} --name={name} {recipe} --work=runs/paper_{name}'
     return Source(f'comparison_{name}.json', COMPARISON, command)
 
 
-def _comparison_item(number: str, data: Sequence[str], tasks: tuple[str, ...]) -> Item:
+def _each(make: Callable[[Record, Path], Sequence[Output]]) -> Callable[[Mapping[Path, Record]], Sequence[Output]]:
+    return lambda records: [output for path, record in records.items() for output in make(record, path)]
+
+
+def _comparison_item(number: str, data: Sequence[str], tasks: tuple[str, ...] = ()) -> Item:
     name = f'table{number}'
     return Item(
         name,
         TITLES[number],
         tuple(comparison_source(one, name) for one in data),
-        lambda record, _: [comparison_table(number, record)],
-        ROWS_OF[number],
-        tasks,
+        _each(lambda record, _: [comparison_table(number, record)]),
+        rows=ROWS_OF[number],
+        tasks=tasks,
     )
 
 
-def _own_rows_item(name: str, title: str, rows: tuple[str, ...], make: Callable[..., Sequence[Output]]) -> Item:
+def _own_rows_item(name: str, title: str, rows: tuple[str, ...], make: Callable[[Record, Path], Any]) -> Item:
     record = f'paper_{name}.json'
-    command = f'python -m experiments.paper --item {name} --data=prepared/acdc {RECIPE} --work=runs/paper'
-    return Item(name, title, (Source(record, COMPARISON, command),), make, rows, record=record)
+    command = f'{COMMAND} {name} --data=prepared/acdc {RECIPE} --work=runs/paper_acdc'
+    return Item(name, title, (Source(record, COMPARISON, command),), _each(make), rows=rows, record=record)
+
+
+def _measured_item(name: str, title: str, record: str, form: Form, networks: str, module: Any, make: Any) -> Item:
+    measure = next(getattr(module, one) for one in vars(module) if one.startswith('measure_'))
+    source = Source(record, form, f'{COMMAND} {name} --networks {networks}')
+    return Item(name, title, (source,), _each(make), record=record, measure=measure)
 
 
 def figure5_rows(counts: Sequence[int]) -> tuple[str, ...]:
@@ -88,18 +110,66 @@ def figure5_rows(counts: Sequence[int]) -> tuple[str, ...]:
     return (*(labelled_name(count) for count in counts), *alone)
 
 
-LABELLED_COUNTS = (0, 5, 10, 20, 40, 70)
-BRAIN_DATA = ('oasis', 'mindboggle', 'buckner')
+def _table4(record: Record, _: Path) -> list[Output]:
+    over_training = gates_over_training(record, GATED_ROWS)
+    return [comparison_table('4', record), *([] if over_training is None else [over_training])]
+
+
+def _routes(name: str, more: str) -> Source:
+    command = f'python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc {more}'
+    return Source(name, ROUTES, f'{command} --work=runs/{name} --out=experiments/results/{name}')
+
+
+NETWORK = 'runs/cardiac_semi.npz@prepared/acdc'
 ITEMS = {
     item.name: item
     for item in (
         _comparison_item('1', BRAIN_DATA, BRAINS),
         _comparison_item('2', ('acdc',), HEARTS),
-        _comparison_item('3', ('acdc',), ()),
-        _own_rows_item('table4', TITLES['4'], ROWS_OF['4'], lambda record, _: [comparison_table('4', record)]),
+        _comparison_item('3', ('acdc',)),
+        _own_rows_item('table4', TITLES['4'], ROWS_OF['4'], _table4),
         _comparison_item('5', BRAIN_DATA, BRAINS),
         _comparison_item('6', ('acdc',), HEARTS),
-        _comparison_item('7', ('acdc',), ()),
-        _own_rows_item('figure5', 'Fig. 5: labelled subjects', figure5_rows(LABELLED_COUNTS), lambda record, _: []),
+        _comparison_item('7', ('acdc',)),
+        _measured_item(
+            'gates', gates.TITLE, gates.RECORD, GATES, f'phantom@phantom {NETWORK}', gates, gates.gate_outputs
+        ),
+        _own_rows_item(
+            'figure5',
+            'Fig. 5: DSC against the number of labelled subjects',
+            figure5_rows(LABELLED_COUNTS),
+            lambda record, _: figure5(record),
+        ),
+        _measured_item(
+            'figure7',
+            'Figs. 6 and 7: one pair through all methods',
+            pictures.RECORD,
+            PAIR_PICTURE,
+            f'{NETWORK} runs/comparison/voxelmorph@prepared/acdc',
+            pictures,
+            pictures.pair_figure,
+        ),
+        _measured_item(
+            'figureA2',
+            'Fig. A2: predicted segmentations beside manual ones',
+            segmentations.RECORD,
+            SEGMENTATIONS,
+            NETWORK,
+            segmentations,
+            segmentations.segmentation_outputs,
+        ),
+        Item(
+            'frontier',
+            'Frontier: DSC against CPU seconds of every route',
+            (
+                _routes('instance_acdc.json', '--weights=runs/cardiac_unsup.npz --syn-pairs=6'),
+                _routes(
+                    'guided_acdc.json', "--weights=cardiac_segmentation --methods 'affine + network + guided instance'"
+                ),
+                _routes('budgets_acdc.json', '--weights=runs/cardiac_semi.npz --budgets 6,4,2 15,10,5 30,20,10'),
+            ),
+            lambda records: frontier({path.name: record for path, record in records.items()}),
+            joint=True,
+        ),
     )
 }

@@ -9,12 +9,12 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
 from autofuse_jax.records.reading import read_json
+from autofuse_jax.runtime import enable_compilation_cache
 from experiments.paper.comparison_tables import joined
-from experiments.paper.items import ITEMS, LABELLED_COUNTS, Item, Source, comparison_source, figure5_rows
+from experiments.paper.items import ITEMS, Item, Source, comparison_source, figure5_rows
+from experiments.paper.networks import named_network
 from experiments.paper.outputs import Output
 from experiments.paper.training import train_record
-
-__all__ = ['LABELLED_COUNTS', 'PAGE_NAME', 'Made', 'make_item', 'page_of', 'train_item', 'write_page']
 
 PAGE_NAME = 'paper.md'
 HEAD = (
@@ -63,6 +63,22 @@ def train_item(item: Item, options: argparse.Namespace) -> bool:
     return train_record(rows, options, options.records / _trained_record(item, options)) is not None
 
 
+def measure_item(item: Item, options: argparse.Namespace) -> None:
+    """Run the networks of the command line for an item, and write its record.
+
+    Args:
+        item: An item that measures.
+        options: Options of `python -m experiments.paper`.
+
+    Raises:
+        UserError: A network or its data is wrong.
+    """
+    enable_compilation_cache()
+    phantoms = options.out / 'phantom'
+    networks = [named_network(text, options.data, options.split, phantoms) for text in options.networks]
+    item.measure(networks, options.records / item.record, options.pair)
+
+
 def make_item(item: Item, options: argparse.Namespace) -> tuple[list[Output], list[str]]:
     """Make an item of its records and write its files.
 
@@ -82,14 +98,16 @@ def make_item(item: Item, options: argparse.Namespace) -> tuple[list[Output], li
         if not item.rows:
             raise UserError(f'--comparison with {item.name}', expected='a table of rows', fix='leave it out')
         records = [(str(path), read_record(path, comparison_source('data', item.name))) for path in options.comparison]
-        outputs += item.make(joined(records), options.comparison[0])
+        outputs += item.make({options.comparison[0]: joined(records)})
     else:
+        present = {}
         for source in sources_of(item, options):
             path = options.records / source.name
             if path.is_file():
-                outputs += item.make(read_record(path, source), options.records / source.arrays)
+                present[path] = read_record(path, source)
             else:
                 absent.append(f'{item.name} has no record {path}; made by: {source.command}')
+        outputs += item.make(present) if present else []
     for output in outputs:
         output.write(options.out)
     return outputs, absent
