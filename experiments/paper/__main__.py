@@ -27,7 +27,7 @@ from autofuse_jax.errors import UserError, run_command
 from experiments.comparison.recipe import add_recipe
 from experiments.comparison.row_runs import STOPPED_STATUS
 from experiments.paper.items import ITEMS, LABELLED_COUNTS, Item
-from experiments.paper.making import PAGE_NAME, Made, make_item, measure_item, train_item, write_page
+from experiments.paper.making import Made, make_item, measure_item, train_item, write_pages
 
 RECORDS = Path(__file__).resolve().parents[1] / 'results'
 OUT = Path('runs/paper')
@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument('--records', type=Path, default=RECORDS, help='folder of records; default experiments/results')
     made.add_argument(
         '--comparison', type=Path, nargs='+', metavar='RECORD', help='records whose rows one table is made of'
+    )
+    made.add_argument(
+        '--page', type=Path, metavar='FILE', help='write the page there, too, with images/paper beside it'
     )
     measuring = made.add_argument_group('trained networks')
     measuring.add_argument(
@@ -107,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
             print(f'{name}: {error}', file=sys.stderr)
             made.failed.append(name)
     if made.outputs:
-        write_page(options.out / PAGE_NAME, made)
+        write_pages(made, options)
     return _say(made, options)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.reports.colours import PALETTE, on_white
@@ -23,11 +25,13 @@ WORDS = {
 }
 # Routes of one kind have one colour and are joined by a line.
 KINDS = (AFFINE, NETWORK, INSTANCE, BOTH, GUIDED, SYN)
-# Where the name of a point stands, in points from it.
-RIGHT, LEFT = (8, -3), (-8, -3)
+MARKERS = 'ovsDPX'
+# Where the number of steps stands, in points from its marker: above, of instance optimisation alone below.
+ABOVE, BELOW = (0, 7), (0, -14)
 NOTE = (
     'CPU seconds are processor seconds of all cores, alignment included, as measured on each pair; the routes were '
-    'run in turn, at different times. "n steps": at most so many at all levels together; without it the default.'
+    'run in turn, at different times. "n steps": at most so many at all levels together; without it the default. Small '
+    'numbers in the picture are such steps.'
 )
 Points = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -102,46 +106,49 @@ def frontier(records: Mapping[str, Mapping[str, Any]]) -> list[PaperFigure | Pap
 
 
 def draw_frontier(groups: Mapping[str, Points]) -> Figure:
-    """Draw a panel for each group of pairs, time on a logarithmic axis.
+    """Draw a panel for each group of pairs, time on a logarithmic axis, and one legend of all routes.
 
     Args:
         groups: Results of `common_routes` by title.
     """
-    figure = Figure(figsize=(6.2 * len(groups), 4.6), layout='constrained')
+    figure = Figure(figsize=(5.2 * len(groups) + 2.6, 4.4), layout='constrained')
+    legend: dict[str, Line2D] = {}
     for axes, (title, points) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True):
-        best = [route for route in points if route in on_the_frontier(points)]
-        axes.step(
-            [points[route][1].mean() for route in best],
-            [points[route][0].mean() for route in best],
-            where='post',
-            color='0.8',
-            linewidth=1.2,
-            zorder=0,
-        )
-        seconds = [values[1].mean() for values in points.values()]
-        middle = np.sqrt(min(seconds) * max(seconds))
-        for kind in KINDS:
+        best = [_place(points[route]) for route in points if route in on_the_frontier(points)]
+        axes.step(*zip(*best, strict=True), where='post', color='0.8', linewidth=1.2, zorder=0)
+        for number, kind in enumerate(KINDS):
             routes = [route for route in points if route.split(WITH_STEPS)[0] == kind]
-            colour = on_white(PALETTE[KINDS.index(kind) % len(PALETTE)])
-            places = [(points[route][1].mean(), points[route][0].mean()) for route in routes]
-            axes.plot(*zip(*places, strict=True) if places else ((), ()), 'o-', color=colour, markersize=6)
+            if not routes:
+                continue
+            places = [_place(points[route]) for route in routes]
+            colour = on_white(PALETTE[number % len(PALETTE)])
+            style = {'color': colour, 'marker': MARKERS[number], 'markersize': 7, 'linewidth': 1.0}
+            (legend[WORDS[kind]],) = axes.plot(*zip(*places, strict=True), **style)
             for route, place in zip(routes, places, strict=True):
-                side = RIGHT if place[0] < middle else LEFT
+                steps = route.partition(WITH_STEPS)[2].removesuffix(' steps')
                 axes.annotate(
-                    words_of(route),
+                    steps,
                     place,
-                    side,
+                    BELOW if kind == INSTANCE else ABOVE,
                     textcoords='offset points',
-                    fontsize=8,
+                    fontsize=7,
                     color=colour,
-                    ha='left' if side == RIGHT else 'right',
+                    ha='center',
                 )
         axes.set_xscale('log')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f'{seconds:g}'))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.12, y=0.1)
         axes.set_title(title, fontsize=10)
         axes.set_ylabel('DSC %')
         finish_axes(axes, 'CPU seconds a pair')
+    figure.legend(legend.values(), legend.keys(), loc='outside right center', frameon=False, fontsize=9)
     return figure
+
+
+def _place(values: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+    return float(values[1].mean()), float(values[0].mean())
 
 
 def words_of(route: str) -> str:

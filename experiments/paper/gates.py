@@ -25,9 +25,10 @@ NOTES = (
     'below it the standard deviation of the means of the pairs. Gates start at 0.5 everywhere: a mean of 0.5 with a '
     'spread over voxels is a gate that has learned, without one it is a gate that has not. Gates 2 to 5 lie on the way '
     'down to a sixteenth of the resolution, 6 to 8 on the way back.',
-    'The paper: unsupervised AutoFuse on other data, and without spreads. ' + printed_values()['notes']['8'],
+    'The paper gives means on other data, without spreads. ' + printed_values()['notes']['8'],
 )
 COLOURS = 'PuOr_r'
+PANEL_INCHES = 2.2
 
 
 def measure_gates(networks: Sequence[NamedNetwork], record: Path, pair: str | None) -> None:
@@ -154,7 +155,8 @@ def draw_gates(images: Mapping[str, np.ndarray]) -> Figure:
     fixed = images['fixed']
     limit = max(0.01, *(float(np.abs(images[name].astype(np.float32) - 0.5).max()) for name in gates))
     columns = (len(gates) + 2) // 2
-    figure = Figure(figsize=(2.3 * columns, 5.4), layout='constrained')
+    height = 2 * (PANEL_INCHES * fixed.shape[0] / fixed.shape[1] + 0.3)
+    figure = Figure(figsize=(PANEL_INCHES * columns + 1.2, height), layout='constrained')
     panels = figure.subplots(2, columns).ravel()
     extent = (0, fixed.shape[1], fixed.shape[0], 0)
     shown = None
@@ -188,4 +190,4 @@ def _mean(gate: Mapping[str, Any] | None) -> str:
 
 def _over_pairs(gate: Mapping[str, Any] | None) -> str:
     deviation = None if gate is None else gate['deviation_over_pairs']
-    return '–' if deviation is None else f'{deviation:.3f}'
+    return '–' if deviation is None else f'{deviation:.4f}'

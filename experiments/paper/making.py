@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from autofuse_jax.runtime import enable_compilation_cache
 from experiments.paper.comparison_tables import joined
 from experiments.paper.items import ITEMS, Item, Source, comparison_source, figure5_rows
 from experiments.paper.networks import named_network
-from experiments.paper.outputs import Output
+from experiments.paper.outputs import Output, PaperFigure
 from experiments.paper.training import train_record
 
 PAGE_NAME = 'paper.md'
+CHECKOUT = Path(__file__).resolve().parents[2]
+# From a page elsewhere to its pictures.
+PICTURES = 'images/paper/'
 HEAD = (
     '# The paper, from records',
     'Written by `python -m experiments.paper --all --from-records`; nothing here is typed by hand. Below each table '
@@ -106,7 +110,7 @@ def make_item(item: Item, options: argparse.Namespace) -> tuple[list[Output], li
             if path.is_file():
                 present[path] = read_record(path, source)
             else:
-                absent.append(f'{item.name} has no record {path}; made by: {source.command}')
+                absent.append(f'{item.name}: no record `{_shown(path)}`; made by `{source.command}`')
         outputs += item.make(present) if present else []
     for output in outputs:
         output.write(options.out)
@@ -156,16 +160,28 @@ def page_of(outputs: Sequence[tuple[Item, Output]], absent: Sequence[str] = (), 
     for item in ITEMS.values():
         for owner, output in outputs:
             if owner is item:
-                text = output.markdown() if not hasattr(output, 'draw') else output.markdown(pictures)
+                text = output.markdown(pictures) if isinstance(output, PaperFigure) else output.markdown()
                 parts.append(text.rstrip())
     if absent:
         parts += ['## Not made yet', '\n'.join(f'- {line}' for line in absent)]
     return '\n\n'.join(parts) + '\n'
 
 
-def write_page(path: Path, made: Made) -> None:
-    """Write the page of what was made beside its files."""
-    write_text(path, page_of(made.outputs, made.absent))
+def write_pages(made: Made, options: argparse.Namespace) -> None:
+    """Write the page of what was made beside its files and, where `--page` says so, in another place with pictures."""
+    write_text(options.out / PAGE_NAME, page_of(made.outputs, made.absent))
+    if options.page is not None:
+        for _, output in made.outputs:
+            if isinstance(output, PaperFigure):
+                target = options.page.parent / PICTURES / f'{output.name}.png'
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(options.out / target.name, target)
+        write_text(options.page, page_of(made.outputs, made.absent, pictures=PICTURES))
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as it is from the top of the checkout, where it lies inside."""
+    return path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path
 
 
 def _trained_record(item: Item, options: argparse.Namespace) -> str:
