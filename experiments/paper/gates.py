@@ -16,6 +16,7 @@ from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.weights.released import file_hash
 from experiments.paper.networks import NamedNetwork, bytes_of, chosen_pair, data_words, mean_of, shown_plane
 from experiments.paper.outputs import PaperFigure, PaperTable
+from experiments.paper.pictures import read_arrays
 from experiments.paper.printed import printed_values
 
 RECORD, ARRAYS = 'paper_gates.json', 'paper_gates.npz'
@@ -124,8 +125,8 @@ def gate_outputs(record: Mapping[str, Any], arrays: Path) -> list[PaperTable | P
     head = ['network', *(name.replace('gate_', 'level ') for name in names)]
     outputs: list[PaperTable | PaperFigure] = [PaperTable('table8', TITLE, head, rows, NOTES, origin)]
     if arrays.is_file():
-        with np.load(arrays, allow_pickle=False) as file:
-            stored = {name: file[name] for name in file.files}
+        wanted = [f'{number}_fixed' for number in range(len(record['networks']))]
+        stored = read_arrays(arrays, wanted, record['command'])
         for number, network in enumerate(record['networks']):
             images = {
                 name.partition('_')[2]: image for name, image in stored.items() if name.partition('_')[0] == str(number)

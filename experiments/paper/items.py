@@ -101,7 +101,8 @@ def _own_rows_item(name: str, title: str, rows: tuple[str, ...], make: Callable[
 def _measured_item(name: str, title: str, record: str, form: Form, networks: str, module: Any, make: Any) -> Item:
     measure = next(getattr(module, one) for one in vars(module) if one.startswith('measure_'))
     source = Source(record, form, f'{COMMAND} {name} --networks {networks}')
-    return Item(name, title, (source,), _each(make), record=record, measure=measure)
+    made = _each(lambda content, path: make(content, path.with_suffix('.npz')))
+    return Item(name, title, (source,), made, record=record, measure=measure)
 
 
 def figure5_rows(counts: Sequence[int]) -> tuple[str, ...]:
