@@ -70,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     add_recipe(training, required=False)
     training.add_argument('--work', type=Path, help='folder that keeps what is done')
     training.add_argument('--name', help='what the data is called; default as its manifest says')
+    training.add_argument(
+        '--score', type=Path, metavar='DIR', help='train nothing: score what was trained on --data on this folder'
+    )
     training.add_argument('--validations', type=int, default=10, help='how often a training is validated; default 10')
     training.add_argument('--split', help='which split is scored; default test, or validation where there is no test')
     training.add_argument('--learning-rate', type=float, help='of every row; default that of the configs')

@@ -79,6 +79,7 @@ def comparison_table(number: str, record: Mapping[str, Any]) -> PaperTable:
         'trained in the same way, corrected by Holm.',
         *([legend] if legend else []),
         _note(number, name),
+        *_parameters_note(number, record),
         *([KNOWN] if any(not column[1] for column in columns) else []),
     ]
     return PaperTable(
@@ -161,6 +162,19 @@ def _columns(number: str, name: str) -> list[tuple[str, str, str, int]]:
         and any(printed_number(number, row, quantity) is not None for row in ROWS_OF[number])
     ]
     return known[:1] + columns + known[1:] if number == '3' else columns + known
+
+
+def _parameters_note(number: str, record: Mapping[str, Any]) -> list[str]:
+    """Say of Table 3 whose parameters the paper's number is, where it is not that of the row."""
+    counts = [record['rows'].get(name, {}).get('parameters') for name in ('autofuse_no_elk', 'autofuse')]
+    if number != '3' or None in counts:
+        return []
+    printed = printed_number('3', 'autofuse_no_elk', 'parameters_million')
+    without, with_blocks = (f'{count / 1e6:.2f}' for count in counts)
+    return [
+        f'The paper prints {printed:.2f} M for AutoFuse without ELK blocks; ours has {without} M without them and '
+        f'{with_blocks} M with them.'
+    ]
 
 
 def _cell(number: str, row: str, data: str, quantity: str, decimals: int) -> str:

@@ -14,6 +14,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from experiments.paper.comparison_tables import joined
 from experiments.paper.items import ITEMS, Item, Source, comparison_source, figure5_rows
 from experiments.paper.networks import named_network
+from experiments.paper.other_data import score_elsewhere
 from experiments.paper.outputs import Output, PaperFigure
 from experiments.paper.training import train_record
 
@@ -64,7 +65,13 @@ def train_item(item: Item, options: argparse.Namespace) -> bool:
         UserError: The data, a row or the recipe is wrong.
     """
     rows = figure5_rows(options.labelled) if item.name == 'figure5' else item.rows
-    return train_record(rows, options, options.records / _trained_record(item, options)) is not None
+    path = options.records / _trained_record(item, options)
+    if options.score is not None:
+        if item.record:
+            raise UserError(f'--score with {item.name}', expected='a table of a comparison', fix='leave it out')
+        enable_compilation_cache()
+        return bool(score_elsewhere(rows, options, path))
+    return train_record(rows, options, path) is not None
 
 
 def measure_item(item: Item, options: argparse.Namespace) -> None:
@@ -187,5 +194,6 @@ def _shown(path: Path) -> Path:
 def _trained_record(item: Item, options: argparse.Namespace) -> str:
     if item.record:
         return item.record
-    name = options.name or ('' if options.data is None else read_manifest(options.data).dataset)
+    data = options.score or options.data
+    name = options.name or ('' if data is None else read_manifest(data).dataset)
     return f'comparison_{name}.json'

@@ -57,6 +57,22 @@ def scored_split(manifest: Manifest) -> str:
     return 'test' if manifest.subjects_of('test') else 'validation'
 
 
+def data_record(manifest: Manifest, name: str) -> dict[str, Any]:
+    """Return what a record says of its data.
+
+    Args:
+        manifest: The prepared data.
+        name: Name of the data in tables.
+    """
+    return {
+        'dataset': manifest.dataset,
+        'name': name,
+        'shape': list(manifest.shape),
+        'spacing_mm': list(manifest.spacing),
+        'train_subjects': len(manifest.subjects_of('train')),
+    }
+
+
 def rows_of(names: Sequence[str], options: argparse.Namespace, path: Path) -> Rows:
     """Return the rows under the recipe of the command line, every config checked.
 
@@ -87,16 +103,8 @@ def rows_of(names: Sequence[str], options: argparse.Namespace, path: Path) -> Ro
     configs = {name: row_config(name, options, rates.get(name, options.learning_rate), task) for name in names}
     for name, config in configs.items():
         _check(name, config, manifest)
-    budget = recipe_of(options) | {
-        'split': options.split,
-        'data': {
-            'dataset': manifest.dataset,
-            'name': options.name or manifest.dataset,
-            'shape': list(manifest.shape),
-            'spacing_mm': list(manifest.spacing),
-            'train_subjects': len(manifest.subjects_of('train')),
-        },
-    }
+    data = data_record(manifest, options.name if options.score is None and options.name else manifest.dataset)
+    budget = recipe_of(options) | {'split': options.split, 'data': data}
     if not path.is_file():
         return Rows(configs, options.work, budget)
     return Rows(configs, options.work, budget, earlier_rows(path, configs, budget, fix=NEW_RECORD))

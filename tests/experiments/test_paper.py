@@ -6,10 +6,15 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from autofuse_jax.configs.comparison.rows import ROWS, Row
 
+from autofuse_jax.evaluation.pair_data import PairData
+from autofuse_jax.evaluation.runs import Case, Run
 from experiments.comparison import row_runs
 from experiments.comparison.row_runs import STOPPED_STATUS
+from experiments.paper import other_data
 from experiments.paper.__main__ import RECORDS, main
 from experiments.paper.items import ITEMS, figure5_rows
 from experiments.paper.printed import printed_number
@@ -224,6 +229,53 @@ def test_tables_of_brains_are_made_by_the_same_command(tmp_path, monkeypatch, na
     head, *rows = csv.reader((tmp_path / 'out' / f'table1_{name}.csv').open(encoding='utf-8'))
     printed = {row[0]: row[head.index('paper: DSC %')] for row in rows}
     assert printed['VoxelMorph'] == f'{printed_number("1", "voxelmorph", "dsc_percent", name):.1f}'
+
+
+def scored_run(pairs):
+    """Return a run whose pairs were registered by nothing, in the place of `open_workdir`."""
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[2:5, 2:5, 2:5] = 1
+    data = PairData(np.zeros((8, 8, 8, 3)), fixed_labels=labels, moving_labels=labels, seconds=0.1, structures=(1,))
+    cases = tuple(Case(pair, 'q', lambda: data, {'first_call': pair == pairs[0]}) for pair in pairs)
+    return lambda folder, name, sources: Run(name, folder, 'checkpoint', cases, {0: 'background', 1: 'one'})
+
+
+def test_rows_of_one_data_set_are_scored_on_another(tmp_path, monkeypatch, capsys):
+    brains(tmp_path / 'oasis', 'oasis')
+    brains(tmp_path / 'buckner', 'buckner')
+    monkeypatch.setitem(ITEMS, 'table1', dataclasses.replace(ITEMS['table1'], rows=('voxelmorph', 'autofuse')))
+    score = ['--item', 'table1', f'--score={tmp_path / "buckner"}']
+    assert train(tmp_path, tmp_path / 'oasis', *score) == 2
+    assert 'no row is trained' in capsys.readouterr().err
+    monkeypatch.setattr(row_runs, 'train_and_evaluate', stand_in(lambda config: 0.8))
+    assert train(tmp_path, tmp_path / 'oasis', '--item', 'table1') == 0
+    monkeypatch.setattr(other_data, 'open_workdir', scored_run(['a_to_b', 'b_to_a']))
+    assert train(tmp_path, tmp_path / 'oasis', *score) == 0
+    record = json.loads((tmp_path / 'records' / 'comparison_buckner.json').read_text())
+    assert record['data']['trained_on'] == 'oasis' and [pair['pair'] for pair in record['pairs']] == [
+        'a_to_b',
+        'b_to_a',
+    ]
+    head, *rows = csv.reader((tmp_path / 'out' / 'table1_buckner.csv').open(encoding='utf-8'))
+    cells = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert cells['AutoFuse']['DSC %'].startswith('100.0') and cells['AutoFuse']['paper: DSC %'] == '63.5'
+    # The second time nothing is scored.
+    monkeypatch.setattr(other_data, 'open_workdir', None)
+    assert train(tmp_path, tmp_path / 'oasis', *score) == 0
+
+
+@pytest.mark.slow
+def test_small_networks_are_trained_on_one_folder_and_scored_on_another(tmp_path, monkeypatch):
+    brains(tmp_path / 'oasis', 'oasis')
+    brains(tmp_path / 'buckner', 'buckner')
+    monkeypatch.setitem(ROWS, 'autofuse', Row('AutoFuse', 'voxelmorph', {'base_channels': 2}))
+    monkeypatch.setitem(ITEMS, 'table1', dataclasses.replace(ITEMS['table1'], rows=('autofuse',)))
+    for more in ([], [f'--score={tmp_path / "buckner"}']):
+        assert train(tmp_path, tmp_path / 'oasis', '--item', 'table1', '--validations=2', *more) == 0
+    for name in ('oasis', 'buckner'):
+        (row,) = json.loads((tmp_path / 'records' / f'comparison_{name}.json').read_text())['rows'].values()
+        assert 0 < row['scores']['dsc_after']['mean'] < 1 and len(row['validation']) == 2
+        assert (tmp_path / 'out' / f'table1_{name}.tex').is_file()
 
 
 def test_training_needs_data(tmp_path, capsys):
