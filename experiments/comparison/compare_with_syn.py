@@ -183,13 +183,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--syn-pairs', type=int, default=0, help='run SyN on the first so many pairs')
     parser.add_argument(
         '--syn-iterations',
-        type=lambda text: tuple(int(part) for part in text.split(',')),
+        type=_numbers,
         default=(100, 70, 50),
         help='at each level, the last being full resolution; default 100,70,50',
     )
     parser.add_argument('--methods', nargs='+', help='only these, and those of --budgets; default all')
     parser.add_argument(
-        '--budgets', nargs='+', default=[], metavar='N,N,N', help='further step budgets of instance optimisation'
+        '--budgets',
+        nargs='+',
+        type=_numbers,
+        default=[],
+        metavar='N,N,N',
+        help='further step budgets of instance optimisation',
     )
     parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
     options = parser.parse_args(arguments)
@@ -216,9 +221,9 @@ def _run(options: argparse.Namespace) -> int:
         methods[BOTH] = lambda f, m, s: run_ours(f, m, s, whole, model)
         if model.description.model.get('num_classes'):
             methods[GUIDED] = lambda f, m, s: run_ours(f, m, s, whole, model, GUIDE_OF_NETWORK)
-    with_budgets = _with_budgets(options.budgets, model)
-    methods |= with_budgets
-    chosen = {*options.methods, *with_budgets} if options.methods else None
+    further = routes_with_budgets(options.budgets, model)
+    methods |= further
+    chosen = {*options.methods, *further} if options.methods else None
     records = json.loads(options.work.read_text()) if options.work.is_file() else {}
     peak = records.pop(PEAK, 0.0)
     for number, pair in enumerate(pairs):
@@ -248,11 +253,25 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_budgets(budgets: Sequence[str], model: Any) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Return instance optimisation with other numbers of steps, with the network and without."""
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(','))
+
+
+_numbers.__name__ = 'list of whole numbers'
+
+
+def routes_with_budgets(budgets: Sequence[tuple[int, ...]], model: Any) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return instance optimisation with other numbers of steps, without the network and with it.
+
+    Args:
+        budgets: Largest numbers of steps of the levels, such as (6, 4, 2).
+        model: The network; None: there is none.
+
+    Returns:
+        Functions (fixed, moving, structures) -> record by the name of the route, which says the sum of the steps.
+    """
     methods = {}
-    for budget in budgets:
-        steps = tuple(int(part) for part in budget.split(','))
+    for steps in budgets:
         instance = InstanceSettings(steps=steps, steps_of_large=max(steps))
         settings = PipelineSettings(instance=instance)
         for name, network in ((INSTANCE, None), (BOTH, model)):

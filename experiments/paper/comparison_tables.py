@@ -139,6 +139,7 @@ def origin_of(record: Mapping[str, Any]) -> dict[str, Any]:
     grid = record.get('grid')
     return {
         'command': f'`{record["command"]}`',
+        'data': f'{data_name(record)}, {record["split"]} split',
         'steps': f'{record["steps"]:,}',
         'grid': ' x '.join(map(str, grid)) if grid else 'as prepared',
         'date': record['date'][:10],

@@ -13,6 +13,7 @@ from autofuse_jax.reports.colours import PALETTE, on_white
 from autofuse_jax.reports.curves import finish_axes
 from experiments.comparison.compare_with_syn import AFFINE, BEFORE, BOTH, GUIDED, INSTANCE, NETWORK, SYN, WITH_STEPS
 from experiments.paper.outputs import PaperFigure, PaperTable
+from experiments.paper.printed import printed_number
 
 # Words in tables and in the picture, short enough to stand beside a point.
 WORDS = {
@@ -98,10 +99,11 @@ def frontier(records: Mapping[str, Mapping[str, Any]]) -> list[PaperFigure | Pap
         for group, points in groups.items()
         for route, values in points.items()
     ]
+    notes = (NOTE, _paper_note()) if task == 'acdc' else (NOTE,)
     head = ['pairs', 'route', 'CPU s a pair', 'DSC %', 'on the frontier']
     return [
-        PaperFigure(f'frontier_{task}', title, lambda: draw_frontier(groups), (NOTE,), origin),
-        PaperTable(f'frontier_{task}_numbers', f'{title}, numbers', head, rows, (NOTE,), origin),
+        PaperFigure(f'frontier_{task}', title, lambda: draw_frontier(groups), notes, origin),
+        PaperTable(f'frontier_{task}_numbers', f'{title}, numbers', head, rows, notes, origin),
     ]
 
 
@@ -145,6 +147,16 @@ def draw_frontier(groups: Mapping[str, Points]) -> Figure:
         finish_axes(axes, 'CPU seconds a pair')
     figure.legend(legend.values(), legend.keys(), loc='outside right center', frameon=False, fontsize=9)
     return figure
+
+
+def _paper_note() -> str:
+    """Say what the paper measured of routes on hearts."""
+    parts = [
+        f'{words} {printed_number("2", row, "dsc_percent", "acdc"):.1f} % in '
+        f'{printed_number("2", row, "cpu_seconds"):g} CPU seconds'
+        for row, words in (('syn', 'SyN'), ('autofuse', 'AutoFuse'))
+    ]
+    return f'The paper, on other patients and another machine: {", ".join(parts)}.'
 
 
 def _place(values: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
