@@ -27,7 +27,7 @@ from autofuse_jax.errors import UserError, run_command
 from experiments.comparison.recipe import add_recipe
 from experiments.comparison.row_runs import STOPPED_STATUS
 from experiments.paper.items import ITEMS, LABELLED_COUNTS, Item
-from experiments.paper.making import Made, make_item, measure_item, train_item, write_pages
+from experiments.paper.making import Outcome, make_item, measure_item, train_item, write_pages
 
 RECORDS = Path(__file__).resolve().parents[1] / 'results'
 OUT = Path('runs/paper')
@@ -42,22 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
+    command = argparse.ArgumentParser(
         prog='python -m experiments.paper', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    wanted = made.add_mutually_exclusive_group(required=True)
+    wanted = command.add_mutually_exclusive_group(required=True)
     wanted.add_argument('--item', nargs='+', choices=tuple(ITEMS), metavar='ITEM', help=', '.join(ITEMS))
     wanted.add_argument('--all', action='store_true', help='all of them')
-    made.add_argument('--from-records', action='store_true', help='train nothing')
-    made.add_argument('--out', type=Path, default=OUT, help=f'folder of tables and figures; default {OUT}')
-    made.add_argument('--records', type=Path, default=RECORDS, help='folder of records; default experiments/results')
-    made.add_argument(
+    command.add_argument('--from-records', action='store_true', help='train nothing')
+    command.add_argument('--out', type=Path, default=OUT, help=f'folder of tables and figures; default {OUT}')
+    command.add_argument('--records', type=Path, default=RECORDS, help='folder of records; default experiments/results')
+    command.add_argument(
         '--comparison', type=Path, nargs='+', metavar='RECORD', help='records whose rows one table is made of'
     )
-    made.add_argument(
+    command.add_argument(
         '--page', type=Path, metavar='FILE', help='write the page there, too, with images/paper beside it'
     )
-    measuring = made.add_argument_group('trained networks')
+    measuring = command.add_argument_group('trained networks')
     measuring.add_argument(
         '--networks',
         nargs='+',
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         help='run for gates, figure7 and figureA2: weights or folders of runs, on prepared data or on phantom',
     )
     measuring.add_argument('--pair', metavar='NAME', help='pair that is drawn; default the first of the split')
-    training = made.add_argument_group('training')
+    training = command.add_argument_group('training')
     add_recipe(training, required=False)
     training.add_argument('--work', type=Path, help='folder that keeps what is done')
     training.add_argument('--name', help='what the data is called; default as its manifest says')
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         metavar='N,..',
         help='numbers of labelled subjects in figure5; default ' + ','.join(map(str, LABELLED_COUNTS)),
     )
-    return made
+    return command
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,21 +100,21 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: A single item cannot be made.
     """
-    made = Made()
+    outcome = Outcome()
     for name in ITEMS if options.all else options.item:
         item = ITEMS[name]
         try:
             if not options.from_records and not _start_runs(item, options):
                 return STOPPED_STATUS
-            made.add(item, make_item(item, options))
+            outcome.add(item, make_item(item, options))
         except UserError as error:
             if not options.all and len(options.item) == 1:
                 raise
             print(f'{name}: {error}', file=sys.stderr)
-            made.failed.append(name)
-    if made.outputs:
-        write_pages(made, options)
-    return _say(made, options)
+            outcome.failed.append(name)
+    if outcome.outputs:
+        write_pages(outcome, options)
+    return _say(outcome, options)
 
 
 def _start_runs(item: Item, options: argparse.Namespace) -> bool:
@@ -126,15 +126,15 @@ def _start_runs(item: Item, options: argparse.Namespace) -> bool:
     return True
 
 
-def _say(made: Made, options: argparse.Namespace) -> int:
-    for _, output in made.outputs:
+def _say(outcome: Outcome, options: argparse.Namespace) -> int:
+    for _, output in outcome.outputs:
         print(f'made: {options.out / output.name}')
-    for line in made.absent:
+    for line in outcome.absent:
         print(f'missing: {line}')
-    if made.failed:
-        print(f'failed: {", ".join(made.failed)}', file=sys.stderr)
+    if outcome.failed:
+        print(f'failed: {", ".join(outcome.failed)}', file=sys.stderr)
         return FAILED_STATUS
-    return 0 if made.outputs or options.all else 2
+    return 0 if outcome.outputs or options.all else 2
 
 
 def _numbers(text: str) -> Sequence[int]:

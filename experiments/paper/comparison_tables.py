@@ -107,7 +107,7 @@ def check_pairs(record: Mapping[str, Any]) -> None:
             )
 
 
-def joined(records: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def join_records(records: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """Join records of rows that were scored on the same pairs; of a row in several, the first counts.
 
     Args:

@@ -14,7 +14,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.gate_maps import GateMap, gate_numbers
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.weights.released import file_hash
-from experiments.paper.networks import NamedNetwork, bytes_of, chosen_pair, data_words, mean_of, shown_plane
+from experiments.paper.networks import NamedNetwork, bytes_of, chosen_pair, data_words, mean_of, plane_of_labels
 from experiments.paper.outputs import PaperFigure, PaperTable
 from experiments.paper.pictures import read_arrays
 from experiments.paper.printed import printed_values
@@ -61,7 +61,7 @@ def _measure(network: NamedNetwork, pair: str | None) -> tuple[dict[str, Any], d
         ImageGrid(network.manifest.shape, np.eye(4)),
     )
     pairs = network.pairs
-    drawn = chosen_pair(pairs, pair)
+    number_of_pair = chosen_pair(pairs, pair)
     numbers: dict[str, list[dict[str, Any]]] = {}
     images: dict[str, np.ndarray] = {}
     for position, one in enumerate(pairs):
@@ -70,9 +70,9 @@ def _measure(network: NamedNetwork, pair: str | None) -> tuple[dict[str, Any], d
         maps = [GateMap(name, weight, resize_grid(grid, weight.shape[:3])) for name, weight in sorted(weights.items())]
         for each in maps:
             numbers.setdefault(each.name, []).append(gate_numbers(each))
-        if position == drawn:
+        if position == number_of_pair:
             affine = load_frame(network.manifest, one.fixed).affine
-            plane = shown_plane(affine, fixed if labels is None else labels)
+            plane = plane_of_labels(affine, fixed if labels is None else labels)
             images = {'fixed': bytes_of(plane.cut(fixed))}
             images |= {each.name: plane.cut(each.image).astype(np.float16) for each in maps}
     gates = {
@@ -94,7 +94,7 @@ def _measure(network: NamedNetwork, pair: str | None) -> tuple[dict[str, Any], d
         'trained': 'semi-supervised' if model.description.model.get('num_classes') else 'unsupervised',
         'data': data_words(network),
         'pairs': [one.name for one in pairs],
-        'shown': pairs[drawn].name,
+        'shown': pairs[number_of_pair].name,
         'gates': gates,
     }, images
 

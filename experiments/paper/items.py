@@ -102,11 +102,10 @@ def _own_rows_item(name: str, title: str, rows: tuple[str, ...], make: Callable[
     return Item(name, title, (Source(record, COMPARISON, command),), _each(make), rows=rows, record=record)
 
 
-def _measured_item(name: str, title: str, record: str, form: Form, networks: str, module: Any, make: Any) -> Item:
-    measure = next(getattr(module, one) for one in vars(module) if one.startswith('measure_'))
+def _measured_item(name: str, title: str, record: str, form: Form, networks: str, measure: Any, make: Any) -> Item:
     source = Source(record, form, f'{COMMAND} {name} --networks {networks}')
-    made = _each(lambda content, path: make(content, path.with_suffix('.npz')))
-    return Item(name, title, (source,), made, record=record, measure=measure)
+    make_outputs = _each(lambda content, path: make(content, path.with_suffix('.npz')))
+    return Item(name, title, (source,), make_outputs, record=record, measure=measure)
 
 
 def figure5_rows(counts: Sequence[int]) -> tuple[str, ...]:
@@ -137,7 +136,13 @@ ITEMS = {
         _comparison_item('6', ('acdc',), HEARTS),
         _comparison_item('7', ('acdc',)),
         _measured_item(
-            'gates', gates.TITLE, gates.RECORD, GATES, f'phantom@phantom {NETWORK}', gates, gates.gate_outputs
+            'gates',
+            gates.TITLE,
+            gates.RECORD,
+            GATES,
+            f'phantom@phantom {NETWORK}',
+            gates.measure_gates,
+            gates.gate_outputs,
         ),
         _own_rows_item(
             'figure5',
@@ -151,7 +156,7 @@ ITEMS = {
             pictures.RECORD,
             PAIR_PICTURE,
             f'{NETWORK} runs/comparison/voxelmorph@prepared/acdc',
-            pictures,
+            pictures.measure_pair,
             pictures.pair_figure,
         ),
         _measured_item(
@@ -160,7 +165,7 @@ ITEMS = {
             segmentations.RECORD,
             SEGMENTATIONS,
             NETWORK,
-            segmentations,
+            segmentations.measure_segmentations,
             segmentations.segmentation_outputs,
         ),
         Item(

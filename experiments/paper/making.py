@@ -11,7 +11,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
 from autofuse_jax.records.reading import read_json
 from autofuse_jax.runtime import enable_compilation_cache
-from experiments.paper.comparison_tables import joined
+from experiments.paper.comparison_tables import join_records
 from experiments.paper.items import ITEMS, Item, Source, comparison_source, figure5_rows
 from experiments.paper.networks import named_network
 from experiments.paper.other_data import score_elsewhere
@@ -31,7 +31,7 @@ HEAD = (
 
 
 @dataclasses.dataclass
-class Made:
+class Outcome:
     """What came of a command.
 
     Attributes:
@@ -109,7 +109,7 @@ def make_item(item: Item, options: argparse.Namespace) -> tuple[list[Output], li
         if not item.rows:
             raise UserError(f'--comparison with {item.name}', expected='a table of rows', fix='leave it out')
         records = [(str(path), read_record(path, comparison_source('data', item.name))) for path in options.comparison]
-        outputs += item.make({options.comparison[0]: joined(records)})
+        outputs += item.make({options.comparison[0]: join_records(records)})
     else:
         present = {}
         for source in sources_of(item, options):
@@ -117,7 +117,7 @@ def make_item(item: Item, options: argparse.Namespace) -> tuple[list[Output], li
             if path.is_file():
                 present[path] = read_record(path, source)
             else:
-                absent.append(f'{item.name}: no record `{_shown(path)}`; made by `{source.command}`')
+                absent.append(f'{item.name}: no record `{_from_checkout(path)}`; made by `{source.command}`')
         outputs += item.make(present) if present else []
     for output in outputs:
         output.write(options.out)
@@ -174,19 +174,19 @@ def page_of(outputs: Sequence[tuple[Item, Output]], absent: Sequence[str] = (), 
     return '\n\n'.join(parts) + '\n'
 
 
-def write_pages(made: Made, options: argparse.Namespace) -> None:
+def write_pages(outcome: Outcome, options: argparse.Namespace) -> None:
     """Write the page of what was made beside its files and, where `--page` says so, in another place with pictures."""
-    write_text(options.out / PAGE_NAME, page_of(made.outputs, made.absent))
+    write_text(options.out / PAGE_NAME, page_of(outcome.outputs, outcome.absent))
     if options.page is not None:
-        for _, output in made.outputs:
+        for _, output in outcome.outputs:
             if isinstance(output, PaperFigure):
                 target = options.page.parent / PICTURES / f'{output.name}.png'
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(options.out / target.name, target)
-        write_text(options.page, page_of(made.outputs, made.absent, pictures=PICTURES))
+        write_text(options.page, page_of(outcome.outputs, outcome.absent, pictures=PICTURES))
 
 
-def _shown(path: Path) -> Path:
+def _from_checkout(path: Path) -> Path:
     """Return a path as it is from the top of the checkout, where it lies inside."""
     return path.relative_to(CHECKOUT) if path.is_relative_to(CHECKOUT) else path
 

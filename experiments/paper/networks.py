@@ -103,7 +103,7 @@ class Plane:
         return self.display.view(self.axis, level).cut(turned)
 
 
-def shown_plane(affine: np.ndarray, labels: np.ndarray) -> Plane:
+def plane_of_labels(affine: np.ndarray, labels: np.ndarray) -> Plane:
     """Return the plane in which most voxels have a label.
 
     Args:

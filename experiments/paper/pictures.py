@@ -25,7 +25,7 @@ from autofuse_jax.registration.pipeline import register_volumes
 from autofuse_jax.reports.colours import FIXED_OUTLINE, PALETTE
 from autofuse_jax.reports.panels import window_of
 from autofuse_jax.training.network_runs import open_network
-from experiments.paper.networks import NamedNetwork, Plane, bytes_of, chosen_pair, data_words, shown_plane
+from experiments.paper.networks import NamedNetwork, Plane, bytes_of, chosen_pair, data_words, plane_of_labels
 from experiments.paper.outputs import PaperFigure
 
 RECORD = 'paper_pair.json'
@@ -62,7 +62,7 @@ def measure_pair(networks: Sequence[NamedNetwork], record: Path, pair: str | Non
     if fixed.labels is None or moving.labels is None:
         raise UserError(f'{chosen.name} has no labels to compare', fix='choose another as --pair')
     structures = tuple(label for label in first.manifest.classes if label)
-    plane, window = shown_plane(fixed.affine, fixed.labels), window_of(fixed.image)
+    plane, window = plane_of_labels(fixed.affine, fixed.labels), window_of(fixed.image)
     images = {f'{FIXED}_{IMAGE}': bytes_of(plane.cut(fixed.image), window), f'{FIXED}_{LABELS}': _small(plane, fixed)}
     methods = []
     for number, (title, image, labels) in enumerate(_results(networks, fixed, moving, chosen.name)):

@@ -17,7 +17,7 @@ from autofuse_jax.reports.colours import PALETTE
 from autofuse_jax.reports.panels import window_of
 from autofuse_jax.training.network_runs import open_network
 from autofuse_jax.training.validation import training_protocol
-from experiments.paper.networks import NamedNetwork, bytes_of, data_words, shown_plane
+from experiments.paper.networks import NamedNetwork, bytes_of, data_words, plane_of_labels
 from experiments.paper.outputs import PaperFigure, PaperTable
 from experiments.paper.pictures import box_around, draw_outlines, read_arrays
 from experiments.paper.printed import printed_values
@@ -57,7 +57,7 @@ def measure_segmentations(networks: Sequence[NamedNetwork], record: Path, pair: 
         if len(names) < SHOWN:
             frame = frames[case.name]
             volume = load_frame(network.manifest, frame)
-            plane, window = shown_plane(volume.affine, data.segmentation.labels), window_of(volume.image)
+            plane, window = plane_of_labels(volume.affine, data.segmentation.labels), window_of(volume.image)
             cuts = (
                 bytes_of(plane.cut(volume.image), window),
                 plane.cut(data.segmentation.labels).astype(np.uint8),

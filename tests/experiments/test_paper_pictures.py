@@ -14,7 +14,7 @@ from experiments.paper import pictures, segmentations
 from experiments.paper.curves import figure5, labelled_points
 from experiments.paper.frontier import common_routes, frontier, on_the_frontier, words_of
 from experiments.paper.gates import gate_outputs, measure_gates
-from experiments.paper.networks import NamedNetwork, shown_plane
+from experiments.paper.networks import NamedNetwork, plane_of_labels
 from experiments.paper.pictures import measure_pair, pair_figure, where_they_differ
 from experiments.paper.segmentations import measure_segmentations, segmentation_outputs
 from tests.experiments.comparison_records import comparison_record, row_record
@@ -78,7 +78,7 @@ def test_methods_differ_most_where_some_are_right_and_some_are_wrong():
 def test_the_plane_that_is_shown_is_the_same_of_every_size():
     labels = np.zeros((16, 16, 12), int)
     labels[4:8, 2:6, 8] = 1
-    plane = shown_plane(np.diag([-1.5, 1.5, 3.0, 1.0]), labels)
+    plane = plane_of_labels(np.diag([-1.5, 1.5, 3.0, 1.0]), labels)
     np.testing.assert_array_equal(np.unique(plane.cut(labels)), [0, 1])
     assert plane.cut(labels).sum() == 16
     coarse = labels.reshape(8, 2, 8, 2, 6, 2).max((1, 3, 5))
