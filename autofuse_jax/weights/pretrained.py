@@ -136,12 +136,7 @@ class RegistrationModel:
         Raises:
             UserError: It has none.
         """
-        if self._gate_weights is None:
-            raise UserError(
-                f'the weights of {self.description.method} have no fusion gates',
-                expected="weights of AutoFuse, convolutional or Trans, with model.fusion = 'gate'",
-                fix='use such weights, or leave out the maps of the gates',
-            )
+        self._gates()
 
     def gate_weights(self, fixed: np.ndarray, moving: np.ndarray) -> dict[str, np.ndarray]:
         """Return how much each fusion gate takes from the fusion branch, for two images as in `register`.
@@ -156,9 +151,18 @@ class RegistrationModel:
         Raises:
             UserError: The network has no gates, or the images are wrong as in `register`.
         """
-        self.check_gates()
-        weights = self._gate_weights(self._params, *map(jnp.asarray, padded_pair(fixed, moving, self._method.multiple)))
+        weights = self._gates()(self._params, *map(jnp.asarray, padded_pair(fixed, moving, self._method.multiple)))
         return {name: np.asarray(weight[0], np.float32) for name, weight in jax.device_get(weights).items()}
+
+    def _gates(self) -> Callable[..., dict[str, jax.Array]]:
+        """Return the function of the gates' weights; see `check_gates`."""
+        if self._gate_weights is None:
+            raise UserError(
+                f'the weights of {self.description.method} have no fusion gates',
+                expected="weights of AutoFuse, convolutional or Trans, with model.fusion = 'gate'",
+                fix='use such weights, or leave out the maps of the gates',
+            )
+        return self._gate_weights
 
 
 def padded_pair(fixed: np.ndarray, moving: np.ndarray, multiple: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
