@@ -40,7 +40,9 @@ ROUTES = Fields(
         'records': Table(Table(Fields({'dsc': NUMBER})), least=1),
     }
 )
-LEVEL = Fields({'mean': NUMBER, 'deviation_over_voxels': NUMBER, 'deviation_over_pairs': OrNull(NUMBER)})
+LEVEL = Fields(
+    {'mean': NUMBER, 'deviation': NUMBER, 'deviation_over_voxels': NUMBER, 'deviation_over_pairs': OrNull(NUMBER)}
+)
 # Of the mean weights of gates.
 GATES = Fields(
     ORIGIN

@@ -12,6 +12,7 @@ from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.files import json_types, replacing, write_json
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.gate_maps import GateMap, gate_numbers
+from autofuse_jax.reports.markdown import MISSING
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.weights.released import file_hash
 from experiments.paper.networks import NamedNetwork, bytes_of, chosen_pair, data_words, mean_of, plane_of_labels
@@ -22,11 +23,16 @@ from experiments.paper.printed import printed_values
 RECORD, ARRAYS = 'paper_gates.json', 'paper_gates.npz'
 TITLE = 'Table 8: mean weight of the fusion branch at each gate'
 NOTES = (
-    'Mean ± standard deviation over the voxels of a level (of the means over its channels), averaged over the pairs; '
-    'below it the standard deviation of the means of the pairs. Gates start at 0.5 everywhere: a mean of 0.5 with a '
-    'spread over voxels is a gate that has learned, without one it is a gate that has not. Gates 2 to 5 lie on the way '
-    'down to a sixteenth of the resolution, 6 to 8 on the way back.',
+    'Mean ± standard deviation over the voxels and channels of a level, averaged over the pairs; below it the standard '
+    'deviation over voxels of the means over channels, which the maps show, and that of the means over pairs. Gates '
+    'start at 0.5 everywhere: a mean of 0.5 with a spread is a gate that has learned, without one it is a gate that '
+    'has not. Gates 2 to 5 lie on the way down to a sixteenth of the resolution, 6 to 8 on the way back.',
     'The paper gives means on other data, without spreads. ' + printed_values()['notes']['8'],
+)
+# Spreads below the means: entry of the record, what it is over, decimals.
+SPREADS = (
+    ('deviation_over_voxels', 'voxels, of means over channels', 3),
+    ('deviation_over_pairs', 'pairs', 4),
 )
 COLOURS = 'PuOr_r'
 PANEL_INCHES = 2.2
@@ -116,10 +122,11 @@ def gate_outputs(record: Mapping[str, Any], arrays: Path) -> list[PaperTable | P
                 *(_mean(gates.get(name)) for name in names),
             ]
         )
-        rows.append(['– deviation over pairs', *(_over_pairs(gates.get(name)) for name in names)])
+        for key, words, decimals in SPREADS:
+            rows.append([f'– deviation over {words}', *(_deviation(gates.get(name), key, decimals) for name in names)])
     printed = printed_values()
     for data, values in printed['gates'].items():
-        numbers = ['–' if name not in values else f'{values[name]:.3f}' for name in names]
+        numbers = [MISSING if name not in values else f'{values[name]:.3f}' for name in names]
         rows.append([f'paper: {printed["sets"][data]}', *numbers])
     origin = {'command': f'`{record["command"]}`', 'date': record['date'][:10], 'commit': record['commit']}
     head = ['network', *(name.replace('gate_', 'level ') for name in names)]
@@ -186,9 +193,8 @@ def _title(name: str, image: np.ndarray) -> str:
 
 
 def _mean(gate: Mapping[str, Any] | None) -> str:
-    return '–' if gate is None else f'{gate["mean"]:.3f} ± {gate["deviation_over_voxels"]:.3f}'
+    return MISSING if gate is None else f'{gate["mean"]:.3f} ± {gate["deviation"]:.3f}'
 
 
-def _over_pairs(gate: Mapping[str, Any] | None) -> str:
-    deviation = None if gate is None else gate['deviation_over_pairs']
-    return '–' if deviation is None else f'{deviation:.4f}'
+def _deviation(gate: Mapping[str, Any] | None, key: str, decimals: int) -> str:
+    return MISSING if gate is None or gate[key] is None else f'{gate[key]:.{decimals}f}'
