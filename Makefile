@@ -2,6 +2,7 @@
 # make test   environment with PyTorch, then all tests but the long ones
 # make slow   the long tests
 # make lint   style, format and types
+# make docs   the documentation as a site, in docs/_build
 # make smoke  the wheel, installed and used in an empty folder
 
 # The first of these that runs and has a supported version; a command that merely exists may belong to a version manager.
@@ -12,7 +13,7 @@ ENVIRONMENT ?= .venv
 RUN = $(ENVIRONMENT)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow lint types smoke clean
+.PHONY: demo test slow lint types smoke docs clean
 
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
@@ -32,6 +33,10 @@ lint: $(ENVIRONMENT)/linters
 types: $(ENVIRONMENT)/linters
 	$(RUN) -m mypy
 
+# Warnings, broken links inside among them, are errors.
+docs: $(ENVIRONMENT)/docs
+	$(RUN) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
+
 smoke: $(ENVIRONMENT)/installed
 	.ci/smoke $(RUN)
 
@@ -46,6 +51,10 @@ $(ENVIRONMENT)/tools: $(ENVIRONMENT)/installed
 	$(INSTALL) --editable '.[test]'
 	$(INSTALL) --editable '.[torch]' || echo 'PyTorch cannot be installed here; the tests that need it are skipped'
 	$(INSTALL) --editable '.[deploy]' || echo 'OpenVINO cannot be installed here; the tests that need it are skipped'
+	touch $@
+
+$(ENVIRONMENT)/docs: $(ENVIRONMENT)/installed
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 $(ENVIRONMENT)/linters: $(ENVIRONMENT)/installed

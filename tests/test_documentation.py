@@ -1,8 +1,13 @@
 """The README says what the records say, and its commands name files that exist."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from autofuse_jax.cli import COMMANDS
 from autofuse_jax.version import __version__
 from experiments.tables import readme_tables
 
@@ -54,3 +59,27 @@ def test_links_inside_the_documentation_lead_somewhere():
 def test_the_citation_has_the_version_of_the_package():
     citation = (REPOSITORY / 'CITATION.cff').read_text(encoding='utf-8')
     assert re.search(r'^version: (.*)$', citation, re.MULTILINE)[1] == __version__
+
+
+def test_every_page_is_in_the_contents_of_the_site():
+    docs = REPOSITORY / 'docs'
+    trees = re.findall(r'```{toctree}\n(.*?)```', (docs / 'index.md').read_text(encoding='utf-8'), re.DOTALL)
+    listed = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(':')]
+    assert sorted(listed) == sorted(path.stem for path in docs.glob('*.md') if path.stem != 'index')
+
+
+def test_the_questions_are_fifteen_and_each_has_a_command_that_exists():
+    questions = re.split(
+        r'^## \d+\. ', (REPOSITORY / 'docs' / 'faq.md').read_text(encoding='utf-8'), flags=re.MULTILINE
+    )
+    commands = [re.findall(r'^    autofuse-jax (\w+)', question, re.MULTILINE) for question in questions[1:]]
+    assert len(commands) == 15 and all(len(found) == 1 and found[0] in COMMANDS for found in commands)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip('furo')
+    command = [sys.executable, '-m', 'sphinx', '--fail-on-warning', '--keep-going', '--quiet', 'docs', tmp_path]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'Register two images from Python' in (tmp_path / 'api.html').read_text(encoding='utf-8')
