@@ -110,6 +110,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     files.add_argument(
         '--composite', action='store_true', help='write both directions as composite transforms of ITK (.h5), too'
     )
+    files.add_argument(
+        '--gate-maps',
+        action='store_true',
+        help="write what the network's fusion gates take from the fusion branch, one image a level",
+    )
     files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
     files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
     many = parser.add_argument_group('many pairs')

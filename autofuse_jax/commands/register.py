@@ -11,6 +11,8 @@ from autofuse_jax.choices import AUTO, NETWORK, NONE
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
+from autofuse_jax.data.intensity import fill_missing
+from autofuse_jax.data.resample import canonical_volume
 from autofuse_jax.data.volumes import read_image
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
@@ -21,16 +23,18 @@ from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.clock import Clock
 from autofuse_jax.registration.composites import COMPOSITES
 from autofuse_jax.registration.device import open_network, use_device
+from autofuse_jax.registration.gate_maps import GateMap, gate_maps
 from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult
 from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import WORDS
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.transforms.maps import Chain
 from autofuse_jax.transforms_io.conventions import ITK
 from autofuse_jax.transforms_io.files import check_target
 from autofuse_jax.weights.pretrained import RegistrationModel
@@ -55,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.moving is None:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     check_composite(options)
+    check_gate_maps(options)
     settings = settings_of(options)
     with results_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True):
         return _register(options, settings)
@@ -117,6 +122,8 @@ def register_pair(
     companions = [Companion(stem_of(path), read_image(path, allow_missing=True)) for path in options.moving_images]
     # What can be wrong is read before the work begins.
     classes = read_classes(options.classes)
+    model = network or open_network_of(options)
+    gated = gated_model(model) if options.gate_maps else None
     result = register_images(
         options.fixed,
         options.moving,
@@ -128,7 +135,7 @@ def register_pair(
         moving_labels=options.moving_labels,
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
-        model=network or open_network_of(options),
+        model=model,
         on_progress=on_progress,
     )
     content = {
@@ -146,6 +153,7 @@ def register_pair(
         page=options.page,
         suffix=suffix,
         composite=options.composite,
+        gates=() if gated is None else gates_of(gated, result),
     )
 
 
@@ -162,6 +170,49 @@ def check_composite(options: argparse.Namespace) -> None:
         if options.reference_frame is not None:
             raise UserError('--composite together with --reference-frame', expected='two images')
         check_target(options.out / COMPOSITES[0], ITK)
+
+
+def check_gate_maps(options: argparse.Namespace) -> None:
+    """Check before any work that there is a network whose gates can be shown.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Raises:
+        UserError: There is none, or the frames of a series are registered.
+    """
+    if options.gate_maps:
+        if options.reference_frame is not None:
+            raise UserError('--gate-maps together with --reference-frame', expected='two images')
+        if options.weights is None:
+            raise UserError(
+                '--gate-maps without a network', expected='weights of a network with fusion gates', fix='add --weights'
+            )
+
+
+def gated_model(model: Network) -> RegistrationModel:
+    """Return what computes the gates of a network: JAX, whatever runs the network otherwise.
+
+    Args:
+        model: The network.
+
+    Raises:
+        UserError: It has no gates.
+    """
+    gated = model if isinstance(model, RegistrationModel) else model.network
+    gated.check_gates()
+    return gated
+
+
+def gates_of(model: RegistrationModel, result: RegistrationResult) -> tuple[GateMap, ...]:
+    """Return the gates of a network for a pair that was registered.
+
+    Args:
+        model: The network.
+        result: The registration, whose last part but the alignment is the deformation.
+    """
+    fixed, moving = (canonical_volume(fill_missing(volume)) for volume in (result.fixed, result.moving))
+    return gate_maps(model, fixed, moving, Chain(result.chain.transforms[:-1]))
 
 
 def open_network_of(options: argparse.Namespace) -> Network | None:

@@ -11,7 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.commands.register import check_composite, open_network_of, register_pair, settings_of, summary_line
+from autofuse_jax.commands.register import (
+    check_composite,
+    check_gate_maps,
+    gated_model,
+    open_network_of,
+    register_pair,
+    settings_of,
+    summary_line,
+)
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
 from autofuse_jax.errors import UserError
@@ -70,6 +78,7 @@ def run_pairs(options: argparse.Namespace) -> int:
                 fix='leave out one of the two',
             )
     check_composite(options)
+    check_gate_maps(options)
     settings = settings_of(options)
     claim_folder(options.out, continues=True)
     share = '' if options.part is None else options.part.file_name
@@ -108,6 +117,8 @@ def _register_all(
     use_device(options.device)
     enable_compilation_cache()
     network = open_network_of(options)
+    if options.gate_maps:
+        gated_model(network)
     failures = 0
     for number, row in enumerate(rows, start=1):
         folder = options.out / row.name

@@ -149,6 +149,12 @@ def _ed_es(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
     return PairSource(ed_es_pairs(subjects, labelled), lambda pair, rng: pair)
 
 
+def _ed_es_labelled(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
+    """Take ED and ES of the subjects whose labels may be used, without the others."""
+    pairs = [pair for pair in ed_es_pairs(subjects, labelled) if pair.fixed_has_labels and pair.moving_has_labels]
+    return PairSource(pairs, lambda pair, rng: pair)
+
+
 def _intra_random(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairSource:
     def draw(subject: Subject, rng: np.random.Generator) -> Pair:
         fixed, moving = rng.choice(len(subject.frames), 2, replace=False)
@@ -293,6 +299,7 @@ PAIR_POLICIES: dict[str, tuple[Callable[..., PairSource], str]] = {
     'inter_semi': (_inter_semi, 'subjects with labels and others without'),
     'inter_all': (_inter_all, 'at least two subjects'),
     'inter_fixed': (_inter_fixed, 'at least two subjects'),
+    'ed_es_labelled': (_ed_es_labelled, 'subjects whose ED and ES frames have labels'),
     LISTED: (_from_list, 'a source that lists pairs of subjects of this split'),
     LABELLED_FRAMES: (_labelled_frames, 'subjects with labelled frames'),
 }
@@ -302,11 +309,12 @@ def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset
     """Apply a pair policy to the subjects of a split.
 
     Args:
-        policy: 'ed_es' (both directions), 'intra_random' (any two frames of a subject), 'semi' (a labelled and an
-            unlabelled frame of a subject, in random roles), 'inter' (two subjects), 'inter_labelled' (two labelled
-            subjects), 'inter_semi' (a labelled and an unlabelled subject, in random roles); without random draws
-            'inter_all' (every ordered pair of subjects), 'inter_fixed' (100 of them, always the same) or 'listed'
-            (the pairs that the source lists); 'labelled_frames' (each labelled frame alone, no pair).
+        policy: 'ed_es' (both directions), 'ed_es_labelled' (the same of subjects whose labels may be used), 'semi' (a
+            labelled and an unlabelled frame of a subject, in random roles), 'intra_random' (any two frames of a
+            subject), 'inter' (two subjects), 'inter_labelled' (two labelled subjects), 'inter_semi' (a labelled and
+            an unlabelled subject, in random roles); without random draws 'inter_all' (every ordered pair of
+            subjects), 'inter_fixed' (100 of them, always the same) or 'listed' (the pairs that the source lists);
+            'labelled_frames' (each labelled frame alone, no pair).
         manifest: The prepared data.
         split: 'train', 'validation' or 'test'.
         labelled: Ids of the subjects whose labels may be used.

@@ -140,6 +140,11 @@ class RuntimeModel:
         """What the parameters belong to."""
         return self._model.method
 
+    @property
+    def network(self) -> RegistrationModel:
+        """The same network in JAX."""
+        return self._model
+
     def sampling(self) -> RegistrationModel | None:
         """Return the network predicting from drawn velocities, in JAX. See `RegistrationModel.sampling`."""
         return self._model.sampling()

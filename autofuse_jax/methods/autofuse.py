@@ -15,6 +15,8 @@ from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 
+# Fusion of a network that has gates.
+GATED = 'gate'
 SINGLE_BRANCH, FUSION_BRANCH = 'single_branch', 'fusion_branch'
 
 
@@ -131,4 +133,15 @@ def autofuse_method(
             return teacher
         return fusion if phase in weights.fusion_phases else registration
 
-    return Method(name, lazy_init(model), objectives, predict, uses_labels=model.num_classes > 0, multiple=multiple)
+    def gate_weights(params: Params, fixed: jax.Array, moving: jax.Array) -> dict[str, jax.Array]:
+        return apply_network(model, params, fixed, moving).gate_weights
+
+    return Method(
+        name,
+        lazy_init(model),
+        objectives,
+        predict,
+        uses_labels=model.num_classes > 0,
+        multiple=multiple,
+        gate_weights=gate_weights if getattr(model, 'fusion', None) == GATED else None,
+    )

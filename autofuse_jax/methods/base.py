@@ -73,6 +73,8 @@ class Method:
         uses_labels: Whether training looks at labels at all.
         size: (D, H, W) that the parameters are made for, of a method that works on one size only; None: any.
         multiple: Step that D, H and W of the images must be multiples of; default 16.
+        gate_weights: (params, fixed, moving) -> weight w_fuse of each fusion gate by name, (B, d, h, w, C) in [0, 1];
+            None for a method without gates.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Method:
     uses_labels: bool
     size: tuple[int, ...] | None = None
     multiple: tuple[int, ...] = (16, 16, 16)
+    gate_weights: Callable[[Params, jax.Array, jax.Array], dict[str, jax.Array]] | None = None
 
 
 def without_draws(

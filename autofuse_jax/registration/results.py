@@ -18,6 +18,7 @@ from autofuse_jax.files import json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.registration.composites import write_composites
 from autofuse_jax.registration.evidence import covered_voxels, evidence_of
+from autofuse_jax.registration.gate_maps import GateMap, write_gate_maps
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
@@ -117,6 +118,7 @@ def write_results(
     page: bool = True,
     suffix: str = SUFFIX,
     composite: bool = False,
+    gates: Sequence[GateMap] = (),
 ) -> dict[str, Any]:
     """Score a registration and write everything that belongs to it.
 
@@ -130,6 +132,7 @@ def write_results(
         page: Whether `report.html` is drawn.
         suffix: Format of the moved images and labels; default '.nii.gz'. Everything else is NIfTI.
         composite: Whether both directions are written as composite transforms of ITK, too; default False.
+        gates: Maps of a network's fusion gates; default none.
 
     Returns:
         The report, as in `report.json`.
@@ -181,6 +184,8 @@ def write_results(
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
         write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant), fixed.affine)
         _write_transforms(temporary, result, about, composite)
+        if gates:
+            report['gates'] = write_gate_maps(temporary, gates)
         if page:
             registration_page(
                 temporary / PAGE_NAME,

@@ -20,7 +20,7 @@ from autofuse_jax.evaluation.protocol import DSC, NJD, SDLOGJ, Folding, Protocol
 from autofuse_jax.evaluation.runs import Case
 from autofuse_jax.fields import resample_displacement
 from autofuse_jax.methods.base import Method, Params, Prediction
-from autofuse_jax.reports.summary import spread_of
+from autofuse_jax.reports.summary import gates_of, spread_of
 
 LABEL_CACHE_GIB = 1.0
 DESCRIPTION = 'The definitions of default, without surface distances: they would take longer than the registration.'
@@ -200,9 +200,10 @@ def summarise(records: Sequence[Record]) -> dict[str, float]:
 
     Returns:
         'dsc_before', 'dsc_after' (0..1), 'njd_percent', 'sdlogj', and where there are segmentations 'segmentation_dsc';
-        nan where no pair has the value.
+        nan where no pair has the value. Of a network with gates 'gate_2' and so on, the mean weight of each.
     """
     names = ['dsc_before', 'dsc_after', 'njd_percent', 'sdlogj']
     if any('segmentation_dsc' in record for record in records):
         names.append('segmentation_dsc')
-    return {name: spread_of(records, name).mean for name in names}
+    means = {name: spread_of(records, name).mean for name in names}
+    return means | {gate: spread_of(records, 'gate_means', gate).mean for gate in gates_of(records)}

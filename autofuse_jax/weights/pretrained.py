@@ -73,6 +73,7 @@ class RegistrationModel:
         self._has_variance = any(VARIANCE in name for name in params)
         self._params = jax.tree.map(jnp.asarray, unflatten(params))
         self._predict = jax.jit(self._method.predict)
+        self._gate_weights = None if self._method.gate_weights is None else jax.jit(self._method.gate_weights)
 
     @property
     def params(self) -> Params:
@@ -129,6 +130,69 @@ class RegistrationModel:
 
         return register_pair(predict, fixed, moving, self._method.multiple)
 
+    def check_gates(self) -> None:
+        """Check that the network has fusion gates.
+
+        Raises:
+            UserError: It has none.
+        """
+        self._gates()
+
+    def gate_weights(self, fixed: np.ndarray, moving: np.ndarray) -> dict[str, np.ndarray]:
+        """Return how much each fusion gate takes from the fusion branch, for two images as in `register`.
+
+        Args:
+            fixed: (D, H, W), real numbers.
+            moving: (D, H, W), real numbers, the same shape.
+
+        Returns:
+            float32 (d, h, w, C) in [0, 1] by name of the gate, over the field of view of the padded images.
+
+        Raises:
+            UserError: The network has no gates, or the images are wrong as in `register`.
+        """
+        weights = self._gates()(self._params, *map(jnp.asarray, padded_pair(fixed, moving, self._method.multiple)))
+        return {name: np.asarray(weight[0], np.float32) for name, weight in jax.device_get(weights).items()}
+
+    def _gates(self) -> Callable[..., dict[str, jax.Array]]:
+        """Return the function of the gates' weights; see `check_gates`."""
+        if self._gate_weights is None:
+            raise UserError(
+                f'the weights of {self.description.method} have no fusion gates',
+                expected="weights of AutoFuse, convolutional or Trans, with model.fusion = 'gate'",
+                fix='use such weights, or leave out the maps of the gates',
+            )
+        return self._gate_weights
+
+
+def padded_pair(fixed: np.ndarray, moving: np.ndarray, multiple: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two images as a network takes them: scaled to [0, 1], padded with zeros at their far ends.
+
+    Args:
+        fixed: (D, H, W), real numbers.
+        moving: (D, H, W), real numbers, the same shape.
+        multiple: Step that the padded sizes are multiples of.
+
+    Returns:
+        Both, (1, D', H', W', 1).
+
+    Raises:
+        UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
+    """
+    fixed, moving = np.asarray(fixed), np.asarray(moving)
+    if fixed.ndim != 3 or fixed.shape != moving.shape:
+        raise UserError(
+            f'fixed has shape {fixed.shape} and moving {moving.shape}',
+            expected='two volumes (D, H, W) on the same grid',
+            fix='resample them to one grid first',
+        )
+    padding = [(0, -size % step) for size, step in zip(fixed.shape, multiple, strict=True)]
+    first, second = (
+        np.pad(min_max_normalise(image, role), padding)[None, ..., None]
+        for image, role in ((fixed, 'fixed'), (moving, 'moving'))
+    )
+    return first, second
+
 
 def register_pair(
     predict: Callable[[np.ndarray, np.ndarray], Prediction],
@@ -151,16 +215,8 @@ def register_pair(
     Raises:
         UserError: Shapes differ or are not 3-D, or an image holds NaN, infinities or a single value.
     """
+    prediction = jax.device_get(predict(*padded_pair(fixed, moving, multiple)))
     fixed, moving = np.asarray(fixed), np.asarray(moving)
-    if fixed.ndim != 3 or fixed.shape != moving.shape:
-        raise UserError(
-            f'fixed has shape {fixed.shape} and moving {moving.shape}',
-            expected='two volumes (D, H, W) on the same grid',
-            fix='resample them to one grid first',
-        )
-    normalised = (min_max_normalise(fixed, 'fixed'), min_max_normalise(moving, 'moving'))
-    padding = [(0, -size % step) for size, step in zip(fixed.shape, multiple, strict=True)]
-    prediction = jax.device_get(predict(*(np.pad(image, padding)[None, ..., None] for image in normalised)))
     inside = tuple(slice(size) for size in fixed.shape)
     displacement = prediction.displacement[0][inside]
     segmentations = [

@@ -3,11 +3,10 @@
 import dataclasses
 from typing import Any
 
-from autofuse_jax.configs.comparison.rows import ROWS, Row
+from autofuse_jax.configs.comparison.rows import Row, find_row
 from ml_collections import ConfigDict
 
 from autofuse_jax.configs import default
-from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import section_options
 from autofuse_jax.models.transmorph_blocks import fitting_window
 
@@ -31,6 +30,8 @@ class Task:
         evaluation: Pair policy of the evaluation.
         labelled_subjects: Training subjects whose labels may be used by methods trained with labels on part of the
             data; -1: all that have any.
+        labelled_alone: Pair policy of subjects whose labels may be used, where those of others are hidden; default '':
+            `labelled`.
     """
 
     num_classes: int
@@ -40,6 +41,7 @@ class Task:
     labelled: str
     evaluation: str
     labelled_subjects: int = -1
+    labelled_alone: str = ''
 
 
 # The paper's schedules, section 4.
@@ -50,7 +52,10 @@ CARDIAC = Task(
     semi=((40_000, 'semi'), (10_000, 'ed_es')),
     labelled='ed_es',
     evaluation='ed_es',
+    labelled_alone='ed_es_labelled',
 )
+# Of data that holds no other frames.
+CARDIAC_ED_ES = dataclasses.replace(CARDIAC, unsupervised=((50_000, 'ed_es'),), semi=((50_000, 'ed_es'),))
 BRAIN = Task(
     num_classes=20,
     size=(144, 192, 160),
@@ -69,7 +74,7 @@ HIPPOCAMPUS = Task(
     evaluation='inter_all',
     labelled_subjects=15,
 )
-TASKS = {'cardiac': CARDIAC, 'brain': BRAIN, 'hippocampus': HIPPOCAMPUS}
+TASKS = {'cardiac': CARDIAC, 'cardiac_ed_es': CARDIAC_ED_ES, 'brain': BRAIN, 'hippocampus': HIPPOCAMPUS}
 
 
 def attention_window(size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -87,7 +92,7 @@ def on_grid(task: Task, row_name: str, grid: tuple[int, int, int]) -> ConfigDict
 
     Args:
         task: The data.
-        row_name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        row_name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
         grid: (D, H, W); scores stay those on the prepared grid.
 
     Raises:
@@ -103,14 +108,12 @@ def comparison_config(task: Task, row_name: str) -> ConfigDict:
 
     Args:
         task: The data.
-        row_name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        row_name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
 
     Raises:
         UserError: There is no such row.
     """
-    if row_name not in ROWS:
-        raise UserError(f'unknown row {row_name!r}', expected=f'one of {", ".join(ROWS)}', fix='correct the name')
-    row = ROWS[row_name]
+    row = find_row(row_name)
     config = default.get_config().copy_and_resolve_references()
     config.unlock()
     config.method = row.method
@@ -120,7 +123,9 @@ def comparison_config(task: Task, row_name: str) -> ConfigDict:
         config[section].update(options)
     config.data.source = 'prepared'
     if row.semi:
-        config.data.labelled_subjects = task.labelled_subjects
+        config.data.labelled_subjects = (
+            task.labelled_subjects if row.labelled_subjects is None else row.labelled_subjects
+        )
     config.evaluation.pairs = task.evaluation
     config.phases = ConfigDict(_phases(task, row))
     if row.first_share:
@@ -144,7 +149,8 @@ def _stretches(task: Task, row: Row) -> list[tuple[int, str]]:
     """Steps and pair policy of each phase; a phase in which the first stage ends is split there."""
     stretches = list(task.semi if row.semi else task.unsupervised)
     if row.labelled_pairs:
-        return [(sum(steps for steps, _ in stretches), task.labelled)]
+        pairs = task.labelled if row.labelled_subjects is None else task.labelled_alone or task.labelled
+        return [(sum(steps for steps, _ in stretches), pairs)]
     left = round(row.first_share * sum(steps for steps, _ in stretches))
     split = []
     for steps, pairs in stretches:

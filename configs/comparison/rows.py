@@ -1,8 +1,11 @@
-"""The rows of the paper's tables: which method each is, and which of its options differ from the defaults."""
+"""The rows of the paper's tables and of Fig. 5: what method each is, and which options differ from the defaults."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from autofuse_jax.errors import UserError
 
 # Learning rate of AutoFuse, and of most of the methods that it is compared with.
 PAPER_RATE = 1e-4
@@ -22,6 +25,7 @@ class Row:
         first_share: Share of the steps that are its first stage, of a method with stages; 0: it has none.
         classes: Where it takes the number of classes from the task: 'model', 'loss', or '' where it has none.
         published_rate: Learning rate that its authors trained with; where they state none, the paper's.
+        labelled_subjects: Training subjects whose labels may be used; None (default): as many as the task says.
     """
 
     title: str
@@ -33,6 +37,7 @@ class Row:
     first_share: float = 0.0
     classes: str = ''
     published_rate: float = PAPER_RATE
+    labelled_subjects: int | None = None
 
 
 def _semi(title: str, method: str, first_share: float = 0.0, **model: Any) -> Row:
@@ -90,3 +95,48 @@ TABLES = {
     + ('autofuse_semi',),
     '7': ('loss_fusion', 'feature_fusion', 'input_fusion', 'feature_input_fusion', 'gated_fusion', 'autofuse_semi'),
 }
+# Rows of Table 4 that no other table has: weights of Eq. 1, lambda = 50 and mu = 1e-5 elsewhere.
+REGULARISATION = {
+    'autofuse_disp_mu_0': Row(
+        'AutoFuse-disp, mu = 0', 'autofuse', {'output': 'displacement'}, {'kl': 0.0, 'jacobian': 0.0}
+    ),
+    'autofuse_mu_0': Row('AutoFuse, lambda = 50, mu = 0', 'autofuse', loss={'jacobian': 0.0}),
+    'autofuse_lambda_200': Row(
+        'AutoFuse, lambda = 200, mu = 0', 'autofuse', loss={'prior_lambda': 200.0, 'jacobian': 0.0}
+    ),
+    'autofuse_lambda_400': Row(
+        'AutoFuse, lambda = 400, mu = 0', 'autofuse', loss={'prior_lambda': 400.0, 'jacobian': 0.0}
+    ),
+}
+# Rows of Fig. 5: the number of subjects with labels, and whether they are trained on alone.
+LABELLED_NAME = re.compile(r'autofuse_(\d+)_labelled(_alone)?')
+
+
+def labelled_name(count: int, *, alone: bool = False) -> str:
+    """Return the name of the semi-supervised AutoFuse that sees the labels of so many training subjects.
+
+    Args:
+        count: Number of subjects; 0: the unsupervised AutoFuse.
+        alone: Whether it is trained on those subjects only; default False: on all others without labels, too.
+    """
+    return f'autofuse_{count}_labelled{"_alone" if alone else ""}' if count else 'autofuse'
+
+
+def find_row(name: str) -> Row:
+    """Return a row of any table or figure.
+
+    Args:
+        name: A key of `ROWS` or `REGULARISATION`, or a result of `labelled_name`.
+
+    Raises:
+        UserError: There is no such row.
+    """
+    for rows in (ROWS, REGULARISATION):
+        if name in rows:
+            return rows[name]
+    match = LABELLED_NAME.fullmatch(name)
+    if match is None or not int(match[1]):
+        raise UserError(f'unknown row {name!r}', expected=f'one of {", ".join(ROWS)}', fix='correct the name')
+    count, alone = int(match[1]), match[2] is not None
+    title = f'AutoFuse, {count} labelled{" alone" if alone else ""}'
+    return Row(title, 'autofuse', semi=True, labelled_pairs=alone, classes='model', labelled_subjects=count)

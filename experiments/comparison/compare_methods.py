@@ -22,25 +22,21 @@ last quarter of training gained, the gates by level, and time. Rows that have no
 
 import argparse
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 from autofuse_jax.configs.comparison.rows import ROWS
-from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError, run_command
-from autofuse_jax.files import json_types, write_json, write_text
-from autofuse_jax.provenance import provenance
+from autofuse_jax.files import write_json, write_text
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.config_checks import validate
 from experiments.comparison.curve_figure import draw_curves
 from experiments.comparison.rates import read_rates
 from experiments.comparison.recipe import add_recipe, recipe_of, row_config
-from experiments.comparison.row_runs import STOPPED_STATUS, run_of, train_row
-from experiments.comparison.rows import earlier_rows, row_of, with_tests
+from experiments.comparison.row_runs import STOPPED_STATUS
+from experiments.comparison.row_training import Rows, record_of, train_rows
+from experiments.comparison.rows import earlier_rows
 from experiments.comparison.table import comparison_page, table_of
 from experiments.record_parser import record_parser
 
@@ -74,55 +70,16 @@ def _run(options: argparse.Namespace) -> int:
         validate(config)
     budget = recipe_of(options) | {'split': options.split}
     earlier = earlier_rows(options.earlier, configs, budget) if options.earlier else {'rows': {}, 'pairs': []}
-    started = time.monotonic()
-    for number, (name, config) in enumerate(configs.items(), 1):
-        if name in earlier['rows'] or run_of(name, config, options.workdir).is_over:
-            continue
-        if options.minutes and time.monotonic() - started > 60 * options.minutes:
-            print(f'{options.minutes:g} minutes are over; the same command goes on with {name}', file=sys.stderr)
-            break
-        print(f'[{number}/{len(configs)}] {ROWS[name].title}', file=sys.stderr)
-        if not train_row(name, config, options.workdir):
-            return STOPPED_STATUS
-        if run_of(name, config, options.workdir).is_done:
-            _write(options, configs, budget, earlier)
-        # Each row compiles programs of its own, which nobody needs any more.
-        jax.clear_caches()
-    print(table_of(_write(options, configs, budget, earlier)))
+    rows = Rows(configs, options.workdir, budget, earlier)
+    if not train_rows(rows, lambda: _write(options, rows), minutes=options.minutes):
+        return STOPPED_STATUS
+    print(table_of(_write(options, rows)))
     return 0
 
 
-def _write(
-    options: argparse.Namespace,
-    configs: Mapping[str, ConfigDict],
-    budget: Mapping[str, Any],
-    earlier: Mapping[str, Any],
-) -> dict[str, Any]:
+def _write(options: argparse.Namespace, rows: Rows) -> dict[str, Any]:
     """Write the record of the rows that are complete, its page and its picture; returns the record."""
-    rows, pairs, diverged = {}, earlier['pairs'], {}
-    for name, config in configs.items():
-        run = run_of(name, config, options.workdir)
-        if name in earlier['rows']:
-            rows[name] = earlier['rows'][name]
-        elif run.is_done:
-            rows[name], scored = row_of(run)
-            if pairs and scored != pairs:
-                raise UserError(f'{name} was scored on other pairs than the rows before it', fix='use the same data')
-            pairs = scored
-        elif run.own_divergence is not None:
-            diverged[name] = run.own_divergence
-    if not rows:
-        raise UserError('no row is complete', fix='give more --minutes, or fewer --steps')
-    record = json_types(
-        provenance()
-        | budget
-        | {
-            'not_done': [name for name in configs if name not in rows],
-            'diverged': diverged,
-            'pairs': pairs,
-            'rows': with_tests(rows, pairs),
-        }
-    )
+    record = record_of(rows)
     write_json(options.out, record)
     picture = options.out.with_suffix('.png')
     draw_curves(picture, record)

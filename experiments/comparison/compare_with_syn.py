@@ -8,6 +8,9 @@ A network that segments also guides instance optimisation, by its own segmentati
     python -m experiments.comparison.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \
         --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json \
         --out=experiments/results/instance_brains.json
+    python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \\
+        --weights=runs/cardiac_unsup.npz --methods before --budgets 6,4,2 15,10,5 30,20,10 \\
+        --work=runs/budgets_acdc.json --out=experiments/results/budgets_acdc.json
 
 Each pair is registered by all methods in turn, so that their times are taken under the same conditions. What is done is
 kept in --work: the same command goes on where it was interrupted. SyN needs the extra `syn`.
@@ -15,11 +18,12 @@ kept in --work: the same command goes on where it was interrupted. SyN needs the
 
 import argparse
 import dataclasses
+import functools
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,7 @@ from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
+from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.runtime import enable_compilation_cache
@@ -56,6 +61,8 @@ BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, GUIDED, SYN = (
     'affine + network + guided instance',
     'SyN',
 )
+# Between a route and the number of its steps, where that is not the default.
+WITH_STEPS = ', '
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +183,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--syn-pairs', type=int, default=0, help='run SyN on the first so many pairs')
     parser.add_argument(
         '--syn-iterations',
-        type=lambda text: tuple(int(part) for part in text.split(',')),
+        type=_numbers,
         default=(100, 70, 50),
         help='at each level, the last being full resolution; default 100,70,50',
     )
-    parser.add_argument('--methods', nargs='+', help='only these; default all')
+    parser.add_argument('--methods', nargs='+', help='only these, and those of --budgets; default all')
+    parser.add_argument(
+        '--budgets',
+        nargs='+',
+        type=_numbers,
+        default=[],
+        metavar='N,N,N',
+        help='further step budgets of instance optimisation',
+    )
     parser.add_argument('--work', type=Path, required=True, help='JSON that keeps what is done')
     options = parser.parse_args(arguments)
     return run_command(lambda: _run(options))
@@ -206,12 +221,15 @@ def _run(options: argparse.Namespace) -> int:
         methods[BOTH] = lambda f, m, s: run_ours(f, m, s, whole, model)
         if model.description.model.get('num_classes'):
             methods[GUIDED] = lambda f, m, s: run_ours(f, m, s, whole, model, GUIDE_OF_NETWORK)
+    further = routes_with_budgets(options.budgets, model)
+    methods |= further
+    chosen = {*options.methods, *further} if options.methods else None
     records = json.loads(options.work.read_text()) if options.work.is_file() else {}
     peak = records.pop(PEAK, 0.0)
     for number, pair in enumerate(pairs):
         done = records.setdefault(pair.name, {})
         wanted = methods | ({SYN: lambda f, m, s: run_syn(f, m, s, syn)} if number < options.syn_pairs else {})
-        missing = [name for name in wanted if name not in done and name in (options.methods or wanted)]
+        missing = [name for name in wanted if name not in done and name in (chosen or wanted)]
         volumes = pair.load() if missing else None
         for name in missing:
             done[name] = json_types(wanted[name](*volumes, pair.structures))
@@ -233,6 +251,35 @@ def _run(options: argparse.Namespace) -> int:
     for method, means in record['summary'].items():
         print(f'{method}: ' + ', '.join(f'{key} {value:.4g}' for key, value in means.items()))
     return 0
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(','))
+
+
+_numbers.__name__ = 'list of whole numbers'
+
+
+def routes_with_budgets(budgets: Sequence[tuple[int, ...]], model: Any) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return instance optimisation with other numbers of steps, without the network and with it.
+
+    Args:
+        budgets: Largest numbers of steps of the levels, such as (6, 4, 2).
+        model: The network; None: there is none.
+
+    Returns:
+        Functions (fixed, moving, structures) -> record by the name of the route, which says the sum of the steps.
+    """
+    methods = {}
+    for steps in budgets:
+        instance = InstanceSettings(steps=steps, steps_of_large=max(steps))
+        settings = PipelineSettings(instance=instance)
+        for name, network in ((INSTANCE, None), (BOTH, model)):
+            if network is not None or name == INSTANCE:
+                methods[f'{name}{WITH_STEPS}{sum(steps)} steps'] = functools.partial(
+                    run_ours, settings=settings, model=network
+                )
+    return methods
 
 
 if __name__ == '__main__':

@@ -8,6 +8,8 @@ from autofuse_jax.training.metrics_log import METRICS_NAME, read_rows
 
 # What a curve shows at each step.
 QUANTITIES = ('dsc_after', 'njd_percent', 'sdlogj')
+# What the mean weight of a gate is called.
+GATE = 'gate_'
 DIGITS = 6
 # A training that gains less than this in its last quarter has converged, points of DSC in percent.
 CONVERGED_GAIN = 0.5
@@ -23,11 +25,15 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
         folder: The run's folder.
 
     Returns:
-        Dictionaries with 'step' and `QUANTITIES`, None where a mean is not finite; none where nothing was validated.
+        Dictionaries with 'step', `QUANTITIES` and the mean weights of gates, 'gate_2' and so on, None where a mean is
+        not finite; none where nothing was validated.
     """
     return [
         {'step': row['step']}
-        | {quantity: None if row[quantity] is None else round(row[quantity], DIGITS) for quantity in QUANTITIES}
+        | {
+            quantity: None if row[quantity] is None else round(row[quantity], DIGITS)
+            for quantity in (*QUANTITIES, *(name for name in row if name.startswith(GATE)))
+        }
         for row in read_rows(folder / METRICS_NAME)
         if row['kind'] == 'validation'
     ]

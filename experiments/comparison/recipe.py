@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.configs.comparison.presets import TASKS, comparison_config, on_grid
+from autofuse_jax.configs.comparison.presets import TASKS, Task, comparison_config, on_grid
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
@@ -15,12 +15,12 @@ from autofuse_jax.training.optimizers import SCHEDULES
 CHECKPOINT_STEPS = 50
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what all rows have in common."""
-    parser.add_argument('--task', choices=tuple(TASKS), required=True)
-    parser.add_argument('--data', type=Path, required=True, help='folder that autofuse_jax.prepare wrote')
+def add_recipe(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the arguments that say what all rows have in common; whether task, data and steps must be given."""
+    parser.add_argument('--task', choices=tuple(TASKS), required=required)
+    parser.add_argument('--data', type=Path, required=required, help='folder that autofuse_jax.prepare wrote')
     parser.add_argument('--grid', metavar='D,H,W', help='of the networks; default the prepared one')
-    parser.add_argument('--steps', type=int, required=True, help='of every row, all phases together')
+    parser.add_argument('--steps', type=int, required=required, help='of every row, all phases together')
     parser.add_argument('--schedule', choices=SCHEDULES, help='of every row; default that of the configs')
     parser.add_argument('--warmup', type=int, metavar='STEPS', help='over which the learning rate rises from zero')
     parser.add_argument('--clip-norm', type=float, metavar='X', help='largest norm of a gradient')
@@ -60,13 +60,16 @@ def parse_grid(text: str) -> tuple[int, int, int]:
     return depth, height, width
 
 
-def row_config(name: str, options: argparse.Namespace, learning_rate: float | None = None) -> ConfigDict:
+def row_config(
+    name: str, options: argparse.Namespace, learning_rate: float | None = None, task: Task | None = None
+) -> ConfigDict:
     """Return the config of a row under the recipe of the command line.
 
     Args:
-        name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
         options: What `add_recipe` asks for, and 'validations' and 'split'.
         learning_rate: Default that of the configs.
+        task: Data as the methods see it; default the task that the options name.
 
     Returns:
         The config, its phases scaled to the steps of the recipe.
@@ -74,7 +77,7 @@ def row_config(name: str, options: argparse.Namespace, learning_rate: float | No
     Raises:
         UserError: There are fewer steps than phases, or the grid is not three numbers.
     """
-    task = TASKS[options.task]
+    task = task or TASKS[options.task]
     config = on_grid(task, name, parse_grid(options.grid)) if options.grid else comparison_config(task, name)
     config.data.root = str(options.data)
     # One pair a step, as in the paper, cannot be shared by several devices.

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.configs.comparison.rows import ROWS
+from autofuse_jax.configs.comparison.rows import find_row
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import DivergedError
@@ -28,7 +28,7 @@ class RowRun:
     """A training of a row.
 
     Attributes:
-        name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
         config: Its config.
         folder: Its work folder.
         divergence: Learning rate and message of the run that diverged before it; None where it is the first.
@@ -67,7 +67,7 @@ def run_of(name: str, config: ConfigDict, workdir: Path) -> RowRun:
     """Return the run that counts for a row.
 
     Args:
-        name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
         config: Config with the learning rate of the comparison.
         workdir: Folder with a folder for each run.
 
@@ -79,7 +79,7 @@ def run_of(name: str, config: ConfigDict, workdir: Path) -> RowRun:
     """
     first = RowRun(name, config, workdir / name)
     divergence = first.own_divergence
-    if divergence is None or config.optimizer.learning_rate == ROWS[name].published_rate:
+    if divergence is None or config.optimizer.learning_rate == find_row(name).published_rate:
         return first
     return RowRun(name, published_config(name, config), workdir / f'{name}{PUBLISHED_ENDING}', divergence)
 
@@ -87,7 +87,7 @@ def run_of(name: str, config: ConfigDict, workdir: Path) -> RowRun:
 def published_config(name: str, config: ConfigDict) -> ConfigDict:
     """Return the config of a row with the learning rate that its authors published."""
     published = config.copy_and_resolve_references()
-    published.optimizer.learning_rate = ROWS[name].published_rate
+    published.optimizer.learning_rate = find_row(name).published_rate
     return published
 
 
@@ -110,7 +110,7 @@ def train_row(name: str, config: ConfigDict, workdir: Path) -> bool:
     """Train and evaluate a row, see `run_of`; a run that diverges leaves a note of it in its folder.
 
     Args:
-        name: A key of `autofuse_jax.configs.comparison.rows.ROWS`.
+        name: Name that `autofuse_jax.configs.comparison.rows.find_row` knows.
         config: Config with the learning rate of the comparison.
         workdir: Folder with a folder for each run.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autofuse_jax.configs.comparison.rows import ROWS
+from autofuse_jax.configs.comparison.rows import find_row
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
@@ -40,9 +40,9 @@ def row_of(run: RowRun) -> tuple[dict[str, Any], list[dict[str, str]]]:
     result = json.loads((run.evaluation / RESULT_NAME).read_text(encoding='utf-8'))
     pairs = json.loads((run.evaluation / PAIRS_NAME).read_text(encoding='utf-8'))['pairs']
     row = {
-        'title': ROWS[run.name].title,
+        'title': find_row(run.name).title,
         'method': run.config.method,
-        'semi': ROWS[run.name].semi,
+        'semi': find_row(run.name).semi,
         'config': fingerprint(run.config),
         'learning_rate': run.config.optimizer.learning_rate,
         'diverged_before': run.divergence,
@@ -55,13 +55,16 @@ def row_of(run: RowRun) -> tuple[dict[str, Any], list[dict[str, str]]]:
     return row, [{key: pair[key] for key in ('pair', 'subject')} for pair in pairs]
 
 
-def earlier_rows(path: Path, configs: Mapping[str, ConfigDict], budget: Mapping[str, Any]) -> dict[str, Any]:
+def earlier_rows(
+    path: Path, configs: Mapping[str, ConfigDict], budget: Mapping[str, Any], *, fix: str = 'leave --earlier out'
+) -> dict[str, Any]:
     """Read the record of an earlier comparison, of another machine perhaps.
 
     Args:
         path: A record of `compare_methods`.
         configs: Of the rows that are wanted.
         budget: The fields `BUDGET` of this comparison.
+        fix: Advice where they differ.
 
     Returns:
         'rows' by name, those that are wanted, and the 'pairs' that all were scored on.
@@ -76,14 +79,14 @@ def earlier_rows(path: Path, configs: Mapping[str, ConfigDict], budget: Mapping[
         raise UserError(f'{path} is no record of a comparison ({error})', fix='correct --earlier') from error
     differences = recipe_differences(record, {key: budget[key] for key in BUDGET})
     if differences:
-        raise UserError(f'{path} was made under another budget: {differences}', fix='leave --earlier out')
+        raise UserError(f'{path} was made under another budget: {differences}', fix=fix)
     rows = {name: rows[name] for name in configs if name in rows}
     changed = [name for name, row in rows.items() if not is_run_of(row, name, configs[name])]
     if changed:
         raise UserError(
             f'{path} holds {", ".join(changed)} with other settings',
             expected='the same configs, learning rate and schedule',
-            fix='leave --earlier out, or correct the settings',
+            fix=f'{fix}, or correct the settings',
         )
     return {'rows': rows, 'pairs': pairs}
 

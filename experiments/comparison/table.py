@@ -1,10 +1,10 @@
 """The tables of a comparison of methods, from the record that `compare_methods` writes."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from autofuse_jax.configs.comparison.rows import ROWS, TABLES
+from autofuse_jax.configs.comparison.rows import ROWS, TABLES, find_row
 
 from autofuse_jax.reports.markdown import MISSING, markdown_table
 from autofuse_jax.reports.summary import gates_of
@@ -22,6 +22,8 @@ LEGENDS = {
     PUBLISHED_RATE: 'diverged with the learning rate of the comparison, and was trained again with the published one',
 }
 DSC = 'DSC %'
+# The row of pairs that are not registered.
+BEFORE = 'before'
 # Record in experiments/results/ that the tables of docs/methods.md are made from.
 PAPER_RECORD = 'comparison_hippocampus.json'
 Row = dict[str, Any]
@@ -90,6 +92,43 @@ COLUMNS: dict[str, Cell] = {
 }
 
 
+def table_cells(
+    record: dict[str, Any],
+    names: Collection[str],
+    titles: Mapping[str, str] | None = None,
+    *,
+    leave_out: Collection[str] = (),
+) -> tuple[list[str], dict[str, list[str]], str]:
+    """Return what a table holds: the titles of its columns, the cells of each row, and what the marks of rows mean.
+
+    Args:
+        record: Record of `compare_methods`.
+        names: Rows that it shows, in order.
+        titles: Names of rows in this table, where they are not those of `find_row`.
+        leave_out: Columns that it does not show.
+
+    Returns:
+        'method' and the columns that some row has; cells by row, `BEFORE`, the mean overlap without registration, the
+        first; the legend, '' where there are no marks. P is against AutoFuse trained in the same way. The time of a
+        pair stands in the column of what the row was evaluated on. Rows that the record lacks say so.
+    """
+    shown = {name: record['rows'].get(name) for name in names}
+    cells = {name: {column: cell(row) for column, cell in COLUMNS.items()} for name, row in shown.items() if row}
+    filled = (column for column in COLUMNS if any(row[column] != MISSING for row in cells.values()))
+    columns = [column for column in filled if column not in leave_out]
+    rows = {}
+    if cells:
+        before = _spread(record['rows'][next(iter(cells))]['scores']['dsc_before'], 100, 1)
+        rows[BEFORE] = ['before', *(before if column == DSC else MISSING for column in columns)]
+    absent = dict.fromkeys(columns, MISSING)
+    for name in shown:
+        title = (titles or {}).get(name) or find_row(name).title
+        rows[name] = [_title(title, name, record), *(cells.get(name, absent)[column] for column in columns)]
+    marks = [mark for mark in LEGENDS if any(row[0].endswith(mark) or f'{mark} ' in row[0] for row in rows.values())]
+    legend = '; '.join(f'{mark} {LEGENDS[mark]}' for mark in marks)
+    return ['method', *columns], rows, f'{legend}.' if legend else ''
+
+
 def table_of(record: dict[str, Any], names: Collection[str] | None = None) -> str:
     """Return the table, methods without labels first.
 
@@ -98,24 +137,11 @@ def table_of(record: dict[str, Any], names: Collection[str] | None = None) -> st
         names: Rows that it shows; default those that the record has or should have.
 
     Returns:
-        Markdown, with a line below it about the marks of rows. `before` is the mean overlap without registration; P is
-        against AutoFuse trained in the same way. The time of a pair stands in the column of what the row was evaluated
-        on. Rows that the record lacks say so.
+        Markdown, with a line below it about the marks of rows, see `table_cells`.
     """
     wanted = {*record['rows'], *record['not_done']} if names is None else set(names)
-    shown = {name: record['rows'].get(name) for name in ROWS if name in wanted}
-    cells = {name: {column: cell(row) for column, cell in COLUMNS.items()} for name, row in shown.items() if row}
-    columns = [column for column in COLUMNS if any(row[column] != MISSING for row in cells.values())]
-    rows = []
-    if cells:
-        before = _spread(record['rows'][next(iter(cells))]['scores']['dsc_before'], 100, 1)
-        rows.append(['before', *(before if column == DSC else MISSING for column in columns)])
-    absent = dict.fromkeys(columns, MISSING)
-    for name in shown:
-        rows.append([_title(name, record), *(cells.get(name, absent)[column] for column in columns)])
-    marks = [mark for mark in LEGENDS if any(row[0].endswith(mark) or f'{mark} ' in row[0] for row in rows)]
-    legend = '; '.join(f'{mark} {LEGENDS[mark]}' for mark in marks)
-    return markdown_table(['method', *columns], rows) + (f'\n\n{legend}.' if legend else '')
+    head, rows, legend = table_cells(record, [name for name in ROWS if name in wanted])
+    return markdown_table(head, rows.values()) + (f'\n\n{legend}' if legend else '')
 
 
 def paper_tables(read_record: Callable[[str], dict[str, Any]]) -> dict[str, Callable[[], str]]:
@@ -154,12 +180,12 @@ def comparison_page(record: dict[str, Any], picture: str) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _title(name: str, record: dict[str, Any]) -> str:
+def _title(title: str, name: str, record: dict[str, Any]) -> str:
     """Title of a row, with what is to be known of its training."""
     if name not in record['rows']:
         diverged = name in record.get('diverged', {})
-        return f'{ROWS[name].title} ({"diverged" if diverged else "no record"})'
+        return f'{title} ({"diverged" if diverged else "no record"})'
     row = record['rows'][name]
     marks = [NOT_CONVERGED] if has_converged(row.get('validation', ())) is False else []
     marks += [PUBLISHED_RATE] if row.get('diverged_before') else []
-    return ' '.join([row['title'], *marks])
+    return ' '.join([title, *marks])

@@ -3,8 +3,8 @@
 import importlib
 
 import pytest
-from autofuse_jax.configs.comparison.presets import BRAIN, CARDIAC, HIPPOCAMPUS, comparison_config
-from autofuse_jax.configs.comparison.rows import ROWS, TABLES
+from autofuse_jax.configs.comparison.presets import BRAIN, CARDIAC, CARDIAC_ED_ES, HIPPOCAMPUS, comparison_config
+from autofuse_jax.configs.comparison.rows import REGULARISATION, ROWS, TABLES, labelled_name
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import METHODS
@@ -60,6 +60,37 @@ def test_weak_supervision_sees_labelled_pairs_only():
     assert config.loss.num_classes == 20
 
 
-def test_an_unknown_row_is_refused():
-    with pytest.raises(UserError, match=r'unknown row .voxelmorf.'):
-        comparison_config(CARDIAC, 'voxelmorf')
+@pytest.mark.parametrize('name', ['voxelmorf', 'autofuse_0_labelled', 'autofuse_x_labelled'])
+def test_an_unknown_row_is_refused(name):
+    with pytest.raises(UserError, match=f'unknown row .{name}.'):
+        comparison_config(CARDIAC, name)
+
+
+@pytest.mark.parametrize('name', [*REGULARISATION, 'autofuse_5_labelled', 'autofuse_5_labelled_alone'])
+@pytest.mark.parametrize('task', [*TASKS.values(), CARDIAC_ED_ES])
+def test_further_rows_are_valid_on_every_task(task, name):
+    config = comparison_config(task, name)
+    validate(config)
+    assert phases_of(config)[-1].end == phases_of(comparison_config(task, 'autofuse'))[-1].end
+
+
+def test_rows_of_figure_5_hide_labels_and_train_alone_or_with_the_rest():
+    both, alone = (comparison_config(CARDIAC, labelled_name(5, alone=alone)) for alone in (False, True))
+    assert both.data.labelled_subjects == alone.data.labelled_subjects == 5
+    assert [p.pairs for p in phases_of(both)] == ['semi', 'ed_es']
+    assert [p.pairs for p in phases_of(alone)] == ['ed_es_labelled']
+    assert [p.pairs for p in phases_of(comparison_config(BRAIN, labelled_name(5, alone=True)))] == ['inter_labelled']
+    # Nothing but the labels tells the row with all of them from the semi-supervised AutoFuse.
+    every = comparison_config(CARDIAC, labelled_name(70))
+    every.data.labelled_subjects = -1
+    assert every == comparison_config(CARDIAC, 'autofuse_semi') and labelled_name(0) == 'autofuse'
+
+
+def test_rows_of_table_4_differ_in_the_regularisation_alone():
+    weights = {name: comparison_config(CARDIAC, name).loss for name in REGULARISATION}
+    assert {name: (loss.prior_lambda, loss.jacobian) for name, loss in weights.items()} == {
+        'autofuse_disp_mu_0': (50, 0),
+        'autofuse_mu_0': (50, 0),
+        'autofuse_lambda_200': (200, 0),
+        'autofuse_lambda_400': (400, 0),
+    }

@@ -81,6 +81,14 @@ def test_flags_need_labels_and_permission(policy):
         assert any(pair.fixed_has_labels for pair in drawn) == bool(labelled)
 
 
+def test_labelled_hearts_alone_leave_out_the_others():
+    manifest = manifest_of(subject('a', CINE), subject('b', CINE), subject('c', 'ED+ ES'))
+    drawn = pair_source('ed_es_labelled', manifest, 'train', frozenset('ac')).anchors
+    assert [pair.name for pair in drawn] == ['a_ED_to_ES', 'a_ES_to_ED']
+    with pytest.raises(UserError, match='subjects whose ED and ES frames have labels'):
+        pair_source('ed_es_labelled', manifest, 'train', frozenset())
+
+
 @pytest.mark.parametrize('policy', ['intra_random', 'semi', 'inter'])
 def test_draws_depend_on_the_generator_alone(policy):
     source = pair_source(policy, manifest_of(subject('a', CINE), subject('b', CINE)), 'train', frozenset())

@@ -9,6 +9,7 @@ import pytest
 from autofuse_jax.classical.syn import load_ants
 from autofuse_jax.data.volumes import write_image, write_labels
 from autofuse_jax.errors import UserError
+from experiments.comparison import compare_with_syn
 from experiments.comparison.compare_with_syn import brain_pairs, run_before, summarise
 from experiments.tables.registration_tables import brain_cut_table, comparison_table
 
@@ -52,6 +53,20 @@ def test_means_are_over_the_pairs_that_a_method_has():
     assert '| affine | 2 | 60.0 ± 10.0 | – | 3 | – |' in table
     assert 'SyN' not in table
     assert 'ANTs SyN, cross-correlation | 1 | 60.0' in comparison_table({'SyN': summary['SyN']})
+
+
+def test_budgets_are_further_routes_with_so_many_steps(monkeypatch):
+    ran = []
+    monkeypatch.setattr(compare_with_syn, 'run_ours', lambda *pair, **how: ran.append((pair, how)))
+    alone = compare_with_syn.routes_with_budgets([(6, 4, 2)], None)
+    assert list(alone) == ['affine + instance, 12 steps']
+    both = compare_with_syn.routes_with_budgets([(6, 4, 2), (15, 10, 5)], 'network')
+    assert list(both)[1::2] == ['affine + network + instance, 12 steps', 'affine + network + instance, 30 steps']
+    # With large volumes, too, the steps are those that were asked for.
+    both['affine + network + instance, 30 steps']('fixed', 'moving', (1,))
+    ((pair, how),) = ran
+    assert pair == ('fixed', 'moving', (1,)) and how['model'] == 'network'
+    assert (how['settings'].instance.steps, how['settings'].instance.steps_of_large) == ((15, 10, 5), 15)
 
 
 def test_brains_that_were_fitted_are_marked():

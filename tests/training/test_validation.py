@@ -171,6 +171,13 @@ def test_summarise_skips_nan_and_absent_values():
     }
 
 
+def test_summarise_has_the_gates_by_level():
+    records = [{'gate_means': {'gate_10': 0.25, 'gate_2': weight}} for weight in (0.4, 0.6)]
+    means = summarise(records)
+    assert [name for name in means if name.startswith('gate')] == ['gate_2', 'gate_10']
+    assert means['gate_2'] == pytest.approx(0.5) and means['gate_10'] == 0.25
+
+
 def test_summarise_without_any_value():
     means = summarise([{'njd_percent': 0.0, 'sdlogj': 0.0, 'segmentation_dsc': NAN}])
     assert np.isnan([means['dsc_before'], means['dsc_after'], means['segmentation_dsc']]).all()
