@@ -174,7 +174,7 @@ ITEMS = {
             (
                 _routes('instance_acdc.json', '--weights=runs/cardiac_unsup.npz --syn-pairs=6'),
                 _routes(
-                    'guided_acdc.json', "--weights=cardiac_segmentation --methods 'affine + network + guided instance'"
+                    'guided_acdc.json', "--weights=cardiac --methods 'affine + network + guided instance'"
                 ),
                 _routes('budgets_acdc.json', '--weights=runs/cardiac_semi.npz --budgets 6,4,2 15,10,5 30,20,10'),
             ),

@@ -2,14 +2,15 @@
 
     python -m experiments.weights.ship_weights --run=runs/semi --name=cardiac --processor-hours=0.9 --before=...
 
-The run must have been evaluated (`--mode=evaluate`): every number of the card comes from its record, but for the
-processor hours, which no run knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
+The run must have been evaluated (`--mode=evaluate`), as a training or with a file of weights (`--config.weights`), such
+as one of joined branches: every number of the card comes from its record, but for the processor hours, which no run
+knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import replacing
 from autofuse_jax.training.run_parameters import read_run
-from autofuse_jax.weights.released import file_hash, write_released
+from autofuse_jax.weights.released import Description, file_hash, read_released, write_released
 
 WEIGHTS = Path(__file__).resolve().parents[2] / 'weights'
 RESULT = 'evaluation_{split}/result.json'
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--name', required=True, help='what the weights are called')
     parser.add_argument('--split', default='validation', help='which evaluation the card quotes; default validation')
     parser.add_argument(
-        '--processor-hours', type=float, required=True, help='of all training; those of an accelerator on one'
+        '--processor-hours', type=float, help='of all training; those of an accelerator on one; default: not measured'
     )
     parser.add_argument('--before', nargs='*', default=[], help='commands whose results the run started from')
     parser.add_argument('--kind', choices=('best', 'latest'), help='which checkpoint; default as in evaluation')
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ship(
-    run: Path, target: Path, *, split: str, hours: float, before: Sequence[str] = (), kind: str | None = None
+    run: Path, target: Path, *, split: str, hours: float | None, before: Sequence[str] = (), kind: str | None = None
 ) -> None:
     """Write weights, description and card.
 
@@ -77,12 +78,12 @@ def ship(
         run: Folder of an evaluated run.
         target: The npz.
         split: Whose evaluation the card quotes.
-        hours: Processor hours of training, or hours of the accelerator that it ran on.
+        hours: Processor hours of training, or hours of the accelerator that it ran on; None: not measured.
         before: Commands whose results the run started from.
         kind: 'best' or 'latest' checkpoint; default the best, or the latest where nothing was validated.
 
     Raises:
-        UserError: The run was not evaluated, or its data is not known.
+        UserError: The run was not evaluated, or other weights than those that are there now, or its data is not known.
         OSError: The folder cannot be written.
     """
     path = run / RESULT.format(split=split)
@@ -93,13 +94,7 @@ def ship(
         raise UserError(
             f'nothing is known of the data {record["data"]["dataset"]}', expected=f'one of {", ".join(DATA)}'
         )
-    params, description = read_run(run / 'checkpoints' / kind if kind else run)
-    if description.origin['step'] != record['steps']:
-        raise UserError(
-            f'the evaluation in {path} is one of step {record["steps"]}, the weights are those of '
-            f'{description.origin["step"]}',
-            fix='evaluate again',
-        )
+    params, description = _evaluated(run, path, record, kind)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_released(target, params, description, np.float16)
     with replacing(target.with_suffix('.md')) as temporary:
@@ -107,7 +102,26 @@ def ship(
     print(f'written: {target}, its description and its card')
 
 
-def card(target: Path, record: dict[str, Any], *, split: str, hours: float, before: Sequence[str] = ()) -> str:
+def _evaluated(
+    run: Path, path: Path, record: dict[str, Any], kind: str | None
+) -> tuple[Mapping[str, np.ndarray], Description]:
+    """The weights that the record is about, and what they are."""
+    if record['steps'] is None:
+        file = Path(record['weights']['file'])
+        if not file.is_file() or file_hash(file) != record['weights']['sha256']:
+            raise UserError(f'{file} is not the file that the evaluation in {path} is about', fix='evaluate it again')
+        return read_released(file)
+    params, description = read_run(run / 'checkpoints' / kind if kind else run)
+    if description.origin['step'] != record['steps']:
+        raise UserError(
+            f'the evaluation in {path} is one of step {record["steps"]}, the weights are those of '
+            f'{description.origin["step"]}',
+            fix='evaluate again',
+        )
+    return params, description
+
+
+def card(target: Path, record: dict[str, Any], *, split: str, hours: float | None, before: Sequence[str] = ()) -> str:
     """Return the card of weights as Markdown.
 
     Args:
@@ -119,13 +133,20 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float, befo
     """
     config, data = record['config'], record['data']
     about = DATA[data['dataset']]
-    labels = 'with labels of {labelled_train_subjects} of them'.format(**data)
+    # Who evaluates a file does not know how many labels its training used.
+    labels = 'with labels'
+    if data.get('labelled_train_subjects') is not None:
+        labels += ' of {labelled_train_subjects} of them'.format(**data)
     trained = labels if config['model'].get('num_classes') else 'without labels'
     options = ', '.join(f'{name}={value}' for name, value in config['model'].items())
-    commands = '\n'.join(f'    {command}' for command in (*before, _training_command(record)))
+    # Weights that were evaluated as a file are the work of the commands before.
+    trainings = (*before, *([] if record['steps'] is None else [_training_command(record)]))
+    commands = '\n'.join(f'    {command}' for command in trainings)
+    steps = '' if record['steps'] is None else f'{record["steps"]:,} steps of the last, '
     # Cores are counted one by one, accelerators are named.
     devices = record['machine']['devices']
     unit = 'processor hours' if devices.endswith('x cpu') else f'hours on {devices}'
+    time = f'about {hours:g} {unit} in all' if hours is not None else f'{unit} were not measured'
     return f"""# Weights `{target.stem}`
 
 **Architecture.** `{config['method']}` with {record['parameters']:,} parameters, kept as float16, computed in float32;
@@ -136,7 +157,7 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float, befo
 
 **Licence.** {about['licence']}.
 
-**Command.** Commit {record['commit']}, {record['steps']:,} steps of the last, about {hours:g} {unit} in all:
+**Command.** Commit {record['commit']}, {steps}{time}:
 
 {commands}
 
