@@ -7,10 +7,11 @@ import pytest
 
 # A child for each moment, without the libraries that make starting slow: the n-th change of a name kills it.
 PROGRAM = """
-import itertools, os, shutil, signal, sys
+import itertools, os, sys
 from pathlib import Path
 from autofuse_jax.files import results_folder
 from autofuse_jax.storage import swaps
+from tests.reliability.campaign.moments import kill_at
 
 way, root = sys.argv[1], Path(sys.argv[2])
 OLD = {'a': 'old', 'gone': 'old', 'report.json': '{"files": ["a", "gone", "report.json"]}', 'note': 'mine'}
@@ -34,18 +35,6 @@ def replace(folder):
         earlier = [folder / 'a', folder / 'gone', folder / 'report.json']
         with swaps.replacing_folder(folder, 'report.json', earlier=earlier) as place:
             write(place, NEW)
-
-def kill_at(moment):
-    left = itertools.count(moment, -1)
-    def watched(function):
-        def call(*arguments, **options):
-            if next(left) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-        return call
-    for name in ('rename', 'replace', 'link', 'unlink', 'rmdir', 'mkdir'):
-        setattr(os, name, watched(getattr(os, name)))
-    swaps._rename_both = watched(swaps._rename_both)
 
 whole = (OLD, {**NEW, 'note': 'mine'})
 for moment in itertools.count():
