@@ -61,6 +61,48 @@ print(moment)
 """
 
 
+# Files that appear together, and a command that refuses to replace them.
+STAGED = """
+import itertools, os, sys
+from pathlib import Path
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms_io.staging import staging
+from tests.reliability.campaign.moments import kill_at
+
+def write(out):
+    with staging(overwrite=False) as stage:
+        for name in 'abc':
+            stage.claim(out / name, name)
+        for name in 'abc':
+            stage.temporary(out / name).write_text(name)
+
+for moment in itertools.count():
+    out = Path(sys.argv[1], str(moment), 'out')
+    out.parent.mkdir()
+    child = os.fork()
+    if not child:
+        kill_at(moment)
+        write(out)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    try:
+        write(out)
+    except UserError as error:
+        assert 'exists' in str(error)
+    assert sorted(os.listdir(out)) == ['a', 'b', 'c'], (moment, os.listdir(out))
+    assert os.listdir(out.parent) == ['out'], (moment, os.listdir(out.parent))
+    if os.WIFEXITED(status):
+        break
+print(moment)
+"""
+
+
+def test_files_that_appear_together_do_so_after_a_kill_at_any_moment(tmp_path):
+    done = subprocess.run([sys.executable, '-c', STAGED, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8
+
+
 @pytest.mark.parametrize('way', ['exchange', 'two renames', 'in place'])
 def test_results_survive_a_kill_at_any_moment_of_their_replacement(tmp_path, way):
     done = subprocess.run([sys.executable, '-c', PROGRAM, way, tmp_path], capture_output=True, text=True)
