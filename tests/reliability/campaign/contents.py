@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 # Entries of records that differ between two runs of one command.
-PASSING = frozenset({'seconds', 'date', 'command', 'since', 'written', 'seconds_of', 'pairs_per_second', 'minutes'})
+PASSING = frozenset({'seconds', 'times', 'date', 'command', 'commit', 'pairs_per_second'})
 # Parts of the names of what is left over by a command that did not end; a lock is one, too.
 LEFTOVERS = ('.writing-', '.replaced-', '.ready-', '.orbax-checkpoint-tmp', '.lock')
 
