@@ -29,9 +29,9 @@ MODULES = (
 # Jobs by what a trial of them costs; how often each is tried at a share of 1.
 CHEAP = ('evaluate', 'evaluate --overwrite', 'prepare', 'apply', 'apply --overwrite', 'port_weights --overwrite')
 DEAR = ('register', 'register --overwrite', 'port_weights', 'export', 'prepare --workers=2')
-CHEAP_KILLS, DEAR_KILLS, TRAINING_KILLS = 9, 6, 24
+CHEAP_KILLS, DEAR_KILLS, TRAINING_KILLS = 12, 6, 24
 DISKS, DAMAGED, FLIPPED, FLIPPED_NETWORKS, MEETINGS, READINGS = 2, 24, 24, 48, 2, 1
-MEETING = ('prepare', 'register', 'register --overwrite', 'evaluate --overwrite')
+MEETING = ('evaluate --overwrite', 'prepare', 'register --overwrite', 'port_weights')
 
 # Trials, what was skipped and why, and what was measured beside.
 Outcome = tuple[list[Trial], list[str], dict[str, Any]]
@@ -53,9 +53,12 @@ class Campaign:
         return max(1, round(count * self._options.share))
 
     def kills(self, rng: random.Random) -> Outcome:
-        """Commands are killed."""
-        trials = kills.kill_commands(self._stage, CHEAP, self._times(CHEAP_KILLS), rng)
-        return trials + kills.kill_commands(self._stage, DEAR, self._times(DEAR_KILLS), rng), [], {}
+        """Commands are killed that need no compiling."""
+        return kills.kill_commands(self._stage, CHEAP, self._times(CHEAP_KILLS), rng), [], {}
+
+    def dear_kills(self, rng: random.Random) -> Outcome:
+        """Commands are killed that compile or start processes of their own."""
+        return kills.kill_commands(self._stage, DEAR, self._times(DEAR_KILLS), rng), [], {}
 
     def training(self, rng: random.Random) -> Outcome:
         """Trainings are killed."""
@@ -101,8 +104,9 @@ PARTS: dict[str, Callable[[Campaign, random.Random], Outcome]] = {
     'hostile files': Campaign.hostile,
     'flipped bits': Campaign.flips,
     'kills of commands': Campaign.kills,
-    'full disks': Campaign.disks,
     'neighbours': Campaign.neighbours,
+    'full disks': Campaign.disks,
+    'kills of registrations and networks': Campaign.dear_kills,
     'kills of training': Campaign.training,
     'flipped networks': Campaign.networks,
     'readers of a training': Campaign.readers,
@@ -117,11 +121,11 @@ def run_parts(options: argparse.Namespace, root: Path) -> int:
     # Children inherit where compiled programs are kept: all of them, so that each is compiled once.
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     stage = Stage(root)
-    about = ask(provenance, log=stage.log()) | {'command': f'{COMMAND} --seed={options.seed} --share={options.share}'}
+    about = ask(provenance, log=stage.log()) | {'command': f'{COMMAND} --seed={options.seed}'}
     stage.make()
     stage.make_weights()
     campaign = Campaign(stage, options)
-    record = about | {'seed': options.seed, 'share': options.share, 'parts': {}}
+    record = about | {'seed': options.seed, 'parts': {}}
     if options.resume and options.out.is_file():
         record['parts'] = json.loads(options.out.read_text(encoding='utf-8'))['parts']
     for part in options.only:
@@ -129,7 +133,9 @@ def run_parts(options: argparse.Namespace, root: Path) -> int:
             continue
         begun = time.monotonic()
         trials, skipped, measured = PARTS[part](campaign, random.Random(f'{options.seed} {part}'))
-        counted = counts(trials) | {'seconds': round(time.monotonic() - begun, 1), 'commit': about['commit']}
+        # Parts may be of several invocations.
+        counted = counts(trials) | {'share': options.share, 'commit': about['commit']}
+        counted['seconds'] = round(time.monotonic() - begun, 1)
         record['parts'][part] = counted | {'skipped': skipped, 'faults': faults_of(trials), 'measured': measured}
         record['all'] = _total(record['parts'])
         write_json(options.out, json_types(record))
