@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from autofuse_jax.storage.temporary import READY_PREFIX
 from tests.reliability.campaign.contents import bytes_of, facts_of, leftovers_of
 from tests.reliability.campaign.moments import (
     WRITING_SECONDS,
@@ -87,14 +88,15 @@ def _kill(stage: Stage, job: Job, one: Trial, rng: random.Random, seconds: float
     if job.adds:
         there = {name: fact for name, fact in facts_of(out).items() if wanted.get(name, fact) != fact}
         one.expect(not there, WRONG, f'{sorted(there)} are there and differ')
-    elif not job.in_place:
-        state = whole == earlier or facts_of(out) == wanted
+    else:
+        waiting = job.in_place and any(READY_PREFIX in name for name in leftovers_of(folder))
+        state = waiting or whole == earlier or facts_of(out) == wanted
         one.expect(state, LOST, f'neither the earlier nor the new results are whole: {sorted(whole)}')
-    check_again(stage, job, one, out, wanted, done=running.end() == 0)
+    check_again(stage, job, one, out, wanted)
     shutil.rmtree(folder)
 
 
-def check_again(stage: Stage, job: Job, one: Trial, out: Path, wanted: dict[str, str], done: bool = False) -> None:
+def check_again(stage: Stage, job: Job, one: Trial, out: Path, wanted: dict[str, str]) -> None:
     """Run the same command again and note what is not as after an undisturbed one.
 
     Args:
@@ -103,20 +105,17 @@ def check_again(stage: Stage, job: Job, one: Trial, out: Path, wanted: dict[str,
         one: The trial.
         out: Folder of the results.
         wanted: Facts of an undisturbed one.
-        done: Whether the command had come to its end, so that one without --overwrite is right to refuse.
     """
-    complete = done or (out.is_dir() and facts_of(out) == wanted and not leftovers_of(out.parent))
     again = stage.start(job.command(out))
     status = again.end()
     one.read_output(again.text)
-    refused = complete and status == 2 and 'exist' in again.text
+    there = facts_of(out)
+    # Where the results were complete already, one without --overwrite is right to refuse.
+    refused = status == 2 and 'exist' in again.text and there == wanted
     one.expect(status == 0 or refused, LOST, f'the same command ends with {status}: {again.text}')
-    if one.expect(out.is_dir(), LOST, 'no results'):
-        there = facts_of(out)
-        differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
-        one.expect(not differing, LOST, f'{differing} are not those of an undisturbed command')
-    # A refusal of complete results changes nothing, and leaves a lock of the killed process to the next command.
-    left = [name for name in leftovers_of(out.parent) if not (refused and name.endswith('.lock'))]
+    differing = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
+    one.expect(not differing, LOST, f'{differing} are not those of an undisturbed command')
+    left = leftovers_of(out.parent)
     one.expect(not left, LOST, f'left over: {left}')
     # A killed child of the command must not go on.
     one.expect(not _is_open(out), LOST, 'a process still works in the folder')

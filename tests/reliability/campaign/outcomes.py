@@ -52,7 +52,7 @@ def trial(trials: list[Trial], kind: str, name: str, about: str = '') -> Iterato
     one.seconds = time.monotonic() - started
     trials.append(one)
     for fault, description in one.faults:
-        print(f'{fault}: {kind}, {name}, {about}: {description}', flush=True)
+        print(f'{fault}: {kind}, {name}, {one.about}: {description}', flush=True)
 
 
 def counts(trials: list[Trial]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ class Stage:
                 in_place=True,
             ),
             Job('export', self.exporting('weights'), self.exporting('other_weights'), in_place=True),
-            Job('apply', self.application('one')),
+            Job('apply', self.application('one'), in_place=True),
             Job('apply --overwrite', self.application('one', '--overwrite'), self.application('three'), in_place=True),
         ]
         return {job.name: job for job in jobs}
