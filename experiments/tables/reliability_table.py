@@ -17,7 +17,8 @@ def reliability_table(record: dict[str, Any]) -> str:
     rows = []
     for part, content in record['parts'].items():
         rows += [[part, name, *_counts(counted)] for name, counted in content['of'].items()]
-        rows.append([f'**{part}**', f'all, {content["seconds"] / 60:.0f} min', *_counts(content)])
+        about = f'all, share {content["share"]:g}, {content["seconds"] / 60:.0f} min'
+        rows.append([f'**{part}**', about, *_counts(content)])
     rows.append(['**campaign**', f'all, {record["all"]["seconds"] / 60:.0f} min', *_counts(record['all'])])
     skipped = [line for content in record['parts'].values() for line in content['skipped']]
     return '\n'.join(

@@ -93,7 +93,7 @@ def test_trials_are_counted_and_faults_kept(trials):
 
 
 def test_the_table_counts_each_part(trials):
-    part = counts(trials) | {'skipped': ['.nrrd image: SimpleITK is not installed'], 'measured': {}}
+    part = counts(trials) | {'skipped': ['.nrrd image: SimpleITK is not installed'], 'measured': {}, 'share': 0.5}
     loops = part | {'skipped': [], 'measured': {'sizes': [{'shape': [3, 4, 5], 'maps': 1234, 'memory_mib': 99.6}]}}
     total = {'trials': 6, LOST: 4, TRACEBACKS: 2, WRONG: 0, 'seconds': 120.0}
     record = {'seed': 7, 'parts': {'kills': part, 'long loops': loops}, 'all': total}
