@@ -1,6 +1,7 @@
 # make demo   environment, then a small training on synthetic hearts, with a table and pictures at its end
 # make test   environment with PyTorch, then all tests but the long ones
 # make slow   the long tests
+# make campaign  kills, full disks, damaged files, neighbours: under an hour; SEED=7 takes other moments
 # make lint   style, format and types
 # make docs   the documentation as a site, in docs/_build
 # make smoke  the wheel, installed and used in an empty folder
@@ -13,7 +14,10 @@ ENVIRONMENT ?= .venv
 RUN = $(ENVIRONMENT)/bin/python
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow lint types smoke docs clean
+SEED ?= 0
+RECORD ?= runs/reliability.json
+
+.PHONY: demo test slow campaign lint types smoke docs clean
 
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
@@ -24,6 +28,11 @@ test: $(ENVIRONMENT)/tools
 
 slow: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest -m slow
+
+# In parts, each of which is in the record as soon as it is done; docs/reliability.md says what is tried.
+campaign: $(ENVIRONMENT)/tools
+	mkdir -p $(dir $(RECORD))
+	$(RUN) -m tests.reliability.campaign.run --seed=$(SEED) --out=$(RECORD)
 
 lint: $(ENVIRONMENT)/linters
 	$(RUN) -m ruff check .

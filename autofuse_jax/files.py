@@ -16,7 +16,14 @@ from autofuse_jax.records.paths import LONGEST_NAME, leads_inside
 from autofuse_jax.records.reading import read_json
 from autofuse_jax.storage.locks import LOCK_NAME, Lock, locked
 from autofuse_jax.storage.swaps import recover_folder
-from autofuse_jax.storage.temporary import is_temporary, make_temporary_file, make_temporary_folder
+from autofuse_jax.storage.temporary import (
+    TEMPORARY_PREFIX,
+    is_temporary,
+    leftovers_of,
+    make_temporary_file,
+    make_temporary_folder,
+    remove_leftover,
+)
 
 # What is wanted of a record of results to replace them.
 RESULTS = Fields({'files': Entries(Text())})
@@ -31,7 +38,7 @@ def claim_folder(
     continues: bool = False,
     option: str = '--out',
 ) -> None:
-    """Check before any work that a command can and may write into a folder; nothing is changed.
+    """Check before any work that a command can and may write into a folder; nothing but leftovers is changed.
 
     Args:
         folder: The folder; it need not exist.
@@ -100,6 +107,9 @@ def _check_writable(folder: Path, option: str) -> None:
     """Make a folder for a moment where the results will begin: permissions alone do not tell what a disk allows."""
     place = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     try:
+        # One that was killed at this very place left its own.
+        for leftover in leftovers_of(folder, TEMPORARY_PREFIX, place):
+            remove_leftover(leftover)
         make_temporary_folder(folder, place).rmdir()
     except OSError as error:
         raise UserError(

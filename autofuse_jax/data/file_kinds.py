@@ -27,7 +27,7 @@ COPY_AGAIN = 'check that it was copied completely; fetch it again'
 
 # What nibabel, gzip, zipfile and numpy raise for damaged content: its header may ask for any size (MemoryError) or
 # hold an unknown code (KeyError); the header of an array is a Python literal (SyntaxError, TokenError); a damaged zip
-# entry may claim to be encrypted (RuntimeError).
+# entry may claim to be encrypted (RuntimeError); a header may end too early for its type (TypeError).
 DAMAGED_FILE_ERRORS = (
     OSError,
     EOFError,
@@ -36,6 +36,7 @@ DAMAGED_FILE_ERRORS = (
     OverflowError,
     RuntimeError,
     KeyError,
+    TypeError,
     SyntaxError,
     tokenize.TokenError,
     zlib.error,

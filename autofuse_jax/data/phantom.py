@@ -12,7 +12,7 @@ import numpy as np
 from autofuse_jax.data.manifests import MANIFEST_NAME, Frame, Manifest, Subject, read_manifest, write_manifest
 from autofuse_jax.data.phantom_anatomy import CLASSES
 from autofuse_jax.data.phantom_frames import Phantom, random_phantom, render_frame, true_displacement
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, POSITIVE, UserError, check_numbers
 from autofuse_jax.files import replacing
 
 __all__ = [
@@ -69,6 +69,8 @@ def make_phantom_dataset(
         )
     if seed < 0:
         raise UserError(f'phantom seed {seed}', expected='0 or larger', fix='choose another seed')
+    check_numbers('data.phantom.shape', shape, COUNT, count=3)
+    check_numbers('data.phantom.spacing', spacing, POSITIVE, count=3)
     depth, height, width = (int(size) for size in shape)
     shape = depth, height, width
     spacing = float(spacing[0]), float(spacing[1]), float(spacing[2])

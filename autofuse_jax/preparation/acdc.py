@@ -26,6 +26,8 @@ CASES_COLUMNS = ('patient', 'group', 'phase', 'frame')
 # A tenth of the official training patients, rounded up: 10 of 100, two of each of the five groups.
 VALIDATION_FRACTION = 0.1
 VALIDATION_SEED = 2018
+# Digits of the number of a frame.
+LONGEST_NUMBER = 6
 LAYOUTS = (
     'either the official ACDC tree (training/patient001/{Info.cfg, patient001_4d.nii.gz, ...}, testing/..., also '
     'inside a folder database/), or a flat folder (cases.csv, patient001/{image,seg}_{ED,ES}.nii.gz, ...)'
@@ -218,4 +220,4 @@ def _in_order(frames: list[SourceFrame]) -> tuple[SourceFrame, ...]:
 
 
 def _is_frame_number(text: str) -> bool:
-    return text.isdecimal() and int(text) >= 1
+    return text.isdecimal() and len(text) <= LONGEST_NUMBER and int(text) >= 1

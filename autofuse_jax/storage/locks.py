@@ -53,15 +53,17 @@ class _Holder:
     def record(self) -> dict[str, Any]:
         try:
             record = json.loads(self.content)
-        except ValueError:
-            # A process that was killed while it wrote, where links are not to be had.
+        except (ValueError, RecursionError):
+            # A process that was killed while it wrote, where links are not to be had, or a damaged file.
             return {}
         return record if isinstance(record, dict) else {}
 
     def life(self) -> Life:
-        names = [field.name for field in dataclasses.fields(Owner)]
         record = self.record
-        return Owner(**{name: record[name] for name in names}).life() if record.keys() >= set(names) else Life.UNKNOWN
+        values = {field.name: record.get(field.name) for field in dataclasses.fields(Owner)}
+        # A damaged one tells of no process.
+        fits = [type(value) is (int if name == 'process' else str) for name, value in values.items()]
+        return Owner(**values).life() if all(fits) else Life.UNKNOWN
 
     def __str__(self) -> str:
         record = self.record

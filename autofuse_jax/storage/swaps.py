@@ -63,15 +63,30 @@ def replacing_folder(
             names = {path.relative_to(folder) for path in _inside(folder, earlier)}
             # A new file takes the place of an earlier one of its name.
             removed = sorted(str(name) for name in names if not os.path.lexists(temporary / name))
-            (temporary / PLAN_NAME).write_text(json.dumps({'last': last, 'removed': removed}), encoding='utf-8')
-            ready = temporary_path(folder, READY_PREFIX, folder)
-            os.rename(temporary, ready)
-            _move_in(ready, folder)
+            move_in(declare_ready(temporary, folder, last, removed), folder)
         else:
             _take_along(folder, temporary, _inside(folder, earlier))
             _exchange(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def declare_ready(temporary: Path, folder: Path, last: str, removed: Collection[str] = ()) -> Path:
+    """Give complete results inside a folder the name under which `finish_inside` finds them.
+
+    Args:
+        temporary: Temporary folder of the results, on the same disk.
+        folder: Folder that they belong into.
+        last: Name of the file that moves last.
+        removed: Names of earlier files that go.
+
+    Returns:
+        The folder under its new name.
+    """
+    (temporary / PLAN_NAME).write_text(json.dumps({'last': last, 'removed': list(removed)}), encoding='utf-8')
+    ready = temporary_path(folder, READY_PREFIX, folder)
+    os.rename(temporary, ready)
+    return ready
 
 
 def recover_folder(folder: str | os.PathLike) -> None:
@@ -93,10 +108,15 @@ def recover_folder(folder: str | os.PathLike) -> None:
     remove_leftovers_of(folder)
 
 
+def finish_inside(folder: Path) -> None:
+    """Move results of ended processes in that wait in a folder, complete, for that."""
+    for ready in leftovers_of(folder, READY_PREFIX, folder):
+        move_in(ready, folder)
+
+
 def _finish(folder: Path) -> None:
     """Move results in that were complete, and remove others that lie in a folder itself."""
-    for ready in leftovers_of(folder, READY_PREFIX, folder):
-        _move_in(ready, folder)
+    finish_inside(folder)
     for begun in leftovers_of(folder, TEMPORARY_PREFIX, folder):
         shutil.rmtree(begun, ignore_errors=True)
 
@@ -115,8 +135,13 @@ def _can_be_exchanged(folder: Path) -> bool:
     return folder.stat().st_dev == place.stat().st_dev
 
 
-def _move_in(ready: Path, folder: Path) -> None:
-    """Move complete results to their places; may be repeated after any part of it."""
+def move_in(ready: Path, folder: Path) -> None:
+    """Move complete results to their places; may be repeated after any part of it.
+
+    Args:
+        ready: What `declare_ready` returned.
+        folder: Folder that they belong into.
+    """
     if not (ready / PLAN_NAME).exists():
         # All had moved; the process ended while it removed the empty folders.
         shutil.rmtree(ready)

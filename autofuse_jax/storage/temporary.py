@@ -104,7 +104,7 @@ def leftovers_of(path: Path, prefix: str, place: Path | None = None) -> list[Pat
 def remove_leftovers_of(path: Path) -> None:
     """Remove what ended processes began to write for a path: beside it, and inside where it is a folder."""
     for leftover in leftovers_of(path, TEMPORARY_PREFIX):
-        _remove(leftover)
+        remove_leftover(leftover)
     remove_leftovers_in(path)
 
 
@@ -118,10 +118,11 @@ def remove_leftovers_in(folder: Path) -> None:
                 if name in folders:
                     folders.remove(name)
                 if is_left_over(path):
-                    _remove(path)
+                    remove_leftover(path)
 
 
-def _remove(path: Path) -> None:
+def remove_leftover(path: Path) -> None:
+    """Remove a temporary file or folder that nobody works on any more."""
     # Another run of the same command may be removing it, too.
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 from scipy import io
 
 from autofuse_jax.errors import UserError
@@ -49,4 +50,12 @@ def read_itk_matlab(path: str | os.PathLike) -> AffineTransform | DenseTransform
             f'{path} holds the matrices {", ".join(names) or "none"}',
             expected=f'one that is named after a transform of ITK, and {FIXED!r}',
         )
-    return transform_of(path, [entry(names[0], content[names[0]], content.get(FIXED, ()))])
+    values = [np.asarray(content.get(name, ())) for name in (names[0], FIXED)]
+    if any(array.dtype.kind not in 'biuf' for array in values):
+        # A damaged header makes text or complex numbers of them.
+        raise UserError(
+            f'{path} holds a matrix of {values[0].dtype} and one of {values[1].dtype}',
+            expected='real numbers',
+            fix='check that it was copied completely',
+        )
+    return transform_of(path, [entry(names[0], *values)])

@@ -1,14 +1,15 @@
 """Writing several files all or none: under temporary names first, renamed when everything has succeeded."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import claim_folder
-from autofuse_jax.storage.temporary import make_temporary_folder, remove_leftovers_of
+from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.swaps import declare_ready, finish_inside, move_in
+from autofuse_jax.storage.temporary import READY_PREFIX, leftovers_of, make_temporary_folder, remove_leftovers_of
 
 
 class Staging:
@@ -39,6 +40,11 @@ class Staging:
             )
         claim_folder(path.parent, continues=True)
         remove_leftovers_of(path)
+        folder = path.parent.resolve()
+        if leftovers_of(folder, READY_PREFIX, folder):
+            # One that was killed between two renames had finished its work.
+            with locked(folder):
+                finish_inside(folder)
         if path.is_dir():
             raise UserError(f'{path} is a folder', expected='a file name for a result', fix='correct the name')
         if path.exists() and not self._overwrite:
@@ -56,10 +62,14 @@ class Staging:
         return self._folders[folder] / path.name
 
     def publish(self) -> None:
-        """Rename every file that was written to its name."""
+        """Rename every file that was written to its name; where that is interrupted, the next command carries on."""
+        ready = {}
         for folder, hidden in self._folders.items():
-            for file in sorted(hidden.iterdir()):
-                os.replace(file, folder / file.name)
+            names = sorted(file.name for file in hidden.iterdir())
+            if names:
+                ready[folder] = declare_ready(hidden, folder, last=names[-1])
+        for folder, complete in ready.items():
+            move_in(complete, folder)
 
     def discard(self) -> None:
         """Remove the hidden folders with whatever is still in them, and folders made for nothing."""

@@ -20,6 +20,7 @@ from experiments.comparison.table import paper_tables
 from experiments.speed.complexity import summary_table
 from experiments.tables.real_world_table import real_world_table
 from experiments.tables.registration_tables import registration_tables
+from experiments.tables.reliability_table import loops_table, reliability_table
 from experiments.tables.speed_tables import speed_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -197,6 +198,10 @@ DOCUMENTS = {
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
     REPOSITORY / 'docs' / 'real_world.md': {
         'real world': lambda: real_world_table(read_record('real_world.json'), read_record('real_world_before.json'))
+    },
+    REPOSITORY / 'docs' / 'reliability.md': {
+        'reliability': lambda: reliability_table(read_record('reliability.json')),
+        'long loops': lambda: loops_table(read_record('reliability.json')),
     },
     REPOSITORY / 'docs' / 'speed.md': SPEED | {'time': time_table},
     REPOSITORY / 'docs' / 'methods.md': paper_tables(read_record)

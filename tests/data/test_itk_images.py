@@ -1,6 +1,5 @@
 """NRRD, MetaImage and DICOM through SimpleITK."""
 
-import contextlib
 import locale
 import os
 import sys
@@ -12,6 +11,7 @@ from autofuse_jax.data.formats import open_image
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
+from tests.data.dicom_slices import write_slices
 from tests.data.test_nifti_files import AFFINE, ARRAY
 
 sitk = pytest.importorskip('SimpleITK')
@@ -117,42 +117,6 @@ def test_without_simpleitk_one_line_says_how_to_get_it(tmp_path, monkeypatch):
             UserError, match=r"needs SimpleITK, which is not installed.*pip install 'autofuse_jax\[itk\]'"
         ):
             read_header(path)
-
-
-@contextlib.contextmanager
-def unchanged_locale():
-    """ITK leaves the locale 'C' behind when it writes DICOM, and whatever reads text after that takes it for ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
-
-
-def write_slices(folder, *, tilt=0.0, skip=(), repeat=False, series='1.2.3.4'):
-    """A stack of slices of 2 x 1.5 mm pixels, 3 mm apart, each shifted by `tilt` mm against the one before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    values = (np.arange(5 * 6 * 7).reshape(5, 6, 7) - 100).astype(np.int16)
-    for number in range(7):
-        if number in skip:
-            continue
-        image = sitk.GetImageFromArray(np.ascontiguousarray(values[:, :, number].T))
-        image.SetSpacing([2.0, 1.5])
-        position = [10.0, 20.0 + tilt * number, -30.0 + (0 if repeat else 3.0 * number)]
-        for tag, value in {
-            '0008|0060': 'MR',
-            '0020|000e': series,
-            '0020|0032': '\\'.join(map(str, position)),
-            '0020|0037': '1\\0\\0\\0\\1\\0',
-            '0020|0013': str(99 - number),
-        }.items():
-            image.SetMetaData(tag, value)
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.SetFileName(str(folder / f'{series}_{(number * 5) % 7}.dcm'))
-        with unchanged_locale():
-            writer.Execute(image)
-    return values
 
 
 @pytest.mark.parametrize('tilt', [0.0, 0.7])

@@ -209,3 +209,9 @@ def test_other_settings_need_another_folder(dataset, change):
 def test_impossible_sets_are_refused(tmp_path, change):
     with pytest.raises(UserError, match='phantom s'):
         phantoms.make_phantom_dataset(tmp_path, **{**DATASET_OPTIONS, **change})
+
+
+@pytest.mark.parametrize('change', [{'shape': (16, 16)}, {'shape': (16, 16, 8) * 2}, {'spacing': (3.0, 3.0)}])
+def test_grids_of_other_than_three_axes_are_refused(tmp_path, change):
+    with pytest.raises(UserError, match='data.phantom.s.* is .* 3 numbers'):
+        phantoms.make_phantom_dataset(tmp_path, **{**DATASET_OPTIONS, **change})

@@ -110,6 +110,17 @@ def test_truncated_file(tmp_path, suffix, kept):
         read_image(path)
 
 
+@pytest.mark.parametrize(('kind', 'header'), [(nib.MGHImage, 284), (nib.Nifti1Image, 352), (nib.Nifti2Image, 544)])
+def test_a_header_that_ends_early(tmp_path, kind, header):
+    path = tmp_path / ('a.mgh' if kind is nib.MGHImage else 'a.nii')
+    nib.save(kind(make().image, AFFINE), path)
+    content = path.read_bytes()
+    for kept in range(0, header, 20):
+        path.write_bytes(content[:kept])
+        with pytest.raises(UserError, match='cannot be read'):
+            read_image(path)
+
+
 @pytest.mark.parametrize('suffix', SUFFIXES)
 def test_damaged_files_give_no_other_error(tmp_path, suffix):
     path, rng = tmp_path / f'a{suffix}', np.random.default_rng(0)

@@ -126,6 +126,14 @@ def test_unusable_table(tmp_path, text, message):
         find_acdc(tmp_path)
 
 
+def test_a_frame_number_of_thousands_of_digits_leaves_its_patient_out(tmp_path):
+    make_flat(tmp_path)
+    table = tmp_path / 'cases.csv'
+    table.write_bytes(table.read_bytes().replace(b'patient001,DCM,ED,1', b'patient001,DCM,ED,' + b'9' * 5000))
+    (problem,) = find_acdc(tmp_path).problems
+    assert problem.subject == 'patient001' and 'a number from 1 on' in problem.reason
+
+
 def test_folder_of_another_kind_names_both_layouts(tmp_path):
     with pytest.raises(UserError, match=r'no ACDC folder.*Info\.cfg.*cases\.csv.*--source'):
         find_acdc(tmp_path)

@@ -7,10 +7,11 @@ import pytest
 
 # A child for each moment, without the libraries that make starting slow: the n-th change of a name kills it.
 PROGRAM = """
-import itertools, os, shutil, signal, sys
+import itertools, os, sys
 from pathlib import Path
 from autofuse_jax.files import results_folder
 from autofuse_jax.storage import swaps
+from tests.reliability.campaign.moments import kill_at
 
 way, root = sys.argv[1], Path(sys.argv[2])
 OLD = {'a': 'old', 'gone': 'old', 'report.json': '{"files": ["a", "gone", "report.json"]}', 'note': 'mine'}
@@ -35,18 +36,6 @@ def replace(folder):
         with swaps.replacing_folder(folder, 'report.json', earlier=earlier) as place:
             write(place, NEW)
 
-def kill_at(moment):
-    left = itertools.count(moment, -1)
-    def watched(function):
-        def call(*arguments, **options):
-            if next(left) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-        return call
-    for name in ('rename', 'replace', 'link', 'unlink', 'rmdir', 'mkdir'):
-        setattr(os, name, watched(getattr(os, name)))
-    swaps._rename_both = watched(swaps._rename_both)
-
 whole = (OLD, {**NEW, 'note': 'mine'})
 for moment in itertools.count():
     folder = root / str(moment) / 'results'
@@ -70,6 +59,48 @@ for moment in itertools.count():
         break
 print(moment)
 """
+
+
+# Files that appear together, and a command that refuses to replace them.
+STAGED = """
+import itertools, os, sys
+from pathlib import Path
+from autofuse_jax.errors import UserError
+from autofuse_jax.transforms_io.staging import staging
+from tests.reliability.campaign.moments import kill_at
+
+def write(out):
+    with staging(overwrite=False) as stage:
+        for name in 'abc':
+            stage.claim(out / name, name)
+        for name in 'abc':
+            stage.temporary(out / name).write_text(name)
+
+for moment in itertools.count():
+    out = Path(sys.argv[1], str(moment), 'out')
+    out.parent.mkdir()
+    child = os.fork()
+    if not child:
+        kill_at(moment)
+        write(out)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    try:
+        write(out)
+    except UserError as error:
+        assert 'exists' in str(error)
+    assert sorted(os.listdir(out)) == ['a', 'b', 'c'], (moment, os.listdir(out))
+    assert os.listdir(out.parent) == ['out'], (moment, os.listdir(out.parent))
+    if os.WIFEXITED(status):
+        break
+print(moment)
+"""
+
+
+def test_files_that_appear_together_do_so_after_a_kill_at_any_moment(tmp_path):
+    done = subprocess.run([sys.executable, '-c', STAGED, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8
 
 
 @pytest.mark.parametrize('way', ['exchange', 'two renames', 'in place'])

@@ -76,8 +76,11 @@ def test_what_was_made_in_the_folder_stays(tmp_path):
     assert names(tmp_path / 'run') == ['x']
 
 
-@pytest.mark.parametrize('content', [None, '', '{"half', '[]'])
+@pytest.mark.parametrize('content', [None, '', '{"half', '[]', '[' * 100_000, {'process': '\0'}, {'machine': None}])
 def test_the_lock_of_an_ended_process_is_taken_over(tmp_path, haste, content):
+    if isinstance(content, dict):
+        # Values of other types, in a file that was damaged.
+        content = json.dumps(json.loads(lock_of(ended_process())) | content)
     (tmp_path / '.lock').write_text(lock_of(ended_process()) if content is None else content)
     with locked(tmp_path) as lock:
         lock.confirm()

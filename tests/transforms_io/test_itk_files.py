@@ -1,5 +1,7 @@
 """ITK's kinds of transforms in its three kinds of files, each beside SimpleITK."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -194,6 +196,10 @@ def test_bad_matlab_files(tmp_path):
         read_transform(path)
     with pytest.raises(UserError, match='has 9 parameters.*12 for 3-D'):
         read_transform(write_matlab(tmp_path / 'b.mat', 'AffineTransform_double_3_3', np.ones(9), np.zeros(3)))
+    # A bit of its header makes text of the numbers.
+    (tmp_path / 't.mat').write_bytes(struct.pack('<i', 1) + path.read_bytes()[4:])
+    with pytest.raises(UserError, match='holds a matrix of .*real numbers'):
+        read_transform(tmp_path / 't.mat')
     with pytest.raises(UserError, match='holds the matrices M'):
         read_transform(write_matlab(tmp_path / 'c.mat', 'M', np.ones(16), np.zeros(3)))
     path.write_bytes(path.read_bytes()[:60])
