@@ -59,11 +59,11 @@ class _Holder:
         return record if isinstance(record, dict) else {}
 
     def life(self) -> Life:
-        record = self.record
-        values = {field.name: record.get(field.name) for field in dataclasses.fields(Owner)}
-        # A damaged one tells of no process.
-        fits = [type(value) is (int if name == 'process' else str) for name, value in values.items()]
-        return Owner(**values).life() if all(fits) else Life.UNKNOWN
+        machine, process, started = (self.record.get(name) for name in ('machine', 'process', 'started'))
+        # A damaged one tells of no process; True is an int.
+        if isinstance(machine, str) and type(process) is int and isinstance(started, str):
+            return Owner(machine, process, started).life()
+        return Life.UNKNOWN
 
     def __str__(self) -> str:
         record = self.record

@@ -173,9 +173,7 @@ ITEMS = {
             'Frontier: DSC against CPU seconds of every route',
             (
                 _routes('instance_acdc.json', '--weights=runs/cardiac_unsup.npz --syn-pairs=6'),
-                _routes(
-                    'guided_acdc.json', "--weights=cardiac --methods 'affine + network + guided instance'"
-                ),
+                _routes('guided_acdc.json', "--weights=cardiac --methods 'affine + network + guided instance'"),
                 _routes('budgets_acdc.json', '--weights=runs/cardiac_semi.npz --budgets 6,4,2 15,10,5 30,20,10'),
             ),
             lambda records: frontier({path.name: record for path, record in records.items()}),

@@ -8,6 +8,7 @@ knows of itself. Written are weights/NAME.npz (float16), NAME.json and NAME.md.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,7 +111,11 @@ def _evaluated(
         file = Path(record['weights']['file'])
         if not file.is_file() or file_hash(file) != record['weights']['sha256']:
             raise UserError(f'{file} is not the file that the evaluation in {path} is about', fix='evaluate it again')
-        return read_released(file)
+        params, description = read_released(file)
+        # Whoever took the weights out of a run may not have had its data.
+        return params, dataclasses.replace(
+            description, spacing_mm=description.spacing_mm or record['data']['spacing_mm']
+        )
     params, description = read_run(run / 'checkpoints' / kind if kind else run)
     if description.origin['step'] != record['steps']:
         raise UserError(
