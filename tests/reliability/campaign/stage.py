@@ -83,6 +83,7 @@ class Stage:
 
     def folder(self, name: str) -> Path:
         """Return a new folder for a trial."""
+        self._number += 1
         folder = self.root / 'trials' / f'{self._number:05d}_{name.replace(" ", "_")}'
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
