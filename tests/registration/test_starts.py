@@ -44,7 +44,11 @@ def test_angles_between_rotations():
 
 
 @pytest.mark.parametrize(
-    'rotation', [np.diag([-1.0, -1.0, 1.0]), axis_rotations()[7]], ids=['upside down', 'axes exchanged']
+    'rotation',
+    [
+        pytest.param(np.diag([-1.0, -1.0, 1.0]), id='upside down'),
+        pytest.param(axis_rotations()[7], id='axes exchanged', marks=pytest.mark.slow),
+    ],
 )
 def test_a_wrong_orientation_is_found(rotation):
     fixed, moving, truth = pair(rotation)

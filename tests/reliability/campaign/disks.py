@@ -18,8 +18,8 @@ from tests.reliability.campaign.stage import Job, Stage
 
 KIND = 'disks'
 USER_ERROR = 2
-# Files of at most so many bytes are written by every command, locks first.
-SMALLEST_LIMIT = 600
+# Files of at most so many bytes are written by every command: locks, and what it prints, which goes to a file here.
+SMALLEST_LIMIT = 4096
 # Bytes of the small disk that are free when a command starts, at least.
 SMALLEST_DISK = 64 * 1024
 
