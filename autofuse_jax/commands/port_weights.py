@@ -13,6 +13,7 @@ from autofuse_jax.porting.architectures import Architecture, with_buffers
 from autofuse_jax.porting.convert import check_shapes, from_official, to_official
 from autofuse_jax.provenance import provenance
 from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.swaps import finish_inside
 from autofuse_jax.storage.temporary import remove_leftovers_of
 from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import (
@@ -67,10 +68,12 @@ def port(
         raise UserError(f'{target} has the suffix {target.suffix!r}', expected='.pt or .npz', fix='correct --to')
     if target.suffix in TORCH_SUFFIXES and naming == OURS:
         raise UserError('--naming=ours with a .pt file', expected='official names in .pt', fix='write an .npz instead')
-    # Before the work; what is beside it depends on what the source holds.
-    _check_free(target, overwrite)
     with locked(target, beside=True):
+        # Results that were complete when their process was killed are there, and are not replaced either.
         remove_leftovers_of(target)
+        finish_inside(target.parent)
+        # Before the work; what is beside it depends on what the source holds.
+        _check_free(target, overwrite)
         _port(source, target, architecture, naming, overwrite)
 
 
