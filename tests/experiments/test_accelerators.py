@@ -25,6 +25,7 @@ def processor(monkeypatch):
     monkeypatch.setattr(accelerators, 'make_method', lambda *_, **__: method)
 
 
+@pytest.mark.slow
 def test_programs_are_compiled_once_each_and_kept(tmp_path, monkeypatch, processor):
     out = tmp_path / 'record.json'
     assert accelerators.main(['--targets=cpu', '--sizes=16x16x16', '--plain', f'--out={out}']) == 0

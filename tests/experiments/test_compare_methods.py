@@ -155,6 +155,7 @@ def test_rows_of_another_recipe_are_not_taken_over(prepared, small_rows, tmp_pat
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_row_that_diverges_does_not_end_the_comparison(prepared, small_rows, tmp_path, monkeypatch, capsys):
     """One diverges with both learning rates, the other with that of the comparison only."""
     really_train, trained = row_runs.train_and_evaluate, []
@@ -186,6 +187,7 @@ def test_a_row_that_diverges_does_not_end_the_comparison(prepared, small_rows, t
     assert len(trained) == 4
 
 
+@pytest.mark.slow
 def test_the_record_exists_while_later_rows_are_trained(prepared, small_rows, tmp_path, monkeypatch):
     really_train = row_runs.train_and_evaluate
     monkeypatch.setattr(

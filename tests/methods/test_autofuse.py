@@ -178,7 +178,10 @@ def test_phases_train_what_they_are_named_for(staged):
     assert all(staged.objectives(phase) is objectives for phase, objectives in kinds.items())
 
 
-@pytest.mark.parametrize(('phase', 'changed'), [('one', {'single_branch'}), ('two', {'fusion_branch'})])
+@pytest.mark.parametrize(
+    ('phase', 'changed'),
+    [('one', {'single_branch'}), pytest.param('two', {'fusion_branch'}, marks=pytest.mark.slow)],
+)
 def test_a_step_changes_the_branch_of_its_phase_and_lowers_its_loss(staged, phase, changed):
     batch = batch_of()
     if phase == 'one':

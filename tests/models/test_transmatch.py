@@ -87,6 +87,7 @@ def test_pairs_of_a_batch_do_not_see_each_other(small):
     assert jnp.abs(after[1] - before[1]).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('legacy', ['legacy_window_reverse', 'legacy_grid'])
 def test_legacy_switches_change_the_field_and_no_parameter(small, legacy):
     params, (fixed, moving), apply = small

@@ -55,7 +55,8 @@ def phantom(tmp_path_factory) -> Path:
 def uninterrupted(phantom, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp('uninterrupted')
     means = train_and_evaluate(tiny_config(phantom), workdir)
-    assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj', 'segmentation_dsc'}
+    gates = {f'gate_{level}' for level in range(2, 9)}
+    assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj', 'segmentation_dsc'} | gates
     # Later tests compare with them.
     (workdir / 'means.json').write_text(json.dumps(means))
     return workdir
