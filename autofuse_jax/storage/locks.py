@@ -297,5 +297,8 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            # The lock of a file lies beside it, and the file was not written.
+            continue
         except OSError:
             return

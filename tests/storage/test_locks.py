@@ -70,6 +70,12 @@ def test_the_second_is_told_who_has_the_folder(tmp_path, beside):
         pass
 
 
+def test_nothing_stays_of_folders_that_were_made_for_a_file_that_was_not_written(tmp_path):
+    with locked(tmp_path / 'new' / 'folder' / 'net.npz', beside=True):
+        assert (tmp_path / 'new' / 'folder').is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_made_in_the_folder_stays(tmp_path):
     with locked(tmp_path / 'run'):
         (tmp_path / 'run' / 'x').write_text('x')

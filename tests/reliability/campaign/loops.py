@@ -53,7 +53,7 @@ def long_loops(sizes: int) -> list[dict[str, Any]]:
 
 
 def _image(shape: tuple[int, ...], shift: float) -> np.ndarray:
-    axes = np.meshgrid(*(np.linspace(-1, 1, size, dtype=np.float32) for size in shape), indexing='ij')
+    axes = list(np.meshgrid(*(np.linspace(-1, 1, size, dtype=np.float32) for size in shape), indexing='ij'))
     axes[0] = axes[0] - 2 * shift / shape[0]
     distance = sum((axis / radius) ** 2 for axis, radius in zip(axes, (0.7, 0.6, 0.8), strict=True))
     return (100 / (1 + np.exp(8 * (distance - 1))) * (1 + 0.3 * np.sin(9 * axes[0]) * np.cos(7 * axes[1]))).astype('f4')

@@ -86,6 +86,8 @@ def read_while_training(trainings: Trainings, each: int, rng: random.Random) -> 
                 run = trainings.folder()
                 training = stage.start(trainings.command(run))
                 reads = 0
+                # Before that there is no run to read.
+                training.wait(until=(run / 'config.json').is_file)
                 while not training.ended:
                     to = run.parent / f'read{reads}'
                     reads += 1
