@@ -189,7 +189,11 @@ class Sheet:
     def save(self, path: str | os.PathLike) -> None:
         """Write the sheet as a PNG file; folders are made."""
         with replacing(path) as temporary:
-            temporary.write_bytes(png_of(self._canvas))
+            temporary.write_bytes(self.png())
+
+    def png(self) -> bytes:
+        """Return the sheet as the content of a PNG file."""
+        return png_of(self._canvas)
 
 
 def png_of(canvas: FigureCanvasAgg) -> bytes:
