@@ -16,7 +16,7 @@ GRID, JACOBIAN = 'deformation grid', 'Jacobian determinant'
 IMAGES = (FIXED, MOVING, MOVED)
 # Pixels: three panels are as wide as the column of a notebook.
 PANEL = 260, 300
-HEADING, BAR_HEIGHT, INSET = 26, 46, 14
+HEADING, BAR_HEIGHT, INSET = 26, 60, 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Picture:
         png: Content of a PNG file.
     """
 
-    png: bytes
+    png: bytes = dataclasses.field(repr=False)
 
     def _repr_png_(self) -> bytes:
         return self.png
