@@ -3,6 +3,7 @@
 # make slow   the long tests
 # make campaign  kills, full disks, damaged files, neighbours: under an hour; SEED=7 takes other moments
 # make lint   style, format and types
+# make notebooks   the notebooks, executed, with a record of their times
 # make docs   the documentation as a site, in docs/_build
 # make smoke  the wheel, installed and used in an empty folder
 
@@ -17,7 +18,7 @@ INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check
 SEED ?= 0
 RECORD ?= runs/reliability.json
 
-.PHONY: demo test slow campaign lint types smoke docs clean
+.PHONY: demo test slow campaign lint types smoke notebooks docs clean
 
 demo: $(ENVIRONMENT)/installed
 	$(RUN) -m autofuse_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
@@ -46,6 +47,11 @@ types: $(ENVIRONMENT)/linters
 docs: $(ENVIRONMENT)/docs
 	$(RUN) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
 
+# The times are a record of this commit: changed sources are refused.
+notebooks: $(ENVIRONMENT)/notebooks
+	$(RUN) -m experiments.notebooks.execute
+	$(RUN) -m experiments.tables.readme_tables
+
 smoke: $(ENVIRONMENT)/installed
 	.ci/smoke $(RUN)
 
@@ -64,6 +70,12 @@ $(ENVIRONMENT)/tools: $(ENVIRONMENT)/installed
 
 $(ENVIRONMENT)/docs: $(ENVIRONMENT)/installed
 	$(INSTALL) --editable '.[docs]'
+	touch $@
+
+# PyTorch is large and not everywhere to be had: without it the cells that need it say so.
+$(ENVIRONMENT)/notebooks: $(ENVIRONMENT)/installed
+	$(INSTALL) --editable '.[notebooks,itk]'
+	$(INSTALL) --editable '.[torch]' || echo 'PyTorch cannot be installed here; the cells that need it are left out'
 	touch $@
 
 $(ENVIRONMENT)/linters: $(ENVIRONMENT)/installed

@@ -105,16 +105,14 @@ print('\n'.join(sorted(os.listdir('result'))))
 Picture(Path('result/cine.png').read_bytes())
 
 # %% [markdown]
-# All numbers are in `curves.csv`, for your own statistics. Here they are compared with the truth of the phantom.
+# All numbers are in `curves.csv`, for your own statistics. Here the lines are those of the registration and the dots
+# the truth of the phantom.
 
 # %%
 with open('result/curves.csv', newline='') as file:
     rows = list(csv.DictReader(file))
 ml = np.prod(spacing) / 1000
-names = {1: 'right_ventricle_cavity', 3: 'left_ventricle_cavity'}
-names = {label: column for label, column in names.items() if f'{column}_volume_ml' in rows[0]} or {
-    label: CLASSES[label].replace(' ', '_') for label in (1, 3)
-}
+names = {label: CLASSES[label].replace(' ', '_') for label in (1, 3)}
 measured = {label: np.array([float(row[f'{name}_volume_ml']) for row in rows]) for label, name in names.items()}
 true = {label: np.array([np.count_nonzero(labels == label) * ml for _, labels in drawn]) for label in names}
 

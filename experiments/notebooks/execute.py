@@ -11,6 +11,7 @@ record compiled programs are kept in an empty folder, so that times are those of
 import argparse
 import datetime
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -33,13 +34,15 @@ KERNEL = 'python3'
 CELL_SECONDS = 1200
 TOOLS = ('jupytext', 'nbclient', 'ipykernel')
 DIRTY = '-dirty'
+PROGRESS = re.compile(r'step \d+/\d+, |\d+/\d+ (pairs|subjects)')
 
 
-def execute(path: Path) -> tuple[Any, dict[str, float]]:
+def execute(path: Path, home: str | None = None) -> tuple[Any, dict[str, float]]:
     """Run a notebook from top to bottom.
 
     Args:
         path: The source, percent format.
+        home: Home folder of the kernel; None: that of this process.
 
     Returns:
         The notebook with outputs; its wall 'seconds' and the 'processor_seconds' of its kernel and what that started.
@@ -54,16 +57,25 @@ def execute(path: Path) -> tuple[Any, dict[str, float]]:
         client = NotebookClient(
             notebook, timeout=CELL_SECONDS, kernel_name=KERNEL, resources={'metadata': {'path': folder}}
         )
-        client.execute()
+        client.execute(env=kernel_environment(home))
     seconds = time.perf_counter() - started
     for number, cell in enumerate(notebook.cells):
         cell['id'] = f'cell-{number}'
         # When a cell ran changes with every run.
         cell.metadata.pop('execution', None)
         if cell.cell_type == 'code':
-            cell.outputs = joined_streams(cell.outputs)
+            cell.outputs = without_progress(joined_streams(cell.outputs))
     notebook.metadata.pop('language_info', None)
     return notebook, {'seconds': seconds, 'processor_seconds': _processor_seconds() - before}
+
+
+def kernel_environment(home: str | None) -> dict[str, str]:
+    """Return the variables of a kernel with another home folder, which sees what matplotlib knows of the machine."""
+    if home is None:
+        return dict(os.environ)
+    import matplotlib
+
+    return os.environ | {'HOME': home, 'MPLCONFIGDIR': matplotlib.get_configdir()}
 
 
 def joined_streams(outputs: Sequence[Any]) -> list[Any]:
@@ -76,6 +88,18 @@ def joined_streams(outputs: Sequence[Any]) -> list[Any]:
         else:
             joined.append(output)
     return joined
+
+
+def without_progress(outputs: Sequence[Any]) -> list[Any]:
+    """Return outputs without lines of progress, which are for who waits and depend on the speed of the machine."""
+    kept = []
+    for output in outputs:
+        if output.output_type == 'stream' and output.name == 'stderr':
+            lines = [line for line in output.text.splitlines(keepends=True) if not PROGRESS.search(line)]
+            output.text = ''.join(lines)
+        if output.output_type != 'stream' or output.text:
+            kept.append(output)
+    return kept
 
 
 def _processor_seconds() -> float:
@@ -107,11 +131,9 @@ def _run(options: argparse.Namespace) -> None:
         )
     times = {}
     for path in paths:
-        with tempfile.TemporaryDirectory() as cache:
-            if options.record:
-                # Read by the kernel and by what it starts.
-                os.environ['JAX_COMPILATION_CACHE_DIR'] = cache
-            notebook, times[path.stem] = execute(path)
+        with tempfile.TemporaryDirectory() as home:
+            # Compiled programs are kept in the home folder, which is another one where times are recorded.
+            notebook, times[path.stem] = execute(path, home=home if options.record else None)
         store(path, notebook)
         print(f'{path.stem}: {times[path.stem]["seconds"]:.0f} s', flush=True)
     if options.record:

@@ -47,14 +47,3 @@ def cells_of(path: Path) -> list[Cell]:
         else:
             cells.append(Cell(CODE, content))
     return cells
-
-
-def title_and_purpose(path: Path) -> tuple[str, str]:
-    """Return the heading of a notebook and the first sentence below it.
-
-    Args:
-        path: The source.
-    """
-    heading, _, rest = cells_of(path)[0].text.partition('\n')
-    paragraph = ' '.join(rest.strip().split('\n\n')[0].split())
-    return heading.removeprefix('# '), paragraph

@@ -17,6 +17,7 @@ from typing import Any
 from autofuse_jax.files import write_text
 from autofuse_jax.reports.markdown import markdown_table
 from experiments.comparison.table import paper_tables
+from experiments.notebooks.table import notebooks_table
 from experiments.speed.complexity import summary_table
 from experiments.tables.real_world_table import real_world_table
 from experiments.tables.registration_tables import registration_tables
@@ -206,6 +207,7 @@ DOCUMENTS = {
     REPOSITORY / 'docs' / 'speed.md': SPEED | {'time': time_table},
     REPOSITORY / 'docs' / 'methods.md': paper_tables(read_record)
     | {'complexity': lambda: summary_table(read_record('complexity_cpu.json'))},
+    REPOSITORY / 'docs' / 'notebooks.md': {'notebooks': lambda: notebooks_table(read_record('notebooks.json'))},
     REPOSITORY / 'docs' / 'official.md': {
         'determinant': determinant_table,
         'parity': parity_table,
