@@ -193,8 +193,12 @@ status = register([*common, '--smoothness=4', '--out=results/stiff'])
 # %%
 status = evaluate(['results/default', 'results/stiff', '--protocol', 'default', 'learn2reg', '--out=evaluation'])
 
+# %% [markdown]
+# The folder `evaluation` holds the numbers of each pair and structure (CSV, JSON) and tables for a paper (Markdown,
+# LaTeX). This is the comparison:
+
 # %%
-print('\n'.join(sorted(str(path) for path in Path('evaluation').rglob('*') if path.is_file())))
+print(Path('evaluation/default/comparison.md').read_text())
 
 # %%
 scores = {way: [] for way in ('default', 'stiff')}
