@@ -108,7 +108,7 @@ def show_prepared(root, title):
     """Draw the middle slices of the first subjects that were prepared, with the outlines of their labels."""
     manifest = read_manifest(root)
     frames = [(subject.id, frame) for subject in manifest.subjects[:3] for frame in subject.frames if frame.has_labels]
-    figure, panels = plt.subplots(1, len(frames), figsize=(12, 2.5), layout='constrained')
+    figure, panels = plt.subplots(1, len(frames), figsize=(2 * len(frames), 2.5), layout='constrained')
     for panel, (name, frame) in zip(panels, frames, strict=True):
         volume = load_frame(manifest, frame)
         middle = volume.image.shape[2] // 2
