@@ -72,7 +72,7 @@ os.chdir(folder.name)
 # deformation. Labels serve to watch it.
 
 # %%
-STEPS = 96
+STEPS = 80
 settings = {
     'model.base_channels': 4,  # width of the network; the paper has 16
     'phases.phase_1.steps': STEPS,
@@ -87,7 +87,7 @@ settings = {
     'data.phantom.validation': 2,  # hearts to watch it by
     'data.phantom.test': 1,
     'training.log_every': 4,
-    'training.validate_every': 24,
+    'training.validate_every': 20,
     'training.checkpoint_every': STEPS,
     'evaluation.pictures': 0,
 }
@@ -219,8 +219,8 @@ plt.show()
 #
 # ## Network beside optimisation
 #
-# Four ways for the same pair: each network alone, optimisation alone, and optimisation that starts from the field of
-# the network. Times are those of a second call, when everything is compiled.
+# Three ways for the same pair: each network, and the optimisation of notebook 1. Times are those of a second call, when
+# everything is compiled. (`register_images(fixed, moving, model=...)` does both: it starts from what the network says.)
 
 # %%
 affine = np.diag([-spacing[0], spacing[1], spacing[2], 1.0])
@@ -230,11 +230,6 @@ ways = {
     'tiny network': lambda: tiny.register(fixed, moving).displacement,
     'phantom network': lambda: phantom_weights.register(fixed, moving).displacement,
     'optimisation': lambda: register_images(*volumes, PipelineSettings(alignment=aligned)).transform.displacement,
-    'phantom network + optimisation': lambda: (
-        register_images(
-            *volumes, PipelineSettings(alignment=aligned), model=phantom_weights, guide=None
-        ).transform.displacement
-    ),
 }
 errors, overlaps, seconds = {}, {}, {}
 nothing = np.zeros_like(truth)

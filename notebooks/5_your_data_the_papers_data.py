@@ -217,8 +217,8 @@ plt.show()
 dsc = {way: float(np.mean([one['dsc_after'] for one in values])) for way, values in scores.items()}
 
 # %% [markdown]
-# More overlap is bought with a rougher deformation; a comparison has to show both. Eight pairs of four hearts prove
-# nothing about patients: the test says so by the width of its interval.
+# More overlap is bought with a rougher deformation; a comparison has to show both. (Phantoms prove nothing about
+# patients, however small P is.)
 #
 # ## Weights from and to PyTorch
 #

@@ -79,7 +79,11 @@ def test_the_questions_are_fifteen_and_each_has_a_command_that_exists():
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip('furo')
+    pytest.importorskip('myst_nb')
     command = [sys.executable, '-m', 'sphinx', '--fail-on-warning', '--keep-going', '--quiet', 'docs', tmp_path]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'Register two images from Python' in (tmp_path / 'api.html').read_text(encoding='utf-8')
+    # The notebooks with their pictures are pages, too.
+    page = (tmp_path / 'notebooks' / '1_two_images_to_a_report.html').read_text(encoding='utf-8')
+    assert 'the registration is wrong by' in page and page.count('.png') >= 4
