@@ -240,6 +240,15 @@ def sharpness(image):
 sharp_once, sharp_twice = sharpness(once), sharpness(twice)
 print(f'grey values change by {sharp_once:.4f} per mm when moved once, {sharp_twice:.4f} when moved twice')
 
+# %%
+figure, panels = plt.subplots(1, 3, figsize=(10, 3.4), layout='constrained')
+pictures = {'moved once': once, 'moved twice': twice, 'once minus twice': once - twice}
+for panel, (title, image) in zip(panels, pictures.items(), strict=True):
+    limits = (-0.2, 0.2) if 'minus' in title else (0, 1)
+    panel.imshow(image[12:60, 16:60, middle].T, cmap='gray', origin='lower', vmin=limits[0], vmax=limits[1])
+    panel.set(title=title, xticks=[], yticks=[])
+plt.show()
+
 # %% [markdown]
 # ## Other programs
 #
