@@ -25,7 +25,7 @@ demo: $(ENVIRONMENT)/installed
 
 # Nearly all time goes into compiling, on one core each; what a file shares is made once.
 test: $(ENVIRONMENT)/tools
-	$(RUN) -m pytest -n 2 --dist=loadfile
+	$(RUN) -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
 slow: $(ENVIRONMENT)/tools
 	$(RUN) -m pytest -m slow

@@ -24,10 +24,33 @@ DATA_FOLDER = Path(os.environ.get(DATA_VARIABLE, Path(__file__).resolve().parent
 # Complete outputs of the official networks.
 REFERENCE_FOLDER = DATA_FOLDER.parent / 'parity'
 
+# Each takes a minute or so of one core. They come first, so that at the end no core waits for one that began last.
+LONGEST = (
+    'training/test_loop.py',
+    'test_register.py',
+    'experiments/test_compare_methods.py',
+    'registration/test_partial_views.py',
+    'models/test_autofuse_trans.py',
+    'registration/test_alignment.py',
+    'registration/test_starts.py',
+    'methods/test_autofuse.py',
+    'models/test_autofuse.py',
+    'test_port_weights.py',
+    'models/test_joint_networks.py',
+    'losses/test_label_objectives.py',
+    'porting/test_architectures.py',
+)
+
 jax.config.update('jax_num_cpu_devices', SIMULATED_DEVICES)
 jax.config.update('jax_compilation_cache_dir', os.path.expanduser('~/.cache/autofuse_jax/xla'))
 # Several tests compile the same program in turn.
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; `--no-loadscope-reorder` keeps that order."""
+    order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope='session')

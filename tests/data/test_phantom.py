@@ -82,6 +82,7 @@ def test_true_displacement_carries_labels_and_image(subjects, to_systole):
     assert min(scores) > 0.88 and np.mean(scores) > 0.9
 
 
+@pytest.mark.slow
 def test_finer_voxels_bring_the_labels_closer():
     subject = make(shape=(72, 72, 32), spacing=(2.0, 2.0, 3.0))
     moving_labels = phantoms.render_frame(subject, subject.systole)[1]

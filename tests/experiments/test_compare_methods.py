@@ -200,6 +200,7 @@ def test_the_record_exists_while_later_rows_are_trained(prepared, small_rows, tm
     assert list(record['rows']) == ['autofuse_no_elk'] and record['not_done'] == ['autofuse']
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_middle_of_a_row_loses_no_step(prepared, small_rows, tmp_path, monkeypatch, capsys):
     step_function = loop.Trainer._step_function
 

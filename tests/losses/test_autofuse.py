@@ -342,6 +342,7 @@ def test_a_labelled_volume_without_foreground_counts_as_unlabelled_in_the_offici
         assert tuple(bool(diagnostics[f'term/{name}'] != 0) for name in LABEL_TERMS) == active
 
 
+@pytest.mark.slow
 def test_a_batch_with_one_labelled_sample_is_labelled_in_the_official_code():
     """Its unlabelled sample is pulled towards background, which is why labels are flagged here."""
     batch, variables = make_batch('both', 'none'), make_variables(2)

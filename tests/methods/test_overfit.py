@@ -16,8 +16,8 @@ SIZE, STEPS = 16, 30
 GAIN = 0.1
 # Its registration sees nothing but what its segmentation has learned before.
 LONGER = {'pc_reg': 100}
-# One of each kind, those that compile in little time; the others belong to the slow run.
-QUICK = {'voxelmorph_diff', 'ws_voxelmorph'}
+# Compiles in little time; the others belong to the slow run.
+QUICK = {'voxelmorph_diff'}
 
 
 @pytest.mark.parametrize('name', [name if name in QUICK else pytest.param(name, marks=SLOW) for name in METHODS])

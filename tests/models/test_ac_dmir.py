@@ -71,6 +71,7 @@ def test_cross_attention_reads_where_the_first_input_resembles_the_second():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_at_the_start_the_tasks_are_joined_by_their_product(register):
     """The final decoder then gets R_B * S_B, whatever the attention's other parameters are."""
     (fixed, moving), params = AC_DMIR.pair(), AC_DMIR.params
@@ -92,6 +93,7 @@ def test_at_the_start_the_tasks_are_joined_by_their_product(register):
     assert np.abs(found - register(params, fixed, moving).displacement).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_second_pass_sees_the_segmentation_of_the_first(register):
     (fixed, moving), params = AC_DMIR.pair(), AC_DMIR.params
     passes = register(params, fixed, moving)

@@ -257,6 +257,7 @@ def test_argmax_feedback_passes_no_gradient():
     assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_neither_value_nor_gradient(value_and_gradient):
     # Blocks 1 and all gates as a whole, of the other blocks what costs little.
     model = small(remat='activations,1,gates')

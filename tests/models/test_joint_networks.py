@@ -68,6 +68,7 @@ def test_the_map_starts_near_the_identity(network):
         assert 0 < np.abs(head['kernel']).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name, network in NETWORKS.items() if network.trains])
 def test_what_each_output_trains(name):
     network = NETWORKS[name]

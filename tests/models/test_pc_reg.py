@@ -60,6 +60,7 @@ def test_perception_gives_the_official_logits():
     np.testing.assert_allclose(np.abs(logits).mean(), 0.15153101, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_correspondence_gives_the_official_map():
     fixed, moving = golden_pair()
     flow = golden_output('reger.', 3, np.concatenate([SHARES * fixed, SHARES * moving], axis=-1))
@@ -79,6 +80,7 @@ def test_regions_of_most_probable_classes():
         region_images(image, probabilities, 'fuzzy')
 
 
+@pytest.mark.slow
 def test_the_networks_are_joined_by_regions():
     (fixed, moving), params = PC_REG.pair(), PC_REG.params
     output = PC_REG.apply(params, fixed, moving)

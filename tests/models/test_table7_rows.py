@@ -105,7 +105,7 @@ def test_large_kernels_belong_to_gates(row):
     assert with_kernels == shapes_of(small(row))
 
 
-@pytest.mark.parametrize('row', ['loss', 'feature and input'])
+@pytest.mark.parametrize('row', ['loss', pytest.param('feature and input', marks=pytest.mark.slow)])
 def test_which_features_reach_the_displacement(row):
     """Without links the displacement does not depend on the single branch; with links it does."""
     model = small(row, output='displacement')
@@ -127,6 +127,7 @@ def halved_input(block, first):
     return block | {first: block[first] | {'kernel': block[first]['kernel'] / 2}}
 
 
+@pytest.mark.slow
 def test_the_sum_is_that_of_a_gate_in_the_middle():
     """A gate of weight 1/2 gives (x + h) / 2, and a sum with half the kernel behind it the same."""
     gate, added = small('gate', output='displacement'), small('feature and input', output='displacement')
@@ -150,6 +151,7 @@ def test_the_sum_is_that_of_a_gate_in_the_middle():
     np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('fusion', ['sum', 'concat', 'none'])
 def test_the_transformer_has_the_same_options(fusion):
     options = {'num_classes': 3, 'large_kernel': False, 'depth': 1, 'window': (2, 2, 2), 'base_channels': 8}

@@ -101,6 +101,7 @@ def test_legacy_switches_change_the_field_and_no_parameter(small, legacy):
         np.testing.assert_allclose(found[..., :2], mixed_grid_displacement(right)[..., :2], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_branches_are_left_out_in_training_only(small):
     params, (fixed, moving), apply = small
     train = quick_jit(

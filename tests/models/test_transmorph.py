@@ -106,6 +106,7 @@ def test_with_the_head_at_zero_the_map_is_the_identity(small):
     np.testing.assert_allclose(still.warped, moving, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_branches_are_left_out_in_training_only(small):
     network, params, (fixed, moving), apply = small
     train = quick_jit(lambda key: network.apply({'params': params}, fixed, moving, rngs={'dropout': key}).displacement)

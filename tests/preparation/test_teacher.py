@@ -51,6 +51,7 @@ def test_a_teacher_of_labels(data, tmp_path, few_steps, capsys):
         assert after > before + 1
 
 
+@pytest.mark.slow
 def test_without_labels_none_take_part(data, tmp_path, few_steps):
     out = tmp_path / 'teacher'
     assert command.main([f'--data={data}', f'--out={out}']) == 0

@@ -62,6 +62,7 @@ def test_mutual_information_aligns_whatever_the_contrast(inverted):
     assert after < 4.5 < before / 3, (before, after)
 
 
+@pytest.mark.slow
 def test_affine_finds_a_change_of_size():
     truth = TRUTH.copy()
     truth[:3, :3] = truth[:3, :3] @ np.diag([1.1, 0.92, 1.05])

@@ -75,6 +75,7 @@ def test_points_guide_where_the_images_show_nothing(pair):
     assert before > 3 and np.linalg.norm(there - bulge(inside), axis=-1).mean() < 0.3 * before
 
 
+@pytest.mark.slow
 def test_the_inverse_map_may_count_too(pair, guide):
     fixed, moving = pair
     both = dataclasses.replace(QUICK, shrink=(2,), steps=(10,), inverse=1.0)

@@ -71,6 +71,7 @@ def test_several_compose_in_the_order_of_the_image(pair, tmp_path):
     np.testing.assert_allclose(initial.backward.matrix, np.linalg.inv(TURN), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_alignment_goes_on_from_it(pair, tmp_path):
     near = rotation_and_shift(14.0, (1.0, -2.0, 0.0))
     initial = open_initial(ants(tmp_path / 'a.mat', near), *pair, None)
@@ -101,6 +102,7 @@ def test_a_deformation_stays_and_the_rest_comes_before_it(pair, tmp_path):
     assert overlap(fixed, result.moved_labels) > overlap(fixed, before.moved_labels) + 0.02
 
 
+@pytest.mark.slow
 def test_the_alignment_after_a_deformation(pair, tmp_path):
     shift = rotation_and_shift(0.0, (5.0, -4.0, 3.0))
     off = to_dense([bulging(), AffineTransform(shift)], FIXED_GRID)

@@ -83,6 +83,7 @@ def test_only_the_trusted_share_of_a_given_velocity_is_kept(pair, found):
     np.testing.assert_allclose(kept.velocity, 0.25 * found.velocity, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_only_a_given_velocity_knows_survives_heavy_smoothing(pair, found):
     fixed, moving = pair
     stiff = InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=10.0, learning_rate=0.01, trust=1.0)

@@ -114,7 +114,7 @@ def test_noise_outside_a_moving_mask_has_no_say(moving, result):
     assert apart.mean() < 0.25, apart.mean()
 
 
-@pytest.mark.parametrize('weight', [1.0, 0.3])
+@pytest.mark.parametrize('weight', [pytest.param(1.0, marks=pytest.mark.slow), 0.3])
 def test_a_small_mask_aligns_what_it_shows_whatever_its_weights(weight):
     # A ball of a twentieth of the voxels, soft at its edge, on the moving image or on both.
     distance = np.linalg.norm(grid_points(GRID) - np.array([0.0, 6.0, -3.0]), axis=-1)

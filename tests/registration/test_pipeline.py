@@ -99,6 +99,7 @@ def test_slices_and_series_are_refused(pair):
         register_volumes(fixed, Volume(np.stack([moving.image] * 2, -1), None, moving.affine, 'cine'))
 
 
+@pytest.mark.slow
 def test_padding_of_the_working_grid_does_no_harm(monkeypatch):
     # A shape that is far from any that a grid is padded to.
     grid = centred_grid((25, 30, 19), (4.0, 4.0, 4.0))

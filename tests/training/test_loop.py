@@ -225,6 +225,7 @@ def test_training_and_its_report_share_one_experiment(phantom, light, tmp_path, 
     assert means == evaluate(light_config(phantom), light)
 
 
+@pytest.mark.slow
 def test_evaluation_is_deterministic(phantom, light):
     config = light_config(phantom)
     assert evaluate(config, light) == evaluate(config, light)

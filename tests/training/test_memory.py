@@ -33,6 +33,7 @@ def made(shape=SHAPE, pairs=1, name='voxelmorph', **model):
     return method.objectives('phase_1'), state, {'fixed': image, 'moving': image}
 
 
+@pytest.mark.slow
 def test_the_compiled_step_needs_about_as_much():
     objectives, state, batch = made()
     compiled = quick_jit(make_train_step(objectives, optax.adam(1e-3))).lower(state, batch).compile()
