@@ -17,7 +17,8 @@ WITHOUT_JAX = ('classical', 'data', 'evaluation', 'metrics', 'records', 'reports
 # Rooms and loose files of the package from the ground up: an import may only lead to a lower line.
 FLOORS = (
     ('choices', 'configs', 'errors', 'outputs', 'progress', 'runtime', 'version'),
-    ('records', 'storage'),
+    ('records',),
+    ('storage',),
     ('cli', 'files', 'provenance', 'sharding', 'transforms'),
     ('data', 'metrics'),
     ('classical', 'fields', 'reports', 'transforms_io'),

@@ -18,7 +18,7 @@ class PathInside:
     def check(self, value: Any, place: str) -> None:
         """See `forms.Form`."""
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not leads_inside(value):
-            raise FormError(place, value, 'a path inside the folder of this file, without ..')
+            raise FormError(place, value, 'a path without .. inside the folder of this file')
 
 
 INSIDE = PathInside()

@@ -15,6 +15,9 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from autofuse_jax.records.forms import Entries, Fields
+from autofuse_jax.records.paths import INSIDE
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.storage.temporary import (
     READY_PREFIX,
     REPLACED_PREFIX,
@@ -28,6 +31,8 @@ from autofuse_jax.storage.temporary import (
 
 # File among results that are ready: which is last, and which earlier ones go.
 PLAN_NAME = '.plan.json'
+# A folder of results may come from others, and with it what claims to wait there.
+PLAN = Fields({'last': INSIDE, 'removed': Entries(INSIDE)})
 # Arguments of renameat2(2).
 WORKING_FOLDER, EXCHANGE = -100, 2
 NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
@@ -109,9 +114,14 @@ def recover_folder(folder: str | os.PathLike) -> None:
 
 
 def finish_inside(folder: Path) -> None:
-    """Move results of ended processes in that wait in a folder, complete, for that."""
+    """Move results of ended processes in that wait in a folder, complete, for that.
+
+    Raises:
+        UserError: What waits there says of itself what this program does not write.
+    """
     for ready in leftovers_of(folder, READY_PREFIX, folder):
-        move_in(ready, folder)
+        if ready.is_dir() and not ready.is_symlink():
+            move_in(ready, folder)
 
 
 def _finish(folder: Path) -> None:
@@ -141,19 +151,23 @@ def move_in(ready: Path, folder: Path) -> None:
     Args:
         ready: What `declare_ready` returned.
         folder: Folder that they belong into.
+
+    Raises:
+        UserError: The plan in it is damaged, or names files outside the folder.
     """
     if not (ready / PLAN_NAME).exists():
         # All had moved; the process ended while it removed the empty folders.
         shutil.rmtree(ready)
         return
-    plan = json.loads((ready / PLAN_NAME).read_text(encoding='utf-8'))
+    fix = f'look at {ready} and remove it, then run the command again'
+    plan = read_json(ready / PLAN_NAME, PLAN, kind='the plan of results that were not moved to their places,', fix=fix)
     files = sorted(path.relative_to(ready) for path in ready.rglob('*') if not path.is_dir())
     files = [file for file in files if file != Path(PLAN_NAME)]
     if Path(plan['last']) in files:
         # Whoever finds the last one finds all of them.
         (folder / plan['last']).unlink(missing_ok=True)
-        for name in plan['removed']:
-            (folder / name).unlink(missing_ok=True)
+        for path in _inside(folder, [folder / name for name in plan['removed']]):
+            path.unlink(missing_ok=True)
     for file in sorted(files, key=lambda file: file == Path(plan['last'])):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         os.replace(ready / file, folder / file)

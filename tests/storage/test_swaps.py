@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from autofuse_jax.errors import UserError
 from autofuse_jax.storage import swaps, temporary
 from autofuse_jax.storage.owners import this_process
 from autofuse_jax.storage.swaps import recover_folder, replacing_folder
@@ -116,3 +117,38 @@ def test_what_cannot_be_known_is_left_over_after_a_day(tmp_path):
     os.utime(old, (0, 0))
     remove_leftovers_in(tmp_path)
     assert fresh.exists() and not old.exists()
+
+
+@pytest.mark.parametrize(
+    ('plan', 'problem'),
+    [
+        ('{"last": "report.json", "removed": ["../thesis.tex"]}', r'removed\[0\].*a path without'),
+        ('{"last": "../thesis.tex", "removed": []}', r'last.*a path without'),
+        ('{"last": "report.json", "removed": ["THESIS"]}', r'removed\[0\].*a path without'),
+        ('{"last": "report.json"}', 'removed'),
+        ('[]', 'an object'),
+        ('{"last"', 'JSON'),
+    ],
+)
+def test_a_plan_of_others_reaches_nothing_outside(tmp_path, ended, plan, problem):
+    folder, thesis = tmp_path / 'results', tmp_path / 'thesis.tex'
+    fill(tmp_path, {'thesis.tex': 'mine', f'results/{LAST}': 'old'})
+    waiting = temporary_path(folder, temporary.READY_PREFIX, folder)
+    fill(waiting, {LAST: 'theirs', swaps.PLAN_NAME: plan.replace('THESIS', str(thesis))})
+    ended()
+    with pytest.raises(UserError, match=problem) as raised:
+        recover_folder(folder)
+    assert f'look at {waiting}' in str(raised.value)
+    assert thesis.read_text() == 'mine' and (folder / LAST).read_text() == 'old'
+
+
+def test_a_plan_of_others_follows_no_link_outside(tmp_path, ended):
+    folder = tmp_path / 'results'
+    fill(tmp_path, {'home/thesis.tex': 'mine', f'results/{LAST}': 'old'})
+    (folder / 'sub').symlink_to(tmp_path / 'home')
+    waiting = temporary_path(folder, temporary.READY_PREFIX, folder)
+    fill(waiting, {LAST: 'new', swaps.PLAN_NAME: '{"last": "report.json", "removed": ["sub/thesis.tex"]}'})
+    ended()
+    recover_folder(folder)
+    assert content(tmp_path / 'home') == {'thesis.tex': 'mine'} and (folder / LAST).read_text() == 'new'
+    assert not waiting.exists()
