@@ -72,7 +72,7 @@ os.chdir(folder.name)
 # deformation. Labels serve to watch it.
 
 # %%
-STEPS = 72
+STEPS = 60
 settings = {
     'model.base_channels': 4,  # width of the network; the paper has 16
     'phases.phase_1.steps': STEPS,
@@ -87,7 +87,7 @@ settings = {
     'data.phantom.validation': 2,  # hearts to watch it by
     'data.phantom.test': 1,
     'training.log_every': 4,
-    'training.validate_every': 18,
+    'training.validate_every': 15,
     'training.checkpoint_every': STEPS,
     'evaluation.pictures': 0,
 }
