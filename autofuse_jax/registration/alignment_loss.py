@@ -63,7 +63,7 @@ class AlignmentData(NamedTuple):
     radius: jax.Array
 
 
-def alignment_loss(params: jax.Array, data: AlignmentData, similarity: str) -> jax.Array:
+def alignment_loss(params: jax.Array, data: AlignmentData, similarity: str, step: jax.Array | int = 0) -> jax.Array:
     """Return the negative similarity of the images under a linear map, over what is valid in both.
 
     To it comes `STRAIN_PRIOR |log-scales and shears|^2`: where little is valid, any part of an image looks like any
@@ -73,10 +73,12 @@ def alignment_loss(params: jax.Array, data: AlignmentData, similarity: str) -> j
         params: (12,), of `linear_maps.linear_map`.
         data: Data of the level.
         similarity: One of `choices.SIMILARITIES`.
+        step: Number of the step; all lower the same loss.
 
     Returns:
         A scalar.
     """
+    del step
     # Scales and shears are lengths at the radius of the frame.
     strain = params[6:] * data.free[6:] / data.radius
     return _loss_and_valid(params, data, similarity)[0] + STRAIN_PRIOR * jnp.sum(strain * strain)

@@ -39,8 +39,8 @@ from autofuse_jax.registration.working_grid import PairOnGrid
 SMALLEST_SIDE = 8
 # Voxels above which a level is large.
 LARGE_LEVEL = 1_500_000
-# Order in which the two images are taken, as a step through the pair.
-FORWARD, BACKWARD = 1, -1
+# Directions in which a pair is registered.
+DIRECTIONS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,9 @@ class InstanceSettings:
         smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
             from, of the gradient of the departure from it.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
-        inverse: Weight w of the same similarity for the inverse map, which registers fixed to moving: each term becomes
-            `(forward + w backward) / (1 + w)`. Twice the work of a step for a result that does not depend on which
-            image is called fixed.
+        inverse: None (default): one step lowers the loss of the map, the next that of its inverse, which registers fixed
+            to moving, so that the result hardly depends on which image is called fixed, at the price of one. A number w
+            of 0 or more: each step lowers `(forward + w backward) / (1 + w)`; unless w is 0, at twice the work.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
         tolerance: Tolerance of `Schedule`.
@@ -83,7 +83,7 @@ class InstanceSettings:
     learning_rate: float = 0.15
     smoothness: float = 0.5
     jacobian: float = 1.0
-    inverse: float = 0.0
+    inverse: float | None = None
     ncc_window: int = NCC_WINDOW
     velocity_shrink: int = 2
     tolerance: float = 0.002
@@ -102,8 +102,10 @@ class InstanceSettings:
                 expected='one number of steps for each level',
                 fix='add or remove steps',
             )
-        for name in ('smoothness', 'jacobian', 'inverse', 'guide', 'points'):
+        for name in ('smoothness', 'jacobian', 'guide', 'points'):
             check_option(name, getattr(self, name), WEIGHT)
+        if self.inverse is not None:
+            check_option('inverse', self.inverse, WEIGHT)
         check_option('learning_rate', self.learning_rate, POSITIVE)
         check_option('tolerance', self.tolerance, SHARE)
         check_option('trust', self.trust, SHARE)
@@ -128,11 +130,12 @@ class InstanceResult(NamedTuple):
 
 
 class _Data(NamedTuple):
-    sides: tuple[Side, Side]  # the fixed and the moving image
+    sides: tuple[Side, ...]  # the fixed and the moving image
     prior: jax.Array  # (d, h, w, 3), the velocity to start from
     spacing: jax.Array  # (3,), of the velocity's voxels
     enlargement: jax.Array  # voxels of the grid over those of the field of view
-    classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image and (d, h, w) weights; or nothing
+    classes: tuple[jax.Array, ...]  # (d, h, w, C) of the fixed and the moving image; or nothing
+    class_weights: tuple[jax.Array, ...]  # (d, h, w), or nothing
     points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
     voxel: jax.Array  # (3,), size of the level's voxels in millimetres
 
@@ -143,7 +146,7 @@ class _Options(NamedTuple):
     similarity: str
     smoothness: float
     jacobian: float
-    inverse: float
+    inverse: float | None
     ncc_window: int
     guide: float
     points: float
@@ -166,7 +169,8 @@ def optimise_instance(
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
 
     Each level minimises `-NCC(fixed, moving o exp(v + d)) + a |grad d|^2 + b max(-det J, 0)` over the departure d by
-    Adam, where v is the trusted share of the given velocity, such as a network's, or zero. The departure of a level is
+    Adam, where v is the trusted share of the given velocity, such as a network's, or zero; by default every other step
+    lowers the same of the inverse map instead, `-NCC(moving, fixed o exp(-v - d)) + ...`. The departure of a level is
     where the next finer one starts. A given velocity is thus the mean of the prior: what a network has learned of
     plausible motion is not smoothed away, and the images decide the rest. A guide adds `g (1 - Dice)` of its classes
     and `h` times the distance of its points, with the weights `settings.guide` and `settings.points`.
@@ -245,7 +249,7 @@ def optimise_instance(
             prior,
             jnp.asarray(size, jnp.float32),
             jnp.asarray(enlargement, jnp.float32),
-            _classes_at(guide, weights * moving_weights, shape) if settings.guide else (),
+            *(_classes_at(guide, weights * moving_weights, shape) if settings.guide else ((), ())),
             _points_at(guide, shape) if settings.points else (),
             jnp.asarray(voxel, jnp.float32),
         )
@@ -255,7 +259,7 @@ def optimise_instance(
             begin,
             data,
             options,
-            Schedule(steps, settings.learning_rate, settings.tolerance),
+            Schedule(steps, settings.learning_rate, settings.tolerance, DIRECTIONS if settings.inverse is None else 1),
             functools.partial(say_step, say, name, steps),
         )
         departure = minimum.params
@@ -282,40 +286,51 @@ def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
     return _shrunk(shape, shrink)
 
 
-def _loss(departure: jax.Array, data: _Data, options: _Options) -> jax.Array:
-    def one_way(velocity: jax.Array, order: int) -> jax.Array:
-        fixed, moving = data.sides[::order]
-        half = integrate_velocity(velocity)
-        displacement = resample_displacement(half, fixed.valid.shape)
-        similarity = similarity_of(options.similarity, fixed, moving, displacement, window=options.ncc_window)
-        folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
-        value = data.enlargement * (-similarity + options.jacobian * folding)
-        if data.classes:
-            *maps, weights = data.classes
-            fixed_map, moving_map = maps[::order]
-            there = resample_displacement(half, weights.shape)
-            value += options.guide * class_guide_loss(fixed_map, moving_map, there, weights=weights)
-        if data.points:
-            fixed_points, moving_points = data.points[::order]
-            apart = point_guide_loss(fixed_points, moving_points, displacement, spacing=data.voxel)
-            value += options.points * apart
-        return value
-
+def _loss(departure: jax.Array, data: _Data, options: _Options, step: jax.Array) -> jax.Array:
     velocity = data.prior + departure
-    value = one_way(velocity, FORWARD)
-    if options.inverse:
-        backward = one_way(-velocity, BACKWARD)
-        value = (value + options.inverse * backward) / (1.0 + options.inverse)
+    if options.inverse is None:
+        backward = step % DIRECTIONS == 1
+        turned = jax.tree.map(lambda ahead, back: jnp.where(backward, back, ahead), data, _exchanged(data))
+        value = _one_way(jnp.where(backward, -velocity, velocity), turned, options)
+    else:
+        value = _one_way(velocity, data, options)
+        if options.inverse:
+            back = _one_way(-velocity, _exchanged(data), options)
+            value = (value + options.inverse * back) / (1.0 + options.inverse)
     roughness = gradient_penalty(departure, spacing=data.spacing)
     return value + options.smoothness * data.enlargement * roughness
 
 
-def _classes_at(guide: GridGuide, weights: np.ndarray, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:
+def _exchanged(data: _Data) -> _Data:
+    """The same with the moving image as the fixed one."""
+    return data._replace(sides=data.sides[::-1], classes=data.classes[::-1], points=data.points[::-1])
+
+
+def _one_way(velocity: jax.Array, data: _Data, options: _Options) -> jax.Array:
+    """Loss of the map of a velocity, without smoothness."""
+    fixed, moving = data.sides
+    half = integrate_velocity(velocity)
+    displacement = resample_displacement(half, fixed.valid.shape)
+    similarity = similarity_of(options.similarity, fixed, moving, displacement, window=options.ncc_window)
+    folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
+    value = data.enlargement * (-similarity + options.jacobian * folding)
+    if data.classes:
+        (weights,) = data.class_weights
+        there = resample_displacement(half, weights.shape)
+        value += options.guide * class_guide_loss(*data.classes, there, weights=weights)
+    if data.points:
+        value += options.points * point_guide_loss(*data.points, displacement, spacing=data.voxel)
+    return value
+
+
+def _classes_at(
+    guide: GridGuide, weights: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """Classes of both images and the weights of voxels at a level; nothing without classes."""
     if guide.fixed is None or guide.moving is None:
-        return ()
-    fixed, moving = (maps_at(maps, shape) for maps in (guide.fixed, guide.moving))
-    return tuple(jnp.asarray(array) for array in (fixed, moving, resize_image(weights, fixed.shape[:3])))
+        return (), ()
+    fixed, moving = (jnp.asarray(maps_at(maps, shape)) for maps in (guide.fixed, guide.moving))
+    return (fixed, moving), (jnp.asarray(resize_image(weights, fixed.shape[:3])),)
 
 
 def _points_at(guide: GridGuide, shape: tuple[int, ...]) -> tuple[jax.Array, ...]:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +31,8 @@ class Schedule:
         learning_rate: Learning rate at the first step, above 0; it falls to a tenth along a cosine.
         tolerance: Share of all that was gained so far, in [0, 1]: the descent ends when the last 10 steps lowered the
             best loss by less; 0: never.
+        turns: Number of losses that the steps lower in turn, 1 or more; default 1. What the steps say of the loss is
+            averaged over as many.
 
     Raises:
         UserError: A number is out of its range.
@@ -39,11 +41,13 @@ class Schedule:
     steps: int
     learning_rate: float
     tolerance: float = 0.0
+    turns: int = 1
 
     def __post_init__(self):
         check_option('the number of steps', self.steps, COUNT, fix='leave out a level that is to have no step')
         check_option('the learning rate', self.learning_rate, POSITIVE)
         check_option('the tolerance', self.tolerance, SHARE)
+        check_option('the number of turns', self.turns, COUNT)
 
 
 class Minimum(NamedTuple):
@@ -52,7 +56,7 @@ class Minimum(NamedTuple):
     Attributes:
         params: The parameters after the last step, unless a look found better ones before; of an early stop the best of
             those that a look found, because the learning rate was still high.
-        losses: The loss before each step.
+        losses: The loss before each step; of losses in turn, its mean over the last of each.
         loss: Loss of the parameters, as far as it is known: of those after the last step, the loss before that step.
         seconds: Wall time, with compilation where there was any.
         stopped: 'all steps' or 'no further gain'.
@@ -76,8 +80,8 @@ class Minimum(NamedTuple):
         }
 
 
-# (params, data, options) -> scalar; `options` is hashable and part of what is compiled.
-Loss = Callable[[Any, Any, Any], jax.Array]
+# (params, data, options, number of the step) -> scalar; `options` is hashable and part of what is compiled.
+Loss = Callable[[Any, Any, Any, jax.Array], jax.Array]
 OnLoss = Callable[[int, float], None]
 
 
@@ -87,7 +91,8 @@ def minimise(
     """Minimise a loss by Adam with a cosine schedule.
 
     Args:
-        loss: A function of a module, so that what is compiled for it is found again: (params, data, options) -> scalar.
+        loss: A function of a module, so that what is compiled for it is found again: (params, data, options, step) ->
+            scalar, where the number of the step, from 0, tells whose turn it is.
         params: Start, any tree of arrays.
         data: Arrays that the loss needs; other arrays of the same shapes do not compile again.
         options: Hashable; other options compile again.
@@ -103,14 +108,16 @@ def minimise(
     started = time.perf_counter()
     state = _optimiser().init(params)
     best, gained, waiting = math.inf, 0.0, 0
+    values: list[float] = []
     losses: list[float] = []
     stopped = ALL_STEPS
     best_start, lowest_start = params, math.inf
     while len(losses) < schedule.steps:
-        rates = _rates(schedule, len(losses))
+        rates, numbers = _rates(schedule, len(losses)), len(losses) + np.arange(STEPS_PER_CALL, dtype=np.int32)
         before = params
-        params, state, piece = _advance(params, state, data, rates, loss=loss, options=options)
-        losses += np.asarray(piece, np.float64).tolist()
+        params, state, piece = _advance(params, state, data, rates, numbers, loss=loss, options=options)
+        values += np.asarray(piece, np.float64).tolist()
+        losses = _averaged(values, schedule.turns)
         if not np.isfinite(losses[-STEPS_PER_CALL:]).all():
             raise UserError(
                 f'the loss is not finite any more after {len(losses)} steps',
@@ -144,6 +151,11 @@ def _optimiser() -> optax.GradientTransformation:
     return optax.scale_by_adam()
 
 
+def _averaged(values: Sequence[float], turns: int) -> list[float]:
+    """Mean of each value and those before it that belong to the same round; of the first ones, of the first round."""
+    return [float(np.mean(values[max(0, end - turns) : max(end, turns)])) for end in range(1, len(values) + 1)]
+
+
 def _rates(schedule: Schedule, first: int) -> jax.Array:
     """Learning rates of the next steps."""
     progress = np.minimum((first + np.arange(STEPS_PER_CALL)) / max(schedule.steps - 1, 1), 1.0)
@@ -151,21 +163,27 @@ def _rates(schedule: Schedule, first: int) -> jax.Array:
     return jnp.asarray(schedule.learning_rate * cosine, jnp.float32)
 
 
-def _step(params: Any, state: Any, rate: jax.Array, data: Any, loss: Loss, options: Any) -> tuple[Any, Any, jax.Array]:
-    value, gradient = jax.value_and_grad(loss)(params, data, options)
+def _step(
+    params: Any, state: Any, rate: jax.Array, number: jax.Array, data: Any, loss: Loss, options: Any
+) -> tuple[Any, Any, jax.Array]:
+    value, gradient = jax.value_and_grad(loss)(params, data, options, number)
     updates, state = _optimiser().update(gradient, state, params)
     params = jax.tree.map(lambda leaf, update: leaf - rate * update, params, updates)
     return params, state, value
 
 
-def _advance_pieces(params: Any, state: Any, data: Any, rates: jax.Array, *, loss: Loss, options: Any):
-    def body(carry: tuple, rate: jax.Array) -> tuple[tuple, jax.Array]:
+def _advance_pieces(
+    params: Any, state: Any, data: Any, rates: jax.Array, numbers: jax.Array, *, loss: Loss, options: Any
+):
+    def body(carry: tuple, step: tuple[jax.Array, jax.Array]) -> tuple[tuple, jax.Array]:
         params, state = carry
-        params, state, value = _step(params, state, rate, data, loss, options)
+        params, state, value = _step(params, state, *step, data, loss, options)
         return (params, state), value
 
-    (params, state), losses = jax.lax.scan(body, (params, state), rates)
+    (params, state), losses = jax.lax.scan(body, (params, state), (rates, numbers))
     return params, state, losses
 
 
-_advance = KeptProgram(_advance_pieces, ('loss', 'options'), lambda params, state, data, rates: (params, state, rates))
+_advance = KeptProgram(
+    _advance_pieces, ('loss', 'options'), lambda params, state, data, rates, numbers: (params, state, rates)
+)

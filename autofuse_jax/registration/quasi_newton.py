@@ -26,7 +26,7 @@ def minimise_few(
     Where Adam circles the minimum at a distance of its last steps, this one reaches it.
 
     Args:
-        loss: A function of a module, (params, data, options) -> scalar.
+        loss: A function of a module, (params, data, options, 0) -> scalar.
         params: (N,), start.
         data: Arrays that the loss needs.
         options: Hashable; other options compile again.
@@ -78,7 +78,7 @@ def minimise_few(
 
 
 def _value_and_gradient(params: jax.Array, data: Any, *, loss: Loss, options: Any) -> tuple[jax.Array, jax.Array]:
-    return jax.value_and_grad(loss)(params, data, options)
+    return jax.value_and_grad(loss)(params, data, options, 0)
 
 
 _loss_and_gradient = KeptProgram(_value_and_gradient, ('loss', 'options'), lambda params, data: (0, params))
