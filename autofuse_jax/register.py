@@ -182,7 +182,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
     deform.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
     deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
-    deform.add_argument('--inverse-weight', type=float, metavar='X', help='weight of the similarity of the inverse')
+    deform.add_argument('--inverse-weight', type=float, metavar='X', help='both directions in each step, the inverse with this weight; default: in turn')
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
     deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
     deform.add_argument(

@@ -74,6 +74,20 @@ def test_a_given_velocity_is_where_the_search_starts_and_costs_no_smoothness(pai
     assert again.stages[0]['loss_last'] <= again.stages[0]['loss_first']
 
 
+@pytest.mark.parametrize(('inverse', 'least', 'most'), [(None, 0.0, 0.3), (0.0, 0.4, 2.0), (1.0, 0.0, 1e-3)])
+def test_how_much_depends_on_which_image_is_called_fixed(pair, inverse, least, most):
+    """With directions in turn little, with both in each step nothing, with one direction alone much."""
+    images = [volume.image / 100 for volume in pair]
+    settings = InstanceSettings(shrink=(2,), steps=(30,), smoothness=0.2, inverse=inverse)
+    result, exchanged = optimise_instance(*images, settings), optimise_instance(*images[::-1], settings)
+    structures = pair[0].labels > 0
+    apart, length = (
+        np.linalg.norm(field[structures], axis=-1).mean()
+        for field in (result.displacement - exchanged.inverse_displacement, result.displacement)
+    )
+    assert least <= apart / length < most
+
+
 def test_only_the_trusted_share_of_a_given_velocity_is_kept(pair, found):
     fixed, moving = pair
     nothing = np.zeros(GRID.shape, np.float32)
