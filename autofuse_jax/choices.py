@@ -14,6 +14,8 @@ TEMPLATE_ALIGNMENTS = (AFFINE, RIGID, NONE)
 # What guides a deformation besides the images; `AUTO` is the network's segmentation where there is one.
 NETWORK = 'network'
 GUIDES = ('auto', NETWORK, NONE)
+# In the place of the inverse map's weight: steps of the optimisation in both directions in turn.
+IN_TURN = 'turns'
 # What a registration computes on, and what exported programs are for.
 AUTO, CPU, GPU = DEVICES = ('auto', 'cpu', 'gpu')
 PLATFORMS = ('cpu', 'cuda', 'tpu')

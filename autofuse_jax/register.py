@@ -25,6 +25,7 @@ from autofuse_jax.choices import (
     DEVICES,
     GUIDES,
     IMAGE_FORMATS,
+    IN_TURN,
     LINEAR_MAPS,
     NIFTI,
     SIMILARITIES,
@@ -182,7 +183,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
     deform.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
     deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
-    deform.add_argument('--inverse-weight', type=float, metavar='X', help='both directions in each step, the inverse with this weight; default: in turn')
+    deform.add_argument(
+        '--inverse-weight',
+        type=_weight_or_turns,
+        metavar='X|turns',
+        help='weight of the similarity of the inverse; 0; turns: steps in both directions in turn, at no cost',
+    )
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
     deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
     deform.add_argument(
@@ -201,6 +207,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 _numbers.__name__ = 'list of whole numbers'
+
+
+def _weight_or_turns(text: str) -> float | str:
+    return text if text == IN_TURN else float(text)
+
+
+_weight_or_turns.__name__ = f"weight or '{IN_TURN}'"
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autofuse_jax.choices import AUTO, CORRELATION, MATCHED, SIMILARITIES
+from autofuse_jax.choices import AUTO, CORRELATION, IN_TURN, MATCHED, SIMILARITIES
 from autofuse_jax.data.resample import resize_image
 from autofuse_jax.errors import (
     COUNT,
@@ -60,9 +60,10 @@ class InstanceSettings:
         smoothness: Weight of the mean squared gradient of the velocity, in mm per mm; with a velocity given to start
             from, of the gradient of the departure from it.
         jacobian: Weight of the mean negative part of the Jacobian determinant.
-        inverse: None (default): one step lowers the loss of the map, the next that of its inverse, which registers fixed
-            to moving, so that the result hardly depends on which image is called fixed, at the price of one. A number w
-            of 0 or more: each step lowers `(forward + w backward) / (1 + w)`; unless w is 0, at twice the work.
+        inverse: Weight w of the same similarity for the inverse map, which registers fixed to moving: each term becomes
+            `(forward + w backward) / (1 + w)`. With 1 the result does not depend on which image is called fixed, but
+            for its grid; unless it is 0 (default), a step takes twice the work. 'turns': one step lowers the forward,
+            the next the backward loss, which comes near to 1 at the work of 0.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
         tolerance: Tolerance of `Schedule`.
@@ -83,7 +84,7 @@ class InstanceSettings:
     learning_rate: float = 0.15
     smoothness: float = 0.5
     jacobian: float = 1.0
-    inverse: float | None = None
+    inverse: float | str = 0.0
     ncc_window: int = NCC_WINDOW
     velocity_shrink: int = 2
     tolerance: float = 0.002
@@ -104,7 +105,7 @@ class InstanceSettings:
             )
         for name in ('smoothness', 'jacobian', 'guide', 'points'):
             check_option(name, getattr(self, name), WEIGHT)
-        if self.inverse is not None:
+        if self.inverse != IN_TURN:
             check_option('inverse', self.inverse, WEIGHT)
         check_option('learning_rate', self.learning_rate, POSITIVE)
         check_option('tolerance', self.tolerance, SHARE)
@@ -146,7 +147,8 @@ class _Options(NamedTuple):
     similarity: str
     smoothness: float
     jacobian: float
-    inverse: float | None
+    in_turn: bool
+    inverse: float
     ncc_window: int
     guide: float
     points: float
@@ -169,8 +171,8 @@ def optimise_instance(
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
 
     Each level minimises `-NCC(fixed, moving o exp(v + d)) + a |grad d|^2 + b max(-det J, 0)` over the departure d by
-    Adam, where v is the trusted share of the given velocity, such as a network's, or zero; by default every other step
-    lowers the same of the inverse map instead, `-NCC(moving, fixed o exp(-v - d)) + ...`. The departure of a level is
+    Adam, where v is the trusted share of the given velocity, such as a network's, or zero; `settings.inverse` brings
+    in the same of the inverse map, `-NCC(moving, fixed o exp(-v - d)) + ...`. The departure of a level is
     where the next finer one starts. A given velocity is thus the mean of the prior: what a network has learned of
     plausible motion is not smoothed away, and the images decide the rest. A guide adds `g (1 - Dice)` of its classes
     and `h` times the distance of its points, with the weights `settings.guide` and `settings.points`.
@@ -211,11 +213,13 @@ def optimise_instance(
     open_faces = border_of(fixed, weights).open, border_of(moving, moving_weights).open
     pairs: tuple[PairOnGrid, ...] = (pair,)
     stages = []
+    in_turn = settings.inverse == IN_TURN
     options = _Options(
         similarity,
         settings.smoothness,
         settings.jacobian,
-        settings.inverse,
+        in_turn,
+        0.0 if isinstance(settings.inverse, str) else settings.inverse,
         settings.ncc_window,
         settings.guide,
         settings.points,
@@ -259,7 +263,7 @@ def optimise_instance(
             begin,
             data,
             options,
-            Schedule(steps, settings.learning_rate, settings.tolerance, DIRECTIONS if settings.inverse is None else 1),
+            Schedule(steps, settings.learning_rate, settings.tolerance, DIRECTIONS if in_turn else 1),
             functools.partial(say_step, say, name, steps),
         )
         departure = minimum.params
@@ -288,7 +292,7 @@ def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
 
 def _loss(departure: jax.Array, data: _Data, options: _Options, step: jax.Array) -> jax.Array:
     velocity = data.prior + departure
-    if options.inverse is None:
+    if options.in_turn:
         backward = step % DIRECTIONS == 1
         turned = jax.tree.map(lambda ahead, back: jnp.where(backward, back, ahead), data, _exchanged(data))
         value = _one_way(jnp.where(backward, -velocity, velocity), turned, options)
@@ -315,11 +319,13 @@ def _one_way(velocity: jax.Array, data: _Data, options: _Options) -> jax.Array:
     folding = negative_jacobian_loss(displacement, reduction='mean') if options.jacobian else 0.0
     value = data.enlargement * (-similarity + options.jacobian * folding)
     if data.classes:
-        (weights,) = data.class_weights
+        (fixed_map, moving_map), (weights,) = data.classes, data.class_weights
         there = resample_displacement(half, weights.shape)
-        value += options.guide * class_guide_loss(*data.classes, there, weights=weights)
+        value += options.guide * class_guide_loss(fixed_map, moving_map, there, weights=weights)
     if data.points:
-        value += options.points * point_guide_loss(*data.points, displacement, spacing=data.voxel)
+        fixed_points, moving_points = data.points
+        apart = point_guide_loss(fixed_points, moving_points, displacement, spacing=data.voxel)
+        value += options.points * apart
     return value
 
 

@@ -67,14 +67,14 @@ def test_stages_say_what_was_done(found):
 
 def test_a_given_velocity_is_where_the_search_starts_and_costs_no_smoothness(pair, found):
     fixed, moving = pair
-    settings = InstanceSettings(shrink=(1,), steps=(10,), smoothness=0.2, trust=1.0, inverse=0.0)
+    settings = InstanceSettings(shrink=(1,), steps=(10,), smoothness=0.2, trust=1.0)
     again = optimise_instance(fixed.image / 100, moving.image / 100, settings, velocity=found.velocity)
     bare = -again.stages[0]['loss_first']
     assert bare == pytest.approx(similarity(fixed, moving, found.displacement), abs=2e-3)
     assert again.stages[0]['loss_last'] <= again.stages[0]['loss_first']
 
 
-@pytest.mark.parametrize(('inverse', 'least', 'most'), [(None, 0.0, 0.3), (0.0, 0.4, 2.0), (1.0, 0.0, 1e-3)])
+@pytest.mark.parametrize(('inverse', 'least', 'most'), [('turns', 0.0, 0.3), (0.0, 0.4, 2.0), (1.0, 0.0, 1e-3)])
 def test_how_much_depends_on_which_image_is_called_fixed(pair, inverse, least, most):
     """With directions in turn little, with both in each step nothing, with one direction alone much."""
     images = [volume.image / 100 for volume in pair]
