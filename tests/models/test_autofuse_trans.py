@@ -247,6 +247,7 @@ def value_and_gradient(to_displace_params, pairs):
     return jax.tree.map(np.asarray, computed)
 
 
+@pytest.mark.slow
 def test_every_layer_has_an_effect_on_the_displacement(value_and_gradient):
     flat, _ = jax.tree_util.tree_flatten_with_path(value_and_gradient[1])
     largest = {jax.tree_util.keystr(path, simple=True, separator='/'): np.abs(leaf).max() for path, leaf in flat}

@@ -62,6 +62,7 @@ def test_classes_guide_where_the_images_show_nothing(pair, guide):
     assert njd_percent(jacobian_determinant(result.displacement)) == 0
 
 
+@pytest.mark.slow
 def test_points_guide_where_the_images_show_nothing(pair):
     fixed, moving = pair
     inside = to_world(GRID.affine, np.array([[12.0, 18, 14], [14, 20, 15], [10, 20, 15], [12, 22, 12]]))

@@ -8,11 +8,11 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.registration.quasi_newton import minimise_few
 
 
-def valley(params, target, options):
+def valley(params, target, options, step=0):
     return options * ((1 - params[0]) ** 2 + 10 * (params[1] - params[0] ** 2) ** 2) + jnp.sum(target)
 
 
-def logarithm(params, data, options):
+def logarithm(params, data, options, step):
     return jnp.sum(jnp.log(params - data))
 
 

@@ -70,7 +70,7 @@ def test_the_mean_does_not_depend_on_the_scale_of_the_weights(scale):
     assert local_ncc(fixed, warped, window=3, weights=jnp.zeros((6, 6, 6))) == 0
 
 
-def parabola(params, data, options):
+def parabola(params, data, options, step=0):
     del options
     return jnp.sum((params - data) ** 2)
 

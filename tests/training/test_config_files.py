@@ -141,7 +141,9 @@ def test_modules_in_the_working_directory_are_there(tmp_path, elsewhere):
     assert config_of(path).seed == 13
 
 
-def test_nothing_is_left_behind(tmp_path):
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    # Other tests of the same process may have read configs in another way.
+    monkeypatch.delitem(sys.modules, 'config_config', raising=False)
     package, path = sys.modules.get('configs'), list(sys.path)
     broken = tmp_path / 'configs' / 'broken.py'
     write_config(broken, head='raise RuntimeError("broken")\n')

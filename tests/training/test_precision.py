@@ -48,6 +48,7 @@ def test_products_are_traced_in_the_precision(precision):
     assert ('HIGHEST' in jaxpr) == (precision == 'float32')
 
 
+@pytest.mark.slow
 def test_half_precision_is_near_and_its_fields_are_not_rounded(params):
     exact, near = (output_of(compute_dtype(precision), params) for precision in ('default', 'bfloat16'))
     assert near.displacement.dtype == near.fixed_segmentation.dtype == jnp.float32
