@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     training.add_argument('--split', help='which split is scored; default test, or validation where there is no test')
     training.add_argument('--learning-rate', type=float, help='of every row; default that of the configs')
     training.add_argument('--rates', type=Path, help='a record of experiments.learning_rates: that of each row')
+    training.add_argument('--rows', nargs='+', metavar='ROW', help='train only these rows of an item, in this order')
     training.add_argument('--minutes', type=float, default=0.0, help='begin no further row after so long; 0: no limit')
     training.add_argument(
         '--labelled',

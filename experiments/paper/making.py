@@ -64,7 +64,7 @@ def train_item(item: Item, options: argparse.Namespace) -> bool:
     Raises:
         UserError: The data, a row or the recipe is wrong.
     """
-    rows = figure5_rows(options.labelled) if item.name == 'figure5' else item.rows
+    rows = _chosen_rows(figure5_rows(options.labelled) if item.name == 'figure5' else item.rows, item, options.rows)
     path = options.records / _trained_record(item, options)
     if options.score is not None:
         if item.record:
@@ -72,6 +72,16 @@ def train_item(item: Item, options: argparse.Namespace) -> bool:
         enable_compilation_cache()
         return bool(score_elsewhere(rows, options, path))
     return train_record(rows, options, path) is not None
+
+
+def _chosen_rows(rows: Sequence[str], item: Item, chosen: Sequence[str] | None) -> Sequence[str]:
+    """Rows of an item, or those of them that the command line names."""
+    unknown = sorted(set(chosen or ()) - set(rows))
+    if unknown:
+        raise UserError(
+            f'{item.name} has no row {", ".join(unknown)}', expected=', '.join(rows), fix='correct --rows or --item'
+        )
+    return chosen or rows
 
 
 def measure_item(item: Item, options: argparse.Namespace) -> None:

@@ -182,6 +182,17 @@ def test_table_4_is_trained_and_resumed(tmp_path, monkeypatch, capsys):
     assert 'another budget: steps 10 instead of 11' in capsys.readouterr().err
 
 
+def test_rows_of_a_table_are_chosen(tmp_path, monkeypatch, capsys):
+    hearts(tmp_path / 'hearts')
+    monkeypatch.setattr(row_runs, 'train_and_evaluate', stand_in(lambda config: 0.8))
+    table = ['--item', 'table3']
+    assert train(tmp_path, tmp_path / 'hearts', *table, '--rows', 'autofuse', 'multi_fuse') == 0
+    rows = list(csv.reader((tmp_path / 'out' / 'table3_phantom.csv').open(encoding='utf-8')))
+    assert [row[0] for row in rows[1:] if 'no record' not in row[0]] == ['before', 'MultiFuse', 'AutoFuse']
+    assert train(tmp_path, tmp_path / 'hearts', *table, '--rows', 'voxelmorph') == 2
+    assert 'table3 has no row voxelmorph. Expected: early_fuse, ' in capsys.readouterr().err
+
+
 def test_figure_5_sees_as_many_labels_as_it_says(tmp_path, monkeypatch, capsys):
     hearts(tmp_path / 'hearts')
     seen = []
