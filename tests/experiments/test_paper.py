@@ -47,7 +47,7 @@ def test_everything_is_made_of_the_records_of_this_checkout(tmp_path, capsys):
     assert page == documented, 'run python -m experiments.paper --all --from-records --page=docs/paper.md'
     said = capsys.readouterr().out
     names = [line.split('/')[-1] for line in said.splitlines() if line.startswith('made: ')]
-    assert 'table3_hippocampus' in names and 'frontier_acdc' in names
+    assert 'table3_acdc' in names and 'frontier_acdc' in names
     for name in names:
         endings = {path.suffix for path in tmp_path.glob(f'{name}.*')}
         assert endings in ({'.md', '.tex', '.csv'}, {'.md', '.png', '.pdf'})
