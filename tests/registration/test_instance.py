@@ -74,7 +74,10 @@ def test_a_given_velocity_is_where_the_search_starts_and_costs_no_smoothness(pai
     assert again.stages[0]['loss_last'] <= again.stages[0]['loss_first']
 
 
-@pytest.mark.parametrize(('inverse', 'least', 'most'), [('turns', 0.0, 0.3), (0.0, 0.4, 2.0), pytest.param(1.0, 0.0, 1e-3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ('inverse', 'least', 'most'),
+    [('turns', 0.0, 0.3), (0.0, 0.4, 2.0), pytest.param(1.0, 0.0, 1e-3, marks=pytest.mark.slow)],
+)
 def test_how_much_depends_on_which_image_is_called_fixed(pair, inverse, least, most):
     """With directions in turn little, with both in each step nothing, with one direction alone much."""
     images = [volume.image / 100 for volume in pair]
