@@ -1,6 +1,7 @@
 """Which part may use which library, what every part must say about itself, and how long a file may be."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def name_of(path):
     return path.relative_to(PACKAGE).as_posix()
 
 
+@functools.cache
 def imports_of(path):
     """Dotted names that a file imports anywhere, relative imports resolved."""
     names = set()
