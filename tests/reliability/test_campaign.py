@@ -19,13 +19,16 @@ import random, sys
 from pathlib import Path
 from tests.reliability.campaign import disks, kills, neighbours
 from tests.reliability.campaign.outcomes import faults_of
-from tests.reliability.campaign.processes import import_modules
+from tests.reliability.campaign.processes import import_modules, start
 from tests.reliability.campaign.stage import Stage
 
 names = ('evaluate --overwrite', 'apply', 'prepare')
 import_modules(('autofuse_jax.evaluate', 'autofuse_jax.commands.evaluate', 'autofuse_jax.evaluation.register_results',
                 'autofuse_jax.apply_transform', 'autofuse_jax.commands.apply_transform',
                 'autofuse_jax.prepare', 'autofuse_jax.commands.prepare'))
+for number in range(100):
+    # Before it has done anything, even become the head of its own group.
+    start(('autofuse_jax.evaluate', '--help'), Path(sys.argv[1], f'{number}.log')).kill()
 stage, rng = Stage(Path(sys.argv[1])), random.Random(0)
 stage.make()
 trials = kills.kill_commands(stage, names, 3, rng)

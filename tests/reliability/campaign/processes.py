@@ -147,16 +147,23 @@ def _fork(body: Callable[[], int], log: Path) -> Running:
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
+    reads, writes = os.pipe()
     pid = os.fork()
     if not pid:
-        _be_child(body, log)
+        os.close(reads)
+        _be_child(body, log, writes)
+    os.close(writes)
+    # A process that is killed has a group of its own by then: nothing is read but the end.
+    os.read(reads, 1)
+    os.close(reads)
     return Running(pid, log)
 
 
-def _be_child(body: Callable[[], int], log: Path) -> NoReturn:
+def _be_child(body: Callable[[], int], log: Path, has_group: int) -> NoReturn:
     status = 1
     try:
         os.setsid()
+        os.close(has_group)
         os.chdir(REPOSITORY)
         handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND, 0o666)
         null = os.open(os.devnull, os.O_RDONLY)
