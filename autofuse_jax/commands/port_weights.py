@@ -13,7 +13,7 @@ from autofuse_jax.porting.architectures import Architecture, with_buffers
 from autofuse_jax.porting.convert import check_shapes, from_official, to_official
 from autofuse_jax.provenance import provenance
 from autofuse_jax.storage.locks import locked
-from autofuse_jax.storage.swaps import finish_inside
+from autofuse_jax.storage.ready import finish_inside
 from autofuse_jax.storage.temporary import remove_leftovers_of
 from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import (

@@ -8,18 +8,14 @@ to their places one by one. A process that ends meanwhile loses nothing: the nex
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from autofuse_jax.records.forms import Entries, Fields
-from autofuse_jax.records.paths import INSIDE
-from autofuse_jax.records.reading import read_json
+from autofuse_jax.storage.ready import declare_ready, finish_inside, move_in, paths_inside
 from autofuse_jax.storage.temporary import (
-    READY_PREFIX,
     REPLACED_PREFIX,
     TEMPORARY_PREFIX,
     is_temporary,
@@ -29,10 +25,6 @@ from autofuse_jax.storage.temporary import (
     temporary_path,
 )
 
-# File among results that are ready: which is last, and which earlier ones go.
-PLAN_NAME = '.plan.json'
-# A folder of results may come from others, and with it what claims to wait there.
-PLAN = Fields({'last': INSIDE, 'removed': Entries(INSIDE)})
 # Arguments of renameat2(2).
 WORKING_FOLDER, EXCHANGE = -100, 2
 NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
@@ -65,33 +57,15 @@ def replacing_folder(
     try:
         yield temporary
         if inside:
-            names = {path.relative_to(folder) for path in _inside(folder, earlier)}
+            names = {path.relative_to(folder) for path in paths_inside(folder, earlier)}
             # A new file takes the place of an earlier one of its name.
             removed = sorted(str(name) for name in names if not os.path.lexists(temporary / name))
             move_in(declare_ready(temporary, folder, last, removed), folder)
         else:
-            _take_along(folder, temporary, _inside(folder, earlier))
+            _take_along(folder, temporary, paths_inside(folder, earlier))
             _exchange(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def declare_ready(temporary: Path, folder: Path, last: str, removed: Collection[str] = ()) -> Path:
-    """Give complete results inside a folder the name under which `finish_inside` finds them.
-
-    Args:
-        temporary: Temporary folder of the results, on the same disk.
-        folder: Folder that they belong into.
-        last: Name of the file that moves last.
-        removed: Names of earlier files that go.
-
-    Returns:
-        The folder under its new name.
-    """
-    (temporary / PLAN_NAME).write_text(json.dumps({'last': last, 'removed': list(removed)}), encoding='utf-8')
-    ready = temporary_path(folder, READY_PREFIX, folder)
-    os.rename(temporary, ready)
-    return ready
 
 
 def recover_folder(folder: str | os.PathLike) -> None:
@@ -113,28 +87,11 @@ def recover_folder(folder: str | os.PathLike) -> None:
     remove_leftovers_of(folder)
 
 
-def finish_inside(folder: Path) -> None:
-    """Move results of ended processes in that wait in a folder, complete, for that.
-
-    Raises:
-        UserError: What waits there says of itself what this program does not write.
-    """
-    for ready in leftovers_of(folder, READY_PREFIX, folder):
-        if ready.is_dir() and not ready.is_symlink():
-            move_in(ready, folder)
-
-
 def _finish(folder: Path) -> None:
     """Move results in that were complete, and remove others that lie in a folder itself."""
     finish_inside(folder)
     for begun in leftovers_of(folder, TEMPORARY_PREFIX, folder):
         shutil.rmtree(begun, ignore_errors=True)
-
-
-def _inside(folder: Path, paths: Collection[Path]) -> set[Path]:
-    """Return paths below a resolved folder, where links among them stand for themselves."""
-    inside = {path.parent.resolve() / path.name for path in paths}
-    return {path for path in inside if folder in path.parents}
 
 
 def _can_be_exchanged(folder: Path) -> bool:
@@ -143,35 +100,6 @@ def _can_be_exchanged(folder: Path) -> bool:
     if os.path.ismount(folder) or folder in (Path.cwd(), *Path.cwd().parents) or not os.access(place, os.W_OK):
         return False
     return folder.stat().st_dev == place.stat().st_dev
-
-
-def move_in(ready: Path, folder: Path) -> None:
-    """Move complete results to their places; may be repeated after any part of it.
-
-    Args:
-        ready: What `declare_ready` returned.
-        folder: Folder that they belong into.
-
-    Raises:
-        UserError: The plan in it is damaged, or names files outside the folder.
-    """
-    if not (ready / PLAN_NAME).exists():
-        # All had moved; the process ended while it removed the empty folders.
-        shutil.rmtree(ready)
-        return
-    fix = f'look at {ready} and remove it, then run the command again'
-    plan = read_json(ready / PLAN_NAME, PLAN, kind='the plan of results that were not moved to their places,', fix=fix)
-    files = sorted(path.relative_to(ready) for path in ready.rglob('*') if not path.is_dir())
-    files = [file for file in files if file != Path(PLAN_NAME)]
-    if Path(plan['last']) in files:
-        # Whoever finds the last one finds all of them.
-        (folder / plan['last']).unlink(missing_ok=True)
-        for path in _inside(folder, [folder / name for name in plan['removed']]):
-            path.unlink(missing_ok=True)
-    for file in sorted(files, key=lambda file: file == Path(plan['last'])):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(ready / file, folder / file)
-    shutil.rmtree(ready)
 
 
 def _take_along(folder: Path, new: Path, earlier: set[Path]) -> None:

@@ -31,6 +31,7 @@ from autofuse_jax.training import checkpoints
 from autofuse_jax.training.distributed import is_first
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.metrics_log import METRICS_NAME, read_rows
+from autofuse_jax.training.run_record import check_record
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE
 from autofuse_jax.training.validation import summarise
 from autofuse_jax.weights.released import file_hash
@@ -63,6 +64,7 @@ def report_run(experiment: Experiment) -> dict[str, float]:
         print(f'evaluating {config.weights} on the {split} split', file=sys.stderr, flush=True)
     else:
         params, record, step = checkpoints.load_params(workdir, structure.params, layout)
+        check_record(record, workdir)
         print(f'evaluating the parameters of step {step} on the {split} split', file=sys.stderr, flush=True)
     weights = None
     if config.weights:

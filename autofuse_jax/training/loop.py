@@ -24,6 +24,7 @@ from autofuse_jax.training.experiment import Experiment, training_folder
 from autofuse_jax.training.final_report import report_run
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
+from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE, check_record
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
@@ -35,8 +36,6 @@ CONFIG_NAME = 'config.json'
 STEPS_AHEAD = 2
 # What interrupts the steps now and then.
 PAUSES = VALIDATION, CHECKPOINT = 'validation', 'checkpoint'
-# Names of the validation means that choose the best parameters: where pairs are registered, and of frames alone.
-REGISTRATION_MEASURE, SEGMENTATION_MEASURE = 'dsc_after', 'segmentation_dsc'
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, float] | None:
@@ -151,11 +150,11 @@ class Trainer:
             return dataclasses.replace(state, params=params, average=average)
         # The arrays first: where they do not fit the config, the run's folder stays as it is.
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
+        check_record(record, experiment.workdir)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
         self._write_config()
         self._best = float('-inf') if record['best'] is None else record['best']
-        # Runs from before there were several measures have none in their record.
         self._measure = record.get('measure', REGISTRATION_MEASURE)
         self._seconds_before = record['train_seconds']
         self._begin_at(int(state.step))

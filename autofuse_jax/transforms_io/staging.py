@@ -8,7 +8,7 @@ from pathlib import Path
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import claim_folder
 from autofuse_jax.storage.locks import locked
-from autofuse_jax.storage.swaps import declare_ready, finish_inside, move_in
+from autofuse_jax.storage.ready import finish_inside, publish_together
 from autofuse_jax.storage.temporary import READY_PREFIX, leftovers_of, make_temporary_folder, remove_leftovers_of
 
 
@@ -63,13 +63,13 @@ class Staging:
 
     def publish(self) -> None:
         """Rename every file that was written to its name; where that is interrupted, the next command carries on."""
-        ready = {}
+        results = {}
         for folder, hidden in self._folders.items():
             names = sorted(file.name for file in hidden.iterdir())
             if names:
-                ready[folder] = declare_ready(hidden, folder, last=names[-1])
-        for folder, complete in ready.items():
-            move_in(complete, folder)
+                results[folder] = hidden, names[-1]
+        if results:
+            publish_together(results)
 
     def discard(self) -> None:
         """Remove the hidden folders with whatever is still in them, and folders made for nothing."""

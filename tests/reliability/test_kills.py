@@ -69,28 +69,41 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms_io.staging import staging
 from tests.reliability.campaign.moments import kill_at
 
-def write(out):
+NAMES = ('out/a', 'out/b', 'second/c', 'third/d')
+
+def write(root, names=NAMES):
     with staging(overwrite=False) as stage:
-        for name in 'abc':
-            stage.claim(out / name, name)
-        for name in 'abc':
-            stage.temporary(out / name).write_text(name)
+        for name in names:
+            stage.claim(root / name, name)
+        for name in names:
+            stage.temporary(root / name).write_text(name)
+
+def files_in(root):
+    return sorted(str(path.relative_to(root)) for path in root.rglob('*') if not path.is_dir())
 
 for moment in itertools.count():
-    out = Path(sys.argv[1], str(moment), 'out')
-    out.parent.mkdir()
+    root = Path(sys.argv[1], str(moment))
+    root.mkdir()
     child = os.fork()
     if not child:
         kill_at(moment)
-        write(out)
+        write(root)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
+    if moment % 2:
+        # Another command comes first, which knows one of the folders only.
+        (root / 'second').mkdir(exist_ok=True)
+        write(root, ['second/other'])
+        (root / 'second' / 'other').unlink()
+    # What is there by now is there to the last file, or will be.
+    begun = [name for name in NAMES if (root / name).exists()]
     try:
-        write(out)
+        write(root)
     except UserError as error:
         assert 'exists' in str(error)
-    assert sorted(os.listdir(out)) == ['a', 'b', 'c'], (moment, os.listdir(out))
-    assert os.listdir(out.parent) == ['out'], (moment, os.listdir(out.parent))
+    else:
+        assert not begun, (moment, begun)
+    assert files_in(root) == sorted(NAMES), (moment, files_in(root))
     if os.WIFEXITED(status):
         break
 print(moment)
@@ -100,7 +113,7 @@ print(moment)
 def test_files_that_appear_together_do_so_after_a_kill_at_any_moment(tmp_path):
     done = subprocess.run([sys.executable, '-c', STAGED, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 8
+    assert int(done.stdout) >= 20
 
 
 @pytest.mark.parametrize('way', ['exchange', 'two renames', 'in place'])

@@ -1,9 +1,10 @@
+import json
 import os
 
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.storage import swaps, temporary
+from autofuse_jax.storage import ready, swaps, temporary
 from autofuse_jax.storage.owners import this_process
 from autofuse_jax.storage.swaps import recover_folder, replacing_folder
 from autofuse_jax.storage.temporary import remove_leftovers_in, temporary_path
@@ -134,7 +135,7 @@ def test_a_plan_of_others_reaches_nothing_outside(tmp_path, ended, plan, problem
     folder, thesis = tmp_path / 'results', tmp_path / 'thesis.tex'
     fill(tmp_path, {'thesis.tex': 'mine', f'results/{LAST}': 'old'})
     waiting = temporary_path(folder, temporary.READY_PREFIX, folder)
-    fill(waiting, {LAST: 'theirs', swaps.PLAN_NAME: plan.replace('THESIS', str(thesis))})
+    fill(waiting, {LAST: 'theirs', ready.PLAN_NAME: plan.replace('THESIS', str(thesis))})
     ended()
     with pytest.raises(UserError, match=problem) as raised:
         recover_folder(folder)
@@ -147,8 +148,23 @@ def test_a_plan_of_others_follows_no_link_outside(tmp_path, ended):
     fill(tmp_path, {'home/thesis.tex': 'mine', f'results/{LAST}': 'old'})
     (folder / 'sub').symlink_to(tmp_path / 'home')
     waiting = temporary_path(folder, temporary.READY_PREFIX, folder)
-    fill(waiting, {LAST: 'new', swaps.PLAN_NAME: '{"last": "report.json", "removed": ["sub/thesis.tex"]}'})
+    fill(waiting, {LAST: 'new', ready.PLAN_NAME: '{"last": "report.json", "removed": ["sub/thesis.tex"]}'})
     ended()
     recover_folder(folder)
     assert content(tmp_path / 'home') == {'thesis.tex': 'mine'} and (folder / LAST).read_text() == 'new'
     assert not waiting.exists()
+
+
+def test_a_plan_of_others_moves_nothing_elsewhere_that_does_not_wait_for_it(tmp_path, ended):
+    folder, home = tmp_path / 'results', tmp_path / 'home'
+    folder.mkdir()
+    home.mkdir()
+    stranger = temporary_path(home, temporary.READY_PREFIX, home)
+    fill(stranger, {'thesis.tex': 'another', ready.PLAN_NAME: '{"last": "thesis.tex", "removed": []}'})
+    fill(home, {'thesis.tex': 'mine'})
+    waiting = temporary_path(folder, temporary.READY_PREFIX, folder)
+    others = json.dumps([str(stranger), str(home)])
+    fill(waiting, {LAST: 'new', ready.PLAN_NAME: f'{{"last": "{LAST}", "removed": [], "others": {others}}}'})
+    recover_folder(folder)
+    assert content(folder) == {LAST: 'new'}
+    assert (home / 'thesis.tex').read_text() == 'mine' and (stranger / 'thesis.tex').read_text() == 'another'

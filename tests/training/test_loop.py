@@ -284,6 +284,17 @@ def test_damaged_checkpoint_is_named(phantom, light, tmp_path):
         train_and_evaluate(config, tmp_path)
 
 
+def test_record_of_a_checkpoint_without_checksums_that_is_damaged_is_named(phantom, light, tmp_path, monkeypatch):
+    config = light_config(phantom)
+    experiment = Experiment(config, tmp_path)
+    with jax.set_mesh(experiment.mesh):
+        state = experiment.create_state(replicated(experiment.mesh))
+    monkeypatch.setattr(checkpoints, 'sealed', lambda record, arrays: record)
+    checkpoints.save(tmp_path, state, {'config': experiment.resolved, 'best': None})
+    with pytest.raises(UserError, match='the record of a checkpoint in .* train_seconds is missing'):
+        train_and_evaluate(config, tmp_path)
+
+
 def test_hidden_labels_are_counted(phantom, tmp_path):
     config = light_config(phantom, data__labelled_subjects=1)
     trainer = _trainer(config, tmp_path)
