@@ -173,6 +173,61 @@ def test_other_settings_need_another_folder_or_overwrite(tmp_path, capsys):
     assert prepare(source, out) == 2
 
 
+def test_a_data_set_of_other_settings_is_whole_until_the_new_one_is(tmp_path, monkeypatch, capsys):
+    source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
+    prepare(source, out)
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    write, calls = preparation.write_frame, []
+
+    def interrupted_write(path, volume, origin):
+        calls.append(path)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        write(path, volume, origin)
+
+    monkeypatch.setattr(preparation, 'write_frame', interrupted_write)
+    change = ('--shape=16,16,4', '--overwrite')
+    assert prepare(source, out, *change) == 130
+    assert all(path.read_bytes() == content for path, content in before.items())
+    manifest = read_manifest(out)
+    assert load_frame(manifest, manifest.subjects[2].frames[1]).image.shape == (16, 16, 8)
+    # Others can be asked for meanwhile: what was begun is not mixed with them.
+    assert prepare(source, out) == 0 and (out / '.replacement').is_dir()
+    monkeypatch.setattr(preparation, 'write_frame', write)
+    capsys.readouterr()
+    assert prepare(source, out, *change) == 0
+    printed = capsys.readouterr().out
+    assert '3 frames were there already' in printed and f'in {out}\n' in printed
+    manifest = read_manifest(out)
+    shapes = {load_frame(manifest, frame).image.shape for subject in manifest.subjects for frame in subject.frames}
+    assert shapes == {(16, 16, 4)}
+    assert {path.relative_to(out) for path in before} == {
+        path.relative_to(out) for path in out.rglob('*') if path.is_file()
+    }
+
+
+def test_a_replacement_of_yet_other_settings_begins_anew(tmp_path):
+    source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
+    prepare(source, out)
+    (out / '.replacement' / 'patient001').mkdir(parents=True)
+    (out / '.replacement' / 'settings.json').write_text('{"dataset": "acdc"}')
+    (out / '.replacement' / 'stranger').touch()
+    assert prepare(source, out, '--shape=16,16,4', '--overwrite') == 0
+    assert not (out / 'stranger').exists() and not (out / '.replacement').exists()
+    assert read_manifest(out).shape == (16, 16, 4)
+
+
+def test_parts_replace_a_data_set_together(tmp_path, capsys):
+    source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
+    prepare(source, out)
+    change = ('--shape=16,16,4', '--overwrite')
+    assert prepare(source, out, *change, '--part=1/2') == 0
+    assert read_manifest(out).shape == (16, 16, 8)
+    assert prepare(source, out, *change, '--part=2/2') == 0
+    assert read_manifest(out).shape == (16, 16, 4) and len(read_manifest(out).subjects) == 3
+    assert not (out / '.replacement').exists()
+
+
 def test_folder_of_someone_else_is_left_alone(tmp_path, capsys):
     source = make_flat(tmp_path / 'acdc')
     (tmp_path / 'out').mkdir()

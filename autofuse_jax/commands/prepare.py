@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _join(options: argparse.Namespace) -> int:
     manifest = join_data_sets(options.source, options.out)
-    with prepared_folder(options.out, options.source, {'dataset': manifest.dataset}, options.overwrite):
-        write_manifest(manifest)
+    with prepared_folder(options.out, options.source, {'dataset': manifest.dataset}, options.overwrite) as place:
+        write_manifest(dataclasses.replace(manifest, root=place))
     counts = ', '.join(f'{len(manifest.subjects_of(split))} {split}' for split in SPLITS)
     print(f'{manifest.dataset}: {len(manifest.subjects)} subjects ({counts}) in {manifest.root}')
     return 0
@@ -99,12 +99,14 @@ def _prepare_cine(options: argparse.Namespace) -> int:
         'frames_version': FRAMES_VERSION,
     }
     recorded = {'dataset': source.dataset, **settings}
-    with prepared_folder(options.out, [options.source], recorded, options.overwrite, part=options.part):
-        return _prepare_frames(options, source, grid, settings)
+    with prepared_folder(options.out, [options.source], recorded, options.overwrite, part=options.part) as place:
+        return _prepare_frames(options, source, grid, settings, place)
 
 
-def _prepare_frames(options: argparse.Namespace, source: Source, grid: Grid, settings: dict[str, Any]) -> int:
-    jobs = [Job(subject, grid, tuple(source.classes), settings, options.out) for subject in source.subjects]
+def _prepare_frames(
+    options: argparse.Namespace, source: Source, grid: Grid, settings: dict[str, Any], place: Path
+) -> int:
+    jobs = [Job(subject, grid, tuple(source.classes), settings, place) for subject in source.subjects]
     jobs = jobs if options.part is None else options.part.of(jobs)
     with contextlib.closing(run_in_processes(prepare_subject, jobs, options.workers or available_cores())) as finished:
         outcomes = count_subjects(finished, len(jobs), restored=_was_there)
@@ -116,11 +118,9 @@ def _prepare_frames(options: argparse.Namespace, source: Source, grid: Grid, set
     if good or options.part is not None:
         left_out = sorted({problem.subject for problem in problems})
         recorded = settings | {'split_rule': source.split_rule, 'left_out': left_out, 'package_version': __version__}
-        manifest = Manifest(
-            options.out, source.dataset, grid.shape, grid.spacing, source.classes, tuple(good), recorded
-        )
+        manifest = Manifest(place, source.dataset, grid.shape, grid.spacing, source.classes, tuple(good), recorded)
         write_manifest_of(manifest, options.part)
-        _print_summary(manifest, outcomes, source.unused)
+        _print_summary(options.out, manifest, outcomes, source.unused)
     return report_problems(problems, bool(good) or options.part is not None)
 
 
@@ -128,9 +128,9 @@ def _was_there(outcome: Outcome) -> bool:
     return outcome.subject is not None and outcome.reused == len(outcome.subject.frames)
 
 
-def _print_summary(manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
+def _print_summary(out: Path, manifest: Manifest, outcomes: Sequence[Outcome], unused: int) -> None:
     dice_of = {outcome.subject.id: outcome.dice_before for outcome in outcomes if outcome.subject is not None}
-    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {out}')
     for split in SPLITS:
         subjects = manifest.subjects_of(split)
         if not subjects:

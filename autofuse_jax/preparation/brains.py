@@ -90,25 +90,25 @@ def prepare_brains(options: argparse.Namespace) -> int:
     grid = Grid(options.shape or BRAIN_GRID.shape, options.spacing or BRAIN_GRID.spacing)
     settings = _settings(options, grid, source, table, alignment, tool)
     part = options.part
-    jobs = [
-        BrainJob(
-            brain=brain,
-            split=split_of[brain.id],
-            grid=grid,
-            table=table,
-            template=options.template,
-            alignment=alignment,
-            similarity=options.similarity,
-            extraction=tool,
-            fit=not options.no_fit,
-            keep_values=source.prepared,
-            settings=settings,
-            out=options.out,
-        )
-        for brain in brains
-    ]
     claim = {'dataset': name, **settings}
-    with prepared_folder(options.out, [root], claim, options.overwrite, part=part):
+    with prepared_folder(options.out, [root], claim, options.overwrite, part=part) as place:
+        jobs = [
+            BrainJob(
+                brain=brain,
+                split=split_of[brain.id],
+                grid=grid,
+                table=table,
+                template=options.template,
+                alignment=alignment,
+                similarity=options.similarity,
+                extraction=tool,
+                fit=not options.no_fit,
+                keep_values=source.prepared,
+                settings=settings,
+                out=place,
+            )
+            for brain in brains
+        ]
         outcomes = _run(jobs if part is None else part.of(jobs), options.workers or DEFAULT_WORKERS)
         source_ids = {brain.id for brain in source.brains} | {problem.subject for problem in source.problems}
         problems = [*source.problems]
@@ -119,14 +119,14 @@ def prepare_brains(options: argparse.Namespace) -> int:
         problems += [problem for outcome in outcomes for problem in outcome.problems]
         good = sorted((outcome for outcome in outcomes if outcome.subject is not None), key=lambda outcome: outcome.id)
         if good or part is not None:
-            manifest = _manifest(options.out, name, grid, table, good, source, whole=part is None)
+            manifest = _manifest(place, name, grid, table, good, source, whole=part is None)
             left_out = sorted({problem.subject for problem in problems})
             recorded = settings | {'split_rule': rule, 'left_out': left_out, 'package_version': __version__}
             recorded['measured'] = {outcome.id: outcome.report | _remarks(outcome) for outcome in good}
             manifest = dataclasses.replace(manifest, settings=recorded)
             write_manifest_of(manifest, part)
             if good:
-                _print_summary(manifest, good, len(source.brains) - len(brains))
+                _print_summary(options.out, manifest, good, len(source.brains) - len(brains))
         return report_problems(problems, bool(good) or part is not None)
 
 
@@ -220,8 +220,8 @@ def _remarks(outcome: BrainOutcome) -> dict[str, Any]:
     return {'warnings': sentences} if sentences else {}
 
 
-def _print_summary(manifest: Manifest, outcomes: Sequence[BrainOutcome], unused: int) -> None:
-    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {manifest.root}')
+def _print_summary(out: Path, manifest: Manifest, outcomes: Sequence[BrainOutcome], unused: int) -> None:
+    print(f'{manifest.dataset}: {len(manifest.subjects)} subjects in {out}')
     for split in SPLITS:
         subjects = manifest.subjects_of(split)
         if subjects:

@@ -1,6 +1,7 @@
 """What every preparation does with its output folder and its user: claim the folder, show progress, list problems."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +15,13 @@ from autofuse_jax.progress import CountProgress
 from autofuse_jax.records.reading import read_json
 from autofuse_jax.runtime import Part
 from autofuse_jax.storage.locks import locked
+from autofuse_jax.storage.ready import declare_ready, finish_inside, move_in
 from autofuse_jax.storage.temporary import remove_leftovers_in
 
 SETTINGS_NAME = 'settings.json'
+# Folder inside the output folder in which a data set is made that takes the place of a complete one. It has the same
+# name in all processes, so that the next one goes on with what a killed one has made.
+REPLACEMENT_NAME = '.replacement'
 
 
 class HasProblems(Protocol):
@@ -34,7 +39,7 @@ Outcome = TypeVar('Outcome', bound=HasProblems)
 @contextlib.contextmanager
 def prepared_folder(
     out: Path, sources: Sequence[Path], settings: dict[str, Any], overwrite: bool, *, part: Part | None = None
-) -> Iterator[None]:
+) -> Iterator[Path]:
     """Hold the lock of an output folder and record the settings in it, or refuse one prepared with other settings.
 
     Args:
@@ -44,6 +49,10 @@ def prepared_folder(
         overwrite: Whether frames prepared with other settings may be replaced.
         part: Share of the work that this process does, while others may write into the same folder.
 
+    Yields:
+        The folder to write to: `out`, or where a complete data set of other settings is replaced, a folder inside it,
+        whose files move into `out` when the block ends and they have a manifest. Until then the earlier one is whole.
+
     Raises:
         UserError: The folder is a file, a source itself, in use, or holds something else.
     """
@@ -52,36 +61,59 @@ def prepared_folder(
             raise UserError('--out is the same folder as --source', fix='prepare into a folder of its own')
     claim_folder(out, continues=True)
     with locked(out, share='' if part is None else part.file_name):
+        finish_inside(out)
         remove_leftovers_in(out)
-        _record_settings(out, settings, overwrite)
-        yield
+        place = _place(out, settings, overwrite)
+        write_json(place / SETTINGS_NAME, settings)
+        yield place
+        if place != out and (place / MANIFEST_NAME).is_file():
+            # Where two parts are the last ones at once, the other may have moved it already.
+            with contextlib.nullcontext() if part is None else contextlib.suppress(FileNotFoundError):
+                move_in(declare_ready(place, out, last=MANIFEST_NAME), out)
 
 
-def _record_settings(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    path = out / SETTINGS_NAME
-    if path.is_file() and not overwrite:
-        try:
-            earlier = read_json(path)
-        except UserError:
-            earlier = None
-        # A damaged record counts as one without any setting.
-        earlier = earlier if isinstance(earlier, dict) else {}
-        different = sorted(key for key in settings.keys() | earlier.keys() if settings.get(key) != earlier.get(key))
-        if different:
-            changes = '; '.join(f'{key}: {earlier.get(key)} there, {settings.get(key)} now' for key in different)
+def _place(out: Path, settings: dict[str, Any], overwrite: bool) -> Path:
+    """Return the folder to write to, see `prepared_folder`."""
+    earlier, complete = _settings_in(out), (out / MANIFEST_NAME).is_file()
+    different = [] if earlier is None else _differing(earlier, settings)
+    if not different and not (complete and earlier is None):
+        return out
+    if not overwrite:
+        if earlier is None:
             raise UserError(
-                f'{out} was prepared with other settings ({changes})',
-                fix='name another --out folder, or add --overwrite to replace what is there',
+                f'{out} holds a {MANIFEST_NAME} that this program did not write',
+                fix='name another --out folder, or add --overwrite to replace it',
             )
-    elif (out / MANIFEST_NAME).is_file() and not path.is_file() and not overwrite:
+        changes = '; '.join(f'{key}: {earlier.get(key)} there, {settings.get(key)} now' for key in different)
         raise UserError(
-            f'{out} holds a {MANIFEST_NAME} that this program did not write',
-            fix='name another --out folder, or add --overwrite to replace it',
+            f'{out} was prepared with other settings ({changes})',
+            fix='name another --out folder, or add --overwrite to replace what is there',
         )
-    # A manifest of other settings must not outlive the frames it lists.
-    if overwrite:
-        (out / MANIFEST_NAME).unlink(missing_ok=True)
-    write_json(path, settings)
+    if not complete:
+        return out
+    place = out / REPLACEMENT_NAME
+    begun = _settings_in(place)
+    if begun is None or _differing(begun, settings):
+        shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def _settings_in(folder: Path) -> dict[str, Any] | None:
+    """Return the settings that a folder was prepared with; None without a record of them."""
+    path = folder / SETTINGS_NAME
+    if not path.is_file():
+        return None
+    try:
+        settings = read_json(path)
+    except UserError:
+        settings = None
+    # A damaged record counts as one without any setting.
+    return settings if isinstance(settings, dict) else {}
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def count_subjects(outcomes: Iterable[Outcome], total: int, *, restored: Callable[[Outcome], bool]) -> list[Outcome]:

@@ -22,7 +22,7 @@ from tests.reliability.campaign.outcomes import faults_of
 from tests.reliability.campaign.processes import import_modules, start
 from tests.reliability.campaign.stage import Stage
 
-names = ('evaluate --overwrite', 'apply', 'prepare')
+names = ('evaluate --overwrite', 'apply', 'prepare', 'prepare --overwrite')
 import_modules(('autofuse_jax.evaluate', 'autofuse_jax.commands.evaluate', 'autofuse_jax.evaluation.register_results',
                 'autofuse_jax.apply_transform', 'autofuse_jax.commands.apply_transform',
                 'autofuse_jax.prepare', 'autofuse_jax.commands.prepare'))
@@ -41,7 +41,7 @@ print(len(trials), faults_of(trials))
 def test_real_commands_that_are_killed_and_crowded_lose_nothing(tmp_path):
     done = subprocess.run([sys.executable, '-c', PROGRAM, tmp_path], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == '13 []', done.stdout
+    assert done.stdout.splitlines()[-1] == '16 []', done.stdout
 
 
 def read_fault(read, original=None):

@@ -10,7 +10,7 @@ import numpy as np
 # Exported programs of one command may differ in their bytes, and so in the hash that their record holds.
 PASSING = frozenset({'seconds', 'times', 'date', 'command', 'commit', 'pairs_per_second', 'sha256'})
 # Parts of the names of what is left over by a command that did not end; a lock is one, too.
-LEFTOVERS = ('.writing-', '.replaced-', '.ready-', '.orbax-checkpoint-tmp', '.lock')
+LEFTOVERS = ('.writing-', '.replaced-', '.ready-', '.replacement', '.orbax-checkpoint-tmp', '.lock')
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -27,7 +27,15 @@ MODULES = (
     *('autofuse_jax.apply_transform', 'autofuse_jax.commands.apply_transform', 'autofuse_jax.evaluation.open_run'),
 )
 # Jobs by what a trial of them costs; how often each is tried at a share of 1.
-CHEAP = ('evaluate', 'evaluate --overwrite', 'prepare', 'apply', 'apply --overwrite', 'port_weights --overwrite')
+CHEAP = (
+    'evaluate',
+    'evaluate --overwrite',
+    'prepare',
+    'prepare --overwrite',
+    'apply',
+    'apply --overwrite',
+    'port_weights --overwrite',
+)
 DEAR = ('register', 'register --overwrite', 'port_weights', 'export', 'prepare --workers=2')
 CHEAP_KILLS, DEAR_KILLS, TRAINING_KILLS = 12, 6, 24
 DISKS, DAMAGED, FLIPPED, FLIPPED_NETWORKS, MEETINGS, READINGS = 2, 24, 24, 48, 2, 1

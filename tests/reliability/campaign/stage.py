@@ -171,6 +171,12 @@ class Stage:
             Job('evaluate', self.evaluation('ours')),
             Job('evaluate --overwrite', self.evaluation('ours', '--overwrite'), self.evaluation('other')),
             Job('prepare', self.preparation('--workers=1'), adds=True),
+            Job(
+                'prepare --overwrite',
+                self.preparation('--workers=1', '--overwrite'),
+                self.preparation('--workers=1', '--spacing=2,2,6.3'),
+                in_place=True,
+            ),
             Job('prepare --workers=2', self.preparation('--workers=2'), adds=True),
             Job('port_weights', self.porting('weights'), in_place=True),
             Job(
