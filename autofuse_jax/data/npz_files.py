@@ -54,11 +54,27 @@ def _read_arrays(
 ) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_names(archive.zip)
             return {key: archive[key] for key in archive.files if only is None or key in only}
     except SystemError:
         if tries == 1:
             raise
     return _read_arrays(path, only, tries - 1)
+
+
+def _check_names(archive: zipfile.ZipFile) -> None:
+    """Compare the names in the directory of an archive with those beside the arrays, which opening one does.
+
+    No checksum covers them: an array whose name is damaged would be taken for one that is not there, and so would the
+    arrays that a damaged length makes part of the comment on the one before.
+
+    Raises:
+        BadZipFile: They differ, or there is a comment.
+    """
+    for member in archive.infolist():
+        if member.comment:
+            raise zipfile.BadZipFile(f'its directory is damaged behind {member.filename!r}')
+        archive.open(member).close()
 
 
 def npz_names(path: str | os.PathLike) -> list[str]:
@@ -76,6 +92,7 @@ def npz_names(path: str | os.PathLike) -> list[str]:
     check_is_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_names(archive)
             return [name.removesuffix('.npy') for name in archive.namelist()]
     except DAMAGED_FILE_ERRORS as error:
         raise unreadable(path, error) from error

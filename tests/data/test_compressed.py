@@ -1,6 +1,7 @@
 """Compressed images are read to their end: a flipped bit is told, whatever the format."""
 
 import gzip
+import zipfile
 
 import nibabel as nib
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from autofuse_jax.commands.apply_transform import image_record
 from autofuse_jax.data.compressed import gzip_layers, whole_content
+from autofuse_jax.data.npz_files import load_npz, store_npz
 from autofuse_jax.data.volumes import read_image, write_image
 from autofuse_jax.errors import UserError
 
@@ -103,3 +105,24 @@ def test_layers_are_counted_by_the_content(tmp_path):
     path = tmp_path / 'a'
     path.write_bytes(gzip.compress(gzip.compress(b'values')))
     assert gzip_layers(path) == 2 and whole_content(path) == b'values'
+
+
+def test_no_flipped_bit_in_the_directory_of_an_npz_file_loses_an_array(tmp_path):
+    path = tmp_path / 'a.npz'
+    arrays = {'vol': np.arange(24.0).reshape(2, 3, 4), 'seg': np.ones((2, 3, 4), np.uint8), 'affine': 2 * np.eye(4)}
+    store_npz(path, arrays)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
+    told = 0
+    for place in range(directory, len(content)):
+        for bit in range(8):
+            path.write_bytes(flipped(content, place, bit))
+            try:
+                read = load_npz(path)
+            except UserError:
+                told += 1
+            else:
+                assert read.keys() == arrays.keys() and all(np.array_equal(read[name], arrays[name]) for name in arrays)
+    # The rest are dates, permissions and versions.
+    assert told > 3 * 8 * len('vol.npy')
