@@ -125,7 +125,12 @@ def check_reading(one: Trial, read: Callable[[], Any], original: Any) -> None:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Leave remarks out."""
-    with open('/dev/null', 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    # As commands have their streams.
+    with (
+        open('/dev/null', 'w', errors='backslashreplace') as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 
