@@ -7,6 +7,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.field_files import check_is_file
+from autofuse_jax.transforms_io.hdf5_heaps import check_heaps
 from autofuse_jax.transforms_io.itk_kinds import NAME_SUFFIX, Entry, entries_of, entry, transform_of
 
 HDF5_SUFFIXES = ('.h5', '.hdf5')
@@ -55,6 +56,7 @@ def read_itk_hdf5(path: str | os.PathLike) -> AffineTransform | DenseTransform |
     """
     check_is_file(path)
     h5py = library(path)
+    check_heaps(path)
     try:
         with h5py.File(path, 'r') as file:
             groups = file.get(GROUP)
