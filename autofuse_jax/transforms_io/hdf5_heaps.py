@@ -2,7 +2,8 @@
 
 Texts of any length lie in heaps (HDF5 File Format Specification, Global Heap): the bytes 'GCOL', a version, the size of
 the whole, then objects one after the other, each with its number and its size; number 0 is the free space behind them.
-The library goes from one to the next by these sizes, and where one of them is 0 it stays there for ever.
+The library goes from one to the next by these sizes; where one is 0, or so large that the sum begins anew, it stays
+there for ever.
 """
 
 import mmap
@@ -51,7 +52,7 @@ def _has_no_end(content: mmap.mmap, start: int) -> bool:
     while place + OBJECT.size <= end:
         number, _, _, size = OBJECT.unpack_from(content, place)
         step = size if number == FREE else OBJECT.size + -(-size // ALIGNMENT) * ALIGNMENT
-        if step == 0:
+        if not 0 < step <= end - place:
             return True
         place += step
     return False

@@ -2,6 +2,9 @@
 
 import os
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
@@ -74,12 +77,16 @@ def read_itk_hdf5(path: str | os.PathLike) -> AffineTransform | DenseTransform |
     return transform_of(path, entries)
 
 
-def _entry(group) -> Entry:
-    name = group[KIND][()].ravel()[0]
+def _entry(group: Any) -> Entry:
+    name = _values(group, KIND).ravel()[0]
     return entry(
         name.decode() if isinstance(name, bytes) else str(name),
-        *(next((group[key][()] for key in keys if key in group), ()) for keys in (PARAMETERS, FIXED_PARAMETERS)),
+        *(next((_values(group, key) for key in keys if key in group), ()) for keys in (PARAMETERS, FIXED_PARAMETERS)),
     )
+
+
+def _values(group: Any, key: str) -> np.ndarray:
+    return np.asarray(group[key][()])
 
 
 def library(path: str | os.PathLike) -> ModuleType:

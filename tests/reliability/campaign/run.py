@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='other moments and damage; 0')
     parser.add_argument('--only', nargs='+', choices=list(PARTS), default=list(PARTS), metavar='PART', help='parts')
     parser.add_argument('--share', type=float, default=SHARE, metavar='X', help='share of the trials; 1')
-    parser.add_argument('--sizes', type=int, default=8, metavar='N', help='sizes of images of the long loop; 8')
+    parser.add_argument('--sizes', type=int, default=60, metavar='N', help='sizes of images of the long loop; 60')
     parser.add_argument('--resume', action='store_true', help='leave out the parts that are in the record')
     parser.add_argument('--work', type=Path, metavar='DIR', help='folder to work in, kept; default a temporary one')
     options = parser.parse_args(argv)
