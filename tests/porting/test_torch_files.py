@@ -1,6 +1,7 @@
 """PyTorch files: what is read, what is refused, and that nothing in them is executed."""
 
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -98,3 +99,15 @@ def test_without_torch_it_says_how_to_get_it(state, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torch', None)
     with pytest.raises(UserError, match=r'torch is not installed.*autofuse_jax\[torch\]'):
         write_state_dict(tmp_path / 'model.pt', state)
+
+
+# Set items of nothing, build nothing, and call the constructor of a tensor with nothing.
+@pytest.mark.parametrize('program', [b'\x80\x02(u.', b'\x80\x02(b.', b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.'])
+def test_a_complete_archive_with_a_damaged_pickle_is_told(tmp_path, program):
+    torch.save({'weight': torch.zeros(2)}, tmp_path / 'whole.pt')
+    path = tmp_path / 'model.pt'
+    with zipfile.ZipFile(tmp_path / 'whole.pt') as whole, zipfile.ZipFile(path, 'w') as damaged:
+        for name in whole.namelist():
+            damaged.writestr(name, program if name.endswith('data.pkl') else whole.read(name))
+    with pytest.raises(UserError, match='model.pt (cannot be read as a PyTorch file|holds more than tensors)'):
+        read_state_dict(path)
