@@ -36,9 +36,12 @@ def open_dicom_series(folder: str | os.PathLike) -> StoredImage:
     """
     folder = Path(folder)
     sitk = require_itk(f'{folder} is a folder: reading a DICOM series')
-    with path_for_itk(folder) as name, _without_warnings(sitk):
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(name)
-        files = {number: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(name, number) for number in series}
+    try:
+        with path_for_itk(folder) as name, _without_warnings(sitk):
+            series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(name)
+            files = {number: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(name, number) for number in series}
+    except DAMAGED_FILE_ERRORS as error:
+        raise unreadable(folder, itk_reason(error)) from error
     if len(files) != 1:
         counts = ', '.join(str(len(names)) for names in files.values())
         raise UserError(
