@@ -153,7 +153,7 @@ def test_dicom_folders_that_hold_no_single_stack_are_refused(tmp_path):
 def test_a_dicom_folder_whose_files_cannot_even_be_listed_is_one_line(tmp_path):
     write_slices(tmp_path / 'series')
     # Samples per pixel: 2 are none that there can be.
-    whole, damaged = (b'\x28\x00\x02\x00US\x02\x00' + count for count in (b'\x01\x00', b'\x02\x00'))
+    whole, damaged = (b'\x28\x00\x02\x00\x02\x00\x00\x00' + count for count in (b'\x01\x00', b'\x02\x00'))
     for path in (tmp_path / 'series').iterdir():
         content = path.read_bytes()
         assert content.count(whole) == 1
