@@ -189,6 +189,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar='X|turns',
         help='weight of the similarity of the inverse; 0; turns: steps in both directions in turn, at no cost',
     )
+    deform.add_argument(
+        '--symmetric',
+        action='store_true',
+        help='exchanging the images turns the result round and changes nothing else; --inverse-weight is 1 then',
+    )
     deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
     deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
     deform.add_argument(

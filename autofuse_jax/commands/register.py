@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     check_composite(options)
     check_gate_maps(options)
+    check_symmetric(options)
     settings = settings_of(options)
     with results_folder(options.out, overwrite=options.overwrite, record=REPORT_NAME, only_own=True):
         return _register(options, settings)
@@ -136,12 +137,14 @@ def register_pair(
         fixed_mask=options.fixed_mask,
         moving_mask=options.moving_mask,
         model=model,
+        symmetric=options.symmetric,
         on_progress=on_progress,
     )
     content = {
         'fixed': _file_record(headers[0], options.fixed, options.fixed_labels),
         'moving': _file_record(headers[1], options.moving, options.moving_labels),
         'checks': checks,
+        'symmetric': options.symmetric,
     } | about_run(settings, options.command_line, options.weights)
     return write_results(
         options.out,
@@ -188,6 +191,25 @@ def check_gate_maps(options: argparse.Namespace) -> None:
             raise UserError(
                 '--gate-maps without a network', expected='weights of a network with fusion gates', fix='add --weights'
             )
+
+
+def check_symmetric(options: argparse.Namespace) -> None:
+    """Check before any work that a registration can be the same in both directions.
+
+    Args:
+        options: Options of `autofuse_jax.register`.
+
+    Raises:
+        UserError: Something else that is asked for has a direction.
+    """
+    directed = {
+        '--weights': options.weights,
+        '--initial': options.initial,
+        '--reference-frame': options.reference_frame is not None,
+        '--samples': options.samples,
+    }
+    for name in [name for name, given in directed.items() if given] if options.symmetric else ():
+        raise UserError(f'--symmetric together with {name}, which has a direction', fix='leave out one of the two')
 
 
 def gated_model(model: Network) -> RegistrationModel:

@@ -14,6 +14,7 @@ from typing import Any
 from autofuse_jax.commands.register import (
     check_composite,
     check_gate_maps,
+    check_symmetric,
     gated_model,
     open_network_of,
     register_pair,
@@ -79,6 +80,7 @@ def run_pairs(options: argparse.Namespace) -> int:
             )
     check_composite(options)
     check_gate_maps(options)
+    check_symmetric(options)
     settings = settings_of(options)
     claim_folder(options.out, continues=True)
     share = '' if options.part is None else options.part.file_name

@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
-from autofuse_jax.choices import AUTO
+from autofuse_jax.choices import AUTO, NETWORK
 from autofuse_jax.data.inputs import ImageLike, LabelsLike, open_volume
 from autofuse_jax.deployment.runtime import RuntimeModel
+from autofuse_jax.errors import UserError
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
 from autofuse_jax.registration.initial import InitialLike, open_initial
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.registration.symmetric import register_symmetrically
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model
 
@@ -28,6 +30,7 @@ def register_images(
     guide: Guide | GuideFiles | str | None = AUTO,
     initial: InitialLike | None = None,
     initial_convention: str | None = None,
+    symmetric: bool = False,
     on_progress: OnProgress | None = None,
 ) -> RegistrationResult:
     """Register two images from Python.
@@ -50,14 +53,16 @@ def register_images(
         initial: Transforms of any program to start from, files in the order in which an image passes through them, see
             `open_initial`; None: none.
         initial_convention: Convention of those files where they do not show it.
+        symmetric: Whether an exchange of the images must turn the result round and change nothing else, see
+            `register_symmetrically`; default False. Neither a network nor initial transforms go with it.
         on_progress: Callback (name of the step, steps done, steps at most, loss).
 
     Returns:
         The result: `moved`, `transform`, `inverse` and more, as NumPy arrays.
 
     Raises:
-        UserError: Something is wrong with the images, labels, masks, weights, the guide or the initial transforms, or
-            the guide is one of the label maps that are scored.
+        UserError: Something is wrong with the images, labels, masks, weights, the guide or the initial transforms, the
+            guide is one of the label maps that are scored, or options do not fit together.
 
     Example:
         >>> import numpy as np
@@ -75,6 +80,12 @@ def register_images(
         >>> bool(np.abs(result.moved - fixed).mean() < 0.5 * np.abs(moving - fixed).mean())
         True
     """
+    if symmetric and (model is not None or initial is not None or guide == NETWORK):
+        raise UserError(
+            'a symmetric registration together with a network or initial transforms',
+            expected='images alone, or with a guide: networks and transforms have a direction',
+            fix='leave out one of the two',
+        )
     enable_compilation_cache()
     volumes = (
         open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
@@ -86,5 +97,8 @@ def register_images(
         guide = read_guide(guide, *volumes)
     if isinstance(guide, Guide):
         check_not_scored(guide, *volumes)
+    if symmetric:
+        given = guide if isinstance(guide, Guide) else None
+        return register_symmetrically(*volumes, settings, guide=given, on_progress=on_progress)
     start = open_initial(initial, *volumes, initial_convention)
     return register_volumes(*volumes, settings, model=model, guide=guide, initial=start, on_progress=on_progress)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import IN_TURN
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.overlap import dice_per_label
@@ -21,7 +22,7 @@ from experiments.real_world.images import (
     slab,
     turned,
 )
-from experiments.real_world.outcomes import Outcome
+from experiments.real_world.outcomes import How, Outcome
 
 # The part that a slab shows of an image, shares of its extent.
 PART = (0.35, 0.7)
@@ -29,6 +30,14 @@ CONTRASTS = ('inverted', 'negative', 'not monotonic', 'T2-like', 'CT-like', 'ult
 # Points of DSC that a pair may lose to the same pair in one contrast: 2, and 4 where no order of brightness is left.
 LOST_BY_CONTRAST = {'not monotonic': 4.0, 'CT-like': 4.0, 'ultrasound-like': 4.0}
 AXES = 'xyz'
+ALIGNED = How(deform=False)
+# Ways in which exchanged images are registered, by what follows the name of the case.
+EXCHANGES = {
+    '': How(),
+    ', --inverse-weight=turns': How(inverse=IN_TURN),
+    ', --inverse-weight=1': How(inverse=1.0),
+    ', --symmetric': How(symmetric=True),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +50,12 @@ class Case:
         load: Returns the fixed and the moving image.
         measure: Turns the result into numbers.
         wanted: Largest value of each number that must not be exceeded; of 'dsc' the least.
-        deform: Whether the images are deformed, or aligned only.
+        how: How the images are registered; default with the settings of `register`.
         reference: Name of the case whose 'dsc' is what `wanted['dsc']`, a number of points, is counted from; None:
             `wanted['dsc']` is the value itself.
         good: Whether the verdict must be 'good' (True), must not be (False), or may be anything (None).
         swap: Whether the images are registered the other way round as well, and the difference is measured, see
-            `swap_difference`, besides the numbers of `measure`.
+            `swap_difference`, besides the numbers of `measure`, which are means of both directions.
     """
 
     kind: str
@@ -54,7 +63,7 @@ class Case:
     load: Callable[[], tuple[Volume, Volume]]
     measure: Callable[[Outcome], dict[str, float]]
     wanted: dict[str, float]
-    deform: bool = True
+    how: How = How()
     reference: str | None = None
     good: bool | None = None
     swap: bool = False
@@ -68,14 +77,16 @@ def all_cases(images: Images) -> Iterator[Case]:
     heart_dsc = lambda result: {'dsc': overlap(result, HEART_STRUCTURES)}  # noqa: E731
     pair, beat = lambda: (head, other), lambda: (heart, images.heart(0, 'ES'))
     yield Case('one contrast', 'two heads', pair, dsc, {'dsc': 70.0}, good=True)
-    yield Case('one contrast', 'two heads, aligned only', pair, dsc, {'dsc': 55.0}, deform=False)
+    yield Case('one contrast', 'two heads, aligned only', pair, dsc, {'dsc': 55.0}, ALIGNED)
     yield Case('one contrast', 'a heart', beat, heart_dsc, {'dsc': 80.0}, good=True)
-    yield Case('one contrast', 'a heart, aligned only', beat, heart_dsc, {'dsc': 55.0}, deform=False)
+    yield Case('one contrast', 'a heart, aligned only', beat, heart_dsc, {'dsc': 55.0}, ALIGNED)
     yield from _parts(head, heart)
     yield from _identities(head, heart)
     yield from _masks(head)
-    for thing, two in (('heads', pair), ('hearts', beat)):
-        yield Case('swap', f'two {thing}, fixed and moving exchanged', two, nothing, {'p95_voxels': 0.5}, swap=True)
+    for thing, two, measure in (('heads', pair, dsc), ('hearts', beat, heart_dsc)):
+        for words, how in EXCHANGES.items():
+            name = f'two {thing}, fixed and moving exchanged{words}'
+            yield Case('swap', name, two, measure, {'p95_voxels': 0.5}, how, swap=True)
     yield from _contrasts(head, other, dsc)
     yield from _orientations(head, other, dsc, images, heart_dsc)
     yield Case('other organs', 'a head and a heart', lambda: (head, heart), nothing, {}, good=False)
@@ -165,11 +176,11 @@ def _orientations(head: Volume, other: Volume, dsc: Callable, images: Images, he
     for name, matrix in turns.items():
         load = lambda matrix=matrix: (head, turned(other, matrix))  # noqa: E731
         reference = 'two heads, aligned only'
-        yield Case('orientation', f'a head {name}', load, dsc, {'dsc': 2.0}, False, reference)
+        yield Case('orientation', f'a head {name}', load, dsc, {'dsc': 2.0}, ALIGNED, reference)
     sideways = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     for name, matrix in (('turned by 90 degrees', sideways), ('turned by 180 degrees', half)):
         load = lambda matrix=matrix: (images.heart(0, 'ED'), turned(images.heart(0, 'ES'), matrix))  # noqa: E731
-        yield Case('orientation', f'a heart {name}', load, heart_dsc, {'dsc': 2.0}, False, 'a heart, aligned only')
+        yield Case('orientation', f'a heart {name}', load, heart_dsc, {'dsc': 2.0}, ALIGNED, 'a heart, aligned only')
     for name, matrix in (('left for right', np.diag([-1.0, 1, 1])), ('head for feet', np.diag([1.0, 1, -1]))):
         load = lambda matrix=matrix: (head, turned(other, matrix))  # noqa: E731
         yield Case('orientation', f'a header that takes {name}', load, nothing, {}, good=False)

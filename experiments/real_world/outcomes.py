@@ -14,8 +14,10 @@ import numpy as np
 
 from autofuse_jax.data.volumes import Volume, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
+from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.registration.results import measure_result
+from autofuse_jax.registration.symmetric import register_symmetrically
 from autofuse_jax.transforms.maps import DenseTransform
 
 # Box of the verdict on the page of results: reports of older code have no entry of it.
@@ -48,25 +50,37 @@ class Outcome(NamedTuple):
     start: str | None = None
 
 
-# (fixed, moving, whether they are deformed) -> what it came to.
-Register = Callable[[Volume, Volume, bool], Outcome]
+class How(NamedTuple):
+    """How two images are registered.
+
+    Attributes:
+        deform: Whether they are deformed, or aligned only.
+        inverse: Weight of the similarity of the inverse map, or 'turns'.
+        symmetric: Whether it is the same in both directions.
+    """
+
+    deform: bool = True
+    inverse: float | str = 0.0
+    symmetric: bool = False
 
 
-def register_here(fixed: Volume, moving: Volume, deform: bool) -> Outcome:
-    """Register two images with the default settings of the code as it is.
+# (fixed, moving, how) -> what it came to.
+Register = Callable[[Volume, Volume, How], Outcome]
+
+
+def register_here(fixed: Volume, moving: Volume, how: How) -> Outcome:
+    """Register two images with the code as it is, in all else with the default settings.
 
     Args:
         fixed: The fixed image.
         moving: The moving image.
-        deform: Whether they are deformed, or aligned only.
+        how: How they are registered.
 
     Raises:
         UserError: The registration was refused.
     """
-    settings = PipelineSettings()
-    if not deform:
-        settings = PipelineSettings(settings.alignment, None)
-    result = register_volumes(fixed, moving, settings)
+    settings = PipelineSettings(instance=InstanceSettings(inverse=how.inverse) if how.deform else None)
+    result = (register_symmetrically if how.symmetric else register_volumes)(fixed, moving, settings)
     return Outcome(
         fixed,
         result.transform,
@@ -85,10 +99,10 @@ def register_with(checkout: Path) -> Register:
         checkout: Folder of the checkout; its package must run in this environment.
     """
 
-    def register(fixed: Volume, moving: Volume, deform: bool) -> Outcome:
+    def register(fixed: Volume, moving: Volume, how: How) -> Outcome:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            arguments = [f'--out={folder / "out"}', *([] if deform else ['--no-deform'])]
+            arguments = [f'--out={folder / "out"}', *_options(how)]
             for role, volume in (('fixed', fixed), ('moving', moving)):
                 arguments += _write(folder, role, volume)
             command = [sys.executable, '-m', 'autofuse_jax.register', *arguments]
@@ -101,6 +115,13 @@ def register_with(checkout: Path) -> Register:
             return _read(folder / 'out', fixed, moving)
 
     return register
+
+
+def _options(how: How) -> list[str]:
+    """Return the options of the command that are not their defaults."""
+    options = [] if how.deform else ['--no-deform']
+    options += [f'--inverse-weight={how.inverse}'] if how.inverse else []
+    return options + (['--symmetric'] if how.symmetric else [])
 
 
 def _write(folder: Path, role: str, volume: Volume) -> list[str]:

@@ -45,11 +45,14 @@ def run_case(case: Case, dsc_of: dict[str, float], register: Register) -> dict[s
     fixed, moving = case.load()
     started = time.perf_counter()
     try:
-        result = register(fixed, moving, case.deform)
+        result = register(fixed, moving, case.how)
         seconds = time.perf_counter() - started
         values = case.measure(result)
         if case.swap:
-            values |= swap_difference(result, register(moving, fixed, case.deform))
+            swapped = register(moving, fixed, case.how)
+            # What the pair pays or gains: the mean of both directions.
+            values = {name: (value + case.measure(swapped)[name]) / 2 for name, value in values.items()}
+            values |= swap_difference(result, swapped)
     except UserError as error:
         return goal | {'error': str(error), 'holds': case.good is False}
     holds = all(values[name] >= limit if name == 'dsc' else values[name] <= limit for name, limit in wanted.items())
