@@ -1,4 +1,4 @@
-"""ANTs SyN with cross-correlation, for comparisons (optional package antspyx)."""
+"""ANTs SyN with cross-correlation or mutual information, for comparisons (optional package antspyx)."""
 
 import dataclasses
 import importlib.util
@@ -11,12 +11,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from autofuse_jax.choices import CORRELATION, MUTUAL_INFORMATION
 from autofuse_jax.classical.interface import check_images
 from autofuse_jax.data.volumes import Volume, write_image
 from autofuse_jax.errors import COUNT, POSITIVE, WEIGHT, Range, UserError, check_numbers, check_option, check_types
 
 # ITK counts millimetres along LPS.
 RAS_FROM_LPS = (-1, -1, 1)
+METRICS = {CORRELATION: 'CC', MUTUAL_INFORMATION: 'mattes'}
+# As many as ANTs takes unless told otherwise.
+HISTOGRAM_BINS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,7 @@ class SynSettings:
             (100, 70, 50); large volumes usually get a fourth level, (100, 70, 50, 20).
         affine: Whether ANTs' own affine stage (Mattes mutual information) comes first, default False.
         threads: Number of threads of ITK, default 2; with 1 the result is the same every time.
+        similarity: 'ncc', cross-correlation (default), or 'mi', Mattes' mutual information for other contrasts.
         radius: Radius of the window of the cross-correlation, in voxels; default 4, the window of 9 voxels of the
             correlation that the networks are trained with.
         gradient_step: Length of a step, in voxels; default 0.25.
@@ -41,6 +46,7 @@ class SynSettings:
     iterations: tuple[int, ...] = (100, 70, 50)
     affine: bool = False
     threads: int = 2
+    similarity: str = CORRELATION
     radius: int = 4
     gradient_step: float = 0.25
     flow_sigma: float = 3
@@ -50,6 +56,7 @@ class SynSettings:
         check_types(self)
         check_numbers('iterations', self.iterations, Range(least=0, whole=True))
         check_option('threads', self.threads, COUNT)
+        check_option('similarity', self.similarity, METRICS)
         check_option('radius', self.radius, COUNT)
         check_option('gradient_step', self.gradient_step, POSITIVE)
         check_option('flow_sigma', self.flow_sigma, WEIGHT)
@@ -86,7 +93,7 @@ def load_ants(threads: int) -> Any:
 def register_with_syn(
     fixed: Volume, moving: Volume, settings: SynSettings
 ) -> tuple[np.ndarray | None, np.ndarray, dict[str, float]]:
-    """Register with ANTs SyN, cross-correlation, and move the labels.
+    """Register with ANTs SyN and move the labels.
 
     Args:
         fixed: The fixed volume.
@@ -123,8 +130,8 @@ def register_with_syn(
             images['moving'],
             type_of_transform='SyNOnly',
             initial_transform=first,
-            syn_metric='CC',
-            syn_sampling=settings.radius,
+            syn_metric=METRICS[settings.similarity],
+            syn_sampling=settings.radius if settings.similarity == CORRELATION else HISTOGRAM_BINS,
             grad_step=settings.gradient_step,
             flow_sigma=settings.flow_sigma,
             total_sigma=settings.total_sigma,

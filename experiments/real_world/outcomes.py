@@ -12,6 +12,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 
+from autofuse_jax.classical.syn import SynSettings, register_with_syn
 from autofuse_jax.data.volumes import Volume, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.instance import InstanceSettings
@@ -22,6 +23,8 @@ from autofuse_jax.transforms.maps import DenseTransform
 
 # Box of the verdict on the page of results: reports of older code have no entry of it.
 VERDICT = re.compile(r'class="verdict (\w+)"')
+# Of heads of 3 mm, whose full resolution is coarse.
+SYN_ITERATIONS = (100, 70, 50)
 # Exit status of a registration that was refused.
 REFUSED = 2
 # Directions in the names of the fields that every version writes.
@@ -33,8 +36,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         fixed: The fixed image.
-        transform: Transform from the fixed to the moving world, on the fixed grid.
-        inverse: Transform from the moving to the fixed world, on the moving grid.
+        transform: Transform from the fixed to the moving world, on the fixed grid; of SyN the deformation alone.
+        inverse: Transform from the moving to the fixed world, on the moving grid; None: unknown.
         moved_labels: Moving labels on the fixed grid; None without labels.
         verdict: Level of the verdict.
         similarity: Name of the similarity; None: unknown.
@@ -43,7 +46,7 @@ class Outcome(NamedTuple):
 
     fixed: Volume
     transform: DenseTransform
-    inverse: DenseTransform
+    inverse: DenseTransform | None
     moved_labels: np.ndarray | None
     verdict: str | None
     similarity: str | None = None
@@ -90,6 +93,22 @@ def register_here(fixed: Volume, moving: Volume, how: How) -> Outcome:
         result.similarity,
         result.stages[0]['name'] if result.stages else None,
     )
+
+
+def register_by_syn(similarity: str) -> Register:
+    """Return a function that registers two images by ANTs SyN, after its own affine alignment, whatever `How` says.
+
+    Args:
+        similarity: See `SynSettings`.
+    """
+
+    def register(fixed: Volume, moving: Volume, how: How) -> Outcome:
+        settings = SynSettings(iterations=SYN_ITERATIONS, affine=True, similarity=similarity)
+        labels, displacement, _ = register_with_syn(fixed, moving, settings)
+        deformation = DenseTransform(displacement, fixed.affine)
+        return Outcome(fixed, deformation, None, labels, None, similarity)
+
+    return register
 
 
 def register_with(checkout: Path) -> Register:

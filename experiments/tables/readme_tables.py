@@ -19,7 +19,7 @@ from autofuse_jax.reports.markdown import markdown_table
 from experiments.comparison.table import paper_tables
 from experiments.notebooks.table import notebooks_table
 from experiments.speed.complexity import summary_table
-from experiments.tables.real_world_table import real_world_table
+from experiments.tables.real_world_table import other_contrasts_table, real_world_table
 from experiments.tables.registration_tables import registration_tables
 from experiments.tables.reliability_table import loops_table, reliability_table
 from experiments.tables.speed_tables import speed_tables
@@ -198,7 +198,10 @@ DOCUMENTS = {
     REPOSITORY / 'docs' / 'train.md': {'quickstart trans': quickstart_trans_table},
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
     REPOSITORY / 'docs' / 'real_world.md': {
-        'real world': lambda: real_world_table(read_record('real_world.json'), read_record('real_world_before.json'))
+        'real world': lambda: real_world_table(read_record('real_world.json'), read_record('real_world_before.json')),
+        'real world syn': lambda: other_contrasts_table(
+            read_record('real_world.json'), read_record('real_world_syn.json')
+        ),
     },
     REPOSITORY / 'docs' / 'reliability.md': {
         'reliability': lambda: reliability_table(read_record('reliability.json')),

@@ -40,6 +40,21 @@ def real_world_table(record: dict[str, Any], before: dict[str, Any]) -> str:
     return markdown_table(['kind', 'case', 'before', 'now', 'wanted', 'verdict now', 'holds now'], rows)
 
 
+def other_contrasts_table(record: dict[str, Any], syn: dict[str, Any]) -> str:
+    """Return one row a contrast: DSC of this package and of SyN with mutual information, and their folded voxels.
+
+    Args:
+        record: Content of real_world.json.
+        syn: Content of real_world_syn.json.
+    """
+    rows = []
+    for key, entry in syn['cases'].items():
+        both = [record['cases'][key]['values'], entry['values']]
+        cells = [f'{values[name]:.{digits}f}' for name, digits in (('dsc', 1), ('njd_percent', 3)) for values in both]
+        rows.append([key.partition(': ')[2], *cells])
+    return markdown_table(['moving image', 'DSC %', 'SyN: DSC %', 'NJD %', 'SyN: NJD %'], rows)
+
+
 def _came_to(entry: dict[str, Any]) -> str:
     if 'error' in entry:
         # What was expected, and what to do about it, is too long for a cell.

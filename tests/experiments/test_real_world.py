@@ -6,7 +6,7 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.transforms.maps import DenseTransform
 from experiments.real_world.cases import swap_difference
 from experiments.real_world.outcomes import Outcome
-from experiments.tables.real_world_table import real_world_table
+from experiments.tables.real_world_table import other_contrasts_table, real_world_table
 
 
 def outcome(shift):
@@ -42,3 +42,12 @@ def test_the_table_says_what_older_code_came_to_and_what_it_refused():
         '–',
     ]
     assert all('| DSC 71.7 % | at least DSC 70.0 % | good | yes |' in row for row in rows)
+
+
+def test_contrasts_stand_beside_those_of_syn():
+    def entry(dsc):
+        return {'values': {'dsc': dsc, 'njd_percent': 0.0125}}
+
+    record = {'cases': {'other contrasts: inverted': entry(68.74), 'other contrasts: negative': entry(71.0)}}
+    syn = {'cases': {'other contrasts: inverted': entry(60.0)}}
+    assert other_contrasts_table(record, syn).splitlines()[2:] == ['| inverted | 68.7 | 60.0 | 0.013 | 0.013 |']
