@@ -119,7 +119,7 @@ def _metrics_of(path):
 def test_classical_methods_know_images_and_files_only():
     inside = {name for path in files_below('classical') for name in imports_of(path) if '.' in name}
     parts = {name.split('.')[1] for name in inside if name.startswith('autofuse_jax.')}
-    assert parts <= {'classical', 'data', 'errors'}
+    assert parts <= {'classical', 'choices', 'data', 'errors'}
 
 
 def test_classical_methods_are_for_comparisons_only():
