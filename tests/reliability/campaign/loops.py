@@ -10,6 +10,8 @@ from tests.reliability.campaign.processes import ask
 from tests.reliability.campaign.stage import Stage
 
 KIND = 'long loops'
+# A new size is compiled, which takes a fifth of that on a free machine.
+SECONDS_A_SIZE = 60.0
 # How many memory maps Linux gives a process.
 MOST_MAPS = Path('/proc/sys/vm/max_map_count')
 
@@ -28,7 +30,7 @@ def register_many_sizes(stage: Stage, sizes: int) -> tuple[list[Trial], dict[str
     measured: list[dict[str, Any]] = []
     with trial(trials, KIND, f'{sizes} sizes') as one:
         try:
-            measured = ask(long_loops, sizes, log=stage.log())
+            measured = ask(long_loops, sizes, log=stage.log(), seconds=sizes * SECONDS_A_SIZE)
         except RuntimeError as error:
             one.expect(False, LOST, str(error))
     return trials, {'sizes': measured, 'most_maps': int(MOST_MAPS.read_text()) if MOST_MAPS.exists() else None}

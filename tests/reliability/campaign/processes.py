@@ -71,13 +71,13 @@ class Running:
             os.killpg(self.pid, signal.SIGKILL)
             self.wait()
 
-    def end(self) -> int:
-        """Wait for its end, which must come.
+    def end(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait for its end, which must come within so long.
 
         Returns:
             The exit status; -9 of a process that did not end and was killed.
         """
-        if self.wait() is None:
+        if self.wait(seconds=seconds) is None:
             self.kill()
         return self._status
 
@@ -114,13 +114,14 @@ def start(command: Sequence[str], log: Path, before: Callable[[], None] = lambda
     return _fork(body, log)
 
 
-def ask(function: Callable[..., Any], *arguments: Any, log: Path) -> Any:
+def ask(function: Callable[..., Any], *arguments: Any, log: Path, seconds: float = PATIENCE_SECONDS) -> Any:
     """Call a function in a process of its own, as one that needs jax or may crash in a library must be.
 
     Args:
         function: The function.
         arguments: Its arguments.
         log: File of its output; its answer lies beside it.
+        seconds: Longest time that it may take.
 
     Returns:
         What it returns.
@@ -137,7 +138,7 @@ def ask(function: Callable[..., Any], *arguments: Any, log: Path) -> Any:
         return 0
 
     running = _fork(body, log)
-    status = running.end()
+    status = running.end(seconds)
     if not answer.exists():
         raise RuntimeError(f'{function.__name__} ended with status {status}: {running.text[-2000:]}')
     return pickle.loads(answer.read_bytes())
