@@ -81,7 +81,7 @@ def result(moving):
     return register_volumes(WHOLE, moving, SETTINGS)
 
 
-@pytest.mark.parametrize('codes', ['PIR', 'ASL'])
+@pytest.mark.parametrize('codes', [pytest.param('PIR', marks=pytest.mark.slow), 'ASL'])
 def test_the_order_of_the_axes_in_a_file_changes_nothing(moving, result, codes):
     again = register_volumes(reordered(WHOLE, codes), reordered(moving, 'LPS'), SETTINGS)
     points = grid_points(GRID)
