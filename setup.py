@@ -1,4 +1,4 @@
-"""The packages of a wheel: autofuse_jax, configs/ and weights/ inside it. All else is in pyproject.toml."""
+"""The packages of a wheel: autofuse_jax, configs/ and weights/ inside it. Their files and all else: pyproject.toml."""
 
 from setuptools import find_packages, setup
 
@@ -14,5 +14,4 @@ setup(
         WEIGHTS,
     ],
     package_dir={CONFIGS: 'configs', WEIGHTS: 'weights'},
-    package_data={WEIGHTS: ['*.npz', '*.json', '*.md']},
 )
