@@ -27,6 +27,19 @@ def modified(out):
     return {path: path.stat().st_mtime_ns for path in sorted(Path(out).glob('*/*.npz'))}
 
 
+def interrupt_writing(monkeypatch):
+    """Interrupt the preparation at its fourth frame."""
+    write, calls = preparation.write_frame, []
+
+    def interrupted_write(path, volume, origin):
+        calls.append(path)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        write(path, volume, origin)
+
+    monkeypatch.setattr(preparation, 'write_frame', interrupted_write)
+
+
 def test_flat_layout(tmp_path, capsys):
     assert prepare(make_flat(tmp_path / 'acdc'), tmp_path / 'out') == 0
     manifest = read_manifest(tmp_path / 'out')
@@ -121,18 +134,10 @@ def test_parts_of_other_settings_are_not_joined(tmp_path, capsys):
 
 def test_interrupt_and_continue(tmp_path, monkeypatch, capsys):
     source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
-    write, calls = preparation.write_frame, []
-
-    def interrupted_write(path, volume, origin):
-        calls.append(path)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        write(path, volume, origin)
-
-    monkeypatch.setattr(preparation, 'write_frame', interrupted_write)
+    interrupt_writing(monkeypatch)
     assert prepare(source, out) == 130
+    monkeypatch.undo()
     assert 'continue' in capsys.readouterr().err and not (out / 'manifest.json').exists()
-    monkeypatch.setattr(preparation, 'write_frame', write)
     first = modified(out)
     assert len(first) == 3
     own = this_process()
@@ -177,23 +182,15 @@ def test_a_data_set_of_other_settings_is_whole_until_the_new_one_is(tmp_path, mo
     source, out = make_flat(tmp_path / 'acdc'), tmp_path / 'out'
     prepare(source, out)
     before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
-    write, calls = preparation.write_frame, []
-
-    def interrupted_write(path, volume, origin):
-        calls.append(path)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        write(path, volume, origin)
-
-    monkeypatch.setattr(preparation, 'write_frame', interrupted_write)
     change = ('--shape=16,16,4', '--overwrite')
+    interrupt_writing(monkeypatch)
     assert prepare(source, out, *change) == 130
+    monkeypatch.undo()
     assert all(path.read_bytes() == content for path, content in before.items())
     manifest = read_manifest(out)
     assert load_frame(manifest, manifest.subjects[2].frames[1]).image.shape == (16, 16, 8)
     # Others can be asked for meanwhile: what was begun is not mixed with them.
     assert prepare(source, out) == 0 and (out / '.replacement').is_dir()
-    monkeypatch.setattr(preparation, 'write_frame', write)
     capsys.readouterr()
     assert prepare(source, out, *change) == 0
     printed = capsys.readouterr().out
