@@ -12,6 +12,7 @@ def autofuse_model() -> ConfigDict:
     model.fine_pooling = (0, 0, 0)  # The same of the single branch, divisors of fusion_pooling; zeros: fusion_pooling.
     model.fine_channels = 0  # With pooling: width of the single branch's blocks at full size; 0: base_channels.
     model.background_in_padding = False  # Slices without intensities are segmented as background; False: paper.
+    model.compare_slices = False  # The first kernel of a thin level is 3 x 3 x 3 even so; False: paper.
     model.thin_levels = 0  # Finest levels of the single branch with kernels 3 x 3 x 1, for thick slices; 0: paper.
     return model
 

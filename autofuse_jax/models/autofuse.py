@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from autofuse_jax.errors import COUNT, Range, UserError, check_numbers
-from autofuse_jax.models.conv_blocks import Factor, downsample, upsample
+from autofuse_jax.models.conv_blocks import CUBE, Factor, downsample, upsample
 from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
@@ -31,6 +31,7 @@ class SingleBranch(nn.Module):
             the image before, and with classes block 10 after block 9, so that the segmentation is as fine as the image.
         fine_width: Channels of blocks 0 and 10.
         thin_levels: Number of levels, from the finest on, whose kernels are 3 x 3 x 1; default 0.
+        compare_slices: Whether the first kernel of all is 3 x 3 x 3 even so; default False.
         background_in_padding: Whether slices along the third axis without any intensity are background; default False.
     """
 
@@ -40,6 +41,7 @@ class SingleBranch(nn.Module):
     pooling: tuple[int, ...] = SAME_GRID
     fine_width: int = 0
     thin_levels: int = 0
+    compare_slices: bool = False
     background_in_padding: bool = False
 
     @nn.compact
@@ -47,11 +49,12 @@ class SingleBranch(nn.Module):
         """Map an image (B, D, H, W, 1) to the features of blocks 2..8 and probabilities (B, D, H, W, C) or None."""
         width, fine = numbered(self.widths), self.pooling != SAME_GRID
         thin = thin_blocks(self.thin_levels, fine=fine)
-        volume = image
+        volume, first_kernel = image, CUBE if self.compare_slices else None
         if fine:
-            finest = conv_block(0, self.fine_width, self.remat, thin)(image)
-            volume = downsample(finest, self.pooling)
-        features = decode(encode(volume, width, self.remat, thin=thin), width, self.remat, thin=thin)
+            finest = conv_block(0, self.fine_width, self.remat, thin, first_kernel=first_kernel)(image)
+            volume, first_kernel = downsample(finest, self.pooling), None
+        encoded = encode(volume, width, self.remat, thin=thin, first_kernel=first_kernel)
+        features = decode(encoded, width, self.remat, thin=thin)
         segmentation = None
         if self.num_classes:
             features_and_skip = jnp.concatenate([upsample(features[8]), features[1]], axis=-1)
@@ -122,6 +125,10 @@ class AutoFuse(PairNetwork):
             branch's coarser; default 0: `base_channels`.
         thin_levels: Number of levels of the single branch, from the finest on, whose kernels are 3 x 3 x 1, which do
             not join slices; default 0.
+        compare_slices: Whether the first kernel of the single branch joins each slice with its neighbours even where
+            `thin_levels` makes it thin; default False. Where thick slices were interpolated, a slice alone does not
+            show which of the two around it it is more like, and the label is that one's. With one channel to look at,
+            this costs hardly anything.
         background_in_padding: Whether slices along the third axis without any intensity, which padding left, are
             segmented as background; default False. Phases that train the segmentation alone do not look at them, so
             that anything might be there.
@@ -141,6 +148,7 @@ class AutoFuse(PairNetwork):
     fusion_channels: int = 0
     fine_channels: int = 0
     thin_levels: int = 0
+    compare_slices: bool = False
     background_in_padding: bool = False
     fusion_pooling: Factor = SAME_GRID
     # No count along each axis, as zeros stand for another option.
@@ -189,6 +197,7 @@ class AutoFuse(PairNetwork):
             self._fine_pooling(),
             self.fine_channels or width,
             self.thin_levels,
+            self.compare_slices,
             self.background_in_padding,
             name='single_branch',
         )

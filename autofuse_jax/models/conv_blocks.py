@@ -116,13 +116,16 @@ class ConvBlock(nn.Module):
     Attributes:
         features: Number of output channels of both convolutions.
         kernel_size: Size of both kernels, odd; default 3 x 3 x 3.
+        first_kernel_size: Size of the first kernel alone; default None: that of both.
     """
 
     features: int
     kernel_size: Factor = CUBE
+    first_kernel_size: Factor | None = None
 
     @nn.compact
     def __call__(self, volume: jax.Array) -> jax.Array:
         """Map (B, D, H, W, I) to (B, D, H, W, features)."""
-        volume = activated_norm(Conv3d(self.features, self.kernel_size, name='conv_1')(volume))
+        first = self.first_kernel_size or self.kernel_size
+        volume = activated_norm(Conv3d(self.features, first, name='conv_1')(volume))
         return activated_norm(Conv3d(self.features, self.kernel_size, name='conv_2')(volume))

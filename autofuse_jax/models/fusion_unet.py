@@ -30,7 +30,9 @@ def numbered(widths: Sequence[int]) -> dict[int, int]:
     return dict(enumerate(widths, 1))
 
 
-def conv_block(number: int, width: int, remat: str, thin: Collection[int] = ()) -> ConvBlock:
+def conv_block(
+    number: int, width: int, remat: str, thin: Collection[int] = (), *, first_kernel: Factor | None = None
+) -> ConvBlock:
     """Return block `number`, to be called within a compact method.
 
     Args:
@@ -38,11 +40,12 @@ def conv_block(number: int, width: int, remat: str, thin: Collection[int] = ()) 
         width: Its channels.
         remat: Blocks that are recomputed in the reverse pass, see `check_remat`.
         thin: Blocks with kernels of 3 x 3 x 1; default none.
+        first_kernel: Size of its first kernel alone; default None: as the second one.
     """
     full_resolution = number in (*FULL_RESOLUTION_BLOCKS, *FINE_BLOCKS)
     block = recomputing(ConvBlock, remat, str(number), full_resolution=full_resolution)
     kernel = {'kernel_size': THIN} if number in thin else {}
-    return block(width, name=f'conv_{number}', **kernel)
+    return block(width, name=f'conv_{number}', first_kernel_size=first_kernel, **kernel)
 
 
 def thin_blocks(levels: int, *, fine: bool) -> frozenset[int]:
@@ -62,6 +65,7 @@ def encode(
     remat: str,
     after: AfterBlock | None = None,
     thin: Collection[int] = (),
+    first_kernel: Factor | None = None,
 ) -> Volumes:
     """Run blocks 1 .. 5, from full resolution to a sixteenth; to be called within a compact method.
 
@@ -71,11 +75,12 @@ def encode(
         remat: Stages that are recomputed, see `conv_block`.
         after: Function of the outputs of blocks 2 .. 5; default none.
         thin: Option of `conv_block`.
+        first_kernel: The same, of block 1.
 
     Returns:
         Output of each block.
     """
-    outputs = {1: conv_block(1, width[1], remat, thin)(volume)}
+    outputs = {1: conv_block(1, width[1], remat, thin, first_kernel=first_kernel)(volume)}
     for number in ENCODER_BLOCKS:
         output = conv_block(number, width[number], remat, thin)(downsample(outputs[number - 1]))
         outputs[number] = after(number, output) if after else output

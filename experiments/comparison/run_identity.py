@@ -31,6 +31,7 @@ LATER_FIELDS = {
     'loss.teacher': 0.0,
     'loss.teacher_phases': [],
     'model.background_in_padding': False,
+    'model.compare_slices': False,
     'model.fine_channels': 0,
     'model.fine_pooling': [0, 0, 0],
     'model.fusion_channels': 0,

@@ -8,6 +8,7 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.fields import integrate_velocity, resample_displacement, upsample_displacement
 from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.fusion_unet import thin_blocks
 from tests.quick import quick_jit, quick_key, random_params
 
 SHAPE = (32, 32, 32)
@@ -81,6 +82,17 @@ def test_thin_kernels_count_from_block_1_without_pooling():
     assert kernel(shapes, 'single_branch', 'conv_9', 'conv_2')[:3] == (3, 3, 1)
     assert kernel(shapes, 'single_branch', 'conv_8', 'conv_2')[:3] == (3, 3, 3)
     assert kernel(shapes, 'fusion_branch', 'conv_1', 'conv_2')[:3] == (3, 3, 3)
+
+
+@pytest.mark.parametrize(('pooling', 'number'), [((2, 2, 1), 0), ((1, 1, 1), 1)])
+def test_the_first_kernel_alone_may_compare_slices(pooling, number):
+    model = AutoFuse(fusion_pooling=pooling, thin_levels=2, compare_slices=True, **SMALL)
+    shapes = shapes_of(model)['single_branch']
+    assert kernel(shapes, f'conv_{number}', 'conv_1')[:3] == (3, 3, 3)
+    assert kernel(shapes, f'conv_{number}', 'conv_2')[:3] == (3, 3, 1)
+    thin = {(part, layer) for part in thin_blocks(2, fine=number == 0) for layer in ('conv_1', 'conv_2')}
+    for part, layer in thin - {(number, 'conv_1')}:
+        assert kernel(shapes, f'conv_{part}', layer)[:3] == (3, 3, 1)
 
 
 def test_width_of_the_fusion_branch():

@@ -1,0 +1,76 @@
+"""A grown network gives what the smaller one gave; what does not fit is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from autofuse_jax.methods.registry import predicting_method
+from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
+from autofuse_jax.weights.released import Description, read_released, write_released
+from experiments.weights.grow import main
+from tests.quick import quick_jit
+
+MODEL = {
+    'base_channels': 2,
+    'num_classes': 3,
+    'large_kernel': True,
+    'fusion_channels': 2,
+    'fusion_pooling': (2, 2, 1),
+    'fine_channels': 2,
+    'thin_levels': 1,
+}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    method = predicting_method('autofuse', MODEL)
+    rng = np.random.default_rng(0)
+    params = {
+        name: rng.normal(scale=0.3, size=leaf.shape).astype(np.float32)
+        for name, leaf in flatten(parameter_structure(method)).items()
+    }
+    path = tmp_path / 'trained.npz'
+    write_released(path, params, Description('autofuse', dict(MODEL)))
+    return path
+
+
+def outputs(path, pair):
+    params, description = read_released(path)
+    predict = quick_jit(predicting_method('autofuse', description.model).predict)
+    prediction = predict(unflatten(params), *pair, jax.random.key(0))
+    return prediction.displacement, prediction.fixed_segmentation
+
+
+def test_a_grown_network_gives_what_the_smaller_one_gave(trained, tmp_path, capsys):
+    grown = tmp_path / 'grown.npz'
+    changes = ['fine_channels=3', 'compare_slices=True']
+    assert main([f'--weights={trained}', '--model', *changes, f'--out={grown}']) == 0
+    assert 'grown to' in capsys.readouterr().out
+    params, description = read_released(grown)
+    assert description.model['fine_channels'] == 3 and description.origin['grown'] == ' '.join(changes)
+    first = params['single_branch/conv_0/conv_1/kernel']
+    assert first.shape == (3, 3, 3, 1, 3)
+    # What is new in the finest layers is there to be learned.
+    assert np.all(first[:, :, 0, :, :2] == 0) and np.all(first[..., 2] != 0)
+    pair = np.random.default_rng(2).random((2, 1, 32, 32, 16, 1), np.float32)
+    for before, after in zip(outputs(trained, pair), outputs(grown, pair), strict=True):
+        assert np.ptp(before) > 0.1
+        np.testing.assert_allclose(after, before, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('fine_channels=1', 'a network that is larger in every layer'),
+        ('num_classes=0', 'a network that is larger in every layer'),
+        ('large_kernel=False', 'the other network has no fusion_branch/gate_'),
+        ('fine_channels', 'OPTION=VALUE'),
+        ('fine_channels=wide', 'a whole number, True or False'),
+        ('width=3', 'width'),
+    ],
+)
+def test_what_does_not_fit_is_one_line(trained, tmp_path, capsys, change, message):
+    out = tmp_path / 'grown.npz'
+    assert main([f'--weights={trained}', '--model', change, f'--out={out}']) == 2
+    error = capsys.readouterr().err
+    assert message in error and 'Traceback' not in error and not out.exists()
