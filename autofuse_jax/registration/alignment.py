@@ -32,10 +32,12 @@ from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alig
 from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of
 from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
-from autofuse_jax.registration.pyramid import Level, make_level, pad_alike
+from autofuse_jax.registration.pyramid import Level, in_proportion, make_level, pad_alike
 from autofuse_jax.registration.quasi_newton import minimise_few
 from autofuse_jax.registration.starts import first_start, mirrored_similarity, search_rotations
 
+# Voxel sizes of the levels for images of the size of a body.
+SPACINGS_MM = (8.0, 4.0, 2.0)
 # Level, from 0, at which mirror images are tried: fine enough to tell left from right.
 MIRROR_LEVEL = 1
 # First step of the exact end, in voxels: Adam has come this near.
@@ -57,7 +59,8 @@ class AlignmentSettings:
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
             intensities), 'rotations' (large rotations about the centres of the intensities are tried as well), or
             'auto' (default): the most similar of the three, and rotations where they are promising.
-        spacings: Voxel sizes of the levels from coarse to fine, millimetres; default 8, 4 and 2.
+        spacings: Voxel sizes of the levels from coarse to fine, millimetres; None (default): 8, 4 and 2 for images
+            that reach 120 mm or more, and in proportion for smaller ones.
         steps: Largest number of steps of each level, 1 or more; default 120, 80 and 25.
         exact_steps: Largest number of evaluations of the loss by L-BFGS at the end, 0: none; default 12.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
@@ -70,7 +73,7 @@ class AlignmentSettings:
     kind: str = AFFINE
     similarity: str = AUTO
     start: str = 'auto'
-    spacings: tuple[float, ...] = (8.0, 4.0, 2.0)
+    spacings: tuple[float, ...] | None = None
     steps: tuple[int, ...] = (120, 80, 25)
     exact_steps: int = 12
     learning_rate: float = 0.15
@@ -80,11 +83,12 @@ class AlignmentSettings:
         check_option('the kind of the alignment', self.kind, LINEAR_MAPS)
         check_option('the similarity of the alignment', self.similarity, (AUTO, *SIMILARITIES))
         check_option('the start of the alignment', self.start, STARTS)
-        check_numbers('the spacings of the alignment', self.spacings, POSITIVE)
+        spacings = SPACINGS_MM if self.spacings is None else self.spacings
+        check_numbers('the spacings of the alignment', spacings, POSITIVE)
         check_numbers('the steps of the alignment', self.steps, COUNT)
-        if len(self.spacings) != len(self.steps):
+        if len(spacings) != len(self.steps):
             raise UserError(
-                f'the alignment has {len(self.spacings)} spacings and {len(self.steps)} numbers of steps',
+                f'the alignment has {len(spacings)} spacings and {len(self.steps)} numbers of steps',
                 expected='one number of steps for each spacing',
                 fix='add or remove steps',
             )
@@ -178,7 +182,9 @@ def _align(
     """Align by one similarity."""
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
-    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in settings.spacings]
+    chosen = [in_proportion(spacing, fixed.grid, moving.grid) for spacing in SPACINGS_MM]
+    spacings = chosen if settings.spacings is None else settings.spacings
+    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in spacings]
     # So that both directions share what is compiled for the coarsest level.
     levels[0] = pad_alike(levels[0])
     frame = Frame(
@@ -202,8 +208,8 @@ def _align(
             level: Sequence[Level] = level,
             frame: Frame = frame,
         ) -> np.ndarray:
-            spacing, steps = settings.spacings[number], settings.steps[number]
-            name = f'{why}{kind} at {spacing:g} mm'
+            spacing, steps = spacings[number], settings.steps[number]
+            name = f'{why}{kind} at {spacing:.3g} mm'
             size = max(min(level[0].grid.spacing), spacing / 2)
             minimum = minimise(
                 alignment_loss,
@@ -239,7 +245,7 @@ def _align(
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
     if settings.exact_steps:
-        name = f'{settings.kind} at {settings.spacings[-1]:g} mm, exactly'
+        name = f'{settings.kind} at {spacings[-1]:.3g} mm, exactly'
         minimum = minimise_few(
             alignment_loss,
             np.zeros(12, np.float32),

@@ -8,12 +8,12 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.metrics.warping import warp_image
 from autofuse_jax.registration.appearance import appearance_features, learn_appearance
 from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, border_of
-from autofuse_jax.registration.pyramid import shape_at
+from autofuse_jax.registration.pyramid import in_proportion, shape_at
 from autofuse_jax.registration.working_grid import PairOnGrid, pair_on_grid
 from autofuse_jax.transforms.grids import resize_grid
 from autofuse_jax.transforms.maps import AffineTransform
 
-# Voxel size at which the images are compared, millimetres: fine enough for tissues, coarse enough for what is not
+# Voxel size at which the images are compared, millimetres (see `in_proportion`): fine enough for tissues, coarse enough for what is not
 # aligned yet.
 COMPARISON_MM = 4.0
 # Classes of grey values, equally full, for which the mean of the other image is taken.
@@ -61,7 +61,7 @@ def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
     Reference:
         Roche et al., The correlation ratio as a new similarity measure for multimodal image registration, MICCAI 1998.
     """
-    grid = resize_grid(fixed.grid, shape_at(fixed.grid, COMPARISON_MM))
+    grid = resize_grid(fixed.grid, shape_at(fixed.grid, in_proportion(COMPARISON_MM, fixed.grid)))
     pair = pair_on_grid(fixed, moving, AffineTransform(matrix), grid)
     valid, shown = _valid_and_shown(pair)
     within, everywhere = (_line(pair.fixed[use], pair.moving[use]) for use in (shown, valid))

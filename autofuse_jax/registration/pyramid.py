@@ -15,6 +15,8 @@ SHAPE_MULTIPLE = 16
 SMALLEST_SAMPLED = 16
 # Levels smaller than this along an axis keep their voxels there.
 SMALLEST_SIDE = 8
+# Images that reach less far than this have voxels smaller in proportion: those of a mouse, of a slide, of a hippocampus.
+LARGE_MM = 120.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,6 +71,20 @@ def pad_alike(levels: Sequence[Level]) -> list[Level]:
         )
         for level in levels
     ]
+
+
+def in_proportion(spacing: float, *grids: ImageGrid) -> float:
+    """Return a voxel size for images of the size of a body, in proportion to images that are smaller.
+
+    Args:
+        spacing: Millimetres, for images that reach `LARGE_MM` or more.
+        *grids: Grids of the images; the one that reaches farthest counts.
+
+    Returns:
+        `spacing min(1, longest side / LARGE_MM)`, millimetres.
+    """
+    longest = max(float(np.max(np.asarray(grid.shape) * grid.spacing)) for grid in grids)
+    return spacing * min(1.0, longest / LARGE_MM)
 
 
 def shape_at(grid: ImageGrid, spacing: float) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, SMALLEST_SHARE, border_of, coverage
-from autofuse_jax.registration.pyramid import shape_at
+from autofuse_jax.registration.pyramid import in_proportion, shape_at
 from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
@@ -31,7 +31,7 @@ SIZE_STEP, SIZE_STEP_OF_LARGE = 32, 16
 LARGE_VOXELS = 1_500_000
 # Number of slices in place of thick ones is free; one that needs no padding is taken if it differs by less than this.
 SLICES_TOLERANCE = 0.1
-# Voxel size at which it is looked for what images show, millimetres, and voxels of the working grid that stay around
+# Voxel size at which it is looked for what images show, millimetres (see `in_proportion`), and voxels of the working grid that stay around
 # it: as far as a window of the correlation reaches.
 CONTENT_MM = 4.0
 CONTENT_MARGIN = 5
@@ -82,7 +82,7 @@ def grid_of_content(grid: ImageGrid, fixed: Volume, moving: Volume, alignment: T
         The part of the grid that holds everything that either image shows, and `CONTENT_MARGIN` voxels around it; the
         grid itself where there is nothing to leave out.
     """
-    coarse = resize_grid(grid, shape_at(grid, CONTENT_MM))
+    coarse = resize_grid(grid, shape_at(grid, in_proportion(CONTENT_MM, grid)))
     pair = pair_on_grid(fixed, moving, alignment, coarse)
     weights = np.ones(coarse.shape, np.float32) if pair.fixed_valid is None else pair.fixed_valid
     shown = np.zeros(coarse.shape, bool)

@@ -49,6 +49,19 @@ def test_finds_a_rotation_and_a_shift_across_grids(rotated):
     assert found.agreement.mean_mm < 4 and found.agreement.share < 0.15
 
 
+def test_small_things_are_aligned_as_well_as_large_ones():
+    # A mouse in the millimetres of its scanner: the same voxels, a twentieth of the size.
+    size = 0.05
+    smaller = np.diag([size, size, size, 1.0])
+    volumes = [dataclasses.replace(volume, affine=smaller @ volume.affine) for volume in pair()]
+    found = align(*volumes, dataclasses.replace(QUICK, spacings=None, steps=(60, 40, 1)))
+    assert [stage['name'] for stage in found.stages if stage['name'].startswith('rigid')] == [
+        f'rigid at {spacing} mm' for spacing in (0.4, 0.2, 0.1)
+    ]
+    expected = smaller @ TRUTH @ np.linalg.inv(smaller)
+    assert world_difference(AffineTransform(found.matrix), expected, volumes[0].grid) < 0.7 * size
+
+
 @pytest.mark.parametrize('inverted', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_mutual_information_aligns_whatever_the_contrast(inverted):
     fixed, moving = pair()
