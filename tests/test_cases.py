@@ -179,7 +179,7 @@ def test_scaled_masks_and_labels_and_soft_masks_are_taken(case, options):
 
 
 @here('two_d_traceback')
-def test_a_single_slice_is_refused_in_one_line(case, capsys):
+def test_a_single_slice_on_a_volume_is_refused_in_one_line(case, capsys):
     assert pair() == 2
     assert '2-D' in said(capsys)
 

@@ -305,8 +305,8 @@ def bad(folder, name, **changes):
 @pytest.mark.parametrize(
     ('name', 'words'),
     [
-        ('two_d', 'is a 2-D image'),
-        ('flat', 'is a 2-D image. Expected: a volume with at least 4 voxels along each axis'),
+        ('two_d', 'is a 2-D image, and '),
+        ('flat', 'Expected: two volumes or two 2-D images'),
         ('series', 'three axes'),
         ('zero', 'same value 0 everywhere'),
         ('all_nan', 'NaN or infinite'),

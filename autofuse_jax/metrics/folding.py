@@ -20,13 +20,15 @@ def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.
     Rows are displacement components, columns are axes, derivatives are forward differences. 1 means no volume change,
     2 that the fixed voxel covers twice its volume in the moving image, 0 or less that the field folds.
 
+    Along an axis with a single voxel nothing changes: of a slice, it is the determinant within the plane.
+
     Args:
-        displacement: (D, H, W, 3), in voxels, every size at least 2, last axis along (D, H, W).
+        displacement: (D, H, W, 3), in voxels, last axis along (D, H, W).
         kind: 'correct' (default), or 'official' for what the official AutoFuse code computes instead, see
             `determinants.official_determinant`; for replaying published numbers only.
 
     Returns:
-        float64 array of shape (D-1, H-1, W-1).
+        float64 array of shape (D-1, H-1, W-1), with 1 for an axis of a single voxel.
 
     Raises:
         ValueError: The shape is another one, or the field holds NaN or infinities.
@@ -37,7 +39,11 @@ def jacobian_determinant(displacement: np.ndarray, kind: str = 'correct') -> np.
         >>> float(jacobian_determinant(displacement)[0, 0, 0])
         0.5
     """
-    _check_shape(displacement, 2)
+    _check_shape(displacement, 1)
+    for axis in range(3):
+        if displacement.shape[axis] == 1:
+            # The slice twice, so that there is a difference, which is 0.
+            displacement = np.repeat(displacement, 2, axis)
     determinant = np.empty([size - 1 for size in displacement.shape[:3]])
     for rows in slabs(determinant.shape):
         # The differences of the last row need the row behind it.

@@ -41,7 +41,8 @@ def strain_curves(
         displacements: (D, H, W, 3) of each frame, in voxels: the reference shows at x what the frame shows at x + u(x).
         names: Label id to name, background left out.
         spacing: Voxel size along (D, H, W), millimetres. The slices are those at right angles to the largest, which
-            are short-axis slices in a short-axis cine; the last axis where all are the same.
+            are short-axis slices in a short-axis cine; the last axis where all are the same. A single slice is one
+            whatever its thickness.
 
     Returns:
         'radial_strain_percent' and 'circumferential_strain_percent': name of each structure that surrounds its own
@@ -51,7 +52,7 @@ def strain_curves(
         Smiseth et al., Myocardial strain imaging: how useful is it in clinical decision making?, European Heart Journal
         37, 2016, for the meaning of Lagrangian strain.
     """
-    axis = _slice_axis(spacing)
+    axis = _slice_axis(reference_labels.shape, spacing)
     sought = {name: find_wall(reference_labels == label, spacing, axis) for label, name in names.items()}
     walls = {name: wall for name, wall in sought.items() if wall is not None}
     curves: dict[str, dict[str, list[float]]] = {
@@ -77,11 +78,14 @@ def deformation_gradient(displacement: np.ndarray, spacing: Sequence[float]) -> 
         spacing: Voxel size along (D, H, W).
 
     Returns:
-        float64 (D, H, W, 3, 3), by central differences, one-sided at the border.
+        float64 (D, H, W, 3, 3), by central differences, one-sided at the border, 0 along an axis of a single voxel.
     """
     lengths = np.asarray(displacement, np.float64) * np.asarray(spacing)
-    rows = [np.stack(np.gradient(lengths[..., i], *map(float, spacing)), axis=-1) for i in range(3)]
-    return np.stack(rows, axis=-2) + np.eye(3)
+    columns = [
+        np.gradient(lengths, float(step), axis=axis) if lengths.shape[axis] > 1 else np.zeros_like(lengths)
+        for axis, step in enumerate(spacing)
+    ]
+    return np.stack(columns, axis=-1) + np.eye(3)
 
 
 def find_wall(inside: np.ndarray, spacing: Sequence[float], axis: int) -> Wall | None:
@@ -119,6 +123,6 @@ def find_wall(inside: np.ndarray, spacing: Sequence[float], axis: int) -> Wall |
     return Wall(np.concatenate(voxels), outwards, np.cross(normal, outwards))
 
 
-def _slice_axis(spacing: Sequence[float]) -> int:
-    """The axis of the thickest voxels, the last one among equals."""
-    return max(range(3), key=lambda axis: (round(spacing[axis], 3), axis))
+def _slice_axis(shape: Sequence[int], spacing: Sequence[float]) -> int:
+    """The axis of a single slice, or else of the thickest voxels, the last one among equals."""
+    return max(range(3), key=lambda axis: (shape[axis] == 1, round(spacing[axis], 3), axis))

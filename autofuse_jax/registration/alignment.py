@@ -128,6 +128,7 @@ def align(
     settings: AlignmentSettings | None = None,
     *,
     initial: np.ndarray | None = None,
+    in_plane: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Alignment:
     """Find the linear map that makes a moving image most similar to a fixed one.
@@ -142,6 +143,8 @@ def align(
         moving: The moving image, likewise.
         settings: Settings; default `AlignmentSettings()`.
         initial: (4, 4), map from the fixed to the moving world to start from; None: the start that the settings name.
+        in_plane: Whether planes across the third axis of the world stay where they are, for slabs of equal slices, see
+            `planes`; default False.
         on_progress: Callback (stage, steps done, steps at most, loss).
 
     Returns:
@@ -156,12 +159,14 @@ def align(
     """
     settings = settings or AlignmentSettings()
     if settings.similarity != AUTO:
-        return _align(fixed, moving, settings, initial, on_progress)
-    first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), initial, on_progress)
+        return _align(fixed, moving, settings, initial, in_plane, on_progress)
+    first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), initial, in_plane, on_progress)
     contrast = contrast_of(fixed, moving, first.matrix)
     if contrast.same:
         return dataclasses.replace(first, contrast=contrast)
-    second = _align(fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), initial, on_progress)
+    second = _align(
+        fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), initial, in_plane, on_progress
+    )
     contrast_there = contrast_of(fixed, moving, second.matrix)
     # What the grey values of one image say of the other is more where the images lie better.
     if contrast_there.dependence < contrast.dependence:
@@ -177,6 +182,7 @@ def _align(
     moving: Volume,
     settings: AlignmentSettings,
     initial: np.ndarray | None,
+    in_plane: bool,
     on_progress: OnProgress | None,
 ) -> Alignment:
     """Align by one similarity."""
@@ -214,7 +220,7 @@ def _align(
             minimum = minimise(
                 alignment_loss,
                 jnp.zeros(12, jnp.float32),
-                alignment_data(level, matrix, frame, kind),
+                alignment_data(level, matrix, frame, kind, in_plane=in_plane),
                 measure,
                 Schedule(steps, settings.learning_rate * size, settings.tolerance),
                 functools.partial(say_step, say, name, steps),
@@ -233,6 +239,7 @@ def _align(
                     functools.partial(descend, kind=RIGID, why='rotations: '),
                     measure,
                     always=settings.start == ROTATIONS,
+                    in_plane=in_plane,
                 )
                 if rotated is not None:
                     start, begin = rotated
@@ -243,13 +250,13 @@ def _align(
             agreement = agreement_of(level, frame, begin, matrix, other_way, kinds[1:])
         if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
-            mirrored = mirrored_similarity(level, frame, matrix, refine, measure)
+            mirrored = mirrored_similarity(level, frame, matrix, refine, measure, in_plane=in_plane)
     if settings.exact_steps:
         name = f'{settings.kind} at {spacings[-1]:.3g} mm, exactly'
         minimum = minimise_few(
             alignment_loss,
             np.zeros(12, np.float32),
-            alignment_data(levels[-1], matrix, frame, settings.kind),
+            alignment_data(levels[-1], matrix, frame, settings.kind, in_plane=in_plane),
             measure,
             steps=settings.exact_steps,
             first_step=EXACT_STEP * min(levels[-1][0].grid.spacing),

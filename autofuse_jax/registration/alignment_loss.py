@@ -103,7 +103,9 @@ def _loss_and_valid(params: jax.Array, data: AlignmentData, similarity: str) -> 
     return -mutual_information(fixed, warped, valid.reshape(-1)), valid
 
 
-def alignment_data(level: Sequence[Level], matrix: np.ndarray, frame: Frame, kind: str) -> AlignmentData:
+def alignment_data(
+    level: Sequence[Level], matrix: np.ndarray, frame: Frame, kind: str, *, in_plane: bool = False
+) -> AlignmentData:
     """Return what the loss of a level needs.
 
     Args:
@@ -111,6 +113,7 @@ def alignment_data(level: Sequence[Level], matrix: np.ndarray, frame: Frame, kin
         matrix: float64 (4, 4), the map that is refined, from the fixed to the moving world.
         frame: Centre and radius.
         kind: Kind of the refinement, of `linear_maps.free_parameters`.
+        in_plane: Option of `linear_maps.free_parameters`.
     """
     fixed, moving = level
     from_centre = np.eye(4)
@@ -124,7 +127,7 @@ def alignment_data(level: Sequence[Level], matrix: np.ndarray, frame: Frame, kin
         backgrounds=jnp.asarray([fixed.background, moving.background], jnp.float32),
         to_world=jnp.asarray(world[:3], jnp.float32),
         to_moving=jnp.asarray(_to_moving(moving, matrix, frame), jnp.float32),
-        free=jnp.asarray(free_parameters(kind)),
+        free=jnp.asarray(free_parameters(kind, in_plane=in_plane)),
         radius=jnp.asarray(frame.radius, jnp.float32),
     )
 

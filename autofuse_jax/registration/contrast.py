@@ -13,8 +13,8 @@ from autofuse_jax.registration.working_grid import PairOnGrid, pair_on_grid
 from autofuse_jax.transforms.grids import resize_grid
 from autofuse_jax.transforms.maps import AffineTransform
 
-# Voxel size at which the images are compared, millimetres (see `in_proportion`): fine enough for tissues, coarse enough for what is not
-# aligned yet.
+# Voxel size at which the images are compared, millimetres (see `in_proportion`): fine enough for tissues, coarse enough
+# for what is not aligned yet.
 COMPARISON_MM = 4.0
 # Classes of grey values, equally full, for which the mean of the other image is taken.
 CLASSES = 16

@@ -139,6 +139,7 @@ class _Data(NamedTuple):
     class_weights: tuple[jax.Array, ...]  # (d, h, w), or nothing
     points: tuple[jax.Array, ...]  # (N, 3) of the fixed and the moving image in voxels of the level; or nothing
     voxel: jax.Array  # (3,), size of the level's voxels in millimetres
+    moves: jax.Array  # (3,), 1 for directions in which anything may move, 0 for others
 
 
 class _Options(NamedTuple):
@@ -166,6 +167,7 @@ def optimise_instance(
     enlargement: float = 1.0,
     start: np.ndarray | None = None,
     guide: GridGuide | None = None,
+    in_plane: bool = False,
     on_progress: OnProgress | None = None,
 ) -> InstanceResult:
     """Find the velocity field whose exponential makes the moving image most similar to the fixed one.
@@ -191,6 +193,7 @@ def optimise_instance(
         start: (d, h, w, 3), departure from the velocity at which the search begins, in voxels of any grid over the same
             field of view; None is zero.
         guide: Classes and points that should meet, on the grid of the images; None: the images alone.
+        in_plane: Whether nothing moves along the last axis, for slabs of equal slices, see `planes`; default False.
         on_progress: Callback (level, steps done, steps at most, loss).
 
     Returns:
@@ -226,6 +229,7 @@ def optimise_instance(
     )
     guide = guide or GridGuide()
     departure: np.ndarray | jax.Array | None = start
+    moves = np.array([1, 1, 0 if in_plane else 1], np.float32)
     levels = list(zip(settings.shrink, settings.steps, strict=True))
     if settings.similarity == MATCHED:
         # Contrasts are matched at the beginning of a level: once more where the images lie best.
@@ -256,6 +260,7 @@ def optimise_instance(
             *(_classes_at(guide, weights * moving_weights, shape) if settings.guide else ((), ())),
             _points_at(guide, shape) if settings.points else (),
             jnp.asarray(voxel, jnp.float32),
+            jnp.asarray(moves),
         )
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
         minimum = minimise(
@@ -268,7 +273,7 @@ def optimise_instance(
         )
         departure = minimum.params
         stages.append(minimum.stage(name))
-    velocity = np.asarray(prior + departure)
+    velocity = np.asarray((prior + departure) * moves)
     return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
 
 
@@ -291,7 +296,7 @@ def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
 
 
 def _loss(departure: jax.Array, data: _Data, options: _Options, step: jax.Array) -> jax.Array:
-    velocity = data.prior + departure
+    velocity = (data.prior + departure) * data.moves
     if options.in_turn:
         backward = step % DIRECTIONS == 1
         turned = jax.tree.map(lambda ahead, back: jnp.where(backward, back, ahead), data, _exchanged(data))

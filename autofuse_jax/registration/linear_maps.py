@@ -8,6 +8,8 @@ from autofuse_jax.choices import AFFINE, RIGID, TRANSLATION
 
 # Number of parameters: translation 3, rotation 3, logarithms of scale and shear 6.
 PARAMETER_COUNT = {TRANSLATION: 3, RIGID: 6, AFFINE: 12}
+# Those of translation x, y, the rotation about the third axis, log-scales x, y and the shear xy.
+IN_PLANE = np.isin(np.arange(12), (0, 1, 5, 6, 7, 9))
 
 
 def linear_map(params: jax.Array, radius: jax.Array | float) -> tuple[jax.Array, jax.Array]:
@@ -50,15 +52,17 @@ def world_matrix(params: np.ndarray, radius: float, centre: np.ndarray, start: n
     return start @ refinement
 
 
-def free_parameters(kind: str) -> np.ndarray:
+def free_parameters(kind: str, *, in_plane: bool = False) -> np.ndarray:
     """Return which of the 12 parameters a kind of map may change, (12,) of 0 and 1.
 
     Args:
         kind: 'translation', 'rigid' or 'affine'.
+        in_plane: Whether the map leaves planes across the third axis where they are; default False.
 
     Raises:
         ValueError: The kind is unknown.
     """
     if kind not in PARAMETER_COUNT:
         raise ValueError(f'kind is {kind!r}, expected one of {tuple(PARAMETER_COUNT)}.')
-    return (np.arange(12) < PARAMETER_COUNT[kind]).astype(np.float32)
+    free = np.arange(12) < PARAMETER_COUNT[kind]
+    return (free & IN_PLANE if in_plane else free).astype(np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.choices import AUTO, NETWORK, NONE
-from autofuse_jax.data.background import ZERO, Background, choose_background
+from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.intensity import fill_missing, scale_weights
 from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
@@ -21,16 +21,16 @@ from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
 from autofuse_jax.registration.initial import Initial, check_initial, moving_through
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from autofuse_jax.registration.network import network_field, network_guide, network_spread, velocity_on
+from autofuse_jax.registration.pair_checks import check_overlap, check_pair
+from autofuse_jax.registration.planes import is_plane, plane_of, slabs_of
+from autofuse_jax.registration.registered_pair import RegistrationResult
 from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
 from autofuse_jax.registration.working_grid import grid_of_content, pad_grid, pair_on_grid, working_grid
 from autofuse_jax.runtime import drop_programs_if_many
-from autofuse_jax.transforms.grids import resize_grid, to_world
+from autofuse_jax.transforms.grids import resize_grid
 from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
 from autofuse_jax.weights.pretrained import RegistrationModel
-
-# Fewer voxels along an axis leave nothing to deform: such an image is a slice or a stack of two.
-FEWEST_VOXELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,53 +62,6 @@ class PipelineSettings:
         check_option('the number of samples', self.samples, Range(least=0, whole=True))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class RegistrationResult:
-    """A registered pair.
-
-    Attributes:
-        fixed: The fixed volume, as given.
-        moving: The moving volume, as given.
-        transform: Alignment and deformation in one, from the fixed to the moving world on the fixed grid.
-        inverse: Transform from the moving to the fixed world on the moving grid.
-        alignment: The linear part alone; with an initial deformation, what follows that one.
-        moved: float32 (D, H, W), the moving image on the fixed grid, interpolated once.
-        moved_labels: Moving labels on the fixed grid, nearest; None without labels.
-        stages: One record a step: name, seconds, steps, loss_first, loss_last, stopped.
-        seconds: Wall time of the whole, with compilation where there was any.
-        guide: Guide of the deformation besides the images; None: none.
-        initial: Transforms that it started from; None: none.
-        background: Value of `moved` where the moving image does not reach.
-        alignment_record: How the linear part was found: start, similarity, contrast, mirror images; None: it was given.
-        spread: float32 (D, H, W) on the fixed grid, spread of the deformation in millimetres; None: not measured.
-        chain: Parts of `transform` in the order in which an image passes through them: what it started from, the linear
-            part, and the deformation on its own grid.
-        inverse_chain: Parts of `inverse`, likewise.
-    """
-
-    fixed: Volume
-    moving: Volume
-    transform: DenseTransform
-    inverse: DenseTransform
-    alignment: AffineTransform
-    moved: np.ndarray
-    moved_labels: np.ndarray | None
-    stages: tuple[dict[str, Any], ...]
-    seconds: float
-    guide: Guide | None = None
-    initial: Initial | None = None
-    background: Background = ZERO
-    alignment_record: Alignment | None = None
-    spread: np.ndarray | None = None
-    chain: Chain = Chain(())
-    inverse_chain: Chain = Chain(())
-
-    @property
-    def similarity(self) -> str | None:
-        """Name of the similarity that the deformation maximised, or that the alignment chose for it; None: unknown."""
-        return None if self.alignment_record is None else self.alignment_record.similarity
-
-
 def register_volumes(
     fixed: Volume,
     moving: Volume,
@@ -124,6 +77,9 @@ def register_volumes(
     With T_A the alignment and exp(v) the deformation of the working grid, a point p of the fixed world shows the point
     `T_A(exp(v)(p))` of the moving world; the inverse is `exp(-v)(T_A^-1(q))`. Both are sampled on the grids of the
     files as one field each, so that every image is interpolated once.
+
+    Two images of one slice are registered in their plane, see `planes`; without a network, a guide or transforms to
+    start from.
 
     Args:
         fixed: The fixed volume, 3-D, with labels and mask or without.
@@ -145,23 +101,40 @@ def register_volumes(
             or a loss became infinite.
     """
     settings = settings or PipelineSettings()
-    started = time.perf_counter()
     drop_programs_if_many()
-    _check(fixed, moving)
+    check_pair(fixed, moving)
     if settings.samples and settings.instance is None and model is None:
         raise UserError(
             'samples of the deformation are asked for, and nothing is deformed',
             fix='leave out --no-deform or --samples',
         )
+    if is_plane(fixed.grid):
+        _check_volumes_alone(model, guide, initial)
+        return _register_planes(fixed, moving, settings, on_progress)
     if isinstance(guide, Guide):
         check_guide(guide, fixed.grid, moving.grid)
     elif guide == NETWORK and model is None:
         raise UserError(
             'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
         )
+    return _register(fixed, moving, settings, model, guide, initial, on_progress)
+
+
+def _register(
+    fixed: Volume,
+    moving: Volume,
+    settings: PipelineSettings,
+    model: RegistrationModel | RuntimeModel | None,
+    guide: Guide | str | None,
+    initial: Initial | None,
+    on_progress: OnProgress | None,
+    *,
+    in_plane: bool = False,
+) -> RegistrationResult:
+    started = time.perf_counter()
     # The same for every order and direction of the axes in the files, and finite.
     first, second = (canonical_volume(scale_weights(fill_missing(volume))) for volume in (fixed, moving))
-    alignment = _align(first, second, settings.alignment, initial, on_progress)
+    alignment = _align(first, second, settings.alignment, initial, in_plane, on_progress)
     if settings.instance is not None and settings.instance.similarity == AUTO:
         chosen = dataclasses.replace(settings.instance, similarity=alignment.similarity)
         settings = dataclasses.replace(settings, instance=chosen)
@@ -177,7 +150,7 @@ def register_volumes(
     guide_used = spread = None
     if model is not None or settings.instance is not None:
         deformation, inverse, deformation_stages, guide_used, spread = _deform(
-            first, second, lead, back, settings, model, guide, on_progress
+            first, second, lead, back, settings, model, guide, in_plane, on_progress
         )
         forward.append(deformation)
         backward.insert(0, inverse)
@@ -206,16 +179,66 @@ def register_volumes(
     )
 
 
+def _register_planes(
+    fixed: Volume, moving: Volume, settings: PipelineSettings, on_progress: OnProgress | None
+) -> RegistrationResult:
+    """Register slabs of two images of one slice, and take the result to the worlds and grids of the images."""
+    started = time.perf_counter()
+    slabs = slabs_of(fixed, moving)
+    found = _register(slabs.fixed, slabs.moving, settings, None, None, None, on_progress, in_plane=True)
+    chain = Chain((slabs.to_moving, *found.chain.transforms, inverse_affine(slabs.to_fixed)))
+    inverse_chain = Chain((slabs.to_fixed, *found.inverse_chain.transforms, inverse_affine(slabs.to_moving)))
+    linear = AffineTransform(slabs.to_moving.matrix @ found.alignment.matrix @ inverse_affine(slabs.to_fixed).matrix)
+    transform = to_dense(chain.transforms, fixed.grid)
+    background = choose_background(moving.image, settings.background)
+    warped = move_volume(moving, fixed.grid, transform, background=background.value)
+    record = found.alignment_record
+    return dataclasses.replace(
+        found,
+        fixed=fixed,
+        moving=moving,
+        transform=transform,
+        inverse=to_dense(inverse_chain.transforms, moving.grid),
+        alignment=linear,
+        moved=warped.image,
+        moved_labels=warped.labels,
+        seconds=time.perf_counter() - started,
+        background=background,
+        alignment_record=None if record is None else dataclasses.replace(record, matrix=linear.matrix),
+        spread=None if found.spread is None else plane_of(found.spread, fixed.grid),
+        chain=chain,
+        inverse_chain=inverse_chain,
+    )
+
+
+def _check_volumes_alone(
+    model: RegistrationModel | RuntimeModel | None, guide: Guide | str | None, initial: Initial | None
+) -> None:
+    """Refuse for images of one slice what is there for volumes only."""
+    for name, option, given in (
+        ('a network', '--weights', model is not None),
+        ('a guide', '--guide and its files', guide not in (None, AUTO)),
+        ('a transform to start from', '--initial', initial is not None),
+    ):
+        if given:
+            raise UserError(
+                f'the images have one slice, and {name} is given',
+                expected=f'volumes with {name}',
+                fix=f'leave out {option}',
+            )
+
+
 def _align(
     fixed: Volume,
     moving: Volume,
     settings: AlignmentSettings,
     initial: Initial | None,
+    in_plane: bool,
     on_progress: OnProgress | None,
 ) -> Alignment:
     """Align from where the initial transforms lead, or with the moving image as an initial deformation shows it."""
     if initial is None:
-        return align(fixed, moving, settings, on_progress=on_progress)
+        return align(fixed, moving, settings, in_plane=in_plane, on_progress=on_progress)
     check_initial(initial, fixed, moving)
     if initial.matrix is not None:
         return align(fixed, moving, settings, initial=initial.matrix, on_progress=on_progress)
@@ -230,6 +253,7 @@ def _deform(
     settings: PipelineSettings,
     model: RegistrationModel | RuntimeModel | None,
     guide: Guide | str | None,
+    in_plane: bool,
     on_progress: OnProgress | None,
 ) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None, tuple[np.ndarray, np.ndarray] | None]:
     """Return the deformation of the fixed world, its inverse, what was done, what guided it, and its spread with the
@@ -275,6 +299,7 @@ def _deform(
             spacing=grid.spacing,
             enlargement=math.prod(grid.shape) / math.prod(whole.shape),
             guide=None if guide is None else guide_on_grid(guide, grid, lead, back),
+            in_plane=in_plane,
             on_progress=on_progress,
         )
         result = optimise()
@@ -286,46 +311,6 @@ def _deform(
             spread = spread_mm(displacement, restarts, grid.affine), grid.affine
             stages.append({'name': f'{settings.samples} restarts', 'seconds': round(time.perf_counter() - started, 3)})
     return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide, spread
-
-
-def check_overlap(fixed: Volume, moving: Volume, transform: Transform) -> None:
-    """Check that a transform puts the images on top of each other.
-
-    Args:
-        fixed: The fixed volume.
-        moving: The moving volume.
-        transform: Transform from the fixed to the moving world.
-
-    Raises:
-        UserError: No voxel of the fixed image lies inside the moving one.
-    """
-    # A coarse lattice of points is enough to find an overlap that is worth anything.
-    lattice = np.stack(np.meshgrid(*[np.linspace(0, size - 1, 24) for size in fixed.image.shape], indexing='ij'), -1)
-    if not moving.grid.contains(transform.map_points(to_world(fixed.affine, lattice))).any():
-        gap = np.linalg.norm(fixed.grid.centre_mm - moving.grid.centre_mm)
-        raise UserError(
-            f'{fixed.name} and {moving.name} do not overlap: their centres are {gap:.0f} mm apart',
-            expected='images that show the same place, or an alignment that brings them there',
-            fix='leave --align at its default, add --start=masses, or correct the headers',
-        )
-
-
-def _check(fixed: Volume, moving: Volume) -> None:
-    for role, volume in (('fixed', fixed), ('moving', moving)):
-        shape = volume.image.shape
-        if len(shape) != 3:
-            raise UserError(
-                f'the {role} image {volume.name} has shape {shape}',
-                expected='one volume (D, H, W)',
-                fix='pass a series as --moving together with --reference-frame',
-            )
-        if min(shape) < FEWEST_VOXELS:
-            kind = 'is a 2-D image' if min(shape) == 1 else f'has shape {shape}'
-            raise UserError(
-                f'the {role} image {volume.name} {kind}',
-                expected=f'a volume with at least {FEWEST_VOXELS} voxels along each axis',
-                fix='register volumes; single slices are not supported',
-            )
 
 
 def _alignment_stages(settings: AlignmentSettings, alignment: Alignment) -> tuple[dict[str, Any], ...]:

@@ -15,7 +15,7 @@ SHAPE_MULTIPLE = 16
 SMALLEST_SAMPLED = 16
 # Levels smaller than this along an axis keep their voxels there.
 SMALLEST_SIDE = 8
-# Images that reach less far than this have voxels smaller in proportion: those of a mouse, of a slide, of a hippocampus.
+# Images that reach less far than this have voxels smaller in proportion: of a mouse, of a slide, of a hippocampus.
 LARGE_MM = 120.0
 
 

@@ -182,7 +182,7 @@ def write_results(
         _write_images(temporary, result, companions, background, suffix)
         if result.spread is not None:
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
-        write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant), fixed.affine)
+        write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant, fixed.grid.shape), fixed.affine)
         _write_transforms(temporary, result, about, composite)
         if gates:
             report['gates'] = write_gate_maps(temporary, gates)
@@ -243,9 +243,10 @@ def _write_images(
         write_image(folder / f'moved_{companion.name}{suffix}', warped.image, affine, warped.notes)
 
 
-def full_grid(determinant: np.ndarray) -> np.ndarray:
+def full_grid(determinant: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Return a determinant of (D-1, H-1, W-1) on (D, H, W): the last voxel along each axis repeats its neighbour."""
-    return np.pad(determinant, (0, 1), mode='edge').astype(np.float32)
+    missing = [(0, size - given) for size, given in zip(shape, determinant.shape, strict=True)]
+    return np.pad(determinant, missing, mode='edge').astype(np.float32)
 
 
 def check_suffix(suffix: str, fixed: ImageGrid) -> None:

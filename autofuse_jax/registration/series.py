@@ -244,7 +244,7 @@ def write_series(
     with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
         moved = np.stack([frame.moved for frame in frames], -1)
         write_image(temporary / f'moved_4d{suffix}', moved, fixed.affine, fixed.notes)
-        jacobians = np.stack([full_grid(determinant) for determinant in determinants], -1)
+        jacobians = np.stack([full_grid(determinant, fixed.grid.shape) for determinant in determinants], -1)
         write_image(temporary / 'jacobian_4d.nii.gz', jacobians, fixed.affine, fixed.notes.times)
         fields = np.stack([frame.transform.displacement for frame in frames], -2)
         write_image(temporary / 'displacement_4d.nii.gz', fields, fixed.affine, fixed.notes.times)

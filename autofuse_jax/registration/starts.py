@@ -69,6 +69,7 @@ def search_rotations(
     similarity: str,
     *,
     always: bool = False,
+    in_plane: bool = False,
 ) -> Start | None:
     """Look whether the images fit better after a large rotation.
 
@@ -82,13 +83,14 @@ def search_rotations(
         refine: Descent from a map.
         similarity: One of `choices.SIMILARITIES`.
         always: Whether the best are refined however similar they are.
+        in_plane: Whether only rotations about the third axis are tried.
 
     Returns:
         The start that led to a clearly more similar place; None where there is none.
     """
     moving = level[1]
     shift = moving.centre_of_mass_mm() - frame.centre
-    candidates = [_shifted(rotation, frame.centre, shift) for rotation in start_rotations()]
+    candidates = [_shifted(rotation, frame.centre, shift) for rotation in start_rotations(in_plane=in_plane)]
     of_reached, *values = similarities(level, [reached, *candidates], frame, TRANSLATION, similarity)
     rotations = [_rotation_of(reached)]
     refined: list[np.ndarray] = []
@@ -107,7 +109,13 @@ def search_rotations(
 
 
 def mirrored_similarity(
-    level: Sequence[Level], frame: Frame, reached: np.ndarray, refine: Refine, similarity: str
+    level: Sequence[Level],
+    frame: Frame,
+    reached: np.ndarray,
+    refine: Refine,
+    similarity: str,
+    *,
+    in_plane: bool = False,
 ) -> float:
     """Return how similar the images become where one of them is mirrored, as a share of what was reached without.
 
@@ -120,14 +128,16 @@ def mirrored_similarity(
         reached: Map that was reached, from the fixed to the moving world.
         refine: Descent from a map.
         similarity: One of `choices.SIMILARITIES`.
+        in_plane: Whether only mirror images within planes across the third axis are tried.
 
     Returns:
         The share, at least 0; 0 where nothing was similar at all.
     """
     shift = level[1].centre_of_mass_mm() - frame.centre
-    mirrors = [np.diag(np.where(np.arange(3) == axis, -1.0, 1.0)) for axis in range(3)]
+    mirrors = [np.diag(np.where(np.arange(3) == axis, -1.0, 1.0)) for axis in range(2 if in_plane else 3)]
     candidates = [reached @ _shifted(mirror, frame.centre, np.zeros(3)) for mirror in mirrors]
-    candidates += [_shifted(rotation @ mirrors[0], frame.centre, shift) for rotation in axis_rotations()]
+    turned = (rotation @ mirrors[0] for rotation in axis_rotations(in_plane=in_plane))
+    candidates += [_shifted(matrix, frame.centre, shift) for matrix in turned]
     of_reached, *values = similarities(level, [reached, *candidates], frame, TRANSLATION, similarity)
     best = int(np.argmax(values))
     if of_reached <= 0 or values[best] < WORTH_MIRRORING * of_reached:

@@ -73,7 +73,8 @@ def structure_size(volume: Volume) -> float:
         The size; 0 of an image without contrast.
     """
     image = np.asarray(fill_missing(volume).image, np.float64)
-    slopes = np.gradient(image, *map(float, volume.spacing))
+    axes = [axis for axis, size in enumerate(image.shape) if size > 1]
+    slopes = [np.gradient(image, float(volume.spacing[axis]), axis=axis) for axis in axes]
     steepness = float(np.sqrt(sum(np.square(slope) for slope in slopes)).mean())
     return float(image.std()) / steepness if steepness else 0.0
 

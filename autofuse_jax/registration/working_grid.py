@@ -31,8 +31,8 @@ SIZE_STEP, SIZE_STEP_OF_LARGE = 32, 16
 LARGE_VOXELS = 1_500_000
 # Number of slices in place of thick ones is free; one that needs no padding is taken if it differs by less than this.
 SLICES_TOLERANCE = 0.1
-# Voxel size at which it is looked for what images show, millimetres (see `in_proportion`), and voxels of the working grid that stay around
-# it: as far as a window of the correlation reaches.
+# Voxel size at which it is looked for what images show, millimetres (see `in_proportion`), and voxels of the working
+# grid that stay around it: as far as a window of the correlation reaches.
 CONTENT_MM = 4.0
 CONTENT_MARGIN = 5
 # Smoothing before coarser voxels are sampled, standard deviation in voxels per factor beyond 1.

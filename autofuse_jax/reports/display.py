@@ -155,9 +155,11 @@ def choose_views(display: Display, weight: np.ndarray) -> tuple[View, ...]:
             voxels.
 
     Returns:
-        The views. Of a thick stack up to three slices in its part with weight, in order of the display axis;
-        otherwise one view for each plane, through the slice with the largest weight.
+        The views. Of a single slice that slice; of a thick stack up to three slices in its part with weight, in order
+        of the display axis; otherwise one view for each plane, through the slice with the largest weight.
     """
+    if 1 in display.shape:
+        return (display.view(display.shape.index(1), 0),)
     thick = int(np.argmax(display.spacing))
     profiles = [weight.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     if display.spacing[thick] >= THICK_SLICES * min(display.spacing):

@@ -178,7 +178,7 @@ def _check_shapes(
 ) -> None:
     if fixed.ndim != 3:
         raise ValueError(f'the fixed image has shape {fixed.shape}, not (D, H, W)')
-    smaller = tuple(size - 1 for size in fixed.shape)
+    smaller = tuple(max(size - 1, 1) for size in fixed.shape)
     fits = {
         'moving image': before.shape == fixed.shape,
         'moved image': after.shape == fixed.shape,

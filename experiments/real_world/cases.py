@@ -17,7 +17,9 @@ from experiments.real_world.images import (
     Images,
     grey_values,
     in_other_contrast,
+    middle_slice,
     reordered,
+    resized,
     sheared,
     slab,
     turned,
@@ -29,6 +31,8 @@ PART = (0.35, 0.7)
 CONTRASTS = ('inverted', 'negative', 'not monotonic', 'T2-like', 'CT-like', 'ultrasound-like')
 # Points of DSC that a pair may lose to the same pair in one contrast: 2, and 4 where no order of brightness is left.
 LOST_BY_CONTRAST = {'not monotonic': 4.0, 'CT-like': 4.0, 'ultrasound-like': 4.0}
+# Of a mouse beside a human being.
+SMALL = 0.05
 AXES = 'xyz'
 ALIGNED = How(deform=False)
 # Ways in which exchanged images are registered, by what follows the name of the case.
@@ -89,6 +93,8 @@ def all_cases(images: Images) -> Iterator[Case]:
             yield Case('swap', name, two, measure, {'p95_voxels': 0.5}, how, swap=True)
     yield from _contrasts(head, other, dsc)
     yield from _orientations(head, other, dsc, images, heart_dsc)
+    yield from _slices(images, heart_dsc)
+    yield from _small_things(head, other, dsc)
     yield Case('other organs', 'a head and a heart', lambda: (head, heart), nothing, {}, good=False)
 
 
@@ -187,6 +193,29 @@ def _orientations(head: Volume, other: Volume, dsc: Callable, images: Images, he
     for codes in ('PIR', 'ASL'):
         load = lambda codes=codes: (reordered(head, codes), reordered(other, codes))  # noqa: E731
         yield Case('orientation', f'files stored as {codes}', load, dsc, {'dsc': 0.5}, reference='two heads')
+
+
+def _slices(images: Images, heart_dsc: Callable) -> Iterator[Case]:
+    fixed, moving = (middle_slice(images.heart(0, phase)) for phase in ('ED', 'ES'))
+    beat, aligned_name = (lambda: (fixed, moving)), 'a slice of a heart, aligned only'
+    yield Case('single slices', 'a slice of a heart', beat, heart_dsc, {'dsc': 80.0}, good=True)
+    yield Case('single slices', aligned_name, beat, heart_dsc, {'dsc': 55.0}, ALIGNED)
+    copy = dataclasses.replace(fixed, name='copy')
+    limits = {'largest_voxels': 0.01}
+    yield Case('single slices', 'a slice to itself', lambda: (fixed, copy), errors, limits, good=True)
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    for name, matrix in (('turned by 90 degrees', quarter), ('that lies across', quarter[[0, 2, 1]])):
+        load = lambda matrix=matrix: (fixed, turned(moving, matrix))  # noqa: E731
+        yield Case('single slices', f'a slice {name}', load, heart_dsc, {'dsc': 2.0}, ALIGNED, aligned_name)
+
+
+def _small_things(head: Volume, other: Volume, dsc: Callable) -> Iterator[Case]:
+    small, reference = (resized(head, SMALL), resized(other, SMALL)), 'two heads, aligned only'
+    load, name = (lambda: small), f'two heads, {SMALL:g} times as large'
+    yield Case('small things', name, load, dsc, {'dsc': 0.5}, reference='two heads', good=True)
+    yield Case('small things', f'{name}, aligned only', load, dsc, {'dsc': 2.0}, ALIGNED, reference)
+    upside = lambda: (small[0], turned(small[1], np.diag([-1.0, 1.0, -1.0])))  # noqa: E731
+    yield Case('small things', f'{name}, one upside down', upside, dsc, {'dsc': 2.0}, ALIGNED, reference)
 
 
 def nothing(result: Outcome) -> dict[str, float]:

@@ -74,6 +74,20 @@ def slab(volume: Volume, axis: int, first: float, last: float) -> Volume:
     return Volume(volume.image[tuple(index)], labels, affine, f'{volume.name}, a part along axis {axis}')
 
 
+def middle_slice(volume: Volume) -> Volume:
+    """Cut the middle slice out of a stack, as a file of one slice."""
+    middle = volume.image.shape[2] // 2
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * middle
+    image, labels = (array[:, :, middle : middle + 1] for array in (volume.image, volume.labels))
+    return Volume(image, labels, affine, f'{volume.name}, slice {middle}')
+
+
+def resized(volume: Volume, factor: float) -> Volume:
+    """Make everything so many times as large: the same voxels, other millimetres."""
+    return dataclasses.replace(volume, affine=np.diag([factor, factor, factor, 1.0]) @ volume.affine)
+
+
 def turned(volume: Volume, matrix: np.ndarray) -> Volume:
     """Turn or mirror the header of an image about its middle; the voxels stay what they are."""
     centre = volume.grid.centre_mm

@@ -52,6 +52,14 @@ def test_a_wall_that_keeps_its_volume_becomes_thicker_as_it_becomes_shorter():
     assert curves[RADIAL]['wall'][0] == pytest.approx(100 * ((1 / share).mean() - 1), abs=2)
 
 
+@pytest.mark.parametrize('thickness', [0.2, 8.0])
+def test_a_single_slice_is_measured_within_it(thickness):
+    labels = ring()[:, :, 2:3]
+    wider = 0.25 * from_middle(labels.shape) * [1, 1, 0] / SPACING
+    curves = strain_curves(labels, [wider], NAMES, (*SPACING[:2], thickness))
+    assert curves[RADIAL]['wall'] == pytest.approx([25]) and curves[CIRCUMFERENTIAL]['wall'] == pytest.approx([25])
+
+
 def test_turning_is_no_strain():
     labels = ring()
     points = from_middle(labels.shape)
