@@ -2,8 +2,9 @@
 
     python -m experiments.weights.join_branches --segmenting=new.npz --registering=old.npz --out=joined.npz
 
-For branches that were trained at the same time, each for itself; both files must belong to the same network. What comes
-out is where training goes on from, so that the branches learn to fit each other.
+For branches that were trained at the same time, each for itself; both files must belong to networks that differ in
+options of the single branch at most. What comes out is where training goes on from, so that the branches learn to fit
+each other.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from autofuse_jax.porting.convert import check_shapes
 from autofuse_jax.weights.released import read_released, write_released
 
 SEGMENTING = 'single_branch/'
+# Options of the network that say what its single branch is.
+OF_THE_BRANCH = ('fine_channels', 'thin_levels', 'compare_slices', 'background_in_padding')
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,12 +42,12 @@ def join(segmenting: Path, registering: Path, out: Path) -> None:
         UserError: A file cannot be read, or the branches do not fit.
         OSError: The file cannot be written.
     """
-    first, second = read_released(segmenting)[0], read_released(registering)
-    params = {name: array for name, array in second[0].items() if not name.startswith(SEGMENTING)}
-    params |= {name: array for name, array in first.items() if name.startswith(SEGMENTING)}
-    description = second[1]
+    (of_segmenting, about), (of_registering, description) = read_released(segmenting), read_released(registering)
+    params = {name: array for name, array in of_registering.items() if not name.startswith(SEGMENTING)}
+    params |= {name: array for name, array in of_segmenting.items() if name.startswith(SEGMENTING)}
+    description.model.update({name: about.model[name] for name in OF_THE_BRANCH if name in about.model})
     check_shapes(params, description.method, description.model)
-    description.origin['segmenting'] = read_released(segmenting)[1].origin
+    description.origin['segmenting'] = about.origin
     write_released(out, params, description)
     print(f'written: {out}')
 

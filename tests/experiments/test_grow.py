@@ -1,4 +1,4 @@
-"""A grown network gives what the smaller one gave; what does not fit is refused."""
+"""A grown network gives what the smaller one gave; branches of two networks are joined; misfits are refused."""
 
 import jax
 import numpy as np
@@ -8,6 +8,7 @@ from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights.grow import main
+from experiments.weights.join_branches import main as join
 from tests.quick import quick_jit
 
 MODEL = {
@@ -56,6 +57,29 @@ def test_a_grown_network_gives_what_the_smaller_one_gave(trained, tmp_path, caps
     for before, after in zip(outputs(trained, pair), outputs(grown, pair), strict=True):
         assert np.ptp(before) > 0.1
         np.testing.assert_allclose(after, before, atol=2e-4)
+
+
+def test_a_larger_branch_that_segments_joins_another_that_registers(trained, tmp_path):
+    grown, joined = tmp_path / 'grown.npz', tmp_path / 'joined.npz'
+    assert main([f'--weights={trained}', '--model', 'fine_channels=3', 'compare_slices=True', f'--out={grown}']) == 0
+    assert join([f'--segmenting={grown}', f'--registering={trained}', f'--out={joined}']) == 0
+    params, description = read_released(joined)
+    assert description.model['fine_channels'] == 3 and description.model['compare_slices']
+    for name, array in params.items():
+        source = grown if name.startswith('single_branch') else trained
+        np.testing.assert_array_equal(array, read_released(source)[0][name])
+
+
+def test_branches_that_do_not_fit_are_one_line(trained, tmp_path, capsys):
+    wide = tmp_path / 'wide.npz'
+    model = MODEL | {'base_channels': 3}
+    shapes = flatten(parameter_structure(predicting_method('autofuse', model)))
+    write_released(
+        wide, {name: np.ones(leaf.shape, np.float32) for name, leaf in shapes.items()}, Description('autofuse', model)
+    )
+    assert join([f'--segmenting={wide}', f'--registering={trained}', f'--out={tmp_path}/joined.npz']) == 2
+    error = capsys.readouterr().err
+    assert 'the weights do not fit the network' in error and not (tmp_path / 'joined.npz').exists()
 
 
 @pytest.mark.parametrize(
