@@ -323,10 +323,17 @@ def pair_source(policy: str, manifest: Manifest, split: str, labelled: frozenset
         The anchors of an epoch and the function that draws a pair for one.
 
     Raises:
-        UserError: The policy is unknown or the split has nothing for it.
+        UserError: The policy is unknown, or there is no such split or nothing in it for the policy.
     """
     if policy not in PAIR_POLICIES:
         raise UserError(f'unknown pair policy {policy!r}', expected=f'one of {", ".join(PAIR_POLICIES)}')
+    splits = list(dict.fromkeys(subject.split for subject in manifest.subjects))
+    if split not in splits:
+        raise UserError(
+            f'{manifest.root} has no subjects in the {split} split',
+            expected=f'one of its splits: {", ".join(splits) or "none"}',
+            fix='choose one with --config.evaluation.split, or prepare data with that split',
+        )
     make, need = PAIR_POLICIES[policy]
     more = (manifest.pairs,) if policy == LISTED else ()
     source = make(manifest.subjects_of(split), labelled, *more)

@@ -117,6 +117,14 @@ def test_split_without_pairs_says_what_is_missing(policy, frames, need):
         assert word in str(raised.value)
 
 
+def test_a_split_that_is_not_there_names_those_that_are():
+    manifest = manifest_of(subject('a', CINE), subject('b', CINE, split='validation'))
+    with pytest.raises(
+        UserError, match='no subjects in the test split.*train, validation.*evaluation.split'
+    ):
+        pair_source('ed_es', manifest, 'test', frozenset())
+
+
 def test_unknown_policy_lists_the_known_ones():
     with pytest.raises(UserError, match="unknown pair policy 'random'.*ed_es, intra_random, semi, inter"):
         pair_source('random', manifest_of(subject('a', CINE)), 'train', frozenset())
