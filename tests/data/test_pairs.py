@@ -119,9 +119,7 @@ def test_split_without_pairs_says_what_is_missing(policy, frames, need):
 
 def test_a_split_that_is_not_there_names_those_that_are():
     manifest = manifest_of(subject('a', CINE), subject('b', CINE, split='validation'))
-    with pytest.raises(
-        UserError, match='no subjects in the test split.*train, validation.*evaluation.split'
-    ):
+    with pytest.raises(UserError, match='no subjects in the test split.*train, validation.*evaluation.split'):
         pair_source('ed_es', manifest, 'test', frozenset())
 
 
