@@ -62,5 +62,6 @@ def _thinned(image: np.ndarray, sides: list[int]) -> np.ndarray:
 
 
 def _mean(image: np.ndarray) -> np.ndarray:
-    """Mean over the window, zeros outside."""
-    return ndimage.uniform_filter(np.asarray(image, np.float64), WINDOW, mode='constant')
+    """Mean over the window, zeros outside; a single slice is compared within itself."""
+    sides = [1 if size == 1 else WINDOW for size in image.shape]
+    return ndimage.uniform_filter(np.asarray(image, np.float64), sides, mode='constant')

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import AffineTransform
 
 # Slices of a slab: as many as the coarsest level of any image keeps, so that none is lost or made up.
 SLAB_SLICES = 8
-# Planes that make a larger angle than this with each other show different directions of the body: what their headers
-# say of each other is of no use in a plane. Cosine of 60 degrees.
-LEAST_PARALLEL = 0.5
+# Planes that make a larger angle than this with each other show the body from different sides.
+LARGEST_ANGLE_DEGREES = 15.0
 # Axis of the world of slabs, and of their arrays, across the plane.
 ACROSS = 2
 
@@ -44,8 +44,8 @@ def is_plane(grid: ImageGrid) -> bool:
 def slabs_of(fixed: Volume, moving: Volume) -> SlabPair:
     """Repeat two images of one slice along the normal of their planes.
 
-    Where the planes are nearly parallel, a point of one belongs to the point of the other that is nearest along the
-    normal, and what the headers say of positions in the plane holds.
+    A point of one plane belongs to the point of the other that is nearest along the normal, so that what the headers
+    say of positions in the plane holds; how far the planes are apart does not count.
 
     Args:
         fixed: An image of one slice, along any axis, with labels and mask or without.
@@ -53,17 +53,25 @@ def slabs_of(fixed: Volume, moving: Volume) -> SlabPair:
 
     Returns:
         The slabs.
+
+    Raises:
+        UserError: The planes make an angle of more than 15 degrees.
     """
     frame = _frame(fixed.grid)
-    other = _frame(moving.grid)
-    normals = frame[:3, ACROSS], other[:3, ACROSS]
-    parallel = float(normals[0] @ normals[1])
-    if abs(parallel) >= LEAST_PARALLEL:
-        normal = normals[1] * np.sign(parallel)
-        other = np.eye(4)
-        other[:3, :3] = _turn(normals[0], normal) @ frame[:3, :3]
-        # The origin of the fixed plane, carried along the normal.
-        other[:3, 3] = frame[:3, 3] + normal * (normal @ (moving.grid.centre_mm - frame[:3, 3]))
+    normal, across = frame[:3, ACROSS], _frame(moving.grid)[:3, ACROSS]
+    # A normal may point to either side.
+    across = across if normal @ across > 0 else -across
+    angle = float(np.degrees(np.arccos(np.clip(normal @ across, -1.0, 1.0))))
+    if angle > LARGEST_ANGLE_DEGREES:
+        raise UserError(
+            f'the slices of {fixed.name} and {moving.name} make an angle of {angle:.0f} degrees',
+            expected=f'slices of one direction, up to {LARGEST_ANGLE_DEGREES:g} degrees apart',
+            fix='correct the headers, so that both give the slice the same direction',
+        )
+    other = np.eye(4)
+    other[:3, :3] = _turn(normal, across) @ frame[:3, :3]
+    # The origin of the fixed plane, carried along the normal.
+    other[:3, 3] = frame[:3, 3] + across * (across @ (moving.grid.centre_mm - frame[:3, 3]))
     return SlabPair(_slab(fixed, frame), _slab(moving, other), AffineTransform(frame), AffineTransform(other))
 
 

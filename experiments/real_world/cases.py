@@ -203,10 +203,9 @@ def _slices(images: Images, heart_dsc: Callable) -> Iterator[Case]:
     copy = dataclasses.replace(fixed, name='copy')
     limits = {'largest_voxels': 0.01}
     yield Case('single slices', 'a slice to itself', lambda: (fixed, copy), errors, limits, good=True)
-    quarter, across = np.array([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], [[0, -1, 0], [0, 0, -1], [1, 0, 0]]])
-    for name, matrix in (('turned by 90 degrees', quarter), ('that lies across', across)):
-        load = lambda matrix=matrix: (fixed, turned(moving, matrix))  # noqa: E731
-        yield Case('single slices', f'a slice {name}', load, heart_dsc, {'dsc': 2.0}, ALIGNED, aligned_name)
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    load = lambda: (fixed, turned(moving, quarter))  # noqa: E731
+    yield Case('single slices', 'a slice turned by 90 degrees', load, heart_dsc, {'dsc': 2.0}, ALIGNED, aligned_name)
 
 
 def _small_things(head: Volume, other: Volume, dsc: Callable) -> Iterator[Case]:
