@@ -93,7 +93,7 @@ def test_images_that_do_not_overlap_are_refused_where_nothing_may_bring_them_tog
 
 def test_slices_and_series_are_refused(pair):
     fixed, moving = pair
-    with pytest.raises(UserError, match='at least 4 voxels'):
+    with pytest.raises(UserError, match='moving is a 2-D image, and fixed a volume'):
         register_volumes(fixed, dataclasses.replace(moving, image=moving.image[:, :, :1], labels=None))
     with pytest.raises(UserError, match='--reference-frame'):
         register_volumes(fixed, Volume(np.stack([moving.image] * 2, -1), None, moving.affine, 'cine'))
