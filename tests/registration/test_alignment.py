@@ -49,6 +49,7 @@ def test_finds_a_rotation_and_a_shift_across_grids(rotated):
     assert found.agreement.mean_mm < 4 and found.agreement.share < 0.15
 
 
+@pytest.mark.slow
 def test_small_things_are_aligned_as_well_as_large_ones():
     # A mouse in the millimetres of its scanner: the same voxels, a twentieth of the size.
     size = 0.05

@@ -1,9 +1,10 @@
 """Levels of an image: places, padding, masks."""
 
 import numpy as np
+import pytest
 
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.registration.pyramid import make_level, shape_at
+from autofuse_jax.registration.pyramid import in_proportion, make_level, shape_at
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels, to_world
 from tests.registration.scenes import centred_grid
 
@@ -15,6 +16,14 @@ def test_a_gradient_keeps_its_place_in_the_world():
     # The image is the first voxel index; away from the border every coarse voxel shows its own place.
     places = to_voxels(grid.affine, to_world(level.grid.affine, np.array([[k, 0, 0] for k in range(2, 14)])))
     np.testing.assert_allclose(level.image[2:14, 3, 3], places[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('sides', 'factor'), [([180.0], 1.0), ([120.0], 1.0), ([60.0, 12.0], 0.5), ([60.0, 130.0], 1.0)]
+)
+def test_images_that_reach_less_far_get_voxels_in_proportion(sides, factor):
+    grids = [ImageGrid((10, 5, 1), np.diag([side / 10, side / 10, 1.0, 1.0])) for side in sides]
+    assert in_proportion(8.0, *grids) == pytest.approx(8 * factor)
 
 
 def test_padding_is_told_apart_from_the_image():
