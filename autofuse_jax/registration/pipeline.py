@@ -109,7 +109,7 @@ def register_volumes(
             fix='leave out --no-deform or --samples',
         )
     if is_plane(fixed.grid):
-        _check_volumes_alone(model, guide, initial)
+        _refuse_beside_planes(model, guide, initial)
         return _register_planes(fixed, moving, settings, on_progress)
     if isinstance(guide, Guide):
         check_guide(guide, fixed.grid, moving.grid)
@@ -211,7 +211,7 @@ def _register_planes(
     )
 
 
-def _check_volumes_alone(
+def _refuse_beside_planes(
     model: RegistrationModel | RuntimeModel | None, guide: Guide | str | None, initial: Initial | None
 ) -> None:
     """Refuse for images of one slice what is there for volumes only."""

@@ -54,6 +54,9 @@ PATIENTS = {
     'stand beside ours for orientation.'
 }
 OTHER_DATA = 'The paper measured other data ({sets}): what can be compared is the order of its rows, not its numbers.'
+WALL_TIME = (
+    'Training minutes are wall time: other work on the machine, and time for which a training stood still, count.'
+)
 KNOWN = 'Parameters are those of the networks, whatever the data; the times of the paper are those of its machine.'
 
 
@@ -80,6 +83,7 @@ def comparison_table(number: str, record: Mapping[str, Any]) -> PaperTable:
         *([legend] if legend else []),
         _note(number, name),
         *_parameters_note(number, record),
+        *([WALL_TIME] if 'training minutes' in head else []),
         *([KNOWN] if any(not column[1] for column in columns) else []),
     ]
     return PaperTable(
