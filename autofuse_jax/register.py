@@ -121,6 +121,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     many = parser.add_argument_group('many pairs')
     many.add_argument('--pairs', type=Path, metavar='CSV', help='table of pairs, one a row; see above')
     add_part_option(many, 'pairs; the summary is made anew at the end of each part')
+    many.add_argument(
+        '--together',
+        type=int,
+        default=1,
+        metavar='N',
+        help='pairs that are in work at a time, whose steps an accelerator computes together; default 1',
+    )
     series = parser.add_argument_group('series')
     series.add_argument(
         '--reference-frame',

@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.part is not None:
         raise UserError('--part is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
+    if options.together != 1:
+        raise UserError('--together is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
     if options.moving is None:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     check_composite(options)

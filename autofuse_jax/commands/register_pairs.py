@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import sys
@@ -23,7 +24,7 @@ from autofuse_jax.commands.register import (
 )
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import COUNT, UserError, check_option
 from autofuse_jax.evaluation.register_results import REPORT
 from autofuse_jax.files import claim_folder, json_types, listed_files, write_json
 from autofuse_jax.records.forms import Anything, Form, Table
@@ -32,6 +33,7 @@ from autofuse_jax.registration.device import use_device
 from autofuse_jax.registration.pipeline import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME
 from autofuse_jax.registration.step_progress import StepProgress
+from autofuse_jax.registration.turns import do_in_turns
 from autofuse_jax.reports.pairs_summary import SUMMARY_PAGE, SUMMARY_TABLE, PairOutcome, counts_sentence, write_summary
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.storage.contents import content_hash
@@ -51,8 +53,8 @@ OPTIONS_OF_ONE_PAIR = (
     'moving_guide',
     'guide_points',
 )
-# What does not change a result.
-OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'out', 'overwrite', 'device', 'command_line', 'import_seconds')
+# What does not change a result, or no more than another device would.
+OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'together', 'out', 'overwrite', 'device', 'command_line', 'import_seconds')
 SOME_FAILED_STATUS = 1
 # A disk that is full fails every pair that follows.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -78,6 +80,7 @@ def run_pairs(options: argparse.Namespace) -> int:
                 expected=f'what belongs to one pair in the table, as columns {", ".join(FILE_COLUMNS)}',
                 fix='leave out one of the two',
             )
+    check_option('--together', options.together, COUNT)
     check_composite(options)
     check_gate_maps(options)
     check_symmetric(options)
@@ -115,14 +118,15 @@ def _register_all(
     rows: Sequence[PairRow],
     inputs: Mapping[str, dict[str, Any]],
 ) -> int:
-    """Register pairs one after the other and return how many failed."""
+    """Register pairs, one after the other or several together, and return how many failed."""
     use_device(options.device)
     enable_compilation_cache()
     network = open_network_of(options)
     if options.gate_maps:
         gated_model(network)
-    failures = 0
-    for number, row in enumerate(rows, start=1):
+
+    def register_one(number: int, row: PairRow) -> bool:
+        """Register a pair and return whether that succeeded."""
         folder = options.out / row.name
         place = f'{row.name} ({number}/{len(rows)})'
         one = argparse.Namespace(**{**vars(options), **dict.fromkeys(FILE_COLUMNS), **row.files, 'out': folder})
@@ -134,15 +138,18 @@ def _register_all(
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise
-            failures += 1
             # The folder in use is another's.
             if not isinstance(error, InUseError):
                 _record_failure(folder, row, error)
             print(f'{place}: failed: {_one_line(error)}', file=sys.stderr, flush=True)
-            continue
+            return False
         (folder / FAILED_NAME).unlink(missing_ok=True)
         print(f'{place}: {summary_line(report)}', flush=True)
-    return failures
+        return True
+
+    work = [functools.partial(register_one, number, row) for number, row in enumerate(rows, start=1)]
+    succeeded = do_in_turns(work, options.together) if options.together > 1 else [one() for one in work]
+    return succeeded.count(False)
 
 
 def _record_failure(folder: Path, row: PairRow, error: Exception) -> None:

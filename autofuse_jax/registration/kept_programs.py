@@ -17,6 +17,7 @@ import jax.export
 import jax.numpy as jnp
 
 from autofuse_jax.files import replacing
+from autofuse_jax.registration.turns import call_in_turn
 from autofuse_jax.version import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -51,31 +52,57 @@ class KeptProgram:
             result_like: Structure of the result.
         """
         self._function = function
-        self._jitted = jax.jit(function, static_argnames=static)
+        self._forms: dict[bool, Callable[..., Any]] = {False: function, True: functools.partial(_for_each, function)}
+        self._jitted = {batched: jax.jit(form, static_argnames=static) for batched, form in self._forms.items()}
         self._result_like = result_like
         self._programs: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, *arrays: Any, **static: Any) -> Any:
-        """Compute the function.
+        """Compute the function; inside `turns.do_in_turns` for several callers at once.
 
         Args:
             *arrays: Arrays and trees of arrays.
             **static: All of the static arguments.
         """
+        return call_in_turn(self, arrays, static)
+
+    def key(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Return what tells one program from another: structure, shapes and types of arrays, static arguments."""
+        leaves, structure = jax.tree.flatten(arrays)
+        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf).name) for leaf in leaves)
+        return structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0]))
+
+    def compute(self, arrays: tuple[Any, ...], static: dict[str, Any], *, batched: bool = False) -> Any:
+        """Compute the function here and now.
+
+        Args:
+            arrays: Arrays and trees of arrays.
+            static: All of the static arguments.
+            batched: Whether all arrays and results have one more axis in front, for as many calls; default False.
+        """
         folder = _folder()
         if folder is None or not all(_is_ours(value) for value in (self._function, *static.values())):
-            return self._jitted(*arrays, **static)
+            return self._jitted[batched](*arrays, **static)
+        key = (batched, self.key(arrays, static))
         leaves, structure = jax.tree.flatten(arrays)
         leaves = [jnp.asarray(leaf, jnp.result_type(leaf)) for leaf in leaves]
-        shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-        key = (structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0])))
         program = self._programs.get(key)
         if program is None:
-            text = repr((_text_of(self._function), shapes, str(structure), [(n, _text_of(v)) for n, v in key[2]]))
-            program = self._programs[key] = self._open(folder, text, leaves, structure, static)
+            _, (_, shapes, values) = key
+            text = repr((_text_of(self._function), shapes, str(structure), [(n, _text_of(v)) for n, v in values]))
+            text += ' batched' * batched
+            program = self._programs[key] = self._open(folder, text, leaves, structure, static, self._forms[batched])
         return jax.tree.unflatten(jax.tree.structure(self._result_like(*arrays)), program(*leaves))
 
-    def _open(self, folder: Path, text: str, leaves: list[jax.Array], structure: Any, static: dict[str, Any]):
+    @staticmethod
+    def _open(
+        folder: Path,
+        text: str,
+        leaves: list[jax.Array],
+        structure: Any,
+        static: dict[str, Any],
+        function: Callable[..., Any],
+    ):
         settings = [(name, getattr(jax.config, name)) for name in SETTINGS]
         whole = repr((text, __version__, _source(), jax.__version__, jax.default_backend(), settings))
         path = folder / (hashlib.sha256(whole.encode()).hexdigest()[:NAME_LENGTH] + ENDING)
@@ -83,11 +110,15 @@ class KeptProgram:
         if content is None:
 
             def flat(*leaves: jax.Array) -> list[jax.Array]:
-                return jax.tree.leaves(self._function(*jax.tree.unflatten(structure, leaves), **static))
+                return jax.tree.leaves(function(*jax.tree.unflatten(structure, leaves), **static))
 
             content = bytes(jax.export.export(jax.jit(flat))(*leaves).serialize())
             _write(path, content)
         return jax.jit(jax.export.deserialize(bytearray(content)).call)
+
+
+def _for_each(function: Callable[..., Any], *arrays: Any, **static: Any) -> Any:
+    return jax.vmap(functools.partial(function, **static))(*arrays)
 
 
 def _read(path: Path) -> bytes | None:

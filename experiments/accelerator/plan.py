@@ -35,12 +35,14 @@ class Scale:
         batch_sizes: Numbers of pairs of a step to choose from.
         batch_size_minutes: Time in which one is chosen; most of it for compiling.
         benchmarks: Arguments of the benchmark by name of the part.
+        together: Arguments of the registration of several pairs together.
     """
 
     training: Mapping[str, Any]
     batch_sizes: tuple[int, ...]
     batch_size_minutes: float
     benchmarks: Mapping[str, Sequence[str]]
+    together: Sequence[str]
 
 
 FULL = Scale(
@@ -51,6 +53,7 @@ FULL = Scale(
         'benchmark_cardiac': ('--sizes=128x128x32', '--precisions=default,bfloat16', '--compile', '--jobs=2'),
         'benchmark_brain': ('--sizes=144x192x160', '--precisions=default,bfloat16', '--compile', '--jobs=2'),
     },
+    together=('--pairs=8', '--together', '1', '8'),
 )
 # Synthetic hearts, unless data is named. No CPU computes in bfloat16, and compiling networks takes minutes there.
 PHANTOM = {
@@ -77,6 +80,7 @@ REHEARSAL = Scale(
         'benchmark_cardiac': ('--sizes=16x16x16', *FIELDS),
         'benchmark_brain': ('--sizes=16x24x16', *FIELDS),
     },
+    together=('--shape', '24', '24', '8', '--pairs=2', '--together', '1', '2'),
 )
 
 
@@ -188,6 +192,9 @@ def parts_of(
         command += [f'--out={target}', *arguments]
         results = {target: target.name, target.with_suffix('.md'): f'{name}.md'}
         parts.append(Part(name, 3.0, 1.0, lambda _, command=command: [command], results))
+    pairs = work / 'pairs_together.json'
+    register = [*_python('experiments.speed.pairs_together'), f'--out={pairs}', *scale.together]
+    parts.append(Part('pairs_together', 1.5, 0.5, lambda _: [register], {pairs: pairs.name}))
     return parts
 
 

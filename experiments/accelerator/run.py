@@ -5,9 +5,10 @@
 
 In this order: the batch size is chosen by a short measurement; the semi-supervised network is trained at full size for
 some minutes, in bfloat16; it is evaluated on the validation split; its weights are written; forward pass and training
-step are timed beside eager PyTorch and torch.compile at two sizes, with peak memory. Each part has a budget and leaves
-its results in OUT at once; one that fails or runs out of time (its results begin with `partial_`) does not stop the
-next. The same command goes on with what is not done. OUT/run.json says how each ended, OUT/logs what it printed.
+step are timed beside eager PyTorch and torch.compile at two sizes, with peak memory; eight pairs are registered one by
+one and together. Each part has a budget and leaves its results in OUT at once; one that fails or runs out of time (its
+results begin with `partial_`) does not stop the next. The same command goes on with what is not done. OUT/run.json says
+how each ended, OUT/logs what it printed.
 
 Paths are relative to the project's folder. Further arguments --config.FIELD=VALUE go to the training.
 """

@@ -196,3 +196,31 @@ def test_results_can_be_evaluated_together(folder):
     assert evaluate([f'{folder}/out', f'--out={folder}/scores']) == 0
     assert any((folder / 'scores').iterdir())
     assert nib.load(folder / 'out' / 'one' / 'moved.nii.gz').shape == (10, 11, 12)
+
+
+def test_pairs_together_come_out_as_one_after_the_other(folder, capsys):
+    write_table(folder, *TABLE, 'a.nii.gz,c.nii.gz,a_seg.nii.gz,c_seg.nii.gz,three')
+    more = ['--align=translation', '--shrink=1', '--steps=10', '--no-page']
+    for name, together in (('apart', '1'), ('together', '2')):
+        assert main([f'--pairs={folder}/pairs.csv', f'--out={folder}/{name}', f'--together={together}', *more]) == 0
+    for pair in ('one', 'two', 'three'):
+        apart, together = (
+            json.loads((folder / name / pair / 'report.json').read_text()) for name in ('apart', 'together')
+        )
+        assert together['scores']['dsc_after'] == pytest.approx(apart['scores']['dsc_after'], abs=1e-3)
+        assert apart['scores']['dsc_after'] > apart['scores']['dsc_before']
+        stages = [[stage['name'] for stage in report['stages']] for report in (apart, together)]
+        assert stages[0] == stages[1]
+        fields = [nib.load(folder / name / pair / 'forward_itk.nii.gz').get_fdata() for name in ('apart', 'together')]
+        np.testing.assert_allclose(*fields, atol=0.02)
+    # The same results, so that nothing is done again.
+    capsys.readouterr()
+    assert main([f'--pairs={folder}/pairs.csv', f'--out={folder}/together', *more]) == 0
+    assert '3 pairs, 3 of them registered already' in capsys.readouterr().err
+
+
+def test_together_needs_pairs_and_a_number(folder, capsys):
+    assert run(folder, '--together=0') == 2
+    assert 'together' in capsys.readouterr().err
+    assert main([f'--fixed={folder}/a.nii.gz', f'--moving={folder}/b.nii.gz', f'--out={folder}/o', '--together=2']) == 2
+    assert '--together is given without --pairs' in capsys.readouterr().err
