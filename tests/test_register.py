@@ -412,7 +412,9 @@ def test_label_maps_and_points_guide_and_the_report_says_so(files, tmp_path, cap
     points = [tmp_path / f'{role}.csv' for role in ('fixed', 'moving')]
     for path in points:
         path.write_text('x,y,z\n0,0,0\n10,5,0\n')
-    more = guiding(files, '--guide-points', *map(str, points), '--guide-weight=2', '--no-page')
+    # One level: each is compiled for a long time.
+    cheap = ['--guide-weight=2', '--shrink=2', '--steps=10', '--align=none', '--no-page']
+    more = guiding(files, '--guide-points', *map(str, points), *cheap)
     assert main(command(files, out, *more)) == 0
     source = 'label map fixed_labels.nii.gz and moving_labels.nii.gz, points fixed.csv and moving.csv'
     sentence = f'guided by {source} (classes 1, 2, 3 and 2 pairs of points).'

@@ -25,7 +25,7 @@ from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points
 from tests.registration.scenes import bulge, centred_grid, picture, rotation_and_shift
 
 ALIGNMENT = AlignmentSettings(kind='rigid', spacings=(8.0, 4.0), steps=(60, 40), exact_steps=0)
-QUICK = PipelineSettings(ALIGNMENT, InstanceSettings(shrink=(2, 1), steps=(20, 10), smoothness=0.2))
+QUICK = PipelineSettings(ALIGNMENT, InstanceSettings(shrink=(1,), steps=(25,), smoothness=0.2))
 FIXED_GRID = centred_grid((44, 48, 1), (2.5, 2.5, 6.0))
 # In the plane of the scene, z = 0.
 TURN = rotation_and_shift(12.0, (4.0, -6.0, 0.0))
