@@ -29,7 +29,7 @@ from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.agreement import Agreement, agreement_of
 from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
-from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of
+from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of, matched_volumes
 from autofuse_jax.registration.linear_maps import world_matrix
 from autofuse_jax.registration.minimise import Schedule, minimise, say_step
 from autofuse_jax.registration.pyramid import Level, in_proportion, make_level, pad_alike
@@ -174,7 +174,32 @@ def align(
     matched = contrast_there.dependence >= MATCHING_DEPENDENCE
     chosen = CORRELATION if contrast_there.same else MATCHED if matched else DESCRIPTORS
     stages = (*first.stages, *second.stages)
-    return dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
+    matrix = second.matrix
+    if chosen == MATCHED and settings.kind != NONE:
+        third = _align(
+            *matched_volumes(fixed, moving, matrix), _finer(settings, fixed, moving), np.eye(4), in_plane, on_progress
+        )
+        matrix = matrix @ third.matrix
+        stages += third.stages
+    return dataclasses.replace(second, matrix=matrix, stages=stages, similarity=chosen, contrast=contrast_there)
+
+
+def _finer(settings: AlignmentSettings, fixed: Volume, moving: Volume) -> AlignmentSettings:
+    """Correlation at all levels but the coarsest, where there are several."""
+    first = 1 if len(settings.steps) > 1 else 0
+    return dataclasses.replace(
+        settings,
+        similarity=CORRELATION,
+        spacings=_spacings_of(settings, fixed, moving)[first:],
+        steps=settings.steps[first:],
+    )
+
+
+def _spacings_of(settings: AlignmentSettings, fixed: Volume, moving: Volume) -> tuple[float, ...]:
+    """Voxel sizes of the levels for a pair, millimetres."""
+    if settings.spacings is not None:
+        return settings.spacings
+    return tuple(in_proportion(spacing, fixed.grid, moving.grid) for spacing in SPACINGS_MM)
 
 
 def _align(
@@ -188,8 +213,7 @@ def _align(
     """Align by one similarity."""
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
-    chosen = [in_proportion(spacing, fixed.grid, moving.grid) for spacing in SPACINGS_MM]
-    spacings = chosen if settings.spacings is None else settings.spacings
+    spacings = _spacings_of(settings, fixed, moving)
     levels = [[make_level(volume, spacing) for volume in volumes] for spacing in spacings]
     # So that both directions share what is compiled for the coarsest level.
     levels[0] = pad_alike(levels[0])

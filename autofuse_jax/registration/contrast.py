@@ -1,5 +1,6 @@
 """Whether two aligned images show the same contrast, and how to give one that of the other where they do not."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from autofuse_jax.transforms.maps import AffineTransform
 # Voxel size at which the images are compared, millimetres (see `in_proportion`): fine enough for tissues, coarse enough
 # for what is not aligned yet.
 COMPARISON_MM = 4.0
+# Voxel size at which one image gets the contrast of the other for an alignment, likewise.
+MATCHING_MM = 2.0
 # Classes of grey values, equally full, for which the mean of the other image is taken.
 CLASSES = 16
 # Correlation above which the contrast is the same, as a share of what any function of the grey values could explain.
@@ -103,6 +106,34 @@ def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> 
         pair._replace(fixed=_in_contrast_of(lying.moving, lying.fixed, valid, pair.fixed)),
         pair._replace(moving=_in_contrast_of(lying.fixed, lying.moving, valid, pair.moving)),
     )
+
+
+def matched_volumes(fixed: Volume, moving: Volume, matrix: np.ndarray) -> tuple[Volume, Volume]:
+    """Bring a moving image to the fixed one, and show both in one contrast: that of the image that can be told better.
+
+    Args:
+        fixed: The fixed image, with a mask or without.
+        moving: The moving image, likewise.
+        matrix: float64 (4, 4), from the fixed to the moving world, good enough for tissues to lie on each other.
+
+    Returns:
+        Both on one grid in the fixed world, in [0, 1], with what is valid as masks.
+    """
+    grid = resize_grid(fixed.grid, shape_at(fixed.grid, in_proportion(MATCHING_MM, fixed.grid)))
+    pair = pair_on_grid(fixed, moving, AffineTransform(matrix), grid)
+    valid, _ = _valid_and_shown(pair)
+
+    def told(one: PairOnGrid) -> float:
+        return float(np.corrcoef(one.fixed[valid], one.moving[valid])[0, 1])
+
+    best = max(match_contrast(pair), key=told)
+    everywhere = np.ones(grid.shape, np.float32)
+    masks = (everywhere if best.fixed_valid is None else best.fixed_valid), best.moving_valid
+    first, second = (
+        dataclasses.replace(volume, image=image, labels=None, affine=grid.affine, mask=mask)
+        for volume, image, mask in zip((fixed, moving), (best.fixed, best.moving), masks, strict=True)
+    )
+    return first, second
 
 
 def _in_contrast_of(other: np.ndarray, image: np.ndarray, valid: np.ndarray, unmoved: np.ndarray) -> np.ndarray:
