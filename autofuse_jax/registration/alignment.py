@@ -159,7 +159,8 @@ def align(
     """
     settings = settings or AlignmentSettings()
     if settings.similarity != AUTO:
-        return _align(fixed, moving, settings, initial, in_plane, on_progress)
+        only = _align(fixed, moving, settings, initial, in_plane, on_progress)
+        return _matched(fixed, moving, settings, only, in_plane, on_progress) if only.similarity == MATCHED else only
     first = _align(fixed, moving, dataclasses.replace(settings, similarity=CORRELATION), initial, in_plane, on_progress)
     contrast = contrast_of(fixed, moving, first.matrix)
     if contrast.same:
@@ -174,14 +175,24 @@ def align(
     matched = contrast_there.dependence >= MATCHING_DEPENDENCE
     chosen = CORRELATION if contrast_there.same else MATCHED if matched else DESCRIPTORS
     stages = (*first.stages, *second.stages)
-    matrix = second.matrix
-    if chosen == MATCHED and settings.kind != NONE:
-        third = _align(
-            *matched_volumes(fixed, moving, matrix), _finer(settings, fixed, moving), np.eye(4), in_plane, on_progress
-        )
-        matrix = matrix @ third.matrix
-        stages += third.stages
-    return dataclasses.replace(second, matrix=matrix, stages=stages, similarity=chosen, contrast=contrast_there)
+    found = dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
+    return _matched(fixed, moving, settings, found, in_plane, on_progress) if chosen == MATCHED else found
+
+
+def _matched(
+    fixed: Volume,
+    moving: Volume,
+    settings: AlignmentSettings,
+    found: Alignment,
+    in_plane: bool,
+    on_progress: OnProgress | None,
+) -> Alignment:
+    """Go on from an alignment by mutual information, a flat optimum, with the correlation of both in one contrast."""
+    if settings.kind == NONE:
+        return found
+    pair = matched_volumes(fixed, moving, found.matrix)
+    then = _align(*pair, _finer(settings, fixed, moving), np.eye(4), in_plane, on_progress)
+    return dataclasses.replace(found, matrix=found.matrix @ then.matrix, stages=(*found.stages, *then.stages))
 
 
 def _finer(settings: AlignmentSettings, fixed: Volume, moving: Volume) -> AlignmentSettings:
