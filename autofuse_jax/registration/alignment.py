@@ -42,6 +42,8 @@ SPACINGS_MM = (8.0, 4.0, 2.0)
 MIRROR_LEVEL = 1
 # First step of the exact end, in voxels: Adam has come this near.
 EXACT_STEP = 0.015
+# Before the names of the stages that go on from mutual information with matched contrasts.
+IN_ONE_CONTRAST = 'in one contrast: '
 # Name of a start that the caller gives.
 INITIAL = 'initial transform'
 
@@ -53,9 +55,9 @@ class AlignmentSettings:
     Attributes:
         kind: 'none', 'translation', 'rigid' or 'affine' (default).
         similarity: 'ncc', local correlation in a window of 9 voxels; 'mi', mutual information, for images of different
-            contrasts; 'mind' and 'matched', the same here, since descriptors turn with the image and contrasts can be
-            matched only once it is aligned; or 'auto' (default): correlation, and mutual information where the
-            correlation leads to images of different contrasts.
+            contrasts; 'mind', the same here, since descriptors turn with the image; 'matched', the same, and then the
+            correlation of both images in one contrast, which can be told only once they are aligned; or 'auto'
+            (default): correlation, and 'matched' where that leads to images of different contrasts.
         start: 'header' (world positions as the files say), 'centres' (of the grids), 'masses' (centres of the
             intensities), 'rotations' (large rotations about the centres of the intensities are tried as well), or
             'auto' (default): the most similar of the three, and rotations where they are promising.
@@ -187,12 +189,13 @@ def _matched(
     in_plane: bool,
     on_progress: OnProgress | None,
 ) -> Alignment:
-    """Go on from an alignment by mutual information, a flat optimum, with the correlation of both in one contrast."""
+    """Go on from an alignment by mutual information, which ends a voxel beside it, by correlation in one contrast."""
     if settings.kind == NONE:
         return found
     pair = matched_volumes(fixed, moving, found.matrix)
-    then = _align(*pair, _finer(settings, fixed, moving), np.eye(4), in_plane, on_progress)
-    return dataclasses.replace(found, matrix=found.matrix @ then.matrix, stages=(*found.stages, *then.stages))
+    then = _align(*pair, _finer(settings, fixed, moving), np.eye(4), in_plane, on_progress, doubted=False)
+    stages = tuple(stage | {'name': f'{IN_ONE_CONTRAST}{stage["name"]}'} for stage in then.stages)
+    return dataclasses.replace(found, matrix=found.matrix @ then.matrix, stages=(*found.stages, *stages))
 
 
 def _finer(settings: AlignmentSettings, fixed: Volume, moving: Volume) -> AlignmentSettings:
@@ -220,8 +223,10 @@ def _align(
     initial: np.ndarray | None,
     in_plane: bool,
     on_progress: OnProgress | None,
+    *,
+    doubted: bool = True,
 ) -> Alignment:
-    """Align by one similarity."""
+    """Align by one similarity; doubted: the other way and mirror images are looked at, too."""
     say = on_progress or (lambda *_: None)
     volumes = [window_normalise(volume) for volume in (fixed, moving)]
     spacings = _spacings_of(settings, fixed, moving)
@@ -279,11 +284,12 @@ def _align(
                 if rotated is not None:
                     start, begin = rotated
                     matrix = begin
-        if number == 0 and settings.kind in (RIGID, AFFINE):
+        if doubted and number == 0 and settings.kind in (RIGID, AFFINE):
             other_way = functools.partial(descend, why='other way: ')
             # A rigid map holds the translation: without a descent of its own, it costs a third less.
             agreement = agreement_of(level, frame, begin, matrix, other_way, kinds[1:])
-        if number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and settings.start in (AUTO, ROTATIONS):
+        searched = settings.start in (AUTO, ROTATIONS)
+        if doubted and number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and searched:
             refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure, in_plane=in_plane)
     if settings.exact_steps:

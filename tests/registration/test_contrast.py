@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.intensity import window_normalise
-from autofuse_jax.registration.contrast import contrast_of, match_contrast
+from autofuse_jax.registration.contrast import contrast_of, match_contrast, matched_volumes
 from autofuse_jax.registration.working_grid import PairOnGrid
 from tests.registration.scenes import centred_grid, picture
 
@@ -86,3 +86,19 @@ def test_a_contrast_is_compared_where_a_field_moves_the_image():
     lying = [np.roll(one.fixed, 6, axis=0) for one in (apart, moved)]
     alike = [np.corrcoef(a.ravel(), b.moving.ravel())[0, 1] for a, b in zip(lying, (apart, moved), strict=True)]
     assert alike[1] > 0.99 > 0.9 > alike[0], alike
+
+
+def test_matched_volumes_lie_on_one_grid_in_the_contrast_of_one():
+    # A function of the fixed image that does not lead back: what can be told is the moving image.
+    shift = np.eye(4)
+    shift[:3, 3] = [6.0, 0.0, 3.0]
+    seen = seen_as(lambda x: np.abs(x - 0.5) + 0.3)
+    moving = dataclasses.replace(seen, affine=shift @ seen.affine, labels=None, name='moving')
+    fixed, moved = matched_volumes(SCENE, moving, shift)
+    assert fixed.grid.same_as(moved.grid) and fixed.labels is moved.labels is None
+    assert np.abs(fixed.grid.centre_mm - SCENE.grid.centre_mm).max() < 1e-6
+    assert (fixed.name, moved.name) == (SCENE.name, 'moving')
+    valid = (fixed.mask > 0.5) & (moved.mask > 0.5)
+    assert valid.mean() > 0.95 and np.corrcoef(fixed.image[valid], moved.image[valid])[0, 1] > 0.98
+    # It is the fixed image that was given another contrast.
+    assert np.abs(fixed.image).max() <= 1 and moved.image[valid].std() > 0.1
