@@ -148,8 +148,7 @@ def _register_all(
         return True
 
     work = [functools.partial(register_one, number, row) for number, row in enumerate(rows, start=1)]
-    succeeded = do_in_turns(work, options.together) if options.together > 1 else [one() for one in work]
-    return succeeded.count(False)
+    return do_in_turns(work, options.together).count(False)
 
 
 def _record_failure(folder: Path, row: PairRow, error: Exception) -> None:

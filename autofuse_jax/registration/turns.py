@@ -121,7 +121,7 @@ def do_in_turns(work: Sequence[Callable[[], Result]], at_once: int) -> list[Resu
 
     Args:
         work: The pieces, without arguments.
-        at_once: How many are begun at a time, 1 or more: as many are in memory.
+        at_once: How many are begun at a time, 1 or more: as many are in memory. 1: one after the other, here and now.
 
     Returns:
         Their results, in order.
@@ -131,6 +131,8 @@ def do_in_turns(work: Sequence[Callable[[], Result]], at_once: int) -> list[Resu
     """
     if at_once < 1:
         raise ValueError(f'at_once is {at_once} and must be 1 or more.')
+    if at_once == 1:
+        return [one() for one in work]
     results: dict[int, Result] = {}
     waiting = iter(enumerate(work))
     workers: list[_Worker[Result]] = []

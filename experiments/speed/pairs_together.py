@@ -87,7 +87,7 @@ def measure(pairs: list[Pair], together: int) -> dict[str, Any]:
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
-        results = do_in_turns(work, together) if together > 1 else [one() for one in work]
+        results = do_in_turns(work, together)
         seconds.append(round((time.perf_counter() - started) / len(pairs), 3))
     overlaps = [
         mean_over_structures(dice_per_label(fixed.labels, result.moved_labels, STRUCTURES))
