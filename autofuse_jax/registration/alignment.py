@@ -63,7 +63,8 @@ class AlignmentSettings:
             'auto' (default): the most similar of the three, and rotations where they are promising.
         spacings: Voxel sizes of the levels from coarse to fine, millimetres; None (default): 8, 4 and 2 for images
             that reach 120 mm or more, and in proportion for smaller ones.
-        steps: Largest number of steps of each level, 1 or more; default 120, 80 and 25.
+        steps: Largest number of steps of each level, 1 or more; default 120, 40 and 5: the finer the level, the more a
+            step costs and the nearer the exact end already is.
         exact_steps: Largest number of evaluations of the loss by L-BFGS at the end, 0: none; default 12.
         learning_rate: Millimetres a step at the first step of a level, as a share of its voxel size.
         tolerance: Tolerance of `Schedule`.
@@ -76,7 +77,7 @@ class AlignmentSettings:
     similarity: str = AUTO
     start: str = 'auto'
     spacings: tuple[float, ...] | None = None
-    steps: tuple[int, ...] = (120, 80, 25)
+    steps: tuple[int, ...] = (120, 40, 5)
     exact_steps: int = 12
     learning_rate: float = 0.15
     tolerance: float = 0.002
