@@ -17,7 +17,7 @@ import numpy as np
 
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.methods.registry import predicting_method
-from autofuse_jax.porting.convert import check_shapes, flatten
+from autofuse_jax.porting.convert import check_shapes, flatten, parameter_structure
 from autofuse_jax.weights.released import read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
 
@@ -49,6 +49,8 @@ def grow(weights: Path, changes: Sequence[str], out: Path, *, seed: int = 0) -> 
     params, description = read_released(weights)
     description.model.update(_values(changes))
     method = predicting_method(description.method, description.model)
+    # Before anything is drawn, which takes a while.
+    _check_larger(params, {name: leaf.shape for name, leaf in flatten(parameter_structure(method)).items()})
     fresh = flatten(jax.device_get(method.init(jax.random.key(seed), method.size or method.multiple)))
     grown = grown_params(params, fresh)
     check_shapes(grown, description.method, description.model)
@@ -73,29 +75,36 @@ def grown_params(params: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarra
     Raises:
         UserError: A trained parameter has no place, because the other network is not larger.
     """
+    _check_larger(params, {name: value.shape for name, value in fresh.items()})
     grown = {}
     for name, larger in fresh.items():
         value = np.array(larger, np.float32)
         if name in params:
             trained = params[name]
-            if trained.ndim != value.ndim or any(np.subtract(value.shape, trained.shape) < 0):
-                raise UserError(
-                    f'{name} has shape {trained.shape} and would get {value.shape}',
-                    expected='a network that is larger in every layer',
-                    fix='correct --model',
-                )
             outputs = trained.shape[-1]
             value[..., :outputs] = 0.0
             value[_place(trained.shape, value.shape)] = trained
         grown[name] = value
-    lost = sorted(set(params) - set(fresh))
+    return grown
+
+
+def _check_larger(params: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a network in which a trained parameter has no place."""
+    for name, trained in params.items():
+        larger = shapes.get(name)
+        if larger is not None and (trained.ndim != len(larger) or any(np.subtract(larger, trained.shape) < 0)):
+            raise UserError(
+                f'{name} has shape {trained.shape} and would get {larger}',
+                expected='a network that is larger in every layer',
+                fix='correct --model',
+            )
+    lost = sorted(set(params) - set(shapes))
     if lost:
         raise UserError(
             f'the other network has no {", ".join(lost[:3])}',
             expected='a network with all layers of the trained one',
             fix='correct --model',
         )
-    return grown
 
 
 def _place(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[slice, ...]:

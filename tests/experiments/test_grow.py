@@ -20,18 +20,26 @@ MODEL = {
     'fine_channels': 2,
     'thin_levels': 1,
 }
+CHANGES = ('fine_channels=3', 'compare_slices=True')
 
 
-@pytest.fixture
-def trained(tmp_path):
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
     method = predicting_method('autofuse', MODEL)
     rng = np.random.default_rng(0)
     params = {
         name: rng.normal(scale=0.3, size=leaf.shape).astype(np.float32)
         for name, leaf in flatten(parameter_structure(method)).items()
     }
-    path = tmp_path / 'trained.npz'
+    path = tmp_path_factory.mktemp('weights') / 'trained.npz'
     write_released(path, params, Description('autofuse', dict(MODEL)))
+    return path
+
+
+@pytest.fixture(scope='module')
+def grown(trained):
+    path = trained.with_name('grown.npz')
+    assert main([f'--weights={trained}', '--model', *CHANGES, f'--out={path}']) == 0
     return path
 
 
@@ -42,13 +50,9 @@ def outputs(path, pair):
     return prediction.displacement, prediction.fixed_segmentation
 
 
-def test_a_grown_network_gives_what_the_smaller_one_gave(trained, tmp_path, capsys):
-    grown = tmp_path / 'grown.npz'
-    changes = ['fine_channels=3', 'compare_slices=True']
-    assert main([f'--weights={trained}', '--model', *changes, f'--out={grown}']) == 0
-    assert 'grown to' in capsys.readouterr().out
+def test_a_grown_network_gives_what_the_smaller_one_gave(trained, grown):
     params, description = read_released(grown)
-    assert description.model['fine_channels'] == 3 and description.origin['grown'] == ' '.join(changes)
+    assert description.model['fine_channels'] == 3 and description.origin['grown'] == ' '.join(CHANGES)
     first = params['single_branch/conv_0/conv_1/kernel']
     assert first.shape == (3, 3, 3, 1, 3)
     # What is new in the finest layers is there to be learned.
@@ -59,15 +63,15 @@ def test_a_grown_network_gives_what_the_smaller_one_gave(trained, tmp_path, caps
         np.testing.assert_allclose(after, before, atol=2e-4)
 
 
-def test_a_larger_branch_that_segments_joins_another_that_registers(trained, tmp_path):
-    grown, joined = tmp_path / 'grown.npz', tmp_path / 'joined.npz'
-    assert main([f'--weights={trained}', '--model', 'fine_channels=3', 'compare_slices=True', f'--out={grown}']) == 0
+def test_a_larger_branch_that_segments_joins_another_that_registers(trained, grown, tmp_path):
+    joined = tmp_path / 'joined.npz'
     assert join([f'--segmenting={grown}', f'--registering={trained}', f'--out={joined}']) == 0
     params, description = read_released(joined)
     assert description.model['fine_channels'] == 3 and description.model['compare_slices']
+    of_grown, of_trained = (read_released(path)[0] for path in (grown, trained))
     for name, array in params.items():
-        source = grown if name.startswith('single_branch') else trained
-        np.testing.assert_array_equal(array, read_released(source)[0][name])
+        source = of_grown if name.startswith('single_branch') else of_trained
+        np.testing.assert_array_equal(array, source[name])
 
 
 def test_branches_that_do_not_fit_are_one_line(trained, tmp_path, capsys):
