@@ -18,8 +18,12 @@ from tests.registration.scenes import bulge, centred_grid, picture
 from tests.registration.test_pipeline import FIXED_GRID, MOVING_GRID
 from tests.registration.test_pipeline import QUICK as SETTINGS
 
-# One program.
-QUICK = dataclasses.replace(SETTINGS, instance=InstanceSettings(shrink=(2,), steps=(20,), smoothness=0.2))
+# One level of each, and with that one program.
+QUICK = dataclasses.replace(
+    SETTINGS,
+    alignment=dataclasses.replace(SETTINGS.alignment, spacings=(8.0,), steps=(20,)),
+    instance=InstanceSettings(shrink=(2,), steps=(10,), smoothness=0.2),
+)
 LENGTHS = 64 / (2 * np.pi) / np.array([2.0, 1.0])
 NOTHING = PipelineSettings(dataclasses.replace(QUICK.alignment, kind='none', start='header'), None)
 
