@@ -27,12 +27,13 @@ WORDS = {
 # Routes of one kind have one colour and are joined by a line.
 KINDS = (AFFINE, NETWORK, INSTANCE, BOTH, GUIDED, SYN)
 MARKERS = 'ovsDPX'
-# Where the number of steps stands, in points from its marker: above, of instance optimisation alone below.
-ABOVE, BELOW = (0, 7), (0, -14)
+# Where the number of steps stands, in points from its marker: above, of instance optimisation alone on its left, where
+# the step line to it does not pass.
+ABOVE, LEFT = (0, 7), (-11, 3)
 NOTE = (
     'CPU seconds are processor seconds of all cores, alignment included, as measured on each pair; the routes were '
-    'run in turn, at different times. "n steps": at most so many at all levels together; without it the default. Small '
-    'numbers in the picture are such steps.'
+    'run in turn, and what is of another date is of the code and the machine of that date, too. "n steps": at most so '
+    'many at all levels together; without it the default. Small numbers in the picture are such steps.'
 )
 Points = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -131,7 +132,7 @@ def draw_frontier(groups: Mapping[str, Points]) -> Figure:
                 axes.annotate(
                     steps,
                     place,
-                    BELOW if kind == INSTANCE else ABOVE,
+                    LEFT if kind == INSTANCE else ABOVE,
                     textcoords='offset points',
                     fontsize=7,
                     color=colour,

@@ -192,7 +192,7 @@ DOCUMENTS = {
     README: {
         'quickstart': quickstart_table,
         'cardiac': cardiac_table,
-        'instance acdc': REGISTRATION['instance acdc'],
+        'routes acdc': REGISTRATION['routes acdc'],
         'instance acdc syn': REGISTRATION['instance acdc syn'],
     },
     REPOSITORY / 'docs' / 'train.md': {'quickstart trans': quickstart_trans_table},

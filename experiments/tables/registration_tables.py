@@ -43,6 +43,10 @@ def comparison_table(summary: dict[str, Record]) -> str:
 def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Callable[[], str]]:
     """Return the tables by the name of their place in the documents."""
     return {
+        # Run one after the other on one machine, the first without a network.
+        'routes acdc': lambda: comparison_table(
+            read_record('budgets_acdc.json')['summary'] | read_record('guided_acdc.json')['summary']
+        ),
         'instance acdc': lambda: comparison_table(read_record('instance_acdc.json')['summary']),
         'instance acdc syn': lambda: comparison_table(read_record('instance_acdc.json')['summary_of_pairs_with_syn']),
         'instance brains': lambda: comparison_table(read_record('instance_brains.json')['summary']),
