@@ -26,6 +26,8 @@ from autofuse_jax.outputs import RegistrationOutput
 
 # What a single branch gives to the seven levels of fusion: from half resolution to a sixteenth and back.
 Features = tuple[jax.Array, ...]
+# What a single branch makes of an image: its features, and class probabilities or None.
+Perception = tuple[Features, jax.Array | None]
 
 OUTPUTS = ('velocity', 'displacement')
 FEEDBACKS = ('softmax', 'argmax')
@@ -159,19 +161,8 @@ class PairNetwork(nn.Module):
         single, fusion = self.branches()
         narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
-        (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
-        inputs = [narrow_fixed, narrow_moving]
-        if self.feed_segmentation and fixed_segmentation is not None:
-            segmentations = self._feedback(fixed_segmentation), self._feedback(moving_segmentation)
-            inputs += [segmentation.astype(narrow_fixed.dtype) for segmentation in segmentations]
-        if self.pooling != SAME_GRID:
-            inputs = [downsample(volume, self.pooling) for volume in inputs]
-        if self.feature_pooling != SAME_GRID:
-            fixed_features, moving_features = (
-                tuple(downsample(feature, self.feature_pooling) for feature in features)
-                for features in (fixed_features, moving_features)
-            )
-        mean, log_variance, gate_weights = fusion(jnp.concatenate(inputs, axis=-1), fixed_features, moving_features)
+        mean, log_variance, gate_weights = fusion(*self.fusion_inputs(narrow_fixed, narrow_moving, of_fixed, of_moving))
+        (_, fixed_segmentation), (_, moving_segmentation) = of_fixed, of_moving
         others = {
             'fixed_segmentation': fixed_segmentation,
             'moving_segmentation': moving_segmentation,
@@ -182,6 +173,37 @@ class PairNetwork(nn.Module):
         displacement = on_grid_of(moving, jax.vmap(upsample_displacement)(widened(mean)))
         return of_displacement(displacement, moving, velocity_mean=mean, **others)
 
+    @nn.nowrap
+    def fusion_inputs(
+        self, fixed: jax.Array, moving: jax.Array, of_fixed: Perception, of_moving: Perception
+    ) -> tuple[jax.Array, Features, Features]:
+        """Return what the fusion branch is given.
+
+        Args:
+            fixed: (B, D, H, W, 1).
+            moving: (B, D, H, W, 1).
+            of_fixed: What the single branch makes of the fixed images: features, and a segmentation or None.
+            of_moving: What it makes of the moving images.
+
+        Returns:
+            The images and, where they are fed back, their segmentations side by side, (B, d, h, w, I), and the features
+            of the fixed and of the moving images, all on the fusion branch's grids.
+        """
+        (fixed_features, fixed_segmentation), (moving_features, moving_segmentation) = of_fixed, of_moving
+        inputs = [fixed, moving]
+        if self.feed_segmentation:
+            segmentations = [one for one in (fixed_segmentation, moving_segmentation) if one is not None]
+            inputs += [self._feedback(segmentation).astype(fixed.dtype) for segmentation in segmentations]
+        if self.pooling != SAME_GRID:
+            inputs = [downsample(volume, self.pooling) for volume in inputs]
+        if self.feature_pooling != SAME_GRID:
+            fixed_features, moving_features = (
+                tuple(downsample(feature, self.feature_pooling) for feature in features)
+                for features in (fixed_features, moving_features)
+            )
+        return jnp.concatenate(inputs, axis=-1), fixed_features, moving_features
+
+    @nn.nowrap
     def _feedback(self, segmentation: jax.Array) -> jax.Array:
         if self.segmentation_feedback == 'softmax':
             return segmentation

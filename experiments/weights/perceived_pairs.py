@@ -1,0 +1,109 @@
+"""Training pairs as the branch that registers sees them: what the branch that segments, held, says of both images.
+
+A branch that is held says the same of an image every time, and takes longer to say it than the other branch takes to
+learn from it. So what it says of a pair, changed at random as in all training, is kept and learned from several times.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from autofuse_jax.data.augment import Augmentation, augment_pair
+from autofuse_jax.data.batches import pair_to_arrays
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.pairs import Pair
+from autofuse_jax.methods.autofuse import SINGLE_BRANCH
+from autofuse_jax.methods.base import Params
+from autofuse_jax.methods.pair_method import apply_network
+from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.conv_blocks import downsample
+from autofuse_jax.models.pair_network import of_both
+
+# What a step learns from, arrays by name.
+Example = dict[str, Any]
+# What is kept is a list of pairs in memory: half the bytes, and more digits than a gate can use.
+KEPT_TYPE = np.float16
+# Streams of random draws: which of the pairs kept a step takes, the order of the pairs, the change of a pair.
+CHOICE, ORDER, CHANGE = range(3)
+
+
+class PerceivedPairs:
+    """Pairs that were perceived last, of which each step takes one.
+
+    Which pairs are kept at a step, and which one it takes, follow from the seed and the step alone, so that a training
+    that was interrupted goes on with what it would have had.
+
+    Args:
+        network: The network.
+        params: Parameters of its single branch, which is held.
+        store: Source of the frames.
+        pairs: The training pairs.
+        augmentation: Limits of the random change of pairs.
+        kept: Number of pairs that are kept, at least 1.
+        uses: Steps after which the oldest pair gives way to a new one, so that each is taken that often on average.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        network: AutoFuse,
+        params: Params,
+        store: FrameStore,
+        pairs: Sequence[Pair],
+        augmentation: Augmentation,
+        *,
+        kept: int,
+        uses: int,
+        seed: int,
+    ):
+        self._pairs, self._store, self._augmentation = pairs, store, augmentation
+        self._kept, self._uses, self._seed = kept, uses, seed
+        self._examples: dict[int, Example] = {}
+        self._perceive = jax.jit(functools.partial(perceive, network, params))
+
+    def at(self, step: int) -> Example:
+        """Return the example of a step, see `perceive`."""
+        first = step // self._uses
+        numbers = range(first, first + self._kept)
+        self._examples = {
+            number: self._examples[number] if number in self._examples else self._example(number) for number in numbers
+        }
+        return self._examples[first + int(self._rng(CHOICE, step).integers(self._kept))]
+
+    def _example(self, number: int) -> Example:
+        epoch, place = divmod(number, len(self._pairs))
+        pair = self._pairs[self._rng(ORDER, epoch).permutation(len(self._pairs))[place]]
+        arrays = augment_pair(pair_to_arrays(self._store, pair), self._augmentation, self._rng(CHANGE, number))
+        example = self._perceive({name: array[None] for name, array in arrays.items()})
+        return jax.tree.map(np.asarray, example)
+
+    def _rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, *stream))
+
+
+def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> Example:
+    """Return what the fusion branch is given of pairs, and what its field is judged by.
+
+    Args:
+        network: The network.
+        params: Parameters of its single branch.
+        batch: Images (B, D, H, W, 1) and labels (B, D, H, W) as in `batches.pair_to_arrays`.
+
+    Returns:
+        'inputs': the arguments of the fusion branch, see `PairNetwork.fusion_inputs`. 'fixed', 'moving': images
+        (B, d, h, w, 1) and 'fixed_labels', 'moving_labels': the share of each class in a voxel (B, d, h, w, C), on the
+        grid of the single branch's block 1, which is the finest that its features have. All float16.
+    """
+    single, _ = network.branches()
+    of_fixed, of_moving = of_both(
+        lambda images: apply_network(single, params[SINGLE_BRANCH], images), batch['fixed'], batch['moving']
+    )
+    finest = tuple(whole // step for whole, step in zip(network.pooling, network.feature_pooling, strict=True))
+    example: Example = {'inputs': network.fusion_inputs(batch['fixed'], batch['moving'], of_fixed, of_moving)}
+    for role in ('fixed', 'moving'):
+        indicators = jax.nn.one_hot(batch[f'{role}_labels'], network.num_classes)
+        example |= {role: downsample(batch[role], finest), f'{role}_labels': downsample(indicators, finest)}
+    return jax.tree.map(lambda array: array.astype(KEPT_TYPE), example)

@@ -1,0 +1,241 @@
+"""Train the branch of AutoFuse that registers beside a branch that segments and is held.
+
+    python -m experiments.weights.train_fusion --weights=cardiac --data=DIR --work=runs/fusion --out=fused.npz
+
+For a segmentation that was trained on its own and is good: what it says of a pair is kept and learned from several
+times, see `perceived_pairs`, which makes a step several times cheaper than one of `configs/cardiac_taught_semi.py`.
+Minimised is the paper's similarity, divergence and folding, and the overlap of the manual labels with the warped ones,
+in both directions. The same command continues a training that was interrupted.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autofuse_jax.data.augment import Augmentation
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.manifests import read_manifest
+from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.fields import warp_linear
+from autofuse_jax.files import write_json
+from autofuse_jax.losses.overlap import dice_loss
+from autofuse_jax.losses.regularity import negative_jacobian_loss, velocity_kl
+from autofuse_jax.losses.similarity import local_ncc
+from autofuse_jax.losses.terms import Diagnostics, everywhere, total
+from autofuse_jax.methods.autofuse import FUSION_BRANCH
+from autofuse_jax.methods.base import Objective, Params
+from autofuse_jax.methods.pair_method import apply_network
+from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.field_outputs import of_velocity
+from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
+from autofuse_jax.provenance import provenance
+from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.sharding import make_mesh, replicated
+from autofuse_jax.training import checkpoints
+from autofuse_jax.training.metrics_log import MetricsWriter
+from autofuse_jax.training.optimizers import make_optimizer, make_schedule
+from autofuse_jax.training.state import TrainState
+from autofuse_jax.training.step import make_train_step
+from autofuse_jax.training.stopping import StopRequest
+from autofuse_jax.weights.released import read_released, write_released
+from autofuse_jax.weights.shipped import weights_file
+from experiments.weights.perceived_pairs import Example, PerceivedPairs
+
+CACHE_GIB = 4.0
+WARMUP_STEPS, CLIP_NORM, AVERAGE_DECAY = 50, 1.0, 0.995
+# Gates that start at exactly 0.5 move by their own small gradients only.
+MULTIPLES = (('gate_fusion', 3.0), ('gate_single', 3.0))
+LOG_EVERY, SAVE_EVERY = 50, 200
+RECORD_NAME = 'fusion.json'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FusionWeights:
+    """Weights of the objective.
+
+    Attributes:
+        similarity: Weight of the local correlation; default 1.
+        overlap: Weight of the soft Dice coefficient of the labels; default 3: it is what the network is for.
+        kl: sigma of the paper's Eq. 1; default 0.001.
+        jacobian: mu of Eq. 1 on the sum over voxels; default 1e-4.
+    """
+
+    similarity: float = 1.0
+    overlap: float = 3.0
+    kl: float = 0.001
+    jacobian: float = 1e-4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--weights', required=True, help='npz or name of the weights to begin with')
+    parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
+    parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
+    parser.add_argument('--out', type=Path, required=True, help='npz to write')
+    parser.add_argument('--steps', type=int, default=5000, help='default 5000')
+    parser.add_argument('--learning-rate', type=float, default=1e-3, help='highest rate of the cosine; default 1e-3')
+    parser.add_argument('--kept', type=int, default=64, help='pairs that are kept; default 64')
+    parser.add_argument('--uses', type=int, default=6, help='steps that a pair is learned from; default 6')
+    parser.add_argument('--rotation', type=float, default=20.0, help='random change of pairs, degrees; default 20')
+    parser.add_argument('--scale', type=float, default=0.15, help='and of their size, a fraction; default 0.15')
+    parser.add_argument('--gamma', type=float, default=0.3, help='and of their contrast; default 0.3')
+    parser.add_argument('--seed', type=int, default=0, help='default 0')
+    for field in dataclasses.fields(FusionWeights):
+        text = f'weight in the objective; default {field.default:g}'
+        parser.add_argument(f'--{field.name}', type=float, default=field.default, help=text)
+    options = parser.parse_args(arguments)
+    enable_compilation_cache()
+    return run_command(lambda: train(options))
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train to the last step and write the weights, or until a signal asks for an end.
+
+    Args:
+        options: The command line's.
+
+    Raises:
+        UserError: The weights or the data cannot be read, or the weights are of another kind of network.
+        OSError: A folder cannot be written.
+    """
+    source = weights_file(options.weights)
+    flat, description = read_released(source)
+    network = _network(source, description.method, description.model)
+    check_shapes(flat, description.method, description.model)
+    params = jax.tree.map(jnp.asarray, unflatten(flat))
+    pairs = _pairs(network, params, options)
+    schedule = make_schedule(
+        options.learning_rate, schedule='cosine', warmup_steps=WARMUP_STEPS, total_steps=options.steps
+    )
+    optimizer = make_optimizer(schedule, clip_norm=CLIP_NORM, multiples=MULTIPLES)
+    weights = FusionWeights(**{field.name: getattr(options, field.name) for field in dataclasses.fields(FusionWeights)})
+    objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(FUSION_BRANCH,))
+    begin = functools.partial(_begin, objective, optimizer, options.seed)
+    step = jax.jit(make_train_step((objective,), optimizer, AVERAGE_DECAY), donate_argnums=0)
+    state, minutes = _advance(options, pairs, step, begin, {FUSION_BRANCH: params[FUSION_BRANCH]})
+    if int(state.step) < options.steps:
+        return
+    trained = flatten(jax.device_get(state.evaluated))
+    about = provenance()
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    description.origin['registering'] = {
+        'run': options.work.name,
+        'step': options.steps,
+        'date': about['date'],
+        'commit': about['commit'],
+    }
+    write_released(options.out, flat | {name: np.asarray(array) for name, array in trained.items()}, description)
+    write_json(options.work / RECORD_NAME, about | {'settings': settings, 'train_minutes': minutes})
+    print(f'written: {options.out}')
+
+
+def fusion_loss(
+    network: AutoFuse, weights: FusionWeights, params: Params, example: Example, key: jax.Array
+) -> tuple[jax.Array, Diagnostics]:
+    """Return the loss of pairs that were perceived, the mean over both directions, and each of its terms.
+
+    Args:
+        network: The network.
+        weights: Weights of the terms.
+        params: Parameters of its fusion branch.
+        example: Pairs as `perceived_pairs.perceive` returns them.
+        key: Source of the velocity's noise.
+    """
+    example = jax.tree.map(lambda array: array.astype(jnp.float32), example)
+    _, branch = network.branches()
+    mean, log_variance, _ = apply_network(branch, params[FUSION_BRANCH], *example['inputs'])
+    noise = jax.random.normal(key, mean.shape)
+    output = of_velocity(mean, example['moving'], log_variance, noise)
+    directions = (('fixed', 'moving', output.displacement), ('moving', 'fixed', output.inverse_displacement))
+    values: dict[str, list[jax.Array]] = {'negative_ncc': [], 'overlap': [], 'jacobian': []}
+    for fixed, moving, displacement in directions:
+        both = jnp.concatenate([example[moving], example[f'{moving}_labels']], axis=-1)
+        warped = jax.vmap(warp_linear)(both, displacement)
+        values['negative_ncc'].append(-jax.vmap(local_ncc)(example[fixed], warped[..., :1]))
+        values['overlap'].append(jax.vmap(dice_loss)(example[f'{fixed}_labels'], warped[..., 1:]))
+        values['jacobian'].append(jax.vmap(negative_jacobian_loss)(displacement))
+    factors = {'negative_ncc': weights.similarity, 'overlap': weights.overlap, 'jacobian': weights.jacobian}
+    terms = {name: everywhere(0.5 * sum(both), factors[name]) for name, both in values.items()}
+    terms['kl'] = everywhere(jax.vmap(velocity_kl)(mean, log_variance), weights.kl)
+    return total(terms)
+
+
+def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.items()}
+    if method != 'autofuse' or not options.get('num_classes') or options.get('output', 'velocity') != 'velocity':
+        raise UserError(
+            f'{source} holds no AutoFuse that segments and predicts a velocity',
+            expected='such weights',
+            fix='correct --weights',
+        )
+    return AutoFuse(**options)
+
+
+def _pairs(network: AutoFuse, params: Params, options: argparse.Namespace) -> PerceivedPairs:
+    manifest = read_manifest(options.data)
+    everyone = frozenset(subject.id for subject in manifest.subjects)
+    augmentation = Augmentation(rotation=options.rotation, scale=options.scale, gamma=options.gamma)
+    return PerceivedPairs(
+        network,
+        params,
+        FrameStore(manifest, manifest.shape, CACHE_GIB),
+        pair_source('ed_es_labelled', manifest, 'train', everyone).anchors,
+        augmentation,
+        kept=options.kept,
+        uses=options.uses,
+        seed=options.seed,
+    )
+
+
+def _begin(objective: Objective, optimizer: Any, seed: int, params: Params) -> TrainState:
+    key = jax.random.key_data(jax.random.key(seed))
+    # Buffers of their own, because those of a state are donated.
+    own, average = (jax.tree.map(jnp.copy, params) for _ in range(2))
+    return TrainState(jnp.zeros((), jnp.int32), own, {objective.name: optimizer.init(own)}, key, average)
+
+
+def _advance(
+    options: argparse.Namespace, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
+) -> tuple[TrainState, float]:
+    """Train from the latest checkpoint, or from the start; returns the state and the minutes of all invocations."""
+    minutes = 0.0
+    if checkpoints.latest_step(options.work) is None:
+        state = begin(params)
+    else:
+        structure = jax.eval_shape(begin, params)
+        state, record = checkpoints.restore(options.work, structure, replicated(make_mesh(1)))
+        minutes = record['minutes']
+    step = int(state.step)
+    print(f'from step {step} of {options.steps}', file=sys.stderr)
+    checkpoints.begin(options.work, step)
+    started, window = time.monotonic(), []
+    with MetricsWriter(options.work, step=step) as writer, StopRequest() as stop:
+        while step < options.steps and not stop.ending:
+            state, metrics = step_function(state, pairs.at(step))
+            window.append(metrics)
+            step += 1
+            last = step == options.steps or bool(stop.ending)
+            if step % LOG_EVERY == 0 or last:
+                values = {name: float(np.mean([row[name] for row in jax.device_get(window)])) for name in metrics}
+                window = []
+                writer.write(step, 'train', values)
+                print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}')
+            if step % SAVE_EVERY == 0 or last:
+                checkpoints.save(options.work, state, {'minutes': minutes + (time.monotonic() - started) / 60.0})
+    return state, minutes + (time.monotonic() - started) / 60.0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

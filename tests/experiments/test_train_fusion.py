@@ -1,0 +1,158 @@
+"""Training of the branch that registers beside one that is held: what it is given, that it learns, and resuming."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from autofuse_jax.data.augment import Augmentation
+from autofuse_jax.data.batches import pair_to_arrays
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.phantom import make_phantom_dataset
+from autofuse_jax.methods.autofuse import FUSION_BRANCH
+from autofuse_jax.methods.registry import predicting_method
+from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.field_outputs import of_velocity
+from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
+from autofuse_jax.training.stopping import StopRequest
+from autofuse_jax.weights.released import Description, read_released, write_released
+from experiments.weights import train_fusion
+from experiments.weights.perceived_pairs import PerceivedPairs, perceive
+from experiments.weights.train_fusion import FusionWeights, fusion_loss, main
+from tests.quick import hurried, quick_jit, random_params
+
+MODEL = {
+    'base_channels': 2,
+    'num_classes': 4,
+    'fusion_channels': 2,
+    'fusion_pooling': (2, 2, 1),
+    'fine_pooling': (1, 1, 1),
+    'large_kernel': False,
+}
+STEPS = 4
+NETWORK = AutoFuse(**MODEL)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp('phantom')
+    sizes = {'train': 2, 'validation': 1, 'test': 1}
+    return make_phantom_dataset(root, **sizes, frames=3, shape=(32, 32, 16), spacing=(3.0, 3.0, 6.0), seed=0)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    params = flatten(random_params(parameter_structure(predicting_method('autofuse', MODEL))))
+    path = tmp_path_factory.mktemp('weights') / 'start.npz'
+    write_released(path, {name: np.asarray(array) for name, array in params.items()}, Description('autofuse', MODEL))
+    return path
+
+
+@pytest.fixture(scope='module')
+def perceived(data, weights):
+    """The first pair as it is, perceived."""
+    store = FrameStore(data, data.shape, 1.0)
+    arrays = pair_to_arrays(store, pairs_of(data)[0])
+    batch = {name: array[None] for name, array in arrays.items()}
+    params = unflatten(read_released(weights)[0])
+    return batch, quick_jit(lambda batch: perceive(NETWORK, params, batch))(batch)
+
+
+def pairs_of(data):
+    everyone = frozenset(subject.id for subject in data.subjects)
+    return pair_source('ed_es_labelled', data, 'train', everyone).anchors
+
+
+def arguments(weights, data, work, *more):
+    paths = [f'--weights={weights}', f'--data={data.root}', f'--work={work}', f'--out={work}.npz']
+    return [*paths, f'--steps={STEPS}', '--kept=2', '--uses=2', '--learning-rate=1e-2', *more]
+
+
+def test_the_branch_is_given_what_the_whole_network_gives_it(perceived, weights):
+    batch, example = perceived
+    params = unflatten(read_released(weights)[0])
+    _, branch = NETWORK.branches()
+
+    def velocities(batch, example):
+        whole = NETWORK.apply({'params': params}, batch['fixed'], batch['moving']).velocity_mean
+        inputs = jax.tree.map(lambda array: array.astype(jnp.float32), example['inputs'])
+        return whole, branch.apply({'params': params[FUSION_BRANCH]}, *inputs)[0]
+
+    whole, alone = quick_jit(velocities)(batch, example)
+    assert np.ptp(whole) > 0.1
+    np.testing.assert_allclose(alone, whole, atol=0.01 * np.ptp(whole))
+    # The share of each class on the grid of the finest features, which here is the images'.
+    np.testing.assert_array_equal(np.argmax(example['fixed_labels'], axis=-1), batch['fixed_labels'])
+    assert example['inputs'][0].dtype == np.float16
+
+
+def test_the_loss_is_that_of_both_directions(perceived, weights):
+    _, example = perceived
+    params = unflatten(read_released(weights)[0])
+    factors = FusionWeights(similarity=2.0, overlap=5.0, kl=0.0, jacobian=0.0)
+    params = {FUSION_BRANCH: jax.tree.map(jnp.zeros_like, params[FUSION_BRANCH])}
+    loss = quick_jit(lambda example: fusion_loss(NETWORK, factors, params, example, jax.random.key(0)))
+    value, terms = loss(example)
+    # Parameters of zero predict a mean of zero and a variance of one: the maps of the noise alone.
+    noise = jax.random.normal(jax.random.key(0), (1, 8, 8, 8, 3))
+    output = of_velocity(jnp.zeros_like(noise), example['moving'], jnp.zeros_like(noise), noise)
+    dice = []
+    for fixed, moving, u in (
+        ('fixed', 'moving', output.displacement),
+        ('moving', 'fixed', output.inverse_displacement),
+    ):
+        warped = train_fusion.warp_linear(jnp.float32(example[f'{moving}_labels'][0]), u[0])
+        target = np.float32(example[f'{fixed}_labels'][0])
+        both = 2 * np.sum(target * warped, axis=(0, 1, 2)) / np.sum(target + warped, axis=(0, 1, 2))
+        dice.append(np.mean(both[1:]))
+    np.testing.assert_allclose(terms['term/overlap'], -np.mean(dice), rtol=1e-4)
+    expected = 2.0 * terms['term/negative_ncc'] + 5.0 * terms['term/overlap']
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_pairs_follow_from_seed_and_step_alone(data, weights):
+    params = unflatten(read_released(weights)[0])
+    settings = {'kept': 3, 'uses': 2, 'seed': 1}
+
+    def source(**changes):
+        augmentation = Augmentation(rotation=20.0, scale=0.1, gamma=0.2)
+        store = FrameStore(data, data.shape, 1.0)
+        return PerceivedPairs(NETWORK, params, store, pairs_of(data), augmentation, **(settings | changes))
+
+    with hurried():
+        there = source()
+        passed = [there.at(step) for step in range(9)]
+        resumed = source().at(8)
+    jax.tree.map(np.testing.assert_array_equal, resumed, passed[8])
+    # Nine steps see more than one pair of the three first, and no two changes of a pair are alike.
+    assert len({float(np.sum(example['fixed'], dtype=np.float64)) for example in passed}) > 2
+
+
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, monkeypatch, capsys):
+    with hurried():
+        assert main(arguments(weights, data, tmp_path / 'whole')) == 0
+        # A signal during the second step.
+        looked = iter(range(100))
+        monkeypatch.setattr(StopRequest, 'ending', property(lambda stop: next(looked) >= 3))
+        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
+        assert not (tmp_path / 'parts.npz').exists()
+        monkeypatch.undo()
+        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
+    assert f'from step 2 of {STEPS}' in capsys.readouterr().err
+    (whole, description), (parts, _) = (read_released(tmp_path / f'{name}.npz') for name in ('whole', 'parts'))
+    start, _ = read_released(weights)
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, parts[name])
+        if name.startswith('single_branch'):
+            np.testing.assert_array_equal(array, start[name])
+    assert any(np.any(array != start[name]) for name, array in whole.items())
+    assert description.origin['registering']['step'] == STEPS
+
+
+def test_weights_of_another_kind_are_one_line(weights, data, tmp_path, capsys):
+    params, description = read_released(weights)
+    other = tmp_path / 'other.npz'
+    write_released(other, params, Description('autofuse', description.model | {'num_classes': 0}))
+    assert main(arguments(other, data, tmp_path / 'run')) == 2
+    assert 'holds no AutoFuse that segments' in capsys.readouterr().err
