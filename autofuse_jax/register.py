@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ['main', 'register_images']
 
 PROGRAM = 'python -m autofuse_jax.register'
+# What argparse returns for a group of options, of which it has no public name.
+Group = argparse._ArgumentGroup
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
@@ -81,22 +83,31 @@ def _interrupted(options: argparse.Namespace) -> str:
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = command_parser(__doc__, PROGRAM, program)
-    files = parser.add_argument_group('files')
-    files.add_argument(
+    _add_files(parser.add_argument_group('files'))
+    _add_pairs(parser.add_argument_group('many pairs'))
+    _add_series(parser.add_argument_group('series'))
+    _add_alignment(parser.add_argument_group('alignment'))
+    _add_guide(parser.add_argument_group('guide'))
+    _add_deformation(parser.add_argument_group('deformation'))
+    return parser
+
+
+def _add_files(group: Group) -> None:
+    group.add_argument(
         '--fixed', type=Path, metavar='FILE', help='the image that stays; its grid is that of the result'
     )
-    files.add_argument('--moving', type=Path, metavar='FILE', help='the image that is moved')
-    files.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
-    files.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
-    files.add_argument('--moving-labels', type=Path, metavar='FILE', help='label map of the moving image; moved too')
-    files.add_argument(
+    group.add_argument('--moving', type=Path, metavar='FILE', help='the image that is moved')
+    group.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the results')
+    group.add_argument('--fixed-labels', type=Path, metavar='FILE', help='label map of the fixed image')
+    group.add_argument('--moving-labels', type=Path, metavar='FILE', help='label map of the moving image; moved too')
+    group.add_argument(
         '--fixed-mask', type=Path, metavar='FILE', help='not 0 where the fixed image counts; fractions are weights'
     )
-    files.add_argument('--moving-mask', type=Path, metavar='FILE', help='the same of the moving image')
-    files.add_argument(
+    group.add_argument('--moving-mask', type=Path, metavar='FILE', help='the same of the moving image')
+    group.add_argument(
         '--moving-images', type=Path, metavar='FILE', nargs='+', default=[], help='more images that ride along'
     )
-    files.add_argument(
+    group.add_argument(
         '--background',
         type=background_value,
         default=AUTO,
@@ -104,54 +115,60 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help='value of moved images where the moving one does not reach: its smallest or a number; default: its own '
         'background',
     )
-    files.add_argument('--classes', type=Path, metavar='FILE', help='JSON with the names of the labels')
-    files.add_argument(
+    group.add_argument('--classes', type=Path, metavar='FILE', help='JSON with the names of the labels')
+    group.add_argument(
         '--out-format', choices=IMAGE_FORMATS, default=NIFTI, help='format of the moved images; default nii.gz'
     )
-    files.add_argument(
+    group.add_argument(
         '--composite', action='store_true', help='write both directions as composite transforms of ITK (.h5), too'
     )
-    files.add_argument(
+    group.add_argument(
         '--gate-maps',
         action='store_true',
         help="write what the network's fusion gates take from the fusion branch, one image a level",
     )
-    files.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
-    files.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
-    many = parser.add_argument_group('many pairs')
-    many.add_argument('--pairs', type=Path, metavar='CSV', help='table of pairs, one a row; see above')
-    add_part_option(many, 'pairs; the summary is made anew at the end of each part')
-    many.add_argument(
+    group.add_argument('--overwrite', action='store_true', help='replace results that are in --out')
+    group.add_argument('--no-page', dest='page', action='store_false', help='leave out report.html')
+
+
+def _add_pairs(group: Group) -> None:
+    group.add_argument('--pairs', type=Path, metavar='CSV', help='table of pairs, one a row; see above')
+    add_part_option(group, 'pairs; the summary is made anew at the end of each part')
+    group.add_argument(
         '--together',
         type=int,
         default=1,
         metavar='N',
         help='pairs that are in work at a time, whose steps an accelerator computes together; default 1',
     )
-    series = parser.add_argument_group('series')
-    series.add_argument(
+
+
+def _add_series(group: Group) -> None:
+    group.add_argument(
         '--reference-frame',
         type=int,
         metavar='N',
         help='register every frame of the 4-D --moving to its frame N, from 0',
     )
-    linear = parser.add_argument_group('alignment')
-    linear.add_argument(
+
+
+def _add_alignment(group: Group) -> None:
+    group.add_argument(
         '--align', choices=LINEAR_MAPS, help='linear map that is sought; default affine, none for a series'
     )
-    linear.add_argument(
+    group.add_argument(
         '--similarity',
         choices=(AUTO, *SIMILARITIES),
         default=AUTO,
         help='what is maximised, deformation included: ncc for one contrast; matched, mind or mi for different ones; '
         'auto looks at the images',
     )
-    linear.add_argument(
+    group.add_argument(
         '--start',
         choices=STARTS,
         help='what the alignment starts from; auto tries large rotations where they are promising',
     )
-    linear.add_argument(
+    group.add_argument(
         '--initial',
         nargs='+',
         default=[],
@@ -159,51 +176,53 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help='transforms of any program to start from, FILE or inverse:FILE, in the order in which an image passes '
         'through them; with --align=none instead of the alignment',
     )
-    linear.add_argument('--initial-convention', choices=CONVENTIONS, help='convention of --initial, if it is not clear')
-    guide = parser.add_argument_group('guide')
-    guide.add_argument(
+    group.add_argument('--initial-convention', choices=CONVENTIONS, help='convention of --initial, if it is not clear')
+
+
+def _add_guide(group: Group) -> None:
+    group.add_argument(
         '--guide',
         choices=GUIDES,
         default=AUTO,
         help="what guides besides the images where no files do; auto: the network's segmentation where there is one",
     )
-    guide.add_argument('--fixed-guide', type=Path, metavar='FILE', help='label map of the fixed image that guides')
-    guide.add_argument('--moving-guide', type=Path, metavar='FILE', help='the same structures in the moving image')
-    guide.add_argument(
+    group.add_argument('--fixed-guide', type=Path, metavar='FILE', help='label map of the fixed image that guides')
+    group.add_argument('--moving-guide', type=Path, metavar='FILE', help='the same structures in the moving image')
+    group.add_argument(
         '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, millimetres'
     )
-    guide.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
-    guide.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')
-    deform = parser.add_argument_group('deformation')
-    deform.add_argument(
+    group.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
+    group.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')
+
+
+def _add_deformation(group: Group) -> None:
+    group.add_argument(
         '--weights', type=Path, metavar='WEIGHTS', help='npz of a trained network, or the name of one that ships'
     )
-    deform.add_argument(
+    group.add_argument(
         '--device', choices=DEVICES, default=AUTO, help='on cpu the network runs in OpenVINO where that is installed'
     )
-    deform.add_argument('--no-deform', dest='deform', action='store_false', help='leave out instance optimisation')
-    deform.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
-    deform.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
-    deform.add_argument(
-        '--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level; 60,40,20'
-    )
-    deform.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
-    deform.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
-    deform.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
-    deform.add_argument(
+    group.add_argument('--no-deform', dest='deform', action='store_false', help='leave out instance optimisation')
+    group.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
+    group.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
+    group.add_argument('--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level; 60,40,20')
+    group.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
+    group.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
+    group.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
+    group.add_argument(
         '--inverse-weight',
         type=_weight_or_turns,
         metavar='X|turns',
         help='weight of the similarity of the inverse; 0; turns: steps in both directions in turn, at no cost',
     )
-    deform.add_argument(
+    group.add_argument(
         '--symmetric',
         action='store_true',
         help='exchanging the images turns the result round and changes nothing else; --inverse-weight is 1 then',
     )
-    deform.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
-    deform.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
-    deform.add_argument(
+    group.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
+    group.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
+    group.add_argument(
         '--samples',
         type=int,
         default=0,
@@ -211,7 +230,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="measure the spread of the deformation over N perturbed restarts; draws from the network's variance with "
         '--no-deform',
     )
-    return parser
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """AutoFuse as a registration method, unsupervised or semi-supervised; its fusion baselines are trained alike."""
 
 import dataclasses
+import functools
 
 import jax
 
@@ -18,6 +19,7 @@ from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 # Fusion of a network that has gates.
 GATED = 'gate'
 SINGLE_BRANCH, FUSION_BRANCH = 'single_branch', 'fusion_branch'
+Network = PairNetwork | FusionBaseline
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class AutoFuseInference:
 
 def autofuse_method(
     name: str,
-    model: PairNetwork | FusionBaseline,
+    model: Network,
     weights: ObjectiveWeights,
     inference: AutoFuseInference = AutoFuseInference(),
 ) -> Method:
@@ -77,6 +79,41 @@ def autofuse_method(
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
+    _check(model, weights, inference)
+
+    def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+        noise = velocity_noise(key, model, batch['fixed'].shape)
+        output = apply_network(model, params, batch['fixed'], batch['moving'], noise)
+        return autofuse_objective(output, batch, weights)
+
+    def gate_weights(params: Params, fixed: jax.Array, moving: jax.Array) -> dict[str, jax.Array]:
+        return apply_network(model, params, fixed, moving).gate_weights
+
+    segmentation = (Objective('segmentation', functools.partial(_segmentation_loss, model), trains=(SINGLE_BRANCH,)),)
+    teacher_loss = functools.partial(_teacher_loss, model, weights.teacher or 1.0)
+    teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)
+    fusion = (Objective('fusion', loss, trains=(FUSION_BRANCH,)),)
+    registration = (Objective('registration', loss),)
+
+    def objectives(phase: str) -> tuple[Objective, ...]:
+        if phase in weights.segmentation_phases:
+            return segmentation
+        if phase in weights.teacher_phases:
+            return teacher
+        return fusion if phase in weights.fusion_phases else registration
+
+    return Method(
+        name,
+        lazy_init(model),
+        objectives,
+        functools.partial(_predict, model, inference),
+        uses_labels=model.num_classes > 0,
+        multiple=model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3,
+        gate_weights=gate_weights if getattr(model, 'fusion', None) == GATED else None,
+    )
+
+
+def _check(model: Network, weights: ObjectiveWeights, inference: AutoFuseInference) -> None:
     if inference.symmetric and model.output != 'velocity':
         raise UserError(
             f'inference.symmetric is on with model.output {model.output!r}',
@@ -90,58 +127,40 @@ def autofuse_method(
             fix='set model.num_classes, or loss.segmentation_phases=()',
         )
 
-    def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        noise = velocity_noise(key, model, batch['fixed'].shape)
-        output = apply_network(model, params, batch['fixed'], batch['moving'], noise)
-        return autofuse_objective(output, batch, weights)
 
-    def predict(params: Params, fixed: jax.Array, moving: jax.Array, key: jax.Array) -> Prediction:
-        noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
-        output = apply_network(model, params, fixed, moving, noise)
-        if inference.symmetric:
-            exchanged = apply_network(model, params, moving, fixed)
-            velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
-            displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
-            displacement = on_grid_of(fixed, displacement)
-            output = dataclasses.replace(output, displacement=displacement, velocity_mean=velocity)
-        return prediction_of(output, model)
+def _predict(
+    model: Network,
+    inference: AutoFuseInference,
+    params: Params,
+    fixed: jax.Array,
+    moving: jax.Array,
+    key: jax.Array,
+) -> Prediction:
+    noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
+    output = apply_network(model, params, fixed, moving, noise)
+    if inference.symmetric:
+        exchanged = apply_network(model, params, moving, fixed)
+        velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
+        displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
+        displacement = on_grid_of(fixed, displacement)
+        output = dataclasses.replace(output, displacement=displacement, velocity_mean=velocity)
+    return prediction_of(output, model)
 
-    def segmentation_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
-        single, _ = model.branches()
-        images = in_compute_dtype(batch['fixed'], model.compute_dtype)
-        _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
-        return frame_segmentation_objective(segmentation, batch)
 
-    multiple = model.multiple if isinstance(model, PairNetwork) else (SIZE_MULTIPLE,) * 3
-    registration = (Objective('registration', loss),)
+def _segmentation_loss(model: Network, params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+    """Train the single branch on frames without a partner."""
+    del key
+    single, _ = model.branches()
+    images = in_compute_dtype(batch['fixed'], model.compute_dtype)
+    _, segmentation = apply_network(single, params[SINGLE_BRANCH], images)
+    return frame_segmentation_objective(segmentation, batch)
 
-    def teacher_loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
-        del key
-        # Neither maps nor warped images are needed, and what nobody uses is removed by the compiler.
-        output = apply_network(model, params, batch['fixed'], batch['moving'])
-        return total(teacher_term(output, batch, weights.teacher or 1.0))
 
-    teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)
-    fusion = (Objective('fusion', loss, trains=(FUSION_BRANCH,)),)
-    segmentation = (Objective('segmentation', segmentation_loss, trains=(SINGLE_BRANCH,)),)
-
-    def objectives(phase: str) -> tuple[Objective, ...]:
-        if phase in weights.segmentation_phases:
-            return segmentation
-        if phase in weights.teacher_phases:
-            return teacher
-        return fusion if phase in weights.fusion_phases else registration
-
-    def gate_weights(params: Params, fixed: jax.Array, moving: jax.Array) -> dict[str, jax.Array]:
-        return apply_network(model, params, fixed, moving).gate_weights
-
-    return Method(
-        name,
-        lazy_init(model),
-        objectives,
-        predict,
-        uses_labels=model.num_classes > 0,
-        multiple=multiple,
-        gate_weights=gate_weights if getattr(model, 'fusion', None) == GATED else None,
-    )
+def _teacher_loss(
+    model: Network, weight: float, params: Params, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, Diagnostics]:
+    """Train the fusion branch on given velocities."""
+    del key
+    # Neither maps nor warped images are needed, and what nobody uses is removed by the compiler.
+    output = apply_network(model, params, batch['fixed'], batch['moving'])
+    return total(teacher_term(output, batch, weight))

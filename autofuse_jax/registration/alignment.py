@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from autofuse_jax.choices import (
@@ -23,25 +21,21 @@ from autofuse_jax.choices import (
     STARTS,
     TRANSLATION,
 )
-from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_numbers, check_option
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.agreement import Agreement, agreement_of
-from autofuse_jax.registration.alignment_loss import Frame, alignment_data, alignment_loss
 from autofuse_jax.registration.contrast import MATCHING_DEPENDENCE, Contrast, contrast_of, matched_volumes
-from autofuse_jax.registration.linear_maps import world_matrix
-from autofuse_jax.registration.minimise import Schedule, minimise, say_step
-from autofuse_jax.registration.pyramid import Level, in_proportion, make_level, pad_alike
-from autofuse_jax.registration.quasi_newton import minimise_few
+from autofuse_jax.registration.descents import Descents
+from autofuse_jax.registration.pyramid import in_proportion
 from autofuse_jax.registration.starts import first_start, mirrored_similarity, search_rotations
 
 # Voxel sizes of the levels for images of the size of a body.
 SPACINGS_MM = (8.0, 4.0, 2.0)
 # Level, from 0, at which mirror images are tried: fine enough to tell left from right.
 MIRROR_LEVEL = 1
-# First step of the exact end, in voxels: Adam has come this near.
-EXACT_STEP = 0.015
+# Few parameters first, where the images may still be far apart.
+KINDS = (TRANSLATION, RIGID, AFFINE)
 # Before the names of the stages that go on from mutual information with matched contrasts.
 IN_ONE_CONTRAST = 'in one contrast: '
 # Name of a start that the caller gives.
@@ -228,90 +222,45 @@ def _align(
     doubted: bool = True,
 ) -> Alignment:
     """Align by one similarity; doubted: the other way and mirror images are looked at, too."""
-    say = on_progress or (lambda *_: None)
-    volumes = [window_normalise(volume) for volume in (fixed, moving)]
-    spacings = _spacings_of(settings, fixed, moving)
-    levels = [[make_level(volume, spacing) for volume in volumes] for spacing in spacings]
-    # So that both directions share what is compiled for the coarsest level.
-    levels[0] = pad_alike(levels[0])
-    frame = Frame(
-        levels[0][0].centre_of_mass_mm(), float(np.linalg.norm(np.asarray(fixed.grid.shape) * fixed.spacing) / 4)
-    )
     measure = CORRELATION if settings.similarity == CORRELATION else MUTUAL_INFORMATION
+    descents = Descents(
+        (fixed, moving),
+        _spacings_of(settings, fixed, moving),
+        settings.steps,
+        measure,
+        learning_rate=settings.learning_rate,
+        tolerance=settings.tolerance,
+        in_plane=in_plane,
+        on_progress=on_progress,
+    )
+    coarsest, frame = descents.levels[0], descents.frame
     start, matrix = INITIAL, initial
     if initial is None:
-        start, matrix = first_start(levels[0], frame, settings.start, measure)
+        start, matrix = first_start(coarsest, frame, settings.start, measure)
     if settings.kind == NONE:
         return Alignment(matrix, start, (), settings.similarity)
-    stages: list[dict[str, Any]] = []
+    searched = settings.start in (AUTO, ROTATIONS)
+    doubted = doubted and settings.kind in (RIGID, AFFINE)
+    begin, kinds = matrix, KINDS[: KINDS.index(settings.kind) + 1]
+    for kind in kinds:
+        matrix = descents.at(0, matrix, kind)
+        if initial is None and kind == RIGID and searched:
+            refine = functools.partial(descents.at, 0, kind=RIGID, why='rotations: ')
+            always = settings.start == ROTATIONS
+            rotated = search_rotations(coarsest, frame, matrix, refine, measure, always=always, in_plane=in_plane)
+            if rotated is not None:
+                start, begin = rotated
+                matrix = begin
     mirrored = agreement = None
-    for number, level in enumerate(levels):
-
-        def descend(
-            matrix: np.ndarray,
-            kind: str,
-            why: str = '',
-            number: int = number,
-            level: Sequence[Level] = level,
-            frame: Frame = frame,
-        ) -> np.ndarray:
-            spacing, steps = spacings[number], settings.steps[number]
-            name = f'{why}{kind} at {spacing:.3g} mm'
-            size = max(min(level[0].grid.spacing), spacing / 2)
-            minimum = minimise(
-                alignment_loss,
-                jnp.zeros(12, jnp.float32),
-                alignment_data(level, matrix, frame, kind, in_plane=in_plane),
-                measure,
-                Schedule(steps, settings.learning_rate * size, settings.tolerance),
-                functools.partial(say_step, say, name, steps),
-            )
-            stages.append(minimum.stage(name))
-            return world_matrix(np.asarray(minimum.params), frame.radius, frame.centre, matrix)
-
-        begin, kinds = matrix, _kinds_of_level(settings.kind, first=number == 0)
-        for kind in kinds:
-            matrix = descend(matrix, kind)
-            if initial is None and number == 0 and kind == RIGID and settings.start in (AUTO, ROTATIONS):
-                rotated = search_rotations(
-                    level,
-                    frame,
-                    matrix,
-                    functools.partial(descend, kind=RIGID, why='rotations: '),
-                    measure,
-                    always=settings.start == ROTATIONS,
-                    in_plane=in_plane,
-                )
-                if rotated is not None:
-                    start, begin = rotated
-                    matrix = begin
-        if doubted and number == 0 and settings.kind in (RIGID, AFFINE):
-            other_way = functools.partial(descend, why='other way: ')
-            # A rigid map holds the translation: without a descent of its own, it costs a third less.
-            agreement = agreement_of(level, frame, begin, matrix, other_way, kinds[1:])
-        searched = settings.start in (AUTO, ROTATIONS)
-        if doubted and number == MIRROR_LEVEL and settings.kind in (RIGID, AFFINE) and searched:
-            refine = functools.partial(descend, kind=settings.kind, why='mirror image: ')
+    if doubted:
+        other_way = functools.partial(descents.at, 0, why='other way: ')
+        # A rigid map holds the translation: without a descent of its own, it costs a third less.
+        agreement = agreement_of(coarsest, frame, begin, matrix, other_way, kinds[1:])
+    for number, level in enumerate(descents.levels[1:], 1):
+        matrix = descents.at(number, matrix, settings.kind)
+        if doubted and searched and number == MIRROR_LEVEL:
+            refine = functools.partial(descents.at, number, kind=settings.kind, why='mirror image: ')
             mirrored = mirrored_similarity(level, frame, matrix, refine, measure, in_plane=in_plane)
     if settings.exact_steps:
-        name = f'{settings.kind} at {spacings[-1]:.3g} mm, exactly'
-        minimum = minimise_few(
-            alignment_loss,
-            np.zeros(12, np.float32),
-            alignment_data(levels[-1], matrix, frame, settings.kind, in_plane=in_plane),
-            measure,
-            steps=settings.exact_steps,
-            first_step=EXACT_STEP * min(levels[-1][0].grid.spacing),
-            on_loss=functools.partial(say_step, say, name, settings.exact_steps),
-        )
-        stages.append(minimum.stage(name))
-        matrix = world_matrix(minimum.params, frame.radius, frame.centre, matrix)
-    return Alignment(matrix, start, tuple(stages), settings.similarity, mirrored=mirrored, agreement=agreement)
-
-
-def _kinds_of_level(kind: str, *, first: bool) -> Sequence[str]:
-    """Few parameters first, where the images may still be far apart."""
-    if not first:
-        return (kind,)
-    order = (TRANSLATION, RIGID, AFFINE)
-    return order[: order.index(kind) + 1]
+        matrix = descents.exact_end(matrix, settings.kind, settings.exact_steps)
+    return Alignment(matrix, start, tuple(descents.stages), settings.similarity, mirrored=mirrored, agreement=agreement)

@@ -140,28 +140,37 @@ def write_results(
     Raises:
         OSError: Something cannot be written; the folder is then as it was.
     """
-    fixed, moving = result.fixed, result.moving
     measures = measure_result(result)
-    verdict = measures.verdict
-    checks = [*about.get('checks', ()), *_missing_values(fixed, moving)]
-    remark = itk_remark(
-        (volume.name, volume.grid, volume.notes.itk_obstacle) for volume in (result.fixed, result.moving)
-    )
-    # The command that registers files has said so before.
-    checks += [remark] if remark and remark not in checks else []
-    checks += result.initial.sentences if result.initial else ()
-    if _deforms_first(result):
-        checks.append('the initial transform is a deformation: no affine_itk.txt is written')
-    guide = guide_record(result.guide, fixed, moving)
-    if guide is not None:
-        checks.append(guide_sentence(guide))
+    report = _report(result, measures, about, classes or {})
+    folder, affine = Path(folder), result.fixed.affine
+    # What only the replaced results had would pass for a part of these.
+    with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
+        _write_images(temporary, result, companions, background, suffix)
+        if result.spread is not None:
+            write_image(temporary / f'spread_mm{SUFFIX}', result.spread, affine)
+        determinant = full_grid(measures.determinant, result.fixed.grid.shape)
+        write_image(temporary / f'jacobian{SUFFIX}', determinant, affine)
+        _write_transforms(temporary, result, about, composite)
+        if gates:
+            report['gates'] = write_gate_maps(temporary, gates)
+        if page:
+            _write_page(temporary / PAGE_NAME, result, measures, report)
+        report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
+        write_json(temporary / REPORT_NAME, report)
+    return report
+
+
+def _report(
+    result: RegistrationResult, measures: Measures, about: Mapping[str, Any], classes: Mapping[int, str]
+) -> dict[str, Any]:
+    """The report, but for the files that are written."""
+    guide = guide_record(result.guide, result.fixed, result.moving)
     spread = _spread_record(result, about)
-    if spread is not None:
-        checks.append(spread_sentence(spread))
-    report = json_types(
+    verdict = measures.verdict
+    return json_types(
         {
             **about,
-            'checks': checks,
+            'checks': _checks(result, about.get('checks', ()), guide, spread),
             'stages': list(result.stages),
             'guide': guide,
             'initial': list(result.initial.names) if result.initial else None,
@@ -172,38 +181,49 @@ def write_results(
             'similarity': result.similarity,
             'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
             'spread': spread,
-            'classes': dict(classes or {}),
+            'classes': dict(classes),
             'seconds': round(result.seconds, 3),
         }
     )
-    folder = Path(folder)
-    # What only the replaced results had would pass for a part of these.
-    with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
-        _write_images(temporary, result, companions, background, suffix)
-        if result.spread is not None:
-            write_image(temporary / f'spread_mm{SUFFIX}', result.spread, fixed.affine)
-        write_image(temporary / f'jacobian{SUFFIX}', full_grid(measures.determinant, fixed.grid.shape), fixed.affine)
-        _write_transforms(temporary, result, about, composite)
-        if gates:
-            report['gates'] = write_gate_maps(temporary, gates)
-        if page:
-            registration_page(
-                temporary / PAGE_NAME,
-                fixed=known_values(fixed.image),
-                moving_before=known_values(measures.before.image),
-                moved=known_values(result.moved),
-                displacement=result.transform.displacement,
-                jacobian=measures.determinant,
-                affine=fixed.affine,
-                report=report,
-                fixed_labels=fixed.labels,
-                moving_labels_before=measures.before.labels,
-                moved_labels=result.moved_labels,
-                verdict=verdict,
-            )
-        report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
-        write_json(temporary / REPORT_NAME, report)
-    return report
+
+
+def _checks(
+    result: RegistrationResult,
+    before: Iterable[str],
+    guide: dict[str, Any] | None,
+    spread: dict[str, Any] | None,
+) -> list[str]:
+    """Sentences on what was found in the files and what was done about it; before: those that were said already."""
+    volumes = (result.fixed, result.moving)
+    checks = [*before, *_missing_values(*volumes)]
+    remark = itk_remark((volume.name, volume.grid, volume.notes.itk_obstacle) for volume in volumes)
+    # The command that registers files has said so before.
+    checks += [remark] if remark and remark not in checks else []
+    checks += result.initial.sentences if result.initial else ()
+    if _deforms_first(result):
+        checks.append('the initial transform is a deformation: no affine_itk.txt is written')
+    if guide is not None:
+        checks.append(guide_sentence(guide))
+    if spread is not None:
+        checks.append(spread_sentence(spread))
+    return checks
+
+
+def _write_page(path: Path, result: RegistrationResult, measures: Measures, report: dict[str, Any]) -> None:
+    registration_page(
+        path,
+        fixed=known_values(result.fixed.image),
+        moving_before=known_values(measures.before.image),
+        moved=known_values(result.moved),
+        displacement=result.transform.displacement,
+        jacobian=measures.determinant,
+        affine=result.fixed.affine,
+        report=report,
+        fixed_labels=result.fixed.labels,
+        moving_labels_before=measures.before.labels,
+        moved_labels=result.moved_labels,
+        verdict=measures.verdict,
+    )
 
 
 def known_values(image: np.ndarray) -> np.ndarray:
