@@ -10,9 +10,12 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide
 from autofuse_jax.registration.spread import spread_mm
 from autofuse_jax.registration.working_grid import on_grid, working_grid
-from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, resize_grid, to_voxels
-from autofuse_jax.transforms.maps import DenseTransform, Transform, sample_field
+from autofuse_jax.transforms.grids import ImageGrid, canonical_grid, grid_points, resize_grid, to_voxels, to_world
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, Transform, sample_field
 from autofuse_jax.weights.pretrained import RegistrationModel
+
+# An alignment that moves nothing further than this, in voxels, leaves an image as it is.
+SAME_VOXEL = 0.01
 
 
 class NetworkField(NamedTuple):
@@ -52,8 +55,7 @@ def network_field(
     Raises:
         UserError: The network predicts a displacement without a velocity.
     """
-    spacing = model.description.spacing_mm
-    grid = working_grid(canonical_grid(fixed.grid), spacing=spacing)
+    grid = _grid_of(model, fixed)
     prediction = model.register(
         on_grid(fixed.image, fixed.affine, grid), on_grid(moving.image, moving.affine, grid, alignment), seed=seed
     )
@@ -109,24 +111,58 @@ def network_spread(
     return spread_mm(mean.displacement, draws, mean.affine), mean.affine
 
 
-def network_guide(field: NetworkField, method: str) -> Guide | None:
+def network_guide(
+    model: RegistrationModel | RuntimeModel, field: NetworkField, moving: Volume, alignment: Transform
+) -> Guide | None:
     """Return what a network segments as a guide.
 
+    The moving image is segmented on its own grid, at the price of one more pass through the network, unless the
+    alignment leaves it there: turned, stretched and interpolated it is segmented less well.
+
     Args:
-        field: Result of `network_field`.
-        method: Name of the network, for reports.
+        model: The network.
+        field: Result of `network_field` for the pair.
+        moving: The moving image.
+        alignment: Transform from the fixed to the moving world.
 
     Returns:
-        Its classes on both images, which lie in the fixed world; None where it segments nothing.
+        Its classes on both images; None where it segments nothing.
     """
     if field.fixed_probabilities is None or field.moving_probabilities is None:
         return None
-    labels = tuple(range(1, field.fixed_probabilities.shape[-1]))
-    fixed, moving = (
-        ClassMap(probabilities[..., 1:], field.transform.affine, labels, f'the {role} segmentation of {method}')
-        for role, probabilities in (('fixed', field.fixed_probabilities), ('moving', field.moving_probabilities))
+    probabilities, affine = field.moving_probabilities, field.transform.affine
+    aligned = _stays(alignment, _grid_of(model, moving), affine, probabilities.shape[:3])
+    if not aligned:
+        alone = network_field(model, moving, moving, AffineTransform(np.eye(4)))
+        probabilities, affine = alone.fixed_probabilities, alone.transform.affine
+    method = model.description.method
+    fixed, other = (
+        _classes(maps, where, f'the {role} segmentation of {method}')
+        for role, maps, where in (
+            ('fixed', field.fixed_probabilities, field.transform.affine),
+            ('moving', probabilities, affine),
+        )
     )
-    return Guide(fixed, moving, source=f'segmentation by {method}', aligned=True)
+    return Guide(fixed, other, source=f'segmentation by {method}', aligned=aligned)
+
+
+def _classes(probabilities: np.ndarray, affine: np.ndarray, name: str) -> ClassMap:
+    """Probabilities without the background's."""
+    return ClassMap(probabilities[..., 1:], affine, tuple(range(1, probabilities.shape[-1])), name)
+
+
+def _grid_of(model: RegistrationModel | RuntimeModel, image: Volume) -> ImageGrid:
+    """Grid on which a network sees an image."""
+    return working_grid(canonical_grid(image.grid), spacing=model.description.spacing_mm)
+
+
+def _stays(alignment: Transform, grid: ImageGrid, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Tell whether a grid is that of an affine and a shape, and an alignment leaves its corners where they are."""
+    if grid.shape != shape or not np.allclose(grid.affine, affine):
+        return False
+    corners = to_world(affine, np.indices((2, 2, 2)).reshape(3, -1).T * (np.asarray(shape) - 1))
+    moved = to_voxels(affine, alignment.map_points(corners)) - to_voxels(affine, corners)
+    return bool(np.abs(moved).max() < SAME_VOXEL)
 
 
 def velocity_on(grid: ImageGrid, field: NetworkField) -> np.ndarray:

@@ -269,15 +269,14 @@ def _deform(
         # where a displacement would lose its inverse.
         half = resize_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
         velocity = velocity_on(half, field)
-        if guide in (AUTO, NETWORK):
-            segmentation = network_guide(field, model.description.method)
-            if segmentation is None and guide == NETWORK:
-                raise UserError(
-                    f'the weights of {model.description.method} segment nothing, so they cannot guide',
-                    expected='weights of a network with a segmentation branch',
-                    fix='leave --guide at its default',
-                )
-            guide = segmentation
+        if guide == NETWORK and field.fixed_probabilities is None:
+            raise UserError(
+                f'the weights of {model.description.method} segment nothing, so they cannot guide',
+                expected='weights of a network with a segmentation branch',
+                fix='leave --guide at its default',
+            )
+        if guide in (AUTO, NETWORK) and settings.instance is not None:
+            guide = network_guide(model, field, moving, lead)
         seconds = round(time.perf_counter() - started, 3)
         stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
     guide = guide if isinstance(guide, Guide) and settings.instance is not None else None

@@ -7,7 +7,7 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import AlignmentSettings
-from autofuse_jax.registration.network import network_field, velocity_on
+from autofuse_jax.registration.network import network_field, network_guide, velocity_on
 from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
 from autofuse_jax.transforms.grids import grid_points, to_world
 from autofuse_jax.transforms.maps import AffineTransform
@@ -25,16 +25,19 @@ class Network:
     runtime = 'a function of NumPy'
     method = types.SimpleNamespace(multiple=(16, 16, 16))
 
-    def __init__(self, spacing_mm=(3.0, 3.0, 3.0), velocity=True):
+    def __init__(self, spacing_mm=(3.0, 3.0, 3.0), velocity=True, segments=False):
         self.description = types.SimpleNamespace(spacing_mm=spacing_mm, method='constant')
-        self._velocity = velocity
+        self._velocity, self._segments, self.calls = velocity, segments, 0
 
     def register(self, fixed, moving, *, seed=0):
         self.shown = fixed, moving
+        self.calls += 1
         padded = [(size + -size % 16) // 2 for size in fixed.shape]
         velocity = np.broadcast_to(VELOCITY, (*padded, 3)) if self._velocity else None
         displacement = np.broadcast_to(2 * VELOCITY, (*fixed.shape, 3)).astype(np.float32)
-        return Registration(displacement, velocity, moving, None, None, {})
+        # What it calls the probability of its one class is the image itself.
+        maps = [np.stack([1 - image, image], axis=-1) if self._segments else None for image in (fixed, moving)]
+        return Registration(displacement, velocity, moving, None, None, {}, *maps)
 
 
 def test_the_network_sees_its_own_voxels_and_axes():
@@ -73,6 +76,24 @@ def test_the_whole_pipeline_moves_points_as_the_network_says(axes):
     there = result.transform.map_points(middle)
     np.testing.assert_allclose(result.inverse.map_points(there), middle, atol=1e-3)
     assert result.stages[0]['name'] == 'network constant'
+
+
+@pytest.mark.parametrize('shift', [0.0, 0.001, 5.0])
+def test_a_moving_image_that_the_alignment_moves_is_segmented_where_it_is(shift):
+    network = Network(segments=True)
+    grid = centred_grid((48, 40, 32), (3.0, 3.0, 3.0))
+    fixed, moving = picture(grid), picture(grid, lambda points: points * 1.1)
+    alignment = AffineTransform(rotation_and_shift(0.0, (0.0, shift, 0.0)))
+    field = network_field(network, fixed, moving, alignment)
+    guide = network_guide(network, field, moving, alignment)
+    moves = shift > 1
+    assert network.calls == (2 if moves else 1) and guide.aligned != moves
+    np.testing.assert_allclose(guide.moving.values[..., 0], moving.image, atol=0.01)
+    np.testing.assert_allclose(guide.fixed.values[..., 0], fixed.image, atol=1e-3)
+    np.testing.assert_array_equal(guide.moving.affine, grid.affine)
+    # Where the aligned image is seen elsewhere, its own segmentation is another one.
+    assert np.allclose(field.moving_probabilities[..., 1], moving.image, atol=0.01) != moves
+    assert guide.labels == (1,)
 
 
 def test_unknown_training_voxels_leave_the_image_as_it_is():
