@@ -36,8 +36,10 @@ from autofuse_jax.losses.terms import Diagnostics, everywhere, total
 from autofuse_jax.methods.autofuse import FUSION_BRANCH
 from autofuse_jax.methods.base import Objective, Params
 from autofuse_jax.methods.pair_method import apply_network
+from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.field_outputs import of_velocity
+from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
@@ -48,7 +50,7 @@ from autofuse_jax.training.optimizers import make_optimizer, make_schedule
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import make_train_step
 from autofuse_jax.training.stopping import StopRequest
-from autofuse_jax.weights.released import read_released, write_released
+from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
 from experiments.weights.perceived_pairs import Example, PerceivedPairs
 
@@ -92,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--scale', type=float, default=0.15, help='and of their size, a fraction; default 0.15')
     parser.add_argument('--gamma', type=float, default=0.3, help='and of their contrast; default 0.3')
     parser.add_argument('--seed', type=int, default=0, help='default 0')
+    parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
+    parser.add_argument('--fusion', choices=FUSIONS, help='how features are fused; with --fresh')
+    parser.add_argument('--without-segmentations', action='store_true', help='do not feed them back; with --fresh')
     for field in dataclasses.fields(FusionWeights):
         text = f'weight in the objective; default {field.default:g}'
         parser.add_argument(f'--{field.name}', type=float, default=field.default, help=text)
@@ -112,6 +117,10 @@ def train(options: argparse.Namespace) -> None:
     """
     source = weights_file(options.weights)
     flat, description = read_released(source)
+    if options.fresh:
+        flat = _with_fresh_fusion(flat, description, options)
+    elif options.fusion or options.without_segmentations:
+        raise UserError('another kind of fusion needs other parameters', fix='add --fresh')
     network = _network(source, description.method, description.model)
     check_shapes(flat, description.method, description.model)
     params = jax.tree.map(jnp.asarray, unflatten(flat))
@@ -170,6 +179,20 @@ def fusion_loss(
     terms = {name: everywhere(0.5 * sum(both), factors[name]) for name, both in values.items()}
     terms['kl'] = everywhere(jax.vmap(velocity_kl)(mean, log_variance), weights.kl)
     return total(terms)
+
+
+def _with_fresh_fusion(
+    flat: Mapping[str, np.ndarray], description: Description, options: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """The parameters with a fusion branch that is drawn, of the kind that is asked for; the description says so."""
+    description.model['fusion'] = options.fusion or description.model.get('fusion', 'gate')
+    if options.without_segmentations:
+        description.model['feed_segmentation'] = False
+    method = predicting_method(description.method, description.model)
+    drawn = flatten(jax.device_get(method.init(jax.random.key(options.seed), method.multiple)))
+    return {
+        name: np.asarray(array) if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()
+    }
 
 
 def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:

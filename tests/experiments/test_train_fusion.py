@@ -156,3 +156,15 @@ def test_weights_of_another_kind_are_one_line(weights, data, tmp_path, capsys):
     write_released(other, params, Description('autofuse', description.model | {'num_classes': 0}))
     assert main(arguments(other, data, tmp_path / 'run')) == 2
     assert 'holds no AutoFuse that segments' in capsys.readouterr().err
+
+
+def test_a_fresh_branch_of_another_kind_is_trained(weights, data, tmp_path, capsys):
+    with hurried():
+        assert main(arguments(weights, data, tmp_path / 'sum', '--steps=1', '--fresh', '--fusion=sum')) == 0
+    params, description = read_released(tmp_path / 'sum.npz')
+    assert description.model['fusion'] == 'sum' and not any('gate' in name for name in params)
+    start, _ = read_released(weights)
+    for name in (name for name in params if name.startswith('single_branch')):
+        np.testing.assert_array_equal(params[name], start[name])
+    assert main(arguments(weights, data, tmp_path / 'other', '--fusion=sum')) == 2
+    assert 'add --fresh' in capsys.readouterr().err
