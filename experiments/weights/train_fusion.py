@@ -118,7 +118,7 @@ def train(options: argparse.Namespace) -> None:
     source = weights_file(options.weights)
     flat, description = read_released(source)
     if options.fresh:
-        flat = _with_fresh_fusion(flat, description, options)
+        flat = with_fresh_fusion(flat, description, options)
     elif options.fusion or options.without_segmentations:
         raise UserError('another kind of fusion needs other parameters', fix='add --fresh')
     network = _network(source, description.method, description.model)
@@ -181,15 +181,17 @@ def fusion_loss(
     return total(terms)
 
 
-def _with_fresh_fusion(
+def with_fresh_fusion(
     flat: Mapping[str, np.ndarray], description: Description, options: argparse.Namespace
 ) -> dict[str, np.ndarray]:
-    """The parameters with a fusion branch that is drawn, of the kind that is asked for; the description says so."""
+    """Return parameters with a fusion branch that is drawn, of the kind that is asked for; the description says so."""
     description.model['fusion'] = options.fusion or description.model.get('fusion', 'gate')
     if options.without_segmentations:
         description.model['feed_segmentation'] = False
     method = predicting_method(description.method, description.model)
-    drawn = flatten(jax.device_get(method.init(jax.random.key(options.seed), method.multiple)))
+    # Compiled as one: layer by layer it takes several times as long.
+    init = jax.jit(method.init, static_argnums=1)
+    drawn = flatten(jax.device_get(init(jax.random.key(options.seed), method.multiple)))
     return {
         name: np.asarray(array) if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()
     }
