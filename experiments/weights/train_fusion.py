@@ -246,19 +246,31 @@ def _advance(
     print(f'from step {step} of {options.steps}', file=sys.stderr)
     checkpoints.begin(options.work, step)
     started, window = time.monotonic(), []
+
+    def log() -> None:
+        rows = jax.device_get(window)
+        values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        window.clear()
+        writer.write(step, 'train', values)
+        print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}', flush=True)
+
+    def save() -> None:
+        checkpoints.save(options.work, state, {'minutes': minutes + (time.monotonic() - started) / 60.0})
+
     with MetricsWriter(options.work, step=step) as writer, StopRequest() as stop:
         while step < options.steps and not stop.ending:
             state, metrics = step_function(state, pairs.at(step))
             window.append(metrics)
             step += 1
-            last = step == options.steps or bool(stop.ending)
-            if step % LOG_EVERY == 0 or last:
-                values = {name: float(np.mean([row[name] for row in jax.device_get(window)])) for name in metrics}
-                window = []
-                writer.write(step, 'train', values)
-                print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}')
-            if step % SAVE_EVERY == 0 or last:
-                checkpoints.save(options.work, state, {'minutes': minutes + (time.monotonic() - started) / 60.0})
+            if step % LOG_EVERY == 0:
+                log()
+            if step % SAVE_EVERY == 0:
+                save()
+        # Whenever the signal came: what was done since is kept.
+        if window:
+            log()
+        if step % SAVE_EVERY:
+            save()
     return state, minutes + (time.monotonic() - started) / 60.0
 
 

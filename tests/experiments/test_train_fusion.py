@@ -133,9 +133,9 @@ def test_pairs_follow_from_seed_and_step_alone(data, monkeypatch):
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, monkeypatch, capsys):
     with hurried():
         assert main(arguments(weights, data, tmp_path / 'whole')) == 0
-        # A signal during the second step.
+        # A signal after the second step.
         looked = iter(range(100))
-        monkeypatch.setattr(StopRequest, 'ending', property(lambda stop: next(looked) >= 3))
+        monkeypatch.setattr(StopRequest, 'ending', property(lambda stop: next(looked) >= 2))
         assert main(arguments(weights, data, tmp_path / 'parts')) == 0
         assert not (tmp_path / 'parts.npz').exists()
         monkeypatch.undo()
