@@ -150,13 +150,14 @@ def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, An
 
 @contextlib.contextmanager
 def _quiet_storage() -> Iterator[None]:
-    """Keep what the storage layer logs of an error to itself where the error is raised, too, and told in one line."""
+    """Keep what the storage layer logs of an error, or of what it leaves undone after one, to itself where the error is
+    raised, too, and told in one line."""
     records: list[logging.LogRecord] = []
 
     def hold_back(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR:
+        if record.levelno >= logging.WARNING:
             records.append(record)
-        return record.levelno < logging.ERROR
+        return record.levelno < logging.WARNING
 
     logger = logging.getLogger(STORAGE_LOGGER)
     logger.addFilter(hold_back)

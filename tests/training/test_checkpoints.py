@@ -1,5 +1,7 @@
 """Checkpoints of a tiny state: which are kept, who may remove what, and what a failed save says."""
 
+import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -123,3 +125,17 @@ sys.exit(run_command(lambda: checkpoints.save(sys.argv[1], state, {'step': 4})))
     assert 'the checkpoint of step 4 could not be written: File too large' in done.stderr
     assert 'Traceback' not in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert os.listdir(tmp_path / 'checkpoints' / LATEST) == ['3'] and loaded(tmp_path) == 3
+
+
+@pytest.mark.parametrize('fails', [True, False])
+def test_what_the_storage_warns_of_is_told_only_where_the_save_succeeds(fails, monkeypatch):
+    """Threads of a save that failed may warn of what they leave undone after the error was raised."""
+    logger, told = logging.getLogger(checkpoints.STORAGE_LOGGER), []
+    monkeypatch.setattr(logger, 'filters', [])
+    monkeypatch.setattr(logger, 'handle', lambda record: logger.filter(record) and told.append(record.getMessage()))
+    with contextlib.suppress(OSError), checkpoints._quiet_storage():
+        logger.warning('merge skipped')
+        if fails:
+            raise OSError('disk full')
+    logger.warning('late')
+    assert told == ([] if fails else ['merge skipped', 'late'])
