@@ -138,7 +138,6 @@ def train(options: argparse.Namespace) -> None:
         return
     trained = flatten(jax.device_get(state.evaluated))
     about = provenance()
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     description.origin['registering'] = {
         'run': options.work.name,
         'step': options.steps,
@@ -146,7 +145,7 @@ def train(options: argparse.Namespace) -> None:
         'commit': about['commit'],
     }
     write_released(options.out, flat | {name: np.asarray(array) for name, array in trained.items()}, description)
-    write_json(options.work / RECORD_NAME, about | {'settings': settings, 'train_minutes': minutes})
+    write_json(options.work / RECORD_NAME, about | {'settings': _settings(options), 'train_minutes': minutes})
     print(f'written: {options.out}')
 
 
@@ -197,6 +196,10 @@ def with_fresh_fusion(
     }
 
 
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+
+
 def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.items()}
     if method != 'autofuse' or not options.get('num_classes') or options.get('output', 'velocity') != 'velocity':
@@ -242,6 +245,12 @@ def _advance(
         structure = jax.eval_shape(begin, params)
         state, record = checkpoints.restore(options.work, structure, replicated(make_mesh(1)))
         minutes = record['minutes']
+        if record['settings'] != _settings(options):
+            raise UserError(
+                f'{options.work} holds a training with other options: {record["settings"]}',
+                expected='the command that began it',
+                fix='use another --work',
+            )
     step = int(state.step)
     print(f'from step {step} of {options.steps}', file=sys.stderr)
     checkpoints.begin(options.work, step)
@@ -255,7 +264,8 @@ def _advance(
         print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}', flush=True)
 
     def save() -> None:
-        checkpoints.save(options.work, state, {'minutes': minutes + (time.monotonic() - started) / 60.0})
+        spent = minutes + (time.monotonic() - started) / 60.0
+        checkpoints.save(options.work, state, {'minutes': spent, 'settings': _settings(options)})
 
     with MetricsWriter(options.work, step=step) as writer, StopRequest() as stop:
         while step < options.steps and not stop.ending:

@@ -8,10 +8,11 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.registry import predicting_method
-from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
-from autofuse_jax.weights.released import Description, read_released, write_released
+from autofuse_jax.porting.convert import unflatten
+from autofuse_jax.weights.released import read_released
 from experiments.weights.hold_gates import gate_names, main
-from tests.quick import hurried, quick_jit, random_params
+from tests.experiments.random_weights import write_random_weights
+from tests.quick import hurried, quick_jit
 
 MODEL = {'base_channels': 2, 'large_kernel': False}
 
@@ -25,10 +26,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    params = flatten(random_params(parameter_structure(predicting_method('autofuse', MODEL))))
-    path = tmp_path_factory.mktemp('weights') / 'trained.npz'
-    write_released(path, {name: np.asarray(array) for name, array in params.items()}, Description('autofuse', MODEL))
-    return path
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'trained.npz', MODEL)
 
 
 @pytest.fixture(scope='module')
@@ -70,9 +68,6 @@ def test_held_gates_are_the_same_everywhere_and_nothing_else_changes(weights, da
 def test_what_cannot_be_held_is_one_line(weights, tmp_path, capsys):
     assert main([f'--weights={weights}', '--at=mean', f'--out={tmp_path / "held.npz"}']) == 2
     assert 'add --data' in capsys.readouterr().err
-    model = MODEL | {'fusion': 'sum'}
-    params = flatten(random_params(parameter_structure(predicting_method('autofuse', model))))
-    path = tmp_path / 'sum.npz'
-    write_released(path, {name: np.asarray(array) for name, array in params.items()}, Description('autofuse', model))
+    path = write_random_weights(tmp_path / 'sum.npz', MODEL | {'fusion': 'sum'})
     assert main([f'--weights={path}', '--at=half', f'--out={tmp_path / "held.npz"}']) == 2
     assert 'has no gates' in capsys.readouterr().err

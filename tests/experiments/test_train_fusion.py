@@ -13,16 +13,16 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.autofuse import FUSION_BRANCH
-from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.field_outputs import of_velocity
-from autofuse_jax.porting.convert import check_shapes, flatten, parameter_structure, unflatten
+from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
 from experiments.weights.perceived_pairs import PerceivedPairs, perceive
 from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion
-from tests.quick import hurried, quick_jit, random_params
+from tests.experiments.random_weights import write_random_weights
+from tests.quick import hurried, quick_jit
 
 MODEL = {
     'base_channels': 2,
@@ -45,10 +45,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    params = flatten(random_params(parameter_structure(predicting_method('autofuse', MODEL))))
-    path = tmp_path_factory.mktemp('weights') / 'start.npz'
-    write_released(path, {name: np.asarray(array) for name, array in params.items()}, Description('autofuse', MODEL))
-    return path
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'start.npz', MODEL)
 
 
 @pytest.fixture(scope='module')
@@ -139,8 +136,10 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weight
         assert main(arguments(weights, data, tmp_path / 'parts')) == 0
         assert not (tmp_path / 'parts.npz').exists()
         monkeypatch.undo()
+        assert main(arguments(weights, data, tmp_path / 'parts', '--overlap=1')) == 2
         assert main(arguments(weights, data, tmp_path / 'parts')) == 0
-    assert f'from step 2 of {STEPS}' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f'from step 2 of {STEPS}' in said and 'holds a training with other options' in said
     (whole, description), (parts, _) = (read_released(tmp_path / f'{name}.npz') for name in ('whole', 'parts'))
     start, _ = read_released(weights)
     for name, array in whole.items():
