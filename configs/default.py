@@ -64,6 +64,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.augmentation.scale = 0.0  # Largest change of size in that plane, as a fraction.
     config.data.augmentation.shift = 0.0  # Largest shift in that plane, as a fraction of the grid.
     config.data.augmentation.gamma = 0.0  # Largest |log2| of the exponent applied to intensities.
+    config.data.augmentation.elastic = 0.0  # Of each frame on its own: limit of control points, in their distance.
 
     config.data.phantom = ConfigDict()  # Used by source 'phantom' only.
     config.data.phantom.train = 12  # Subjects.

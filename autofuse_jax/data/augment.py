@@ -1,4 +1,4 @@
-"""Random changes of training pairs: the same motion of both frames, and a change of contrast of each."""
+"""Random changes of training pairs: the same motion of both frames, a deformation and a change of contrast of each."""
 
 import dataclasses
 import math
@@ -6,7 +6,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from autofuse_jax.errors import WEIGHT, Range, check_option
+from autofuse_jax.data.elastic import INJECTIVE_LIMIT, random_elastic_positions
+from autofuse_jax.errors import WEIGHT, Range, UserError, check_option
 
 Arrays = dict[str, np.ndarray]
 Size = tuple[int, int, int]
@@ -28,33 +29,38 @@ class Augmentation:
         scale: Change of size as a fraction; default 0.
         shift: Fraction of the grid along each of the two axes; default 0.
         gamma: log2 of the exponent applied to intensities in [0, 1], drawn for each frame; default 0.
+        elastic: Limit of a smooth deformation, 0 to 0.488, drawn for each frame, see `random_elastic_positions`;
+            default 0. The motion between the frames changes with it.
 
     Raises:
-        UserError: A value is negative or not finite, or the change of size not less than 1.
+        UserError: A value is negative or not finite, the change of size not less than 1, or the deformation could fold.
     """
 
     rotation: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
     gamma: float = 0.0
+    elastic: float = 0.0
 
     def __post_init__(self):
+        domains = {'scale': Range(least=0, below=1), 'elastic': Range(least=0, most=INJECTIVE_LIMIT)}
         for field in dataclasses.fields(self):
-            domain = Range(least=0, below=1) if field.name == 'scale' else WEIGHT
+            domain = domains.get(field.name, WEIGHT)
             check_option(f'data.augmentation.{field.name}', getattr(self, field.name), domain)
 
     @property
     def active(self) -> bool:
         """Whether anything changes at all."""
-        return any((self.rotation, self.scale, self.shift, self.gamma))
+        return any((self.rotation, self.scale, self.shift, self.gamma, self.elastic))
 
 
 def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Generator) -> Arrays:
     """Change one training pair at random.
 
     Both frames and their labels get the same similarity transform about the centre of the plane, so that the motion
-    between them stays a motion of the same kind; images are sampled linearly, labels by nearest neighbour, outside is
-    zero. A velocity that belongs to the pair moves along: its vectors are turned and scaled as well.
+    between them stays a motion of the same kind, and with `elastic` a deformation of their own, so that it becomes
+    another one; images are sampled linearly, labels by nearest neighbour, outside is zero. A velocity that belongs to
+    the pair moves along: its vectors are turned and scaled as well.
 
     Args:
         arrays: Arrays of `batches.pair_to_arrays`; of a frame alone, that frame is changed.
@@ -63,13 +69,25 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
 
     Returns:
         The same entries, new arrays.
+
+    Raises:
+        UserError: A velocity belongs to the pair and its frames are to be deformed, which it does not describe.
     """
+    if augmentation.elastic and TEACHER in arrays:
+        raise UserError(
+            'data.augmentation.elastic deforms frames whose motion is given by data.teacher',
+            expected='one of them',
+            fix='set data.augmentation.elastic=0',
+        )
     result = dict(arrays)
     matrix, offset = _draw_transform(arrays['fixed'].shape[:2], augmentation, rng)
     changes_geometry = any((augmentation.rotation, augmentation.scale, augmentation.shift))
     for role in _roles(arrays):
         image, labels = arrays[role][..., 0], arrays[f'{role}_labels']
-        if changes_geometry:
+        if augmentation.elastic:
+            positions = random_elastic_positions(image.shape, augmentation.elastic, rng) @ matrix.T + offset
+            image, labels = _sample(image, positions, order=1), _sample(labels, positions, order=0)
+        elif changes_geometry:
             image = _transform(image, matrix, offset, order=1)
             labels = _transform(labels, matrix, offset, order=0)
         if augmentation.gamma:
@@ -134,6 +152,17 @@ def _transform(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray, order
     """Transform each slice of a (D, H, W) volume; one slice at a time, because the third axis does not mix."""
     slices = [
         ndimage.affine_transform(volume[..., index], matrix, offset, order=order, mode='constant', cval=0)
+        for index in range(volume.shape[2])
+    ]
+    return np.stack(slices, axis=-1)
+
+
+def _sample(volume: np.ndarray, positions: np.ndarray, order: int) -> np.ndarray:
+    """Sample each slice of a (D, H, W) volume at positions (D, H, W, 2) in its plane."""
+    slices = [
+        ndimage.map_coordinates(
+            volume[..., index], np.moveaxis(positions[:, :, index], -1, 0), order=order, mode='constant', cval=0
+        )
         for index in range(volume.shape[2])
     ]
     return np.stack(slices, axis=-1)

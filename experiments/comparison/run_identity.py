@@ -25,6 +25,7 @@ FREE_FIELDS = (
 PLACES = ('data.root',)
 # Fields that configs did not have when runs were recorded first: with these values, a run is what it was without them.
 LATER_FIELDS = {
+    'data.augmentation.elastic': 0.0,
     'data.teacher': '',
     'loss.fusion_phases': [],
     'loss.segmentation_phases': [],

@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--rotation', type=float, default=20.0, help='random change of pairs, degrees; default 20')
     parser.add_argument('--scale', type=float, default=0.15, help='and of their size, a fraction; default 0.15')
     parser.add_argument('--gamma', type=float, default=0.3, help='and of their contrast; default 0.3')
+    parser.add_argument('--elastic', type=float, default=0.0, help='and of the shape of each image; default 0')
     parser.add_argument('--seed', type=int, default=0, help='default 0')
     parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
     parser.add_argument('--fusion', choices=FUSIONS, help='how features are fused; with --fresh')
@@ -214,7 +215,9 @@ def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
 def _pairs(network: AutoFuse, params: Params, options: argparse.Namespace) -> PerceivedPairs:
     manifest = read_manifest(options.data)
     everyone = frozenset(subject.id for subject in manifest.subjects)
-    augmentation = Augmentation(rotation=options.rotation, scale=options.scale, gamma=options.gamma)
+    augmentation = Augmentation(
+        rotation=options.rotation, scale=options.scale, gamma=options.gamma, elastic=options.elastic
+    )
     return PerceivedPairs(
         network,
         params,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.augment import Augmentation, augment_pair, crop_at_random
+from autofuse_jax.data.augment import TEACHER, Augmentation, augment_pair, crop_at_random
 from autofuse_jax.errors import UserError
 
 STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
@@ -45,7 +45,7 @@ def test_inactive_by_default():
         np.testing.assert_array_equal(value, arrays[name])
 
 
-@pytest.mark.parametrize('field', ['rotation', 'scale', 'shift', 'gamma'])
+@pytest.mark.parametrize('field', ['rotation', 'scale', 'shift', 'gamma', 'elastic'])
 def test_each_field_alone_is_active_and_changes_the_images(field):
     augmentation = Augmentation(**{field: 0.4})
     assert augmentation.active
@@ -88,7 +88,7 @@ def test_enlargement():
     np.testing.assert_allclose(result['fixed'][:, 2, 0, 0], np.array([0.75, 1.375, 2, 2.625, 3.25]) / 4, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', ['rotation', 'scale', 'shift', 'gamma'])
+@pytest.mark.parametrize('name', ['rotation', 'scale', 'shift', 'gamma', 'elastic'])
 @pytest.mark.parametrize('value', [-0.1, float('nan'), '1'])
 def test_a_value_out_of_its_range_is_named(name, value):
     with pytest.raises(UserError, match=f'data.augmentation.{name} is {value!r}.*a number of 0 or more'):
@@ -220,3 +220,35 @@ def test_a_velocity_still_says_where_the_other_frame_is():
     middle = np.s_[5:11, 5:11]
     np.testing.assert_allclose(result['teacher_velocity'][:, :, 0, :2][middle], at_coarse[middle], atol=1e-3)
     assert np.abs(at_coarse[middle]).max() > 0.3
+
+
+def test_each_frame_is_deformed_on_its_own_and_labels_with_their_image():
+    labels = np.zeros((32, 32, 4), np.uint8)
+    labels[8:24, 8:24] = 1
+    arrays = pair_of(labels, fixed_labels=labels, moving_labels=labels)
+    result = augment_pair(arrays, Augmentation(elastic=0.4), np.random.default_rng(0))
+    assert not np.array_equal(result['fixed_labels'], result['moving_labels'])
+    for role in ('fixed', 'moving'):
+        # But for corners, which nearest neighbours and linear interpolation round differently.
+        assert np.mean(result[f'{role}_labels'] == (result[role][..., 0] > 0.5)) > 0.995
+        assert not np.array_equal(result[f'{role}_labels'], labels)
+
+
+def test_a_deformation_joins_the_turn_of_both_frames():
+    # So small that what is left is the quarter turn of `test_quarter_turn`.
+    image = np.random.default_rng(0).random((5, 5, 2))
+    both = augment_pair(pair_of(image), Augmentation(rotation=90.0, elastic=1e-6), Highest())
+    turned = augment_pair(pair_of(image), Augmentation(rotation=90.0), Highest())
+    # The outermost voxels may come to lie outside.
+    np.testing.assert_allclose(both['fixed'][1:-1, 1:-1], turned['fixed'][1:-1, 1:-1], atol=1e-4)
+
+
+def test_frames_of_a_given_velocity_are_not_deformed():
+    arrays = pair_of(np.ones((8, 8, 2))) | {TEACHER: np.zeros((4, 4, 2, 3), np.float32)}
+    with pytest.raises(UserError, match=r'data.augmentation.elastic deforms frames whose motion is given'):
+        augment_pair(arrays, Augmentation(elastic=0.1), np.random.default_rng(0))
+
+
+def test_a_deformation_that_could_fold_is_refused():
+    with pytest.raises(UserError, match=r'data\.augmentation\.elastic'):
+        Augmentation(elastic=0.6)
