@@ -98,7 +98,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.inverse = 0.0  # Weight of the same terms for the inverse map; 0: forward only (paper).
 
     config.inference = ConfigDict()
-    config.inference.symmetric = False  # Average both orders of the images (not in the paper); twice the time.
+    config.inference.symmetric = False  # Average both orders of the images (not in the paper).
     config.inference.sample_velocity = False  # Sample the velocity (official); False: its mean, the same every time.
 
     config.optimizer = ConfigDict()

@@ -6,13 +6,12 @@ import functools
 import jax
 
 from autofuse_jax.errors import UserError, check_types
-from autofuse_jax.fields import integrate_velocity, upsample_displacement
 from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective, teacher_term
 from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
 from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction
 from autofuse_jax.methods.pair_method import apply_network, lazy_init, prediction_of, velocity_noise
-from autofuse_jax.models.field_outputs import SIZE_MULTIPLE, on_grid_of
+from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.models.fusion_baseline import FusionBaseline
 from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 
@@ -28,8 +27,8 @@ class AutoFuseInference:
 
     Attributes:
         symmetric: Whether to predict from both orders of the images, `v = (v(fixed, moving) - v(moving, fixed)) / 2`,
-            so that exchanging them gives the inverse map up to integration error, at twice the time. Default False, as
-            in the paper. Needs a network that predicts a velocity.
+            so that exchanging them gives the inverse map up to integration error; what sees one image only runs once.
+            Default False, as in the paper. Needs a network that predicts a velocity.
         sample_velocity: Whether to predict from a sampled velocity, as the official code does: the result then depends
             on the random key. Default False.
 
@@ -137,13 +136,7 @@ def _predict(
     key: jax.Array,
 ) -> Prediction:
     noise = velocity_noise(key, model, fixed.shape) if inference.sample_velocity else None
-    output = apply_network(model, params, fixed, moving, noise)
-    if inference.symmetric:
-        exchanged = apply_network(model, params, moving, fixed)
-        velocity = 0.5 * (output.velocity_mean - exchanged.velocity_mean)
-        displacement = jax.vmap(lambda v: upsample_displacement(integrate_velocity(v)))(velocity)
-        displacement = on_grid_of(fixed, displacement)
-        output = dataclasses.replace(output, displacement=displacement, velocity_mean=velocity)
+    output = apply_network(model, params, fixed, moving, noise, symmetric=inference.symmetric)
     return prediction_of(output, model)
 
 

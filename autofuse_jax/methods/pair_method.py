@@ -72,12 +72,14 @@ def pair_method(
     )
 
 
-def apply_network(network: Any, params: Params, *inputs: jax.Array | None, method: str | None = None) -> Any:
-    """Return what a network, or a method of it, makes of inputs.
+def apply_network(
+    network: Any, params: Params, *inputs: jax.Array | None, method: str | None = None, **options: Any
+) -> Any:
+    """Return what a network, or a method of it, makes of inputs and named options.
 
     Flax declares that `apply` may return changed variables too, which it does where some are mutable only.
     """
-    return network.apply({'params': params}, *inputs, method=method)
+    return network.apply({'params': params}, *inputs, method=method, **options)
 
 
 def lazy_init(network: Any) -> Callable[[jax.Array, tuple[int, ...]], Params]:

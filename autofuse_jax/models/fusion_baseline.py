@@ -66,8 +66,16 @@ class FusionBaseline(nn.Module):
         raise TypeError(f'{type(self).__name__} predicts no velocity.')
 
     @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(
+        self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None, *, symmetric: bool = False
+    ) -> RegistrationOutput:
         """Register pairs of images as `PairNetwork`; the output is without segmentations and gate weights."""
         check_pair(fixed, moving)
-        mean, log_variance = self.velocity(*(in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving)))
+        narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
+        if symmetric:
+            first, second = [narrow_fixed, narrow_moving], [narrow_moving, narrow_fixed]
+            both, _ = self.velocity(jnp.concatenate(first), jnp.concatenate(second))
+            mean, exchanged_mean = jnp.split(both, 2)
+            return of_velocity(0.5 * (mean - exchanged_mean), moving, None, None)
+        mean, log_variance = self.velocity(narrow_fixed, narrow_moving)
         return of_velocity(mean, moving, log_variance, noise)

@@ -144,7 +144,9 @@ class PairNetwork(nn.Module):
         raise TypeError(f'{type(self).__name__} has no branches.')
 
     @nn.compact
-    def __call__(self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None) -> RegistrationOutput:
+    def __call__(
+        self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None, *, symmetric: bool = False
+    ) -> RegistrationOutput:
         """Register pairs of images.
 
         Args:
@@ -153,6 +155,8 @@ class PairNetwork(nn.Module):
             noise: (B, d, h, w, 3) standard normal, coarser by `noise_factor`; the velocity is then `mean +
                 exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is
                 deterministic.
+            symmetric: Whether the velocity is `(v(fixed, moving) - v(moving, fixed)) / 2`, without a variance; the
+                fusion branch runs twice, the single branch once. Only for `output` 'velocity'; default False.
 
         Returns:
             The named output.
@@ -162,6 +166,9 @@ class PairNetwork(nn.Module):
         narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
         mean, log_variance, gate_weights = fusion(*self.fusion_inputs(narrow_fixed, narrow_moving, of_fixed, of_moving))
+        if symmetric:
+            exchanged_mean, _, _ = fusion(*self.fusion_inputs(narrow_moving, narrow_fixed, of_moving, of_fixed))
+            mean, log_variance = 0.5 * (mean - exchanged_mean), None
         (_, fixed_segmentation), (_, moving_segmentation) = of_fixed, of_moving
         others = {
             'fixed_segmentation': fixed_segmentation,

@@ -1,6 +1,7 @@
 """Runs that were recorded before configs had all fields of today are found again."""
 
 import argparse
+import functools
 import json
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def config_of(name='autofuse_no_elk', rate=3e-4, **others):
 def without_later_fields(config):
     stored = json.loads(config.to_json_best_effort())
     for field in LATER_FIELDS:
-        section, name = field.split('.')
-        stored[section].pop(name, None)
+        *sections, name = field.split('.')
+        functools.reduce(dict.__getitem__, sections, stored).pop(name, None)
     return stored
 
 

@@ -11,6 +11,7 @@ from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import split_params
 from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.early_fuse import EarlyFuse
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.step import make_train_step
 from tests.fields.inverse_consistency import inverse_consistency_error
@@ -143,6 +144,21 @@ def test_symmetric_prediction_is_exchanged_with_its_inverse(training, batch):
     # Away from the border, where the composition would read zeros outside the grid.
     error = np.asarray(inverse_consistency_error(one, other))[2:-2, 2:-2, 2:-2]
     assert error.mean() < 0.05 * np.abs(one).max()
+
+
+@pytest.mark.parametrize('model', [MODEL, EarlyFuse(base_channels=2)], ids=['autofuse', 'early_fuse'])
+def test_symmetric_velocity_is_the_mean_of_both_orders(model, batch):
+    plain, symmetric = (
+        autofuse_method('any', model, WEIGHTS, AutoFuseInference(symmetric=symmetric)) for symmetric in (False, True)
+    )
+    params = quick_jit(lambda: plain.init(jax.random.key(0), SHAPE))()
+    fixed, moving = batch['fixed'], batch['moving']
+    predict = quick_jit(plain.predict)
+    forward, backward = (predict(params, *pair, KEY).velocity for pair in ((fixed, moving), (moving, fixed)))
+    both = quick_jit(symmetric.predict)(params, fixed, moving, KEY).velocity
+    largest = float(np.abs(both).max())
+    assert largest > 0
+    np.testing.assert_allclose(both, 0.5 * (forward - backward), atol=1e-3 * largest)
 
 
 def test_symmetric_prediction_cannot_sample():
