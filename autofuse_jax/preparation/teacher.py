@@ -21,7 +21,7 @@ from autofuse_jax.registration.instance import InstanceResult, InstanceSettings,
 
 # On half the grid and a quarter of it, with velocities as coarse as those of a network whose fusion branch works on
 # half the grid. Both directions count, because one field serves both.
-SETTINGS = InstanceSettings(shrink=(4, 2), steps=(60, 40), guide=3.0, inverse=1.0)
+SETTINGS = InstanceSettings(shrink=(4, 2), steps=(60, 40), guide=3.0, guided_velocity_shrink=2, inverse=1.0)
 
 
 def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:

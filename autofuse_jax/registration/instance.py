@@ -35,6 +35,9 @@ __all__ = ['InstanceResult', 'InstanceSettings', 'exponentials', 'optimise_insta
 SMALLEST_SIDE = 8
 # Voxels above which a level is large.
 LARGE_LEVEL = 1_500_000
+# Along an axis whose voxels are larger than the finest ones by more than this factor, as those across thick slices are,
+# a guide's classes come in steps, and a finer velocity follows the steps: twice the time, and no better overlap.
+COARSE_AXIS = 1.5
 
 
 class InstanceResult(NamedTuple):
@@ -140,7 +143,7 @@ def optimise_instance(
         shape = _shrunk(fixed.shape, shrink)
         if math.prod(shape) > LARGE_LEVEL:
             steps = min(steps, settings.steps_of_large)
-        velocity_grid = _shrunk(shape, settings.velocity_shrink)
+        velocity_grid = _velocity_grid(shape, place.extent / shape, settings, guide)
         prior = settings.trust * _resampled(velocity, velocity_grid)
         begin = _resampled(departure, velocity_grid)
         if settings.similarity == MATCHED:
@@ -204,6 +207,18 @@ def exponentials(velocity: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarr
 def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
     """Return the shape of the velocity field that belongs to a grid."""
     return _shrunk(shape, shrink)
+
+
+def _velocity_grid(
+    shape: tuple[int, ...], voxel: np.ndarray, settings: InstanceSettings, guide: GridGuide | None
+) -> tuple[int, ...]:
+    """Shape of the velocity of a level with voxels of a size (3,)."""
+    coarse = velocity_shape(shape, settings.velocity_shrink)
+    if guide is None or guide.fixed is None or not settings.guide or math.prod(shape) > LARGE_LEVEL:
+        return coarse
+    fine = velocity_shape(shape, settings.guided_velocity_shrink)
+    in_detail = voxel <= COARSE_AXIS * voxel.min()
+    return tuple(np.where(in_detail, fine, coarse).tolist())
 
 
 def _exponentials(velocity: jax.Array, *, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

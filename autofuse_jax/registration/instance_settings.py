@@ -30,6 +30,8 @@ class InstanceSettings:
             the next the backward loss, which comes near to 1 at the work of 0.
         ncc_window: Side of the correlation window in voxels of each level, odd.
         velocity_shrink: The velocity's voxels are this many times those of its level, as in the network.
+        guided_velocity_shrink: The same where classes guide, along axes of fine voxels and on levels that are not
+            large: boundaries are known more finely than what grey values say of motion; default 1.
         tolerance: Tolerance of `Schedule`.
         trust: Share of a given velocity that the search starts from and departs from, in [0, 1]. Between 0.5 and 1 it
             hardly matters for pairs on which a network is as good as in training; the less it is, the less a
@@ -53,6 +55,7 @@ class InstanceSettings:
     inverse: float | str = 0.0
     ncc_window: int = NCC_WINDOW
     velocity_shrink: int = 2
+    guided_velocity_shrink: int = 1
     tolerance: float = 0.002
     trust: float = 0.5
     guide: float = 3.0
@@ -76,5 +79,6 @@ class InstanceSettings:
         check_option('learning_rate', self.learning_rate, POSITIVE)
         check_option('tolerance', self.tolerance, SHARE)
         check_option('trust', self.trust, SHARE)
-        check_option('velocity_shrink', self.velocity_shrink, COUNT)
+        for name in ('velocity_shrink', 'guided_velocity_shrink'):
+            check_option(name, getattr(self, name), COUNT)
         check_odd('ncc_window', self.ncc_window)

@@ -12,10 +12,9 @@ from autofuse_jax.data.pairs import ed_es_pairs
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.data.teacher_fields import RECORD_NAME, open_teacher
 from autofuse_jax.preparation import teacher
-from autofuse_jax.registration.instance import InstanceSettings
 
 SHAPE = (32, 32, 16)
-FEW = InstanceSettings(shrink=(2,), steps=(10,), guide=3.0, inverse=1.0)
+FEW = dataclasses.replace(teacher.SETTINGS, shrink=(2,), steps=(10,))
 
 
 @pytest.fixture(scope='module')

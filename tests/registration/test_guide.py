@@ -11,6 +11,7 @@ from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.registration import guide as guides
+from autofuse_jax.registration import instance
 from autofuse_jax.registration.guide import (
     ClassMap,
     Guide,
@@ -60,6 +61,22 @@ def test_classes_guide_where_the_images_show_nothing(pair, guide):
     )
     assert after > max(0.95, before + 0.05)
     assert njd_percent(jacobian_determinant(result.displacement)) == 0
+
+
+def test_classes_ask_for_a_finer_velocity_where_voxels_are_fine(pair, guide, monkeypatch):
+    fixed, moving = pair
+    images, on_grid = (flat(fixed), flat(moving)), guide_through(guide, GRID, STILL)
+    settings = InstanceSettings(shrink=(2,), steps=(5,))
+
+    def velocity_grid(guide, spacing=(1.5, 1.5, 3.0)):
+        return optimise_instance(*images, settings, guide=guide, spacing=spacing).velocity.shape[:3]
+
+    assert velocity_grid(None) == (8, 9, 8)
+    # The level has (16, 18, 14) voxels of 3 x 3 x 6 units; slices stay as they are, points ask for nothing.
+    assert velocity_grid(on_grid) == (16, 18, 8)
+    assert velocity_grid(dataclasses.replace(on_grid, fixed=None, moving=None)) == (8, 9, 8)
+    monkeypatch.setattr(instance, 'LARGE_LEVEL', 1000)
+    assert velocity_grid(on_grid) == (8, 9, 8)
 
 
 @pytest.mark.slow

@@ -143,6 +143,7 @@ def test_weights_of_zero_leave_the_image_where_it_is(pair):
         ('steps', (10, 0, 5), 'a whole number of 1 or more'),
         ('steps', (), 'one or more numbers'),
         ('velocity_shrink', 0, 'a whole number of 1 or more'),
+        ('guided_velocity_shrink', 0, 'a whole number of 1 or more'),
         ('learning_rate', 0.0, 'a number above 0'),
         ('learning_rate', float('inf'), 'a number above 0'),
         ('smoothness', -1.0, 'a number of 0 or more'),
