@@ -67,11 +67,12 @@ class PerceivedPairs:
     def at(self, step: int) -> Example:
         """Return the example of a step, see `perceive`."""
         first = step // self._uses
-        numbers = range(first, first + self._kept)
-        self._examples = {
-            number: self._examples[number] if number in self._examples else self._example(number) for number in numbers
-        }
-        return self._examples[first + int(self._rng(CHOICE, step).integers(self._kept))]
+        chosen = first + int(self._rng(CHOICE, step).integers(self._kept))
+        self._examples = {number: example for number, example in self._examples.items() if number >= first}
+        # Perceived when it is wanted: a training begins, goes on and ends without waiting for all that may be kept.
+        if chosen not in self._examples:
+            self._examples[chosen] = self._example(chosen)
+        return self._examples[chosen]
 
     def _example(self, number: int) -> Example:
         epoch, place = divmod(number, len(self._pairs))

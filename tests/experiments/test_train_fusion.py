@@ -127,6 +127,16 @@ def test_pairs_follow_from_seed_and_step_alone(data, monkeypatch):
     assert 2 < len(different) <= 7
 
 
+def test_a_pair_is_perceived_when_it_is_wanted_and_once(data, monkeypatch):
+    perceived = []
+    store = FrameStore(data, data.shape, 1.0)
+    pairs = PerceivedPairs(NETWORK, {}, store, pairs_of(data), Augmentation(), kept=3, uses=4, seed=1)
+    monkeypatch.setattr(pairs, '_example', lambda number: perceived.append(number) or number)
+    shown = [pairs.at(step) for step in range(24)]
+    assert len(set(perceived)) == len(perceived) and perceived[0] == shown[0]
+    assert all(step // 4 <= number < step // 4 + 3 for step, number in enumerate(shown))
+
+
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, monkeypatch, capsys):
     with hurried():
         assert main(arguments(weights, data, tmp_path / 'whole')) == 0
