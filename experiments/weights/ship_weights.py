@@ -112,9 +112,11 @@ def _evaluated(
         if not file.is_file() or file_hash(file) != record['weights']['sha256']:
             raise UserError(f'{file} is not the file that the evaluation in {path} is about', fix='evaluate it again')
         params, description = read_released(file)
-        # Whoever took the weights out of a run may not have had its data.
+        # Whoever took the weights out of a run may not have had its data, and they predict as they were evaluated.
         return params, dataclasses.replace(
-            description, spacing_mm=description.spacing_mm or record['data']['spacing_mm']
+            description,
+            spacing_mm=description.spacing_mm or record['data']['spacing_mm'],
+            inference=record['config']['inference'],
         )
     params, description = read_run(run / 'checkpoints' / kind if kind else run)
     if description.origin['step'] != record['steps']:

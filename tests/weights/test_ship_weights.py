@@ -22,7 +22,7 @@ def run(tmp_path):
         'command': 'python -m autofuse_jax.main --mode=evaluate',
         'commit': 'abc',
         'machine': {'devices': '1 x cpu'},
-        'config': {'method': 'voxelmorph_diff', 'model': OPTIONS},
+        'config': {'method': 'voxelmorph_diff', 'model': OPTIONS, 'inference': {'symmetric': True}},
         'steps': None,
         'weights': {'file': str(weights), 'sha256': file_hash(weights)},
         'parameters': 6,
@@ -47,6 +47,7 @@ def test_the_file_that_was_evaluated_is_shipped_with_the_commands_that_made_it(r
     params, description = read_released(tmp_path / 'out' / 'hearts.npz')
     np.testing.assert_array_equal(params['a/kernel'], 1.0)
     assert description.spacing_mm == [1.5, 1.5, 3.0]
+    assert description.inference == {'symmetric': True}
     card = (tmp_path / 'out' / 'hearts.md').read_text()
     assert '    train both\n    join them\n\n' in card and 'processor hours were not measured' in card
     assert '--mode=evaluate' not in card and 'None' not in card
