@@ -145,7 +145,9 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float | Non
     if data.get('labelled_train_subjects') is not None:
         labels += ' of {labelled_train_subjects} of them'.format(**data)
     trained = labels if config['model'].get('num_classes') else 'without labels'
-    options = ', '.join(f'{name}={value}' for name, value in config['model'].items())
+    model, inference = (
+        ', '.join(f'{name}={value}' for name, value in config[part].items()) for part in ('model', 'inference')
+    )
     # Weights that were evaluated as a file are the work of the commands before.
     trainings = (*before, *([] if record['steps'] is None else [_training_command(record)]))
     commands = '\n'.join(f'    {command}' for command in trainings)
@@ -157,7 +159,8 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float | Non
     return f"""# Weights `{target.stem}`
 
 **Architecture.** `{config['method']}` with {record['parameters']:,} parameters, kept as float16, computed in float32;
-{options}. Images are scaled to [0, 1] by their own extremes; voxels should be about
+{model}.
+Prediction: {inference or 'without options'}. Images are scaled to [0, 1] by their own extremes; voxels should be about
 {' x '.join(f'{size:g}' for size in data['spacing_mm'])} mm.
 
 **Training data.** {about['data']}; {data['train_subjects']} subjects, {trained}.

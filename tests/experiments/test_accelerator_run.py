@@ -147,7 +147,7 @@ def test_a_card_says_whose_hours_it_counts(tmp_path, devices, words):
     scores = {'pairs': 2, 'dsc_before': mean, 'dsc_after': mean, 'njd_percent': mean, 'sdlogj': mean, 'structures': {}}
     data = {'dataset': 'phantom', 'train_subjects': 2, 'labelled_train_subjects': 2, 'spacing_mm': [1.5, 1.5, 3.15]}
     record = {
-        'config': {'method': 'autofuse', 'model': {'num_classes': 4}},
+        'config': {'method': 'autofuse', 'model': {'num_classes': 4}, 'inference': {}},
         'data': data | {'evaluated_subjects': ['a']},
         'machine': {'devices': devices},
         'scores': scores,

@@ -51,6 +51,7 @@ def test_the_file_that_was_evaluated_is_shipped_with_the_commands_that_made_it(r
     card = (tmp_path / 'out' / 'hearts.md').read_text()
     assert '    train both\n    join them\n\n' in card and 'processor hours were not measured' in card
     assert '--mode=evaluate' not in card and 'None' not in card
+    assert 'base_channels=2.\nPrediction: symmetric=True.' in card
 
 
 def test_another_file_than_was_evaluated_is_refused(run, tmp_path):
