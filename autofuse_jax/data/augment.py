@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from autofuse_jax.data.elastic import INJECTIVE_LIMIT, random_elastic_positions
-from autofuse_jax.errors import WEIGHT, Range, UserError, check_option
+from autofuse_jax.errors import WEIGHT, Range, check_option
 
 Arrays = dict[str, np.ndarray]
 Size = tuple[int, int, int]
@@ -60,7 +60,7 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     Both frames and their labels get the same similarity transform about the centre of the plane, so that the motion
     between them stays a motion of the same kind, and with `elastic` a deformation of their own, so that it becomes
     another one; images are sampled linearly, labels by nearest neighbour, outside is zero. A velocity that belongs to
-    the pair moves along: its vectors are turned and scaled as well.
+    the pair is turned and scaled with it; it does not know of `elastic`, and configs with both are refused.
 
     Args:
         arrays: Arrays of `batches.pair_to_arrays`; of a frame alone, that frame is changed.
@@ -69,16 +69,7 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
 
     Returns:
         The same entries, new arrays.
-
-    Raises:
-        UserError: A velocity belongs to the pair and its frames are to be deformed, which it does not describe.
     """
-    if augmentation.elastic and TEACHER in arrays:
-        raise UserError(
-            'data.augmentation.elastic deforms frames whose motion is given by data.teacher',
-            expected='one of them',
-            fix='set data.augmentation.elastic=0',
-        )
     result = dict(arrays)
     matrix, offset = _draw_transform(arrays['fixed'].shape[:2], augmentation, rng)
     changes_geometry = any((augmentation.rotation, augmentation.scale, augmentation.shift))

@@ -63,6 +63,9 @@ def _check_teacher(config: ConfigDict) -> None:
             expected='a folder of velocities where a term uses them, and nowhere else',
             fix='correct data.teacher, or loss.teacher and loss.teacher_phases',
         )
+    elastic = config.data.augmentation.elastic
+    if config.data.teacher and elastic:
+        raise _wrong('data.augmentation.elastic', elastic, '0 with data.teacher, whose velocities know nothing of it')
 
 
 def _check_phase(config: ConfigDict, name: str) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.augment import TEACHER, Augmentation, augment_pair, crop_at_random
+from autofuse_jax.data.augment import Augmentation, augment_pair, crop_at_random
 from autofuse_jax.errors import UserError
 
 STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
@@ -241,12 +241,6 @@ def test_a_deformation_joins_the_turn_of_both_frames():
     turned = augment_pair(pair_of(image), Augmentation(rotation=90.0), Highest())
     # The outermost voxels may come to lie outside.
     np.testing.assert_allclose(both['fixed'][1:-1, 1:-1], turned['fixed'][1:-1, 1:-1], atol=1e-4)
-
-
-def test_frames_of_a_given_velocity_are_not_deformed():
-    arrays = pair_of(np.ones((8, 8, 2))) | {TEACHER: np.zeros((4, 4, 2, 3), np.float32)}
-    with pytest.raises(UserError, match=r'data.augmentation.elastic deforms frames whose motion is given'):
-        augment_pair(arrays, Augmentation(elastic=0.1), np.random.default_rng(0))
 
 
 def test_a_deformation_that_could_fold_is_refused():

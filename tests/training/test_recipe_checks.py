@@ -29,6 +29,10 @@ def config_with(fields):
         ({'data.teacher': 'folder'}, 'a folder of velocities where a term uses them'),
         ({'phases.phase_1.crop': (24, 32, 16)}, r'three multiples of \(16, 16, 16\)'),
         ({'phases.phase_1.crop': (32, 32, 0), 'data.teacher': 'x', 'loss.teacher': 1.0}, 'zeros with data.teacher'),
+        (
+            {'data.augmentation.elastic': 0.4, 'data.teacher': 'x', 'loss.teacher': 1.0},
+            'data.augmentation.elastic is 0.4',
+        ),
         ({'optimizer.average_decay': 1.0}, 'less than 1'),
         ({'optimizer.multiples': (('gate_2', -1.0),)}, 'pairs of a name and a factor'),
     ],
