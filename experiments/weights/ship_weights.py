@@ -99,7 +99,9 @@ def ship(
     target.parent.mkdir(parents=True, exist_ok=True)
     write_released(target, params, description, np.float16)
     with replacing(target.with_suffix('.md')) as temporary:
-        temporary.write_text(card(target, record, split=split, hours=hours, before=before), encoding='utf-8')
+        temporary.write_text(
+            card(target, description, record, split=split, hours=hours, before=before), encoding='utf-8'
+        )
     print(f'written: {target}, its description and its card')
 
 
@@ -128,11 +130,20 @@ def _evaluated(
     return params, description
 
 
-def card(target: Path, record: dict[str, Any], *, split: str, hours: float | None, before: Sequence[str] = ()) -> str:
+def card(
+    target: Path,
+    description: Description,
+    record: dict[str, Any],
+    *,
+    split: str,
+    hours: float | None,
+    before: Sequence[str] = (),
+) -> str:
     """Return the card of weights as Markdown.
 
     Args:
         target: The npz, written already.
+        description: What the weights are.
         record: Of the run's evaluation.
         split: Which.
         hours: See `ship`.
@@ -152,6 +163,8 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float | Non
     trainings = (*before, *([] if record['steps'] is None else [_training_command(record)]))
     commands = '\n'.join(f'    {command}' for command in trainings)
     steps = '' if record['steps'] is None else f'{record["steps"]:,} steps of the last, '
+    # That of the network's grid, which may be coarser than that of the data.
+    spacing = description.spacing_mm or data['spacing_mm']
     # Cores are counted one by one, accelerators are named.
     devices = record['machine']['devices']
     unit = 'processor hours' if devices.endswith('x cpu') else f'hours on {devices}'
@@ -161,7 +174,7 @@ def card(target: Path, record: dict[str, Any], *, split: str, hours: float | Non
 **Architecture.** `{config['method']}` with {record['parameters']:,} parameters, kept as float16, computed in float32;
 {model}.
 Prediction: {inference or 'without options'}. Images are scaled to [0, 1] by their own extremes; voxels should be about
-{' x '.join(f'{size:g}' for size in data['spacing_mm'])} mm.
+{' x '.join(f'{size:g}' for size in spacing)} mm.
 
 **Training data.** {about['data']}; {data['train_subjects']} subjects, {trained}.
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from autofuse_jax.data.open_dataset import open_dataset
+from autofuse_jax.weights.released import Description
 from experiments.accelerator import packages, run
 from experiments.accelerator.batch_size import choose, servable_phases
 from experiments.accelerator.plan import FULL, REHEARSAL, measured_settings, parts_of, steps_that_fit
@@ -154,8 +155,9 @@ def test_a_card_says_whose_hours_it_counts(tmp_path, devices, words):
     }
     target = tmp_path / 'some.npz'
     target.write_bytes(b'')
+    description = Description('autofuse', {'num_classes': 4})
     about = {'command': 'python -m autofuse_jax.main', 'commit': 'abc', 'steps': 10, 'parameters': 100}
-    assert f'about {words} in all' in card(target, record | about, split='validation', hours=0.5)
+    assert f'about {words} in all' in card(target, description, record | about, split='validation', hours=0.5)
 
 
 @pytest.mark.slow

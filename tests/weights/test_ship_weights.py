@@ -1,5 +1,6 @@
 """Shipping weights that were evaluated as a file, such as those of joined branches."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_the_file_that_was_evaluated_is_shipped_with_the_commands_that_made_it(r
     assert '    train both\n    join them\n\n' in card and 'processor hours were not measured' in card
     assert '--mode=evaluate' not in card and 'None' not in card
     assert 'base_channels=2.\nPrediction: symmetric=True.' in card
+
+
+def test_the_card_asks_for_the_voxels_of_the_network_not_of_the_data(run, tmp_path):
+    weights = tmp_path / 'joined.npz'
+    description = dataclasses.replace(read_released(weights)[1], spacing_mm=[3.0, 3.0, 6.0])
+    write_released(weights, read_released(weights)[0], description)
+    path = run / 'evaluation_test' / 'result.json'
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {'weights': {'file': str(weights), 'sha256': file_hash(weights)}}))
+    ship(run, tmp_path / 'hearts.npz', split='test', hours=None)
+    assert 'voxels should be about\n3 x 3 x 6 mm.' in (tmp_path / 'hearts.md').read_text()
 
 
 def test_another_file_than_was_evaluated_is_refused(run, tmp_path):
