@@ -73,9 +73,10 @@ def _register(options: argparse.Namespace, settings: PipelineSettings) -> int:
     use_device(options.device)
     enable_compilation_cache()
     if options.reference_frame is not None:
-        # What a guide cannot be is said before the series is read.
+        about = about_run(settings, options.command_line, options.weights)
+        # Files that guide are for two images, and refused here.
         guide_of(options)
-        return register_series_files(options, settings, about_run(settings, options.command_line))
+        return register_series_files(options, settings, None if options.guide == NONE else options.guide, about)
     if options.fixed is None:
         raise UserError('no fixed image is given', fix='add --fixed FILE, or --reference-frame N for a series')
     report = register_pair(options, settings, StepProgress())

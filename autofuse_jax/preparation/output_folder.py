@@ -38,7 +38,7 @@ Outcome = TypeVar('Outcome', bound=HasProblems)
 
 @contextlib.contextmanager
 def prepared_folder(
-    out: Path, sources: Sequence[Path], settings: dict[str, Any], overwrite: bool, *, part: Part | None = None
+    out: Path, sources: Sequence[Path], settings: dict[str, Any], overwrite: bool | None, *, part: Part | None = None
 ) -> Iterator[Path]:
     """Hold the lock of an output folder and record the settings in it, or refuse one prepared with other settings.
 
@@ -46,7 +46,7 @@ def prepared_folder(
         out: The output folder; made if missing.
         sources: Folders that are prepared.
         settings: Settings that determine the result.
-        overwrite: Whether frames prepared with other settings may be replaced.
+        overwrite: Whether frames prepared with other settings may be replaced; None where a command cannot.
         part: Share of the work that this process does, while others may write into the same folder.
 
     Yields:
@@ -72,22 +72,25 @@ def prepared_folder(
                 move_in(declare_ready(place, out, last=MANIFEST_NAME), out)
 
 
-def _place(out: Path, settings: dict[str, Any], overwrite: bool) -> Path:
+def _place(out: Path, settings: dict[str, Any], overwrite: bool | None) -> Path:
     """Return the folder to write to, see `prepared_folder`."""
     earlier, complete = _settings_in(out), (out / MANIFEST_NAME).is_file()
     different = [] if earlier is None else _differing(earlier, settings)
     if not different and not (complete and earlier is None):
         return out
     if not overwrite:
+        fix = 'name another --out folder' + (
+            '' if overwrite is None else ', or add --overwrite to replace what is there'
+        )
         if earlier is None:
             raise UserError(
                 f'{out} holds a {MANIFEST_NAME} that this program did not write',
-                fix='name another --out folder, or add --overwrite to replace it',
+                fix=fix,
             )
         changes = '; '.join(f'{key}: {earlier.get(key)} there, {settings.get(key)} now' for key in different)
         raise UserError(
             f'{out} was prepared with other settings ({changes})',
-            fix='name another --out folder, or add --overwrite to replace what is there',
+            fix=fix,
         )
     if not complete:
         return out

@@ -51,7 +51,7 @@ def teach(data: Path, out: Path, *, labelled: int = 0, seed: int = 0) -> None:
         'pairs': [pair.name for pair in pairs],
     }
     # Fields of other settings must not be taken for these.
-    with prepared_folder(out, [data], about | {'data': data_hash(manifest)}, overwrite=False):
+    with prepared_folder(out, [data], about | {'data': data_hash(manifest)}, overwrite=None):
         _teach_pairs(out, manifest, pairs, about)
 
 

@@ -166,12 +166,13 @@ def align(
         fixed, moving, dataclasses.replace(settings, similarity=MUTUAL_INFORMATION), initial, in_plane, on_progress
     )
     contrast_there = contrast_of(fixed, moving, second.matrix)
+    # What was tried, whichever is chosen.
+    stages = (*first.stages, *second.stages)
     # What the grey values of one image say of the other is more where the images lie better.
     if contrast_there.dependence < contrast.dependence:
         second, contrast_there = first, contrast
     matched = contrast_there.dependence >= MATCHING_DEPENDENCE
     chosen = CORRELATION if contrast_there.same else MATCHED if matched else DESCRIPTORS
-    stages = (*first.stages, *second.stages)
     found = dataclasses.replace(second, stages=stages, similarity=chosen, contrast=contrast_there)
     return _matched(fixed, moving, settings, found, in_plane, on_progress) if chosen == MATCHED else found
 

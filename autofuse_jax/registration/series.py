@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autofuse_jax.choices import AUTO
 from autofuse_jax.data.background import Background, choose_background
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.inputs import open_volume, read_classes
@@ -22,6 +23,7 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.strain import RADIAL, strain_curves
 from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
+from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
 from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, SUFFIX, check_suffix, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency
@@ -58,6 +60,7 @@ def register_series(
     *,
     classes: Mapping[int, str] | None = None,
     model: RegistrationModel | RuntimeModel | None = None,
+    guide: str | None = AUTO,
     quiet: bool = False,
 ) -> SeriesResult:
     """Register every frame of a series to one of them.
@@ -68,18 +71,20 @@ def register_series(
         settings: Steps of the registration, the same for all frames.
         classes: Label id to name.
         model: A trained network, or None.
+        guide: What guides beside the images: 'auto': the network where it segments; 'network': the network, or an
+            error; None: nothing.
         quiet: Whether progress is kept off standard error.
 
     Returns:
         The result.
 
     Raises:
-        UserError: It is no series, or has no such frame.
+        UserError: It is no series of two frames or more, or has no such frame.
     """
-    if series.image.ndim != 4:
+    if series.image.ndim != 4 or series.image.shape[3] == 1:
         raise UserError(
             f'{series.name} has shape {series.image.shape}',
-            expected='a series (D, H, W, T)',
+            expected='a series (D, H, W, T) of two frames or more',
             fix='leave out --reference-frame and name the two images with --fixed and --moving',
         )
     count = series.image.shape[3]
@@ -108,7 +113,7 @@ def register_series(
             results.append(_identity(fixed, background))
             continue
         progress = None if quiet else StepProgress(prefix=f'frame {frame + 1}/{count}, ')
-        results.append(register_volumes(fixed, moving, settings, model=model, on_progress=progress))
+        results.append(register_volumes(fixed, moving, settings, model=model, guide=guide, on_progress=progress))
     return SeriesResult(reference, tuple(results), _curves(fixed, results, classes or {}))
 
 
@@ -144,12 +149,15 @@ def labels_on_frame(result: RegistrationResult) -> np.ndarray:
     return sample_labels(result.fixed.labels, positions)
 
 
-def register_series_files(options: argparse.Namespace, settings: PipelineSettings, about: dict[str, Any]) -> int:
+def register_series_files(
+    options: argparse.Namespace, settings: PipelineSettings, guide: str | None, about: dict[str, Any]
+) -> int:
     """Register the series of a command line and write its results.
 
     Args:
         options: Options of `autofuse_jax.register`.
         settings: Steps of the registration.
+        guide: What guides beside the images, see `register_series`.
         about: Content of the report about the run.
 
     Returns:
@@ -180,6 +188,7 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
         settings,
         classes=classes,
         model=None if options.weights is None else open_network(options.weights, options.device),
+        guide=guide,
     )
     about = {
         'moving': {
@@ -190,7 +199,9 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
         },
         'checks': [header.sentence(), *header.remarks],
     } | about
-    report = write_series(options.out, result, about=about, suffix=f'.{options.out_format}')
+    report = write_series(options.out, result, about=about, suffix=f'.{options.out_format}', page=options.page)
+    if report['guide']:
+        print(guide_sentence(report['guide']))
     before, after = report['scores']['ncc_before'], report['scores']['ncc_after']
     print(
         f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, '
@@ -200,19 +211,20 @@ def register_series_files(options: argparse.Namespace, settings: PipelineSetting
 
 
 def write_series(
-    folder: Path, result: SeriesResult, *, about: Mapping[str, Any], suffix: str = SUFFIX
+    folder: Path, result: SeriesResult, *, about: Mapping[str, Any], suffix: str = SUFFIX, page: bool = True
 ) -> dict[str, Any]:
     """Write a registered series: 4-D images, curves, plot and report.
 
     Writes moved_4d, jacobian_4d, displacement_4d (D, H, W, T, 3: voxels of the reference frame, pull) and, with labels,
     labels_4d (the reference labels on every frame) as .nii.gz; curves.csv, cine.png, strain.png where there is a wall,
-    and report.json.
+    report.html and report.json.
 
     Args:
         folder: Folder of the results; complete once report.json is there.
         result: The series.
         about: Further content of the report.
         suffix: Format of the moved series and its labels; default '.nii.gz'. Everything else is NIfTI.
+        page: Whether report.html is written.
 
     Returns:
         The report.
@@ -231,6 +243,8 @@ def write_series(
             'reference_frame': result.reference,
             'frames': [{'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)} for frame in frames],
             'curves': result.curves,
+            # The same for every frame; the labels of the reference are brought to the others, not scored.
+            'guide': guide_record(others[0].guide, fixed, others[0].moving),
             'background': dataclasses.asdict(frames[result.reference].background),
             'scores': {
                 'ncc_before': float(np.mean([correlation(fixed.image, frame.moving.image) for frame in others])),
@@ -255,7 +269,8 @@ def write_series(
         cine_plot(temporary / 'cine.png', result.curves, reference_frame=result.reference)
         if RADIAL in result.curves:
             cine_plot(temporary / 'strain.png', result.curves, kinds=STRAINS, reference_frame=result.reference)
-        _write_page(temporary / PAGE_NAME, result, report)
+        if page:
+            _write_page(temporary / PAGE_NAME, result, report)
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
     return report

@@ -45,9 +45,16 @@ def register_symmetrically(
         The result, as of `register_volumes`.
 
     Raises:
-        UserError: See `register_volumes`; or the spread is asked for, which lies on the grid of one of the two.
+        UserError: See `register_volumes`; or the spread is asked for, which lies on the grid of one of the two, or the
+            guide is `aligned`, which lies in the world of one of the two.
     """
     settings = settings or PipelineSettings()
+    if guide is not None and guide.aligned:
+        raise UserError(
+            'the guide of a symmetric registration lies in the world of the fixed image',
+            expected='classes of each image in its own world, whichever the map is sought from',
+            fix='give the moving classes where the moving image lies, without aligned=True',
+        )
     if settings.samples:
         raise UserError('samples of a symmetric registration are asked for', fix='leave out one of the two')
     settings = dataclasses.replace(settings, instance=_weighed(settings.instance))

@@ -207,6 +207,12 @@ def restore(
     structures = {PARAMS: structure.params, OPTIMIZER: structure.optimizer, RANDOM: {'key': structure.key}}
     structures |= _average(structure)
     step = latest_step(workdir)
+    if AVERAGE in structures and not jax.tree.leaves(_contents(workdir, LATEST, step).arrays.get(AVERAGE)):
+        raise UserError(
+            f'the checkpoint {_folder(workdir, LATEST) / str(step)} holds no average of the parameters',
+            expected='one, because optimizer.average_decay is not 0',
+            fix='set optimizer.average_decay to 0, as when the run was started, or use another --workdir',
+        )
     arrays, record = _load(workdir, LATEST, step, structures, layout)
     state = dataclasses.replace(
         structure,
@@ -284,7 +290,7 @@ def _load(
     contents = _contents(workdir, kind, step)
     for name, structure in structures.items():
         if not jax.tree.leaves(contents.arrays.get(name)):
-            raise _damaged(workdir, kind, step, ValueError(f'its {name} are missing or unreadable'))
+            raise _damaged(workdir, kind, step, ValueError(f'{name}: missing or unreadable'))
         _check_same(_folder(workdir, kind) / str(step), name, contents.arrays.get(name), structure)
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), structures)
     try:

@@ -17,6 +17,7 @@ from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, section_options
 from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
+from autofuse_jax.training.config_files import default_config
 from autofuse_jax.training.optimizers import SCHEDULES
 from autofuse_jax.training.precision import PRECISIONS
 from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling
@@ -164,7 +165,9 @@ def _check_classes(config: ConfigDict, manifest: Manifest) -> None:
 
 
 def with_absent_options(config: ConfigDict) -> ConfigDict:
-    """Return a stored config with the options that its method has got since, at their defaults.
+    """Return a stored config with the options that its method, data and training have got since, at their defaults.
+
+    The default of an option that comes later is what was done before there was one. Phases have none.
 
     Args:
         config: Config as a run wrote it.
@@ -172,10 +175,19 @@ def with_absent_options(config: ConfigDict) -> ConfigDict:
     Raises:
         UserError: The method is unknown.
     """
-    complete = config.copy_and_resolve_references()
-    for section in SECTIONS:
-        complete[section] = ConfigDict(section_options(config.method, section) | config[section].to_dict())
-    return complete
+    stored = config.to_dict()
+    known = default_config().to_dict() | {section: section_options(config.method, section) for section in SECTIONS}
+    return ConfigDict(_completed(stored, known | {'phases': {}}))
+
+
+def _completed(stored: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored section with what is known and absent there, sections inside it likewise."""
+    inside = {
+        name: _completed(value, known[name])
+        for name, value in stored.items()
+        if isinstance(value, dict) and isinstance(known.get(name), dict)
+    }
+    return known | stored | inside
 
 
 @dataclasses.dataclass(frozen=True)

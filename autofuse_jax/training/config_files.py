@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import importlib.machinery
 import importlib.util
 import os
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+from ml_collections import ConfigDict
 
 import autofuse_jax.configs
 from autofuse_jax.errors import UserError
@@ -51,6 +54,12 @@ class ConfigFile:
 def config_folder() -> Path:
     """Return the folder of the configs that come with the package."""
     return Path(autofuse_jax.configs.__path__[0])
+
+
+def default_config() -> ConfigDict:
+    """Return the config with every setting at its default."""
+    # By its name: where the module lies differs between a checkout and a wheel, which a type checker cannot know.
+    return importlib.import_module(f'{autofuse_jax.configs.__name__}.default').get_config()
 
 
 def config_names() -> tuple[str, ...]:

@@ -75,6 +75,30 @@ def make_optimizer(
     return optax.chain(*parts) if len(parts) > 1 else parts[0]
 
 
+def at_step(state: Any, step: jax.Array) -> Any:
+    """Return an optimiser's state whose learning rate is that of a step of training.
+
+    Each objective has a state of its own, which counts the steps of that objective: right for Adam's bias correction,
+    wrong for the rate, which belongs to the whole training and must neither begin anew nor end early in a later phase.
+
+    Args:
+        state: State of an optimiser of `make_optimizer`.
+        step: Number of steps of training done before.
+
+    Returns:
+        The state, of the same structure.
+    """
+
+    def moved(part: Any) -> Any:
+        return part._replace(count=jnp.asarray(step, part.count.dtype)) if _is_schedule(part) else part
+
+    return jax.tree.map(moved, state, is_leaf=_is_schedule)
+
+
+def _is_schedule(part: Any) -> bool:
+    return isinstance(part, optax.ScaleByScheduleState)
+
+
 def multiple_of(name: str, multiples: Multiples) -> float:
     """Return what the learning rate of a parameter is multiplied with.
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from autofuse_jax.methods.base import Batch, Objective, split_params
 from autofuse_jax.sharding import DEPTH_AXIS, replicated
-from autofuse_jax.training.optimizers import averaged
+from autofuse_jax.training.optimizers import at_step, averaged
 from autofuse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -43,7 +43,7 @@ def make_train_step(
                 return objective.loss({**frozen, **trained}, batch, key)
 
             (value, diagnostics), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
-            before = optimizer_states[objective.name]
+            before = at_step(optimizer_states[objective.name], state.step)
             updates, after = optimizer.update(gradient, before, trained)
             new_params = optax.apply_updates(trained, updates)
             if objective.active is not None:

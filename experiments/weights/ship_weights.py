@@ -21,6 +21,7 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import replacing
 from autofuse_jax.training.run_parameters import read_run
 from autofuse_jax.weights.released import Description, file_hash, read_released, write_released
+from autofuse_jax.weights.shipped import weights_file
 
 WEIGHTS = Path(__file__).resolve().parents[2] / 'weights'
 RESULT = 'evaluation_{split}/result.json'
@@ -110,7 +111,7 @@ def _evaluated(
 ) -> tuple[Mapping[str, np.ndarray], Description]:
     """The weights that the record is about, and what they are."""
     if record['steps'] is None:
-        file = Path(record['weights']['file'])
+        file = weights_file(record['weights']['file'])
         if not file.is_file() or file_hash(file) != record['weights']['sha256']:
             raise UserError(f'{file} is not the file that the evaluation in {path} is about', fix='evaluate it again')
         params, description = read_released(file)

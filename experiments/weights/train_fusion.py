@@ -44,6 +44,7 @@ from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.sharding import make_mesh, replicated
+from autofuse_jax.storage.locks import Lock, locked
 from autofuse_jax.training import checkpoints
 from autofuse_jax.training.metrics_log import MetricsWriter
 from autofuse_jax.training.optimizers import make_optimizer, make_schedule
@@ -241,6 +242,13 @@ def _advance(
     options: argparse.Namespace, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
 ) -> tuple[TrainState, float]:
     """Train from the latest checkpoint, or from the start; returns the state and the minutes of all invocations."""
+    with locked(options.work) as lock:
+        return _advance_alone(options, lock, pairs, step_function, begin, params)
+
+
+def _advance_alone(
+    options: argparse.Namespace, lock: Lock, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
+) -> tuple[TrainState, float]:
     minutes = 0.0
     if checkpoints.latest_step(options.work) is None:
         state = begin(params)
@@ -267,6 +275,7 @@ def _advance(
         print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}', flush=True)
 
     def save() -> None:
+        lock.confirm()
         spent = minutes + (time.monotonic() - started) / 60.0
         checkpoints.save(options.work, state, {'minutes': spent, 'settings': _settings(options)})
 

@@ -116,6 +116,16 @@ def test_a_pair_that_fails_does_not_stop_the_others_and_is_tried_again(folder, r
     assert not (folder / 'out' / 'one' / 'failed.json').exists()
 
 
+def test_a_failure_with_other_options_is_forgotten_when_the_result_is_the_right_one(folder, monkeypatch):
+    assert run(folder) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr('autofuse_jax.registration.images.register_volumes', lambda *_, **__: 1 / 0)
+        assert run(folder, '--overwrite', '--background=0') == 1
+    assert rows(folder)['one']['verdict'] == 'error'
+    assert run(folder) == 0
+    assert rows(folder)['one']['verdict'] != 'error' and not (folder / 'out' / 'one' / 'failed.json').exists()
+
+
 def test_a_defect_of_the_package_is_told_with_its_place(folder, monkeypatch, capsys):
     def fail(*_, **__):
         raise ValueError('broken')

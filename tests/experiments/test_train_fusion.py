@@ -16,6 +16,7 @@ from autofuse_jax.methods.autofuse import FUSION_BRANCH
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.storage.locks import locked
 from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
@@ -180,3 +181,10 @@ def test_a_fresh_branch_of_another_kind_is_drawn(weights, data, tmp_path, capsys
             np.testing.assert_array_equal(array, start[name])
     assert main(arguments(weights, data, tmp_path / 'other', '--fusion=sum')) == 2
     assert 'add --fresh' in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_left_alone(data, weights, tmp_path, capsys):
+    with locked(tmp_path / 'work'):
+        assert main(arguments(weights, data, tmp_path / 'work')) == 2
+    assert 'work' in (error := capsys.readouterr().err) and 'in use' in error
+    assert not (tmp_path / 'work.npz').exists()

@@ -9,7 +9,9 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
-from autofuse_jax.registration.alignment import AlignmentSettings, align
+from autofuse_jax.registration import alignment
+from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
+from autofuse_jax.registration.contrast import Contrast
 from autofuse_jax.transforms.grids import to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
@@ -81,6 +83,18 @@ def test_mutual_information_aligns_whatever_the_contrast(inverted):
         assert [stage['name'] for stage in matched.stages][-2:] == [
             f'in one contrast: {kind} at 8 mm' for kind in ('translation', 'rigid')
         ]
+
+
+def test_what_was_tried_is_recorded_where_mutual_information_does_worse(monkeypatch):
+    def tried(fixed, moving, settings, *_):
+        return Alignment(np.eye(4), 'header', ({'name': settings.similarity},), settings.similarity)
+
+    contrasts = iter([Contrast(0.01, 0.05, False), Contrast(0.01, 0.02, False)])
+    monkeypatch.setattr(alignment, '_align', tried)
+    monkeypatch.setattr(alignment, 'contrast_of', lambda *_: next(contrasts))
+    found = align(*pair(), dataclasses.replace(QUICK, similarity='auto'))
+    assert [stage['name'] for stage in found.stages] == ['ncc', 'mi']
+    assert found.contrast.dependence == 0.05 and found.similarity == 'mind'
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from autofuse_jax.data.volumes import write_image, write_labels
 from autofuse_jax.register import main
+from autofuse_jax.registration.pipeline import register_volumes
 from tests.registration.scenes import centred_grid, picture
 
 GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
@@ -21,6 +22,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp('cine')
     frames = [picture(GRID, lambda points, size=size: points / size, texture=True) for size in SIZES]
     write_image(folder / 'cine.nii.gz', np.stack([frame.image for frame in frames], -1), GRID.affine)
+    write_image(folder / 'one.nii.gz', frames[0].image[..., None], GRID.affine)
     write_labels(folder / 'labels.nii.gz', frames[0].labels, GRID.affine)
     (folder / 'names.json').write_text('{"1": "body", "2": "bright blob"}')
     return folder
@@ -75,6 +77,8 @@ def test_frames_are_not_aligned_linearly_unless_asked(out):
         (['--moving={files}/cine.nii.gz', '--reference-frame=3'], '0 to 2'),
         (['--moving={files}/cine.nii.gz', '--reference-frame=-1'], '0 to 2'),
         (['--moving={files}/cine.nii.gz'], 'no fixed image'),
+        (['--moving={files}/one.nii.gz', '--reference-frame=0'], 'expected: a series'),
+        (['--moving={files}/cine.nii.gz', '--reference-frame=0', '--guide=network'], 'and there is none'),
     ],
 )
 def test_wrong_frames_are_refused(files, tmp_path, capsys, more, words):
@@ -106,3 +110,20 @@ def test_times_survive(files, tmp_path):
     for name in ('moved_4d', 'jacobian_4d', 'displacement_4d', 'labels_4d'):
         header = nib.load(out / f'{name}.nii.gz').header
         assert header['pixdim'][4] == pytest.approx(0.045) and header.get_xyzt_units() == ('mm', 'sec')
+
+
+@pytest.mark.parametrize(('choice', 'given'), [('none', None), ('auto', 'auto')])
+def test_network_guide_and_page_are_as_they_were_asked_for(files, tmp_path, monkeypatch, choice, given):
+    seen = []
+
+    def remembering(fixed, moving, settings, *, model, guide, on_progress):
+        seen.append((model.description.method, guide))
+        return register_volumes(fixed, moving, settings)
+
+    monkeypatch.setattr('autofuse_jax.registration.series.register_volumes', remembering)
+    arguments = [f'--moving={files}/cine.nii.gz', '--reference-frame=0', '--no-deform', '--no-page']
+    assert main([*arguments, '--weights=phantom', f'--guide={choice}', f'--out={tmp_path}/out']) == 0
+    assert seen == [('autofuse', given)] * 2
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert report['settings']['weights'] == 'phantom' and report['guide'] is None
+    assert not (tmp_path / 'out' / 'report.html').exists() and 'report.html' not in report['files']

@@ -100,3 +100,5 @@ def test_what_has_a_direction_is_refused(pair):
         register_images(*pair, QUICK, symmetric=True, initial=['a.mat'])
     with pytest.raises(UserError, match='samples of a symmetric registration'):
         register_images(*pair, dataclasses.replace(QUICK, samples=2), symmetric=True)
+    with pytest.raises(UserError, match='guide of a symmetric registration lies in the world of the fixed image'):
+        register_symmetrically(*pair, QUICK, guide=Guide(source='classes', aligned=True))

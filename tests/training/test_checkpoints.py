@@ -1,6 +1,7 @@
 """Checkpoints of a tiny state: which are kept, who may remove what, and what a failed save says."""
 
 import contextlib
+import dataclasses
 import logging
 import os
 import subprocess
@@ -91,6 +92,15 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_no_error(tmp_path, mo
 
     monkeypatch.setattr(checkpoints.ocp, 'load_checkpointables', replaced_before)
     assert loaded(tmp_path) == 5
+
+
+def test_an_average_that_was_not_kept_before_is_no_damage(tmp_path):
+    state = dataclasses.replace(state_of(3), key=jax.random.key_data(jax.random.key(0)))
+    checkpoints.save(tmp_path, state, {})
+    structure = jax.eval_shape(lambda: state)
+    with pytest.raises(UserError, match='holds no average of the parameters.*set optimizer.average_decay to 0'):
+        checkpoints.restore(tmp_path, dataclasses.replace(structure, average=structure.params), LAYOUT)
+    assert int(checkpoints.restore(tmp_path, structure, LAYOUT)[0].step) == 3
 
 
 def test_a_damaged_checkpoint_is_still_an_error(tmp_path):

@@ -236,8 +236,13 @@ def test_a_stored_config_gets_the_options_that_came_later():
     del config.model['fusion'], config.loss['smoothness']
     with pytest.raises(UserError, match=r'section model does not belong .* fusion'):
         validate(config)
+    del config.optimizer['average_decay'], config.optimizer['multiples'], config.training['tensorboard']
+    del config.data['teacher'], config.data.augmentation['elastic'], config['weights']
+    config.data.augmentation.rotation = 3.0
     complete = with_absent_options(config)
     assert complete.model.fusion == 'gate' and complete.loss.smoothness == 0.0
+    assert complete.optimizer.average_decay == 0.0 and complete.data.augmentation.elastic == 0.0
+    assert complete.data.augmentation.rotation == 3.0 and complete.phases == config.phases
     validate(complete)
 
 

@@ -15,6 +15,7 @@ from autofuse_jax.methods.base import Method, Objective, Prediction
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.sharding import make_mesh, put_batch, replicated
+from autofuse_jax.training.optimizers import make_optimizer
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.step import compile_train_step, make_train_step, options_for
 from tests.quick import HASTE, quick_jit
@@ -75,6 +76,24 @@ def test_state_at_the_start():
     assert set(state.optimizer['segmentation'][0].mu) == {'segmenter'}
     assert set(state.optimizer['registration'][0].mu) == {'registrar'}
     assert set(toy.state(optax.adam(0.1), phases=('warm_up',)).optimizer) == {'segmentation'}
+
+
+def test_the_rate_is_that_of_the_step_of_training_in_later_phases_too():
+    toy = Toy()
+    # Adam's update is the rate itself where the gradient stays the same.
+    optimizer = make_optimizer(lambda count: 0.1 - 0.01 * count)
+    state = toy.state(optimizer)
+    for objective, network, rates in (
+        (toy.segmentation, 'segmenter', (0.1, 0.09)),
+        (toy.registration, 'registrar', (0.08, 0.07)),
+        (toy.segmentation, 'segmenter', (0.06,)),
+    ):
+        step = jax.jit(make_train_step((objective,), optimizer))
+        for rate in rates:
+            before = state.params[network]
+            state, _ = step(state, BATCH)
+            moved = jax.tree.map(jnp.subtract, before, state.params[network])
+            np.testing.assert_allclose(jax.tree.leaves(moved)[0], rate, rtol=0.02)
 
 
 def test_the_seed_decides():

@@ -8,6 +8,7 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.weights.released import Description, file_hash, read_released, write_released
+from autofuse_jax.weights.shipped import weights_file
 from experiments.weights.ship_weights import ship
 
 OPTIONS = {'base_channels': 2}
@@ -64,6 +65,15 @@ def test_the_card_asks_for_the_voxels_of_the_network_not_of_the_data(run, tmp_pa
     path.write_text(json.dumps(record | {'weights': {'file': str(weights), 'sha256': file_hash(weights)}}))
     ship(run, tmp_path / 'hearts.npz', split='test', hours=None)
     assert 'voxels should be about\n3 x 3 x 6 mm.' in (tmp_path / 'hearts.md').read_text()
+
+
+def test_weights_that_were_evaluated_by_their_name_are_shipped(run, tmp_path):
+    path = run / 'evaluation_test' / 'result.json'
+    record = json.loads(path.read_text())
+    named = {'file': 'phantom', 'sha256': file_hash(weights_file('phantom'))}
+    path.write_text(json.dumps(record | {'weights': named}))
+    ship(run, tmp_path / 'hearts.npz', split='test', hours=None)
+    assert read_released(tmp_path / 'hearts.npz')[1].method == 'autofuse'
 
 
 def test_another_file_than_was_evaluated_is_refused(run, tmp_path):
