@@ -179,8 +179,8 @@ def check_types(options: Any, section: str = '') -> None:
 def run_command(command: Callable[[], int | None], *, interrupted: str = CONTINUES) -> int:
     """Run the body of a command line tool and return its exit status.
 
-    `UserError` and operating system errors (full disk, missing permission) become one line on standard error
-    instead of a traceback. Every other exception is a defect of this package and keeps its traceback.
+    `UserError`, operating system errors (full disk, missing permission) and too little memory become one line on
+    standard error instead of a traceback. Every other exception is a defect of this package and keeps its traceback.
 
     Args:
         command: Function without arguments; its return value is the exit status, None meaning 0.
@@ -201,6 +201,10 @@ def run_command(command: Callable[[], int | None], *, interrupted: str = CONTINU
         print(
             f'error: {reason}{where}. To fix: check the path, its permissions and the free disk space.', file=sys.stderr
         )
+        return USER_ERROR_STATUS
+    except MemoryError as error:
+        reason = ' '.join(str(error).split()) or 'there is no more memory'
+        print(f'error: {reason}. To fix: use larger voxels, smaller images or a larger machine.', file=sys.stderr)
         return USER_ERROR_STATUS
     except KeyboardInterrupt:
         print(f'interrupted; {interrupted}.', file=sys.stderr)

@@ -63,6 +63,11 @@ def test_operating_system_error_becomes_one_line(code, capsys):
     assert 'the reason (/some/file)' in message and 'disk space' in message
 
 
+def test_too_little_memory_becomes_one_line(capsys):
+    assert run_command(raises(MemoryError('Unable to allocate 225. GiB'))) == USER_ERROR_STATUS
+    assert capsys.readouterr().err.startswith('error: Unable to allocate 225. GiB. To fix: ')
+
+
 def test_interrupt(capsys):
     assert run_command(raises(KeyboardInterrupt())) == INTERRUPTED_STATUS == 130
     assert 'continue' in capsys.readouterr().err

@@ -30,7 +30,8 @@ class Background:
     @property
     def sentence(self) -> str:
         """The value and where it comes from, in words."""
-        return f'{self.value:g} ({self.source})'
+        # Adding 0 takes the sign off a negative zero.
+        return f'{self.value + 0.0:g} ({self.source})'
 
 
 ZERO = Background(0.0, 'zero')

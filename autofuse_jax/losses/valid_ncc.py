@@ -7,6 +7,9 @@ from autofuse_jax.losses.similarity import NCC_EPSILON, NCC_WINDOW, box_sum
 
 # Added to the product of two variances before it divides: far below what `NCC_EPSILON` gives any weight to.
 SMALLEST_PRODUCT = 1e-9
+# Variance as a share of the squares below which float32 sums leave nothing but rounding: a window of one value, as in
+# masks and label maps, would otherwise be compared by that, and come out more similar than anything that is there.
+ROUNDING = 1e-6
 # Windows that are valid for less than this share of a voxel hold nothing.
 SMALLEST_COUNT = 1e-3
 
@@ -63,7 +66,8 @@ def valid_ncc(
     of_fixed, of_warped = valid * fixed, valid * warped
     fixed_sum, warped_sum = box_sum(of_fixed, window), box_sum(of_warped, window)
     fixed_variance = jnp.maximum(box_sum(of_fixed * fixed, window) - fixed_sum * fixed_sum / count, 0.0)
-    warped_variance = jnp.maximum(box_sum(of_warped * warped, window) - warped_sum * warped_sum / count, 0.0)
+    warped_squares = box_sum(of_warped * warped, window)
+    warped_variance = jnp.maximum(warped_squares - warped_sum * warped_sum / count, ROUNDING * warped_squares)
     cross = box_sum(of_fixed * warped, window) - fixed_sum * warped_sum / count
     correlation = cross * cross / (fixed_variance * warped_variance + SMALLEST_PRODUCT)
     weights = valid * fixed_variance**2 / (fixed_variance**2 + epsilon)

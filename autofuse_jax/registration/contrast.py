@@ -23,6 +23,9 @@ MATCHING_MM = 2.0
 CLASSES = 16
 # Correlation above which the contrast is the same, as a share of what any function of the grey values could explain.
 SAME_SHARE = 0.7
+# Dependence below which images do not lie on each other, or show nothing in common: aligned brains of two persons have
+# 0.7, hearts more, so that half as much is no sign of one contrast.
+TELLING_DEPENDENCE = 0.35
 # Fewer voxels tell nothing.
 FEWEST_VOXELS = 200
 # Dependence above which the grey values of one image are worth replacing by what they say of the other.
@@ -36,8 +39,9 @@ class Contrast(NamedTuple):
         correlation: Correlation of the grey values, -1 .. 1.
         dependence: Correlation with the best function of the other image's grey value, 0 .. 1, of the two directions
             the larger: the root of the correlation ratio.
-        same: Whether one straight line explains nearly all that any function could, within what is imaged and with the
-            background as well: a photographic negative is the same contrast for a correlation that is squared.
+        same: Whether one straight line explains nearly all that any function could, and not next to nothing, within
+            what is imaged and with the background as well: a photographic negative is the same contrast for a
+            correlation that is squared.
     """
 
     correlation: float
@@ -71,7 +75,8 @@ def contrast_of(fixed: Volume, moving: Volume, matrix: np.ndarray) -> Contrast:
     if within is None or everywhere is None:
         return Contrast(float('nan'), float('nan'), True)
     straight = all(abs(correlation) >= SAME_SHARE * dependence for correlation, dependence in (within, everywhere))
-    return Contrast(*within, straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
+    told = within[1] >= TELLING_DEPENDENCE
+    return Contrast(*within, told and straight and bool(np.sign(within[0]) == np.sign(everywhere[0])))
 
 
 def match_contrast(pair: PairOnGrid, displacement: np.ndarray | None = None) -> tuple[PairOnGrid, PairOnGrid]:

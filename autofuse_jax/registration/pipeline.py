@@ -103,6 +103,8 @@ def register_volumes(
     settings = settings or PipelineSettings()
     drop_programs_if_many()
     check_pair(fixed, moving)
+    # A grid that no machine can hold is refused before any work.
+    working_grid(fixed.grid, spacing=settings.spacing_mm)
     if settings.samples and settings.instance is None and model is None:
         raise UserError(
             'samples of the deformation are asked for, and nothing is deformed',

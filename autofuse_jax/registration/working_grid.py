@@ -13,8 +13,10 @@ from scipy import ndimage
 
 from autofuse_jax.data.intensity import window_normalise
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
 from autofuse_jax.registration.coverage import BACKGROUND_TOLERANCE, SMALLEST_SHARE, border_of, coverage
 from autofuse_jax.registration.pyramid import in_proportion, shape_at
+from autofuse_jax.runtime import machine_bytes
 from autofuse_jax.transforms.grids import ImageGrid, cut_grid, grid_points, resize_grid, slabs
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
@@ -24,11 +26,14 @@ from autofuse_jax.transforms.resampling import moving_positions, sample_image
 LARGEST_ANISOTROPY = 2.1
 # Larger images are worked on in coarser voxels: 1 mm of a head fits, in about 5 GiB of memory.
 LARGEST_VOXELS = 9_000_000
+# Memory that a voxel of a working grid takes at the least, bytes: two images, their weights and two fields, in float32.
+BYTES_A_VOXEL = 40
 # Sizes of a short axis and, beyond them, the multiples of a step that a padded axis can have. Longer axes of a large
 # grid get the smaller step: computing on the padding would take longer there than compiling.
 SHORT_SIZES = (1, 8, 16, 32, 48, 64)
 SIZE_STEP, SIZE_STEP_OF_LARGE = 32, 16
 LARGE_VOXELS = 1_500_000
+GIB = 2**30
 # Number of slices in place of thick ones is free; one that needs no padding is taken if it differs by less than this.
 SLICES_TOLERANCE = 0.1
 # Voxel size at which it is looked for what images show, millimetres (see `in_proportion`), and voxels of the working
@@ -52,6 +57,9 @@ def working_grid(
 
     Returns:
         Voxels over the same field of view; the fixed grid itself where it suits.
+
+    Raises:
+        UserError: So many voxels were asked for that the machine cannot hold them.
     """
     steps = np.asarray(fixed.spacing)
     if spacing is not None:
@@ -63,6 +71,14 @@ def working_grid(
         sizes = np.where(voxel_size < steps, [_few_slices(int(size)) for size in sizes], sizes)
     if spacing is None and sizes.prod() > largest_voxels:
         sizes = np.maximum(np.floor(sizes * (largest_voxels / sizes.prod()) ** (1 / 3)), 1)
+    needed, available = BYTES_A_VOXEL * sizes.prod(), machine_bytes()
+    if spacing is not None and available and needed > available:
+        raise UserError(
+            f'voxels of {" x ".join(f"{size:g}" for size in voxel_size)} mm make a grid of {sizes.prod():.2g} voxels, '
+            f'which needs {needed / GIB:.3g} GiB at the least',
+            expected=f'what fits into the {available / GIB:.3g} GiB of this machine',
+            fix='choose larger voxels with --spacing, or leave it out',
+        )
     shape = tuple(int(size) for size in sizes)
     return fixed if shape == tuple(fixed.shape) else resize_grid(fixed, shape)
 

@@ -98,6 +98,8 @@ def judge(
         before, after = scores.get(f'{key}_before'), scores.get(f'{key}_after')
         if not (is_number(before) and is_number(after)):
             continue
+        if key == 'ncc' and _shows_a_negative(evidence):
+            name, before, after = f'{name}, of a negative without its sign', abs(before), abs(after)
         if after < before - FALLEN:
             remarks.append(f'{name} fell from {text(before)} to {text(after)}.')
             # Of images of different contrasts it tells nothing.
@@ -134,6 +136,13 @@ def judge(
         return Verdict('Well aligned' if not any(rises) else 'Better aligned than before', GOOD, (), tuple(remarks))
     headline = 'No better aligned than before' if rises else 'No score says how well it is aligned: see the pictures'
     return Verdict(headline, GOOD if evidence and not rises else LOOK, (), tuple(remarks))
+
+
+def _shows_a_negative(evidence: Mapping[str, Any]) -> bool:
+    """Whether one image is bright where the other is dark, and otherwise alike."""
+    return (
+        evidence.get('same_contrast') is True and is_number(evidence.get('correlation')) and evidence['correlation'] < 0
+    )
 
 
 def folded_percent(scores: Mapping[str, Any], jacobian: np.ndarray) -> float:

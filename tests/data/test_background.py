@@ -56,6 +56,7 @@ def test_missing_data():
 def test_a_number_is_taken_as_it_is():
     background = choose_background(head(5.0), -2.5)
     assert background.value == -2.5 and background.sentence == '-2.5 (as asked for)'
+    assert choose_background(-np.zeros((3, 3, 3))).sentence.startswith('0 (')
 
 
 def test_a_series_and_thin_images():

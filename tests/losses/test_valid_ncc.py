@@ -70,3 +70,12 @@ def test_wrong_shapes_and_even_windows_are_refused():
         valid_ncc(jnp.ones(SHAPE), jnp.ones(SHAPE), jnp.ones((5, 6, 6)))
     with pytest.raises(ValueError, match='odd'):
         valid_ncc(jnp.ones(SHAPE), jnp.ones(SHAPE), jnp.ones(SHAPE), window=4)
+
+
+def test_windows_of_one_value_are_like_nothing():
+    """Two masks with edges across each other: where windows see both, they have nothing in common."""
+    fixed, warped = (np.zeros((24, 24, 24), np.float32) for _ in range(2))
+    fixed[:12], warped[:, :20] = 1.0, 0.73
+    valid = np.random.default_rng(0).uniform(0.5, 1.0, fixed.shape).astype(np.float32)
+    # Rounding alone gave 0.17.
+    assert 0 <= ncc(fixed, warped, valid, over_all=False) < 1e-3

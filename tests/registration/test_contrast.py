@@ -102,3 +102,10 @@ def test_matched_volumes_lie_on_one_grid_in_the_contrast_of_one():
     assert valid.mean() > 0.95 and np.corrcoef(fixed.image[valid], moved.image[valid])[0, 1] > 0.98
     # It is the fixed image that was given another contrast.
     assert np.abs(fixed.image).max() <= 1 and moved.image[valid].std() > 0.1
+
+
+def test_images_that_say_nothing_of_each_other_show_no_same_contrast():
+    noise = np.random.default_rng(1).normal(size=SCENE.image.shape).astype(np.float32)
+    shuffled = dataclasses.replace(SCENE, image=100 + 10 * noise + 0.02 * SCENE.image)
+    contrast = contrast_of(SCENE, shuffled, np.eye(4))
+    assert contrast.dependence < 0.35 and not contrast.same

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
 from autofuse_jax.registration.working_grid import (
     field_of_view,
     grid_of_content,
@@ -43,6 +44,11 @@ def test_spacing_may_be_given_for_all_axes_or_for_each():
     grid = centred_grid((64, 64, 10), (1.5, 1.5, 10.0))
     assert working_grid(grid, spacing=3.0).shape == (32, 32, 33)
     assert working_grid(grid, spacing=(3, 6, 10)).shape == (32, 16, 10)
+
+
+def test_a_grid_that_no_machine_can_hold_is_refused():
+    with pytest.raises(UserError, match=r'voxels of 0\.001 x 0\.001 x 0\.001 mm make a grid of .*--spacing'):
+        working_grid(centred_grid((32, 32, 32), (2.0, 2.0, 2.0)), spacing=0.001)
 
 
 def test_an_image_is_sampled_through_a_transform():

@@ -102,3 +102,12 @@ def test_tiles_show_dashes_and_leave_out_what_is_unknown():
         'DSC before → after – → 80.0 % folded voxels (NJD) none Jacobian, least – most 0.50 – 2.00 '
         'inverse consistency, mean 0.500 mm time 3.0 s'
     )
+
+
+def test_a_negative_is_compared_without_its_sign():
+    """Where one image is bright and the other dark, the similarity is squared, and -0.99 better than -0.8."""
+    scores = {'ncc_before': -0.827, 'ncc_after': -0.996}
+    negative = {'same_contrast': True, 'correlation': -0.83}
+    assert verdict(scores, evidence=negative).level == 'good'
+    assert verdict(dict(zip(scores, reversed(scores.values()), strict=True)), evidence=negative).level == 'failed'
+    assert verdict(scores, evidence={'same_contrast': True, 'correlation': 0.9}).level == 'failed'
