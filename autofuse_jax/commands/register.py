@@ -32,7 +32,7 @@ from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suff
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
-from autofuse_jax.reports.verdict import WORDS
+from autofuse_jax.reports.verdict import verdict_line
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.transforms.maps import Chain
 from autofuse_jax.transforms_io.conventions import ITK
@@ -89,7 +89,7 @@ def _register(options: argparse.Namespace, settings: PipelineSettings) -> int:
     print(f'outside of the moving image: filled with {report["background"]["sentence"]}')
     print(summary_line(report))
     print(f'results: {options.out}')
-    print(verdict_line(report))
+    print(verdict_line(report['verdict']))
     return 0
 
 
@@ -336,14 +336,6 @@ def summary_line(report: dict[str, Any]) -> str:
     if error is not None:
         parts.append(f'inverse consistency {error:.3f} mm')
     return ', '.join(parts) + f', {report["seconds"]:.1f} s'
-
-
-def verdict_line(report: dict[str, Any]) -> str:
-    """Return the verdict of a report in one line: level, headline and what speaks against it."""
-    verdict = report['verdict']
-    # The headline of a doubt says what the level says.
-    reasons = verdict['reasons'] or [f'{verdict["headline"]}.']
-    return ' '.join([f'verdict: {WORDS[verdict["level"]]}.', *reasons])
 
 
 def _file_record(facts: HeaderFacts, path: Path, labels: Path | None) -> dict[str, Any]:

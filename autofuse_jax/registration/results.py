@@ -166,7 +166,6 @@ def _report(
     """The report, but for the files that are written."""
     guide = guide_record(result.guide, result.fixed, result.moving)
     spread = _spread_record(result, about)
-    verdict = measures.verdict
     return json_types(
         {
             **about,
@@ -179,7 +178,7 @@ def _report(
             'scores': measures.scores,
             'evidence': measures.evidence,
             'similarity': result.similarity,
-            'verdict': {'level': verdict.level, 'headline': verdict.headline, 'reasons': list(verdict.warnings)},
+            'verdict': measures.verdict.record(),
             'spread': spread,
             'classes': dict(classes),
             'seconds': round(result.seconds, 3),

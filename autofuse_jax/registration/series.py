@@ -25,11 +25,19 @@ from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
 from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
-from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, SUFFIX, check_suffix, full_grid
+from autofuse_jax.registration.results import (
+    PAGE_NAME,
+    REPORT_NAME,
+    SUFFIX,
+    check_suffix,
+    full_grid,
+    measure_result,
+)
 from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.cine import STRAINS, cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
+from autofuse_jax.reports.verdict import Verdict, verdict_line, verdict_of_series
 from autofuse_jax.storage.swaps import replacing_folder
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
@@ -207,6 +215,7 @@ def register_series_files(
         f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, '
         f'largest NJD {report["scores"]["njd_percent"]:.3f} %, {report["seconds"]:.1f} s\nresults: {options.out}'
     )
+    print(verdict_line(report['verdict']))
     return 0
 
 
@@ -237,11 +246,14 @@ def write_series(
     determinants = [jacobian_determinant(frame.transform.displacement) for frame in frames]
     others = [frame for number, frame in enumerate(frames) if number != result.reference]
     consistency = [inverse_consistency(frame.transform, frame.inverse)['mean'] for frame in others]
+    verdicts = {n: measure_result(frame).verdict for n, frame in enumerate(frames) if n != result.reference}
+    verdict = verdict_of_series(verdicts)
     report = json_types(
         {
             **about,
             'reference_frame': result.reference,
-            'frames': [{'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)} for frame in frames],
+            'frames': [_frame_record(frame, verdicts.get(number)) for number, frame in enumerate(frames)],
+            'verdict': verdict.record(),
             'curves': result.curves,
             # The same for every frame; the labels of the reference are brought to the others, not scored.
             'guide': guide_record(others[0].guide, fixed, others[0].moving),
@@ -270,13 +282,19 @@ def write_series(
         if RADIAL in result.curves:
             cine_plot(temporary / 'strain.png', result.curves, kinds=STRAINS, reference_frame=result.reference)
         if page:
-            _write_page(temporary / PAGE_NAME, result, report)
+            _write_page(temporary / PAGE_NAME, result, report, verdict)
         report['files'] = sorted([path.name for path in temporary.iterdir()] + [REPORT_NAME])
         write_json(temporary / REPORT_NAME, report)
     return report
 
 
-def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> None:
+def _frame_record(frame: RegistrationResult, verdict: Verdict | None) -> dict[str, Any]:
+    """What the report says of a frame; the reference has no verdict."""
+    record = {'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)}
+    return record if verdict is None else record | {'verdict': verdict.record()}
+
+
+def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any], verdict: Verdict) -> None:
     """Draw the curves, and the pictures of the frame that differs most from the reference."""
     fixed = result.frames[result.reference].fixed
     before = [correlation(fixed.image, frame.moving.image) for frame in result.frames]
@@ -303,6 +321,7 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any]) -> 
         affine=fixed.affine,
         report=frame_report,
         fixed_labels=fixed.labels,
+        verdict=verdict,
         extra_sections=[cine_section(result.curves, reference_frame=result.reference)],
     )
 

@@ -23,6 +23,10 @@ FALLEN_FAR = 0.05
 ALIKE = 0.9
 # Levels in the words of a terminal.
 WORDS = {GOOD: 'good', LOOK: 'look at it', FAILED: 'failed'}
+# From the best to the worst.
+LEVELS = (GOOD, LOOK, FAILED)
+# Frames of a series whose reasons are told.
+SHOWN_FRAMES = 3
 # A transform that moves no voxel by more than this does nothing.
 NOTHING_MOVED_VOXELS = 0.01
 # An inverse that misses by more than this on average is worth a remark.
@@ -60,6 +64,35 @@ class Verdict:
         said = tag('ul', [tag('li', text) for text in self.remarks])
         box = tag('div', tag('strong', self.headline), said, class_=f'verdict {self.level}')
         return Html((loud or '') + box)
+
+    def record(self) -> dict[str, Any]:
+        """Return what report.json holds of it."""
+        return {'level': self.level, 'headline': self.headline, 'reasons': list(self.warnings)}
+
+
+def verdict_line(record: Mapping[str, Any]) -> str:
+    """Return a verdict of report.json in one line: level, headline and what speaks against it."""
+    # The headline of a doubt says what the level says.
+    reasons = record['reasons'] or [f'{record["headline"]}.']
+    return ' '.join([f'verdict: {WORDS[record["level"]]}.', *reasons])
+
+
+def verdict_of_series(frames: Mapping[int, Verdict]) -> Verdict:
+    """Return the verdict of a series: the level of its worst frames, and their reasons.
+
+    Args:
+        frames: Verdict by number of the frame, at least one.
+    """
+    level = max((verdict.level for verdict in frames.values()), key=LEVELS.index)
+    worst = {number: verdict for number, verdict in frames.items() if verdict.level == level}
+    share = f'{len(worst)} of {len(frames)} frames' if len(worst) < len(frames) else f'{len(frames)} frames'
+    if level == GOOD:
+        return Verdict(f'{share} are aligned', level, (), ())
+    reasons = [f'Frame {number}: {" ".join(verdict.warnings)}' for number, verdict in worst.items()]
+    more = len(reasons) - SHOWN_FRAMES
+    if more > 0:
+        reasons[SHOWN_FRAMES:] = [f'And {more} more {"frames" if more > 1 else "frame"} of this level.']
+    return Verdict(HEADLINES[level], level, tuple(reasons), (f'{share} have this level.',))
 
 
 def judge(

@@ -62,6 +62,10 @@ def test_results_are_four_dimensional(out):
     assert report['scores']['ncc_after'] > report['scores']['ncc_before']
     assert (out / 'cine.png').read_bytes().startswith(b'\x89PNG')
     assert 'Over the cycle' in (out / 'report.html').read_text()
+    # The reference, which lies on itself, is not judged.
+    assert ['verdict' in frame for frame in report['frames']] == [False, True, True]
+    levels = {frame['verdict']['level'] for frame in report['frames'][1:]}
+    assert report['verdict']['level'] in levels
 
 
 def test_frames_are_not_aligned_linearly_unless_asked(out):
@@ -113,7 +117,7 @@ def test_times_survive(files, tmp_path):
 
 
 @pytest.mark.parametrize(('choice', 'given'), [('none', None), ('auto', 'auto')])
-def test_network_guide_and_page_are_as_they_were_asked_for(files, tmp_path, monkeypatch, choice, given):
+def test_network_guide_and_page_are_as_they_were_asked_for(files, tmp_path, monkeypatch, capsys, choice, given):
     seen = []
 
     def remembering(fixed, moving, settings, *, model, guide, on_progress):
@@ -124,6 +128,8 @@ def test_network_guide_and_page_are_as_they_were_asked_for(files, tmp_path, monk
     arguments = [f'--moving={files}/cine.nii.gz', '--reference-frame=0', '--no-deform', '--no-page']
     assert main([*arguments, '--weights=phantom', f'--guide={choice}', f'--out={tmp_path}/out']) == 0
     assert seen == [('autofuse', given)] * 2
+    # Nothing was done to frames that differ.
+    assert capsys.readouterr().out.splitlines()[-1].startswith('verdict: look at it. Frame 1: Nothing moved')
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert report['settings']['weights'] == 'phantom' and report['guide'] is None
     assert not (tmp_path / 'out' / 'report.html').exists() and 'report.html' not in report['files']

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.reports.verdict import judge, score_tiles
+from autofuse_jax.reports.verdict import Verdict, judge, score_tiles, verdict_line, verdict_of_series
 from tests.reports.parsed_page import ParsedPage
 
 SHAPE = (4, 5, 6)
@@ -111,3 +111,22 @@ def test_a_negative_is_compared_without_its_sign():
     assert verdict(scores, evidence=negative).level == 'good'
     assert verdict(dict(zip(scores, reversed(scores.values()), strict=True)), evidence=negative).level == 'failed'
     assert verdict(scores, evidence={'same_contrast': True, 'correlation': 0.9}).level == 'failed'
+
+
+def test_a_series_is_as_good_as_its_worst_frames():
+    good, look = Verdict('a', 'good', (), ()), Verdict('b', 'look', ('It folds.',), ())
+    failed = Verdict('c', 'failed', ('It fell.',), ())
+    assert verdict_of_series({1: good, 2: good}).record() == {
+        'level': 'good',
+        'headline': '2 frames are aligned',
+        'reasons': [],
+    }
+    one = verdict_of_series({1: good, 2: look, 3: good})
+    assert (one.level, one.warnings, one.remarks) == (
+        'look',
+        ('Frame 2: It folds.',),
+        ('1 of 3 frames have this level.',),
+    )
+    many = verdict_of_series({0: look} | dict.fromkeys(range(1, 6), failed))
+    assert many.warnings[::3] == ('Frame 1: It fell.', 'And 2 more frames of this level.')
+    assert verdict_line(many.record()).startswith('verdict: failed. Frame 1: It fell. Frame 2: ')
