@@ -13,7 +13,7 @@ from autofuse_jax.apply_transform import main as apply
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.register import main
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.transforms.grids import to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions

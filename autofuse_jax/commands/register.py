@@ -27,7 +27,8 @@ from autofuse_jax.registration.gate_maps import GateMap, gate_maps
 from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult
+from autofuse_jax.registration.pipeline import RegistrationResult
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.spread import spread_sentence

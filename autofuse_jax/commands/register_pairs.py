@@ -30,7 +30,7 @@ from autofuse_jax.files import claim_folder, json_types, listed_files, write_jso
 from autofuse_jax.records.forms import Anything, Form, Table
 from autofuse_jax.records.reading import read_json
 from autofuse_jax.registration.device import use_device
-from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.registration.turns import do_in_turns

@@ -11,7 +11,8 @@ from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
 from autofuse_jax.registration.initial import InitialLike, open_initial
-from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.symmetric import register_symmetrically
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model

@@ -1,8 +1,6 @@
 """The whole way from two volumes to one transform: alignment, network, instance optimisation, composition."""
 
 import dataclasses
-import functools
-import math
 import time
 from typing import Any
 
@@ -14,52 +12,22 @@ from autofuse_jax.data.intensity import fill_missing, scale_weights
 from autofuse_jax.data.resample import canonical_volume, move_volume
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
-from autofuse_jax.errors import POSITIVE, Range, UserError, check_option
+from autofuse_jax.errors import UserError
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.alignment import Alignment, AlignmentSettings, align
-from autofuse_jax.registration.guide import Guide, check_guide, guide_on_grid
+from autofuse_jax.registration.deformation import deform
+from autofuse_jax.registration.guide import Guide, check_guide
 from autofuse_jax.registration.initial import Initial, check_initial, moving_through
-from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
-from autofuse_jax.registration.network import network_field, network_guide, network_spread, velocity_on
 from autofuse_jax.registration.pair_checks import check_overlap, check_pair
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.planes import is_plane, plane_of, slabs_of
 from autofuse_jax.registration.registered_pair import RegistrationResult
-from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
-from autofuse_jax.registration.working_grid import grid_of_content, pad_grid, pair_on_grid, working_grid
+from autofuse_jax.registration.spread import on_image_grid
+from autofuse_jax.registration.working_grid import working_grid
 from autofuse_jax.runtime import drop_programs_if_many
-from autofuse_jax.transforms.grids import resize_grid
 from autofuse_jax.transforms.inversion import inverse_affine
-from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform, to_dense
+from autofuse_jax.transforms.maps import AffineTransform, Chain, Transform, to_dense
 from autofuse_jax.weights.pretrained import RegistrationModel
-
-
-@dataclasses.dataclass(frozen=True)
-class PipelineSettings:
-    """Which steps are carried out and how.
-
-    Attributes:
-        alignment: Linear alignment; its kind 'none' with start 'header' takes world positions as the files say.
-        instance: Instance optimisation, or None to leave it out.
-        background: Value of the moved image where the moving one does not reach: a number, 'min' or 'auto' (default),
-            see `choose_background`.
-        spacing_mm: Voxel size of the working grid, one number above 0; None chooses, see `working_grid`.
-        samples: Number of restarts of instance optimisation, or without it of draws from a network's variance, over
-            which the spread of the deformation is measured; default 0: it is not.
-
-    Raises:
-        UserError: A number is out of its range.
-    """
-
-    alignment: AlignmentSettings = AlignmentSettings()
-    instance: InstanceSettings | None = InstanceSettings()
-    spacing_mm: float | None = None
-    background: float | str = AUTO
-    samples: int = 0
-
-    def __post_init__(self):
-        if self.spacing_mm is not None:
-            check_option('the spacing of the working grid in mm', self.spacing_mm, POSITIVE)
-        check_option('the number of samples', self.samples, Range(least=0, whole=True))
 
 
 def register_volumes(
@@ -149,14 +117,13 @@ def _register(
     lead, back = Chain(tuple(forward)), Chain(tuple(backward))
     check_overlap(fixed, moving, lead)
     stages = list(_alignment_stages(settings.alignment, alignment))
-    guide_used = spread = None
+    deformation = None
     if model is not None or settings.instance is not None:
-        deformation, inverse, deformation_stages, guide_used, spread = _deform(
-            first, second, lead, back, settings, model, guide, in_plane, on_progress
-        )
-        forward.append(deformation)
-        backward.insert(0, inverse)
-        stages += deformation_stages
+        deformation = deform(first, second, lead, back, settings, model, guide, in_plane, on_progress)
+        forward.append(deformation.transform)
+        backward.insert(0, deformation.inverse)
+        stages += deformation.stages
+    spread = None if deformation is None else deformation.spread
     transform = to_dense(forward, fixed.grid)
     background = choose_background(moving.image, settings.background)
     warped = move_volume(moving, fixed.grid, transform, background=background.value)
@@ -170,7 +137,7 @@ def _register(
         moved_labels=warped.labels,
         stages=tuple(stages),
         seconds=time.perf_counter() - started,
-        guide=guide_used,
+        guide=None if deformation is None else deformation.guide,
         initial=initial,
         background=background,
         alignment_record=alignment,
@@ -245,73 +212,6 @@ def _align(
     if initial.matrix is not None:
         return align(fixed, moving, settings, initial=initial.matrix, on_progress=on_progress)
     return align(fixed, moving_through(initial, fixed, moving), settings, initial=np.eye(4), on_progress=on_progress)
-
-
-def _deform(
-    fixed: Volume,
-    moving: Volume,
-    lead: Transform,
-    back: Transform,
-    settings: PipelineSettings,
-    model: RegistrationModel | RuntimeModel | None,
-    guide: Guide | str | None,
-    in_plane: bool,
-    on_progress: OnProgress | None,
-) -> tuple[DenseTransform, DenseTransform, list[dict[str, Any]], Guide | None, tuple[np.ndarray, np.ndarray] | None]:
-    """Return the deformation of the fixed world, its inverse, what was done, what guided it, and its spread with the
-    affine of that."""
-    whole = working_grid(fixed.grid, spacing=settings.spacing_mm)
-    grid = pad_grid(grid_of_content(whole, fixed, moving, lead))
-    stages: list[dict[str, Any]] = []
-    velocity = None
-    if model is not None:
-        started = time.perf_counter()
-        field = network_field(model, fixed, moving, lead)
-        # The working grid may be coarser or finer than the network's; a velocity can be carried over exactly enough,
-        # where a displacement would lose its inverse.
-        half = resize_grid(grid, velocity_shape(grid.shape, (settings.instance or InstanceSettings()).velocity_shrink))
-        velocity = velocity_on(half, field)
-        if guide == NETWORK and field.fixed_probabilities is None:
-            raise UserError(
-                f'the weights of {model.description.method} segment nothing, so they cannot guide',
-                expected='weights of a network with a segmentation branch',
-                fix='leave --guide at its default',
-            )
-        if guide in (AUTO, NETWORK) and settings.instance is not None:
-            guide = network_guide(model, field, moving, lead)
-        seconds = round(time.perf_counter() - started, 3)
-        stages.append({'name': f'network {model.description.method}', 'seconds': seconds, 'runtime': model.runtime})
-    guide = guide if isinstance(guide, Guide) and settings.instance is not None else None
-    spread = None
-    if settings.instance is None:
-        displacement, inverse = exponentials(velocity, grid.shape)
-        if settings.samples:
-            spread = network_spread(model, fixed, moving, lead, settings.samples)
-    else:
-        pair = pair_on_grid(fixed, moving, lead, grid)
-        optimise = functools.partial(
-            optimise_instance,
-            pair.fixed,
-            pair.moving,
-            settings.instance,
-            weights=pair.fixed_valid,
-            moving_weights=pair.moving_valid,
-            velocity=velocity,
-            spacing=grid.spacing,
-            enlargement=math.prod(grid.shape) / math.prod(whole.shape),
-            guide=None if guide is None else guide_on_grid(guide, grid, lead, back),
-            in_plane=in_plane,
-            on_progress=on_progress,
-        )
-        result = optimise()
-        displacement, inverse = result.displacement, result.inverse_displacement
-        stages += result.stages
-        if settings.samples:
-            started = time.perf_counter()
-            restarts = (optimise(start=start).displacement for start in random_starts(grid.shape, settings.samples))
-            spread = spread_mm(displacement, restarts, grid.affine), grid.affine
-            stages.append({'name': f'{settings.samples} restarts', 'seconds': round(time.perf_counter() - started, 3)})
-    return DenseTransform(displacement, grid.affine), DenseTransform(inverse, grid.affine), stages, guide, spread
 
 
 def _alignment_stages(settings: AlignmentSettings, alignment: Alignment) -> tuple[dict[str, Any], ...]:

@@ -24,7 +24,8 @@ from autofuse_jax.metrics.strain import RADIAL, strain_curves
 from autofuse_jax.metrics.structures import label_ids, structure_names
 from autofuse_jax.registration.device import open_network
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
-from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import (
     PAGE_NAME,
     REPORT_NAME,

@@ -12,7 +12,8 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.transforms.inversion import inverse_affine
 
 # Weight of the similarity of the inverse map, where the settings name none: both images count alike.

@@ -43,7 +43,8 @@ from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import load_model

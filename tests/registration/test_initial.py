@@ -8,7 +8,8 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.initial import Initial, check_initial, moving_through, open_initial
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.transforms.grids import grid_points, to_world
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, to_dense
 from autofuse_jax.transforms.resampling import moving_positions, sample_known

@@ -8,7 +8,8 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.network import network_field, network_guide, velocity_on
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.transforms.grids import grid_points, to_world
 from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.weights.pretrained import Registration

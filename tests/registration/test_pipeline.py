@@ -11,7 +11,8 @@ from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.transforms.grids import grid_points, to_world
 from autofuse_jax.transforms.resampling import moving_positions, sample_image

@@ -14,7 +14,8 @@ from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.linear_maps import free_parameters
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.planes import SLAB_SLICES, is_plane, slabs_of
 from autofuse_jax.registration.results import write_results
 from autofuse_jax.registration.rotations import axis_rotations, start_rotations

@@ -13,7 +13,8 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.register import main
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings, register_volumes
+from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import write_results
 from autofuse_jax.registration.spread import on_image_grid, random_starts, spread_mm
 from autofuse_jax.weights.pretrained import Registration, RegistrationModel

@@ -11,7 +11,7 @@ from autofuse_jax.registration import symmetric
 from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
-from autofuse_jax.registration.pipeline import PipelineSettings
+from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.symmetric import register_symmetrically, structure_size
 from autofuse_jax.transforms.grids import grid_points
 from tests.registration.scenes import bulge, centred_grid, picture
