@@ -11,7 +11,7 @@ __all__ = ['AlignmentSettings', 'InstanceSettings', 'PipelineSettings', '__versi
 _HOMES = {
     'AlignmentSettings': 'autofuse_jax.registration.alignment',
     'InstanceSettings': 'autofuse_jax.registration.instance',
-    'PipelineSettings': 'autofuse_jax.registration.pipeline',
+    'PipelineSettings': 'autofuse_jax.registration.pipeline_settings',
     'load_model': 'autofuse_jax.weights.pretrained',
     'register_images': 'autofuse_jax.registration.images',
 }
