@@ -425,6 +425,7 @@ def test_label_maps_and_points_guide_and_the_report_says_so(files, tmp_path, cap
         'classes': [1, 2, 3],
         'points': 2,
         'scored': False,
+        'seen': [],
     }
     assert report['settings']['instance']['guide'] == 2 and any(sentence in check for check in report['checks'])
 

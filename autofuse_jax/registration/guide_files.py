@@ -1,4 +1,4 @@
-"""A guide from the user's label maps and points, and the rule that no structure both guides and scores."""
+"""A guide from the user's label maps and points, and what a report says of it."""
 
 import dataclasses
 import os
@@ -10,6 +10,7 @@ from autofuse_jax.data.inputs import LabelsLike
 from autofuse_jax.data.volumes import Volume, read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide, class_map
+from autofuse_jax.registration.guide_overlap import seen_structures
 from autofuse_jax.transforms_io.points import read_points
 
 PointsLike = str | os.PathLike | np.ndarray
@@ -65,32 +66,6 @@ def read_guide(files: GuideFiles, fixed: Volume, moving: Volume) -> Guide:
     )
 
 
-def check_not_scored(guide: Guide, fixed: Volume, moving: Volume) -> None:
-    """Check that no structure guides a registration and is scored, too: its score would say nothing.
-
-    Args:
-        guide: The guide.
-        fixed: The fixed volume, with the labels that are scored or without.
-        moving: The moving volume, likewise.
-
-    Raises:
-        UserError: A structure of the guide is voxel by voxel one of the scored labels.
-    """
-    for classes, volume in ((guide.fixed, fixed), (guide.moving, moving)):
-        if classes is None or volume.labels is None or classes.values.shape != volume.labels.shape:
-            continue
-        for label in classes.labels:
-            share = classes.share_of(label) > 0.5
-            ids = np.unique(volume.labels[share])
-            if len(ids) == 1 and ids[0] and np.array_equal(share, volume.labels == ids[0]):
-                raise UserError(
-                    f'structure {label} of the guide {classes.name} is structure {ids[0]} of the labels that are '
-                    f'scored on {volume.name}',
-                    expected='scores of labels that the registration has not seen',
-                    fix='leave out the guide or the labels',
-                )
-
-
 def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str, Any] | None:
     """Return what a report says of a guide.
 
@@ -100,16 +75,19 @@ def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str
         moving: The moving volume.
 
     Returns:
-        'source', 'classes' that guided, number of 'points', and whether labels that did not guide were 'scored'; None
-        without a guide.
+        'source', 'classes' that guided, number of 'points', whether labels were 'scored', and which of their structures
+        the guide has 'seen' as one class; None without a guide.
     """
     if guide is None:
         return None
+    scored = fixed.labels is not None and moving.labels is not None
+    seen = seen_structures(guide, fixed, moving) if scored else []
     return {
         'source': guide.source,
         'classes': list(guide.labels),
         'points': 0 if guide.fixed_points is None else len(guide.fixed_points),
-        'scored': fixed.labels is not None and moving.labels is not None,
+        'scored': scored,
+        'seen': [{'class': match.whole, 'structures': list(match.parts), 'dsc': match.overlap} for match in seen],
     }
 
 
@@ -118,8 +96,21 @@ def guide_sentence(record: dict[str, Any]) -> str:
     classes = f'classes {", ".join(map(str, record["classes"]))}' if record['classes'] else ''
     points = f'{record["points"]} pairs of points' if record['points'] else ''
     what = ' and '.join(part for part in (classes, points) if part)
-    remark = '; the scored labels are others, which it has not seen' if record['scored'] else ''
-    return f'The deformation was guided by {record["source"]} ({what}){remark}.'
+    return f'The deformation was guided by {record["source"]} ({what}){_scored_text(record)}.'
+
+
+def _scored_text(record: dict[str, Any]) -> str:
+    """What the guide knew of the labels that were scored."""
+    if not record['scored']:
+        return ''
+    if not record['seen']:
+        return '; the scored labels are others, which it has not seen'
+    unions = [
+        f'its class {seen["class"]} is what is scored as {", ".join(map(str, seen["structures"]))} '
+        f'(DSC {100 * seen["dsc"]:.1f} %)'
+        for seen in record['seen']
+    ]
+    return f'; {" and ".join(unions)}, so that the scores are not those of labels that it has not seen'
 
 
 def _classes(labels: LabelsLike | None, volume: Volume, role: str) -> ClassMap | None:

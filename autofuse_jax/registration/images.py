@@ -9,7 +9,8 @@ from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.guide import Guide
-from autofuse_jax.registration.guide_files import GuideFiles, check_not_scored, read_guide
+from autofuse_jax.registration.guide_files import GuideFiles, read_guide
+from autofuse_jax.registration.guide_overlap import check_not_scored
 from autofuse_jax.registration.initial import InitialLike, open_initial
 from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings

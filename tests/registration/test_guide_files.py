@@ -1,6 +1,4 @@
-"""Guides of users: label maps and points as files and arrays, and what may not be scored."""
-
-import dataclasses
+"""Guides of users: label maps and points as files and arrays, and what reports say of them."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ from autofuse_jax.data.volumes import write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide_files import (
     GuideFiles,
-    check_not_scored,
     guide_record,
     guide_sentence,
     read_guide,
@@ -41,23 +38,11 @@ def test_files_and_arrays_are_read(volume, tmp_path):
     assert files.any_given and not GuideFiles().any_given
 
 
-def test_what_guides_is_not_scored(volume):
-    guide = read_guide(GuideFiles(volume.labels, volume.labels), volume, volume)
-    with pytest.raises(UserError, match='structure 1 of the guide .* is structure 1 of the labels that are scored'):
-        check_not_scored(guide, volume, volume)
-    renamed = dataclasses.replace(volume, labels=np.where(volume.labels == 3, 30, 0))
-    with pytest.raises(UserError, match='structure 3 .* is structure 30'):
-        check_not_scored(guide, renamed, renamed)
-    check_not_scored(guide, dataclasses.replace(volume, labels=None), dataclasses.replace(volume, labels=None))
-    others = dataclasses.replace(volume, labels=np.roll(volume.labels, 1, axis=0))
-    check_not_scored(guide, others, others)
-
-
 def test_reports_say_what_guided(volume):
     assert guide_record(None, volume, volume) is None
     guide = read_guide(GuideFiles(fixed_points=np.ones((2, 3)), moving_points=np.ones((2, 3))), volume, volume)
     record = guide_record(guide, volume, volume)
-    assert record == {'source': 'points an array and an array', 'classes': [], 'points': 2, 'scored': True}
+    assert record == {'source': 'points an array and an array', 'classes': [], 'points': 2, 'scored': True, 'seen': []}
     assert 'guided by points an array and an array (2 pairs of points); the scored labels' in guide_sentence(record)
 
 
