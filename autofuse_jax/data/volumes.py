@@ -166,11 +166,12 @@ def whole_numbers(array: np.ndarray, name: str, *, allow_series: bool = False) -
         int32 of that shape, axes of length 1 behind left out.
 
     Raises:
-        UserError: Another shape, or values that are no whole numbers below 2^31.
+        UserError: Another shape, or values that are NaN or no whole numbers below 2^31.
     """
     array = _without_trailing_ones(np.asarray(array))
     if array.ndim not in ((3, 4) if allow_series else (3,)) or 0 in array.shape:
         raise UserError(f'{name} has shape {array.shape}', expected='three axes (D, H, W)')
+    _refuse_not_finite(array, name, 'one integer id per voxel, 0 for the background')
     limits = np.iinfo(np.int32)
     if not is_whole(array) or array.min() < limits.min or array.max() > limits.max:
         raise UserError(
@@ -208,14 +209,15 @@ def mask_weights(array: np.ndarray, name: str) -> np.ndarray:
         float32 (D, H, W) in [0, 1].
 
     Raises:
-        UserError: Another shape, values that are neither, or 0 everywhere.
+        UserError: Another shape, values that are neither or NaN, or 0 everywhere.
     """
     array = _without_trailing_ones(np.asarray(array))
     if array.ndim != 3 or 0 in array.shape:
         raise UserError(f'{name} has shape {array.shape}', expected='three axes (D, H, W)')
+    _refuse_not_finite(array, name, 'a number per voxel, 0 where the image does not count')
     if is_whole(array):
         weights = (np.rint(array) if array.dtype.kind == 'f' else array) != 0
-    elif not np.isfinite(array).all() or array.min() < -WEIGHT_TOLERANCE or array.max() > 1 + WEIGHT_TOLERANCE:
+    elif array.min() < -WEIGHT_TOLERANCE or array.max() > 1 + WEIGHT_TOLERANCE:
         raise UserError(
             f'{name} holds fractions and values from {array.min():.6g} to {array.max():.6g}',
             expected='whole numbers, not 0 where the image counts, or weights from 0 to 1',
@@ -226,6 +228,17 @@ def mask_weights(array: np.ndarray, name: str) -> np.ndarray:
     if not weights.any():
         raise UserError(f'{name} is empty', fix='leave it out, or mark what counts by 1')
     return np.ascontiguousarray(weights, np.float32)
+
+
+def _refuse_not_finite(array: np.ndarray, name: str, expected: str) -> None:
+    """Refuse a label map or mask with voxels of which it says nothing: whether they are background is not known."""
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise UserError(
+            f'{name} holds NaN or infinite values in {bad} of {array.size} voxels',
+            expected=expected,
+            fix='replace them by 0; fslmaths IN -nan OUT does so with NaN',
+        )
 
 
 def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool, allow_missing: bool) -> np.ndarray:

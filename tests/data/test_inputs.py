@@ -58,9 +58,8 @@ def test_scaling_leaves_whole_numbers_what_they_are(volume):
     scaled = (labels * 10) * float(np.float32(0.1))
     assert (scaled != labels).any()
     np.testing.assert_array_equal(open_volume(volume, 'fixed', labels=scaled).labels, labels)
-    for wrong in (labels + 0.01, np.where(labels == labels.max(), np.nan, labels)):
-        with pytest.raises(UserError, match='not whole numbers'):
-            open_volume(volume, 'fixed', labels=wrong)
+    with pytest.raises(UserError, match='not whole numbers'):
+        open_volume(volume, 'fixed', labels=labels + 0.01)
 
 
 def test_fractions_in_a_mask_are_weights(volume):
@@ -71,9 +70,20 @@ def test_fractions_in_a_mask_are_weights(volume):
     # A slope of 1/255 leaves 1.00000006 for 1; a mask of 0 and 255 and one of labels count where they are not 0.
     for mask in (hard * 1.00000006, hard * 255, hard * rng.integers(1, 9, hard.shape), hard.astype(bool)):
         np.testing.assert_array_equal(open_volume(volume, 'fixed', mask=mask).mask, hard)
-    for wrong in (100 * soft, soft - 0.5, np.where(soft > 0.9, np.nan, soft)):
+    for wrong in (100 * soft, soft - 0.5):
         with pytest.raises(UserError, match='the mask of image holds fractions.*weights from 0 to 1'):
             open_volume(volume, 'fixed', mask=wrong)
+
+
+@pytest.mark.parametrize('kind', ['labels', 'mask'])
+@pytest.mark.parametrize('value', [np.nan, -np.inf])
+def test_voxels_that_hold_no_number_are_named(volume, kind, value):
+    # Ones inside and nothing known outside, and the same with fractions.
+    for inside in (1.0, 0.4):
+        array = np.full((6, 7, 8), value)
+        array[2:4] = inside
+        with pytest.raises(UserError, match=r'holds NaN or infinite values in 224 of 336 .* replace them by 0'):
+            open_volume(volume, 'fixed', **{kind: array})
 
 
 def test_a_mask_that_is_a_little_off_is_on_the_same_grid(tmp_path, volume):

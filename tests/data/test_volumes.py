@@ -209,12 +209,15 @@ def test_bad_values(tmp_path, value, message):
         read_image(tmp_path / 'a.npz')
 
 
-@pytest.mark.parametrize('value', [0.5, np.nan, np.inf, 1e12])
-def test_labels_that_are_not_whole_numbers(tmp_path, value):
+@pytest.mark.parametrize(
+    ('value', 'words'),
+    [(0.5, 'not whole numbers'), (np.nan, 'NaN or inf'), (np.inf, 'NaN or inf'), (1e12, 'not whole numbers')],
+)
+def test_labels_that_are_not_whole_numbers(tmp_path, value, words):
     labels = np.zeros((5, 4, 3))
     labels[0, 0, 0] = value
     nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / 'a.nii.gz')
-    with pytest.raises(UserError, match='not whole numbers'):
+    with pytest.raises(UserError, match=words):
         read_labels(tmp_path / 'a.nii.gz')
 
 
