@@ -411,22 +411,28 @@ def test_label_maps_and_points_guide_and_the_report_says_so(files, tmp_path, cap
     out = tmp_path / 'guided'
     points = [tmp_path / f'{role}.csv' for role in ('fixed', 'moving')]
     for path in points:
-        path.write_text('x,y,z\n0,0,0\n10,5,0\n')
+        path.write_text('x,y,z\n0,0,0\n10,5,900\n')
     # One level: each is compiled for a long time.
     cheap = ['--guide-weight=2', '--shrink=2', '--steps=10', '--align=none', '--no-page']
     more = guiding(files, '--guide-points', *map(str, points), *cheap)
     assert main(command(files, out, *more)) == 0
     source = 'label map fixed_labels.nii.gz and moving_labels.nii.gz, points fixed.csv and moving.csv'
-    sentence = f'guided by {source} (classes 1, 2, 3 and 2 pairs of points).'
-    assert sentence in capsys.readouterr().out
+    sentence = f'guided by {source} (classes 1, 2, 3 and 2 pairs of points, on average 0.00 mm apart before and '
+    assert sentence in (said := capsys.readouterr().out) and ', 1 outside of the moving image).' in said
     report = json.loads((out / 'report.json').read_text())
+    # How far apart they are after is a matter of the optimisation.
+    after = report['guide']['points_mm'].pop('after')
+    assert 0 <= after < 5
     assert report['guide'] == {
         'source': source,
         'classes': [1, 2, 3],
         'points': 2,
+        'points_outside': {'fixed': 1, 'moving': 1},
+        'points_mm': {'before': 0},
         'scored': False,
         'seen': [],
     }
+    assert report['verdict']['level'] != 'good' and any('(2 outside)' in text for text in report['verdict']['reasons'])
     assert report['settings']['instance']['guide'] == 2 and any(sentence in check for check in report['checks'])
 
 

@@ -11,6 +11,8 @@ from autofuse_jax.data.volumes import Volume, read_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.guide import ClassMap, Guide, class_map
 from autofuse_jax.registration.guide_overlap import seen_structures
+from autofuse_jax.registration.guide_points import point_record, point_sentence
+from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms_io.points import read_points
 
 PointsLike = str | os.PathLike | np.ndarray
@@ -66,17 +68,18 @@ def read_guide(files: GuideFiles, fixed: Volume, moving: Volume) -> Guide:
     )
 
 
-def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str, Any] | None:
+def guide_record(guide: Guide | None, fixed: Volume, moving: Volume, transform: Transform) -> dict[str, Any] | None:
     """Return what a report says of a guide.
 
     Args:
         guide: Guide of the registration, or None.
         fixed: The fixed volume.
         moving: The moving volume.
+        transform: What was found, from the fixed to the moving world.
 
     Returns:
-        'source', 'classes' that guided, number of 'points', whether labels were 'scored', and which of their structures
-        the guide has 'seen' as one class; None without a guide.
+        'source', 'classes' that guided, number of 'points' and what `point_record` says of them, whether labels were
+        'scored', and which of their structures the guide has 'seen' as one class; None without a guide.
     """
     if guide is None:
         return None
@@ -86,6 +89,7 @@ def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str
         'source': guide.source,
         'classes': list(guide.labels),
         'points': 0 if guide.fixed_points is None else len(guide.fixed_points),
+        **point_record(guide, fixed.grid, moving.grid, transform),
         'scored': scored,
         'seen': [{'class': match.whole, 'structures': list(match.parts), 'dsc': match.overlap} for match in seen],
     }
@@ -94,7 +98,7 @@ def guide_record(guide: Guide | None, fixed: Volume, moving: Volume) -> dict[str
 def guide_sentence(record: dict[str, Any]) -> str:
     """Return a guide of a report in words."""
     classes = f'classes {", ".join(map(str, record["classes"]))}' if record['classes'] else ''
-    points = f'{record["points"]} pairs of points' if record['points'] else ''
+    points = f'{record["points"]} pairs of points{point_sentence(record)}' if record['points'] else ''
     what = ' and '.join(part for part in (classes, points) if part)
     return f'The deformation was guided by {record["source"]} ({what}){_scored_text(record)}.'
 

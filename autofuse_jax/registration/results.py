@@ -20,6 +20,7 @@ from autofuse_jax.registration.composites import write_composites
 from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.gate_maps import GateMap, write_gate_maps
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
+from autofuse_jax.registration.guide_points import point_evidence, point_record
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.registration.spread import spread_record, spread_sentence
@@ -95,6 +96,8 @@ def measure_result(result: RegistrationResult) -> Measures:
     evidence = None
     if result.alignment_record is not None:
         evidence = evidence_of(fixed, moving, result.transform, result.alignment_record, covered, determinant)
+        points = point_record(result.guide, fixed.grid, moving.grid, result.transform)
+        evidence |= point_evidence(points, min(fixed.grid.spacing))
     verdict = judge(
         scores,
         moving_before=before.image,
@@ -164,7 +167,7 @@ def _report(
     result: RegistrationResult, measures: Measures, about: Mapping[str, Any], classes: Mapping[int, str]
 ) -> dict[str, Any]:
     """The report, but for the files that are written."""
-    guide = guide_record(result.guide, result.fixed, result.moving)
+    guide = guide_record(result.guide, result.fixed, result.moving, result.transform)
     spread = _spread_record(result, about)
     return json_types(
         {

@@ -257,7 +257,7 @@ def write_series(
             'verdict': verdict.record(),
             'curves': result.curves,
             # The same for every frame; the labels of the reference are brought to the others, not scored.
-            'guide': guide_record(others[0].guide, fixed, others[0].moving),
+            'guide': guide_record(others[0].guide, fixed, others[0].moving, others[0].transform),
             'background': dataclasses.asdict(frames[result.reference].background),
             'scores': {
                 'ncc_before': float(np.mean([correlation(fixed.image, frame.moving.image) for frame in others])),

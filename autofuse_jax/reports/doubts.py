@@ -108,6 +108,23 @@ LIMITS = (
         look_above=6.0,
         because='the images may differ by more than a deformation',
     ),
+    Limit(
+        'points_outside',
+        'the points that guide are not all inside of their images ({} outside)',
+        1,
+        0,
+        look_above=0,
+        because='check which image they belong to, and the signs of x and y (LPS or RAS)',
+    ),
+    # Points are set no more precisely than this.
+    Limit(
+        'points_growth',
+        'the points that guide are further apart than before, by {} voxels on average',
+        1,
+        1,
+        look_above=0.5,
+        because='check that they are counterparts, in the same order and in RAS millimetres',
+    ),
 )
 # Local correlation of images of one contrast, and dependence of the grey values of images of different contrasts.
 SAME_CONTRAST = Limit(
@@ -130,7 +147,8 @@ def doubts_of(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what speaks against a registration.
 
     Args:
-        evidence: Result of `registration.evidence.evidence_of`; what is missing, None or not a number says nothing.
+        evidence: Results of `registration.evidence.evidence_of` and, with guiding points, of
+            `registration.guide_points.point_evidence`; what is missing, None or not a number says nothing.
 
     Returns:
         Level, 'look' or 'failed', and a sentence for each; empty where nothing does.

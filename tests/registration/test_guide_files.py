@@ -11,6 +11,7 @@ from autofuse_jax.registration.guide_files import (
     guide_sentence,
     read_guide,
 )
+from autofuse_jax.transforms.maps import AffineTransform
 from tests.registration.scenes import centred_grid, picture
 
 GRID = centred_grid((12, 14, 10), (8.0, 8.0, 8.0))
@@ -39,11 +40,21 @@ def test_files_and_arrays_are_read(volume, tmp_path):
 
 
 def test_reports_say_what_guided(volume):
-    assert guide_record(None, volume, volume) is None
+    still = AffineTransform(np.eye(4))
+    assert guide_record(None, volume, volume, still) is None
     guide = read_guide(GuideFiles(fixed_points=np.ones((2, 3)), moving_points=np.ones((2, 3))), volume, volume)
-    record = guide_record(guide, volume, volume)
-    assert record == {'source': 'points an array and an array', 'classes': [], 'points': 2, 'scored': True, 'seen': []}
-    assert 'guided by points an array and an array (2 pairs of points); the scored labels' in guide_sentence(record)
+    record = guide_record(guide, volume, volume, still)
+    assert record == {
+        'source': 'points an array and an array',
+        'classes': [],
+        'points': 2,
+        'points_outside': {'fixed': 0, 'moving': 0},
+        'points_mm': {'before': 0.0, 'after': 0.0},
+        'scored': True,
+        'seen': [],
+    }
+    points = '2 pairs of points, on average 0.00 mm apart before and 0.00 mm after'
+    assert f'guided by points an array and an array ({points}); the scored labels' in guide_sentence(record)
 
 
 def test_arrays_of_another_kind_are_refused(volume):

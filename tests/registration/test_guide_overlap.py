@@ -10,6 +10,7 @@ from autofuse_jax.registration.guide import Guide, class_map
 from autofuse_jax.registration.guide_files import GuideFiles, guide_record, guide_sentence, read_guide
 from autofuse_jax.registration.guide_overlap import check_not_scored, matches, seen_structures
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid
+from autofuse_jax.transforms.maps import AffineTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_labels
 from tests.registration.scenes import centred_grid, picture
 
@@ -77,7 +78,7 @@ def test_probabilities_are_compared_by_what_they_say(volume):
 def test_a_union_of_scored_structures_is_said(volume):
     guide = guide_on(resize_grid(GRID, (24, 28, 20)), volume, lambda labels: 5 * (labels > 0))
     check_not_scored(guide, volume, volume)
-    record = guide_record(guide, volume, volume)
+    record = guide_record(guide, volume, volume, AffineTransform(np.eye(4)))
     assert record['seen'] == [{'class': 5, 'structures': [1, 2, 3], 'dsc': 1.0}]
     sentence = guide_sentence(record)
     assert 'its class 5 is what is scored as 1, 2, 3 (DSC 100.0 %), so that the scores are not those' in sentence

@@ -19,6 +19,8 @@ ALIGNED = {
     'same_contrast': True,
     'jacobian_p1': 0.6,
     'jacobian_p99': 1.7,
+    'points_outside': 0,
+    'points_growth': -3.0,
 }
 
 
@@ -42,6 +44,8 @@ def test_aligned_images_raise_no_doubt():
         ({'local_correlation': 0.1}, 'failed', 'resembles it little (local correlation 0.10)'),
         ({'same_contrast': False, 'dependence': 0.1}, 'failed', 'say little of those of the other (dependence 0.10)'),
         ({'jacobian_p99': 9.0}, 'look', 'grows to more than 9.0 times its volume'),
+        ({'points_outside': 1}, 'look', 'The points that guide are not all inside of their images (1 outside)'),
+        ({'points_growth': 1.25}, 'look', 'further apart than before, by 1.2 voxels on average'),
     ],
 )
 def test_each_kind_of_evidence_has_its_limits(evidence, level, sentence):
