@@ -6,7 +6,7 @@
 * buckner: FreeSurfer folders SUBJECT/mri/{norm.mgz, aparc+aseg.mgz}; also brain.mgz, brainmask.mgz, aseg.mgz.
 * ixi: IXI002-Guys-0828-T1.nii.gz and so on, at any depth.
 * adni, abide, adhd: T1w images anywhere below the folder, an image a subject.
-* folder: see autofuse_jax/data/image_folders.py.
+* folder: see autofuse_jax/preparation/image_folders.py.
 
 A Learn2Reg `dataset.json`, and the npz files and pair lists of the official code, are recognised under every name.
 """
@@ -26,6 +26,7 @@ from autofuse_jax.preparation.found_brains import (
     first_file,
     image_files_below,
     in_order,
+    names_below,
 )
 from autofuse_jax.preparation.image_folders import find_folder
 from autofuse_jax.preparation.learn2reg_dataset import find_learn2reg
@@ -64,10 +65,12 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
     if not root.is_dir():
         raise UserError(f'there is no folder {root}', fix='correct --source')
     find, expected = BRAIN_FINDERS[dataset]
-    source = find_learn2reg(root) or find_npz_with_pairs(root) or find(root)
-    if not source.brains and not source.problems:
-        raise UserError(f'{root} holds no images of the layout {dataset!r}', expected=expected, fix='correct --source')
-    return source
+    for find_in in (find_learn2reg, find_npz_with_pairs, find):
+        source = find_in(root)
+        # A description that lists nothing, such as that of nnU-Net, leaves the folder to the next finder.
+        if source is not None and (source.brains or source.problems):
+            return source
+    raise UserError(f'{root} holds no images of the layout {dataset!r}', expected=expected, fix='correct --source')
 
 
 def find_oasis(root: Path) -> FoundBrains:
@@ -128,13 +131,9 @@ def find_t1w_tree(root: Path) -> FoundBrains:
     files = [path for path in image_files_below(root) if not OTHER_WORDS.search(_words(path, root))]
     t1w_files = [path for path in files if T1_WORDS.search(_words(path, root))]
     images = t1w_files or files
-    stems = [stem_of(path) for path in images]
-    brains = []
-    for path, stem in zip(images, stems, strict=True):
-        relative = path.relative_to(root)
-        # 'mprage.nii.gz' in every folder: then the folders make the name.
-        name = stem if stems.count(stem) == 1 else '-'.join([*relative.parts[:-1], stem])
-        brains.append(FoundBrain(name, path, None))
+    # 'mprage.nii.gz' in every folder: then the folders make the name.
+    names = names_below(root, images, [stem_of(path) for path in images])
+    brains = [FoundBrain(name, path, None) for name, path in zip(names, images, strict=True)]
     rule = 'T1w images by name' if t1w_files else 'all images'
     return FoundBrains(f'{rule} below the folder, one a subject', in_order(brains, root))
 
@@ -157,6 +156,6 @@ BRAIN_FINDERS: dict[str, tuple[Callable[[Path], FoundBrains], str]] = {
     ADHD: T1W_TREE,
     FOLDER: (
         find_folder,
-        'SUBJECT/{t1,image}.nii.gz with {seg,labels}.nii.gz, images/ and labels/ with equal names, or files with *_seg',
+        'SUBJECT/{t1,image}.nii.gz with {seg,labels}.nii.gz, images/ and labels/, or NAME.nii.gz with NAME_seg.nii.gz',
     ),
 }

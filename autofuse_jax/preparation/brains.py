@@ -83,6 +83,8 @@ def prepare_brains(options: argparse.Namespace) -> int:
     print(
         f'{root}: {source.layout}; {len(source.brains)} images, {len(brains)} of them in a split, {labelled} labelled'
     )
+    for remark in source.remarks:
+        print(f'note: {remark}', file=sys.stderr)
     alignment = options.align or (NONE if source.prepared else AFFINE)
     table = _label_table(options, brains, labelled)
     skull = options.dataset in WITH_SKULL and not source.prepared

@@ -1,6 +1,7 @@
 """What the readers of brain data sets find: images and label maps by subject, before splits are made."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class FoundBrains:
         problems: Subjects whose files are incomplete.
         pairs: (fixed, moving) ids that the source lists for evaluation.
         prepared: Whether the images are on a common grid already.
+        remarks: Sentences about what was not taken as the names of files suggest.
     """
 
     layout: str
@@ -49,6 +51,7 @@ class FoundBrains:
     problems: tuple[Problem, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     prepared: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -62,13 +65,39 @@ def image_files_below(folder: Path) -> list[Path]:
 
 
 def first_file(folder: Path, stems: Iterable[str]) -> Path | None:
-    """Return the first file in a folder that has one of the names, each with any known suffix, or None."""
+    """Return the first file in a folder that has one of the names, each with any known suffix, or None.
+
+    A file of just these letters comes before one with other capitals.
+    """
+    if not folder.is_dir():
+        return None
+    files = {path.name.lower(): path for path in image_files(folder)}
     for stem in stems:
         for suffix in KNOWN_SUFFIXES:
             path = folder / f'{stem}{suffix}'
             if path.is_file():
                 return path
+            if path.name.lower() in files:
+                return files[path.name.lower()]
     return None
+
+
+def names_below(root: Path, paths: Sequence[Path], shorts: Sequence[str]) -> list[str]:
+    """Return a name for each image: the short one, after the folders below the root where others have it too.
+
+    Args:
+        root: Folder that all paths are below.
+        paths: The file or the folder that each image is called after.
+        shorts: Short name of each, the last part of its path without suffix.
+
+    Returns:
+        The names, such as 's1-session_1' for s1/session_1.
+    """
+    counts = Counter(shorts)
+    return [
+        short if counts[short] == 1 else '-'.join([*path.relative_to(root).parts[:-1], short])
+        for path, short in zip(paths, shorts, strict=True)
+    ]
 
 
 def in_order(brains: Iterable[FoundBrain], root: Path) -> tuple[FoundBrain, ...]:

@@ -2,20 +2,20 @@
 
 Recognised, the first that fits:
 
-1. images/NAME.nii.gz and labels/NAME.nii.gz (also imagesTr/ and labelsTr/, image/ and label/). Equal names belong
-   together; images without a label map are unlabelled.
+1. images/NAME.nii.gz and labels/NAME.nii.gz (also imagesTr/ and labelsTr/, image/ and label/). Images without a label
+   map are unlabelled.
 2. SUBJECT/t1.nii.gz and SUBJECT/seg.nii.gz, at any depth; the names that count are IMAGE_STEMS and LABEL_STEMS below.
-   The subject is called after its folder.
-3. Files side by side: NAME.nii.gz and NAME_seg.nii.gz (also _labels, _label, -seg); NAME.npz with `vol` and
-   perhaps `seg`.
+   The subject is called after its folder, and after those above where others are called the same.
+3. Files side by side: NAME.nii.gz and NAME_seg.nii.gz; NAME.npz with `vol` and perhaps `seg`.
 
-Files may be .nii.gz, .nii, .mgz or .npz everywhere.
+Which label map belongs to which image in 1 and 3 is in `label_words`: NAME_gt, NAME_mask and others, lab7 and img7,
+NAME to nnU-Net's NAME_0000. Files may be .nii.gz, .nii, .mgz or .npz everywhere, in capitals too.
 """
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse_jax.data.formats import stem_of
+from autofuse_jax.data.formats import is_npz, stem_of
 from autofuse_jax.preparation.found_brains import (
     FoundBrain,
     FoundBrains,
@@ -23,13 +23,16 @@ from autofuse_jax.preparation.found_brains import (
     image_files,
     image_files_below,
     in_order,
+    names_below,
 )
+from autofuse_jax.preparation.label_words import LABEL_WORDS, base_of, is_label_name, key_of, match_labels
 from autofuse_jax.preparation.sources import Problem
 
 IMAGE_FOLDERS = (('images', 'labels'), ('imagesTr', 'labelsTr'), ('image', 'label'))
-IMAGE_STEMS = ('t1', 'T1', 't1w', 'T1w', 'image', 'img', 'brain', 'norm', 'aligned_norm', 'vol')
-LABEL_STEMS = ('seg', 'labels', 'label', 'segmentation', 'aligned_seg35', 'aparc+aseg', 'aseg')
-LABEL_ENDING = re.compile(r'(.+)[_\-.](seg|labels?|segmentation)$', re.IGNORECASE)
+IMAGE_STEMS = ('t1', 't1w', 'image', 'img', 'brain', 'norm', 'aligned_norm', 'vol')
+LABEL_STEMS = ('seg', 'labels', 'label', 'segmentation', 'aligned_seg35', 'aparc+aseg', *LABEL_WORDS)
+# More names than these are counted.
+SHOWN_NAMES = 8
 
 
 def find_folder(root: Path) -> FoundBrains:
@@ -46,42 +49,70 @@ def find_folder(root: Path) -> FoundBrains:
     """
     for image_name, label_name in IMAGE_FOLDERS:
         if (root / image_name).is_dir():
-            return _find_parallel(root, image_name, label_name)
+            found = _find_parallel(root, image_name, label_name)
+            if found.brains or found.problems:
+                return found
     return _find_subject_folders(root) or _find_side_by_side(root)
 
 
 def _find_parallel(root: Path, image_name: str, label_name: str) -> FoundBrains:
-    label_folder = root / label_name
-    labels = {stem_of(path): path for path in image_files(label_folder)} if label_folder.is_dir() else {}
-    images = image_files(root / image_name)
-    brains = [FoundBrain(stem_of(path), path, labels.pop(stem_of(path), None)) for path in images]
-    problems = [Problem(name, f'the label map {path} has no image in {image_name}/') for name, path in labels.items()]
-    return FoundBrains(f'{image_name}/ and {label_name}/ with equal names', in_order(brains, root), tuple(problems))
+    files, label_folder = image_files(root / image_name), root / label_name
+    stems = {stem_of(path) for path in files}
+    # The folder says that these are images, unless the image is there, too.
+    among = [path for path in files if base_of(stem_of(path)) in stems - {stem_of(path)}]
+    labels = [*(image_files(label_folder) if label_folder.is_dir() else ()), *among]
+    images = [path for path in files if path not in among]
+    return _paired(root, f'{image_name}/ and {label_name}/ with equal names', images, labels)
 
 
 def _find_subject_folders(root: Path) -> FoundBrains | None:
-    brains, problems = [], []
+    found, problems = [], []
     for folder in sorted({path.parent for path in image_files_below(root)} - {root}):
         image, labels = first_file(folder, IMAGE_STEMS), first_file(folder, LABEL_STEMS)
         # mri/ is the same in all FreeSurfer subjects.
-        name = folder.parent.name if folder.name == 'mri' and folder.parent != root else folder.name
+        place = folder.parent if folder.name == 'mri' and folder.parent != root else folder
         if image is not None:
-            brains.append(FoundBrain(name, image, labels))
+            found.append((place, image, labels))
         elif labels is not None:
-            problems.append(Problem(name, f'the label map {labels} has no image beside it ({", ".join(IMAGE_STEMS)})'))
-    if not brains:
+            stems = ', '.join(IMAGE_STEMS)
+            problems.append(Problem(place.name, f'the label map {labels} has no image beside it ({stems})'))
+    if not found:
         return None
+    places = [place for place, _, _ in found]
+    names = names_below(root, places, [place.name for place in places])
+    brains = [FoundBrain(name, image, labels) for name, (_, image, labels) in zip(names, found, strict=True)]
     return FoundBrains('a folder a subject', in_order(brains, root), tuple(problems))
 
 
 def _find_side_by_side(root: Path) -> FoundBrains:
-    images, labels = {}, {}
-    for path in image_files(root):
-        match = LABEL_ENDING.fullmatch(stem_of(path))
-        if match:
-            labels[match[1]] = path
-        else:
-            images[stem_of(path)] = path
-    brains = [FoundBrain(name, path, labels.pop(name, None)) for name, path in images.items()]
-    problems = [Problem(name, f'the label map {path} has no image {name}.nii.gz') for name, path in labels.items()]
-    return FoundBrains('images and label maps side by side', in_order(brains, root), tuple(problems))
+    files = image_files(root)
+    labels = [path for path in files if is_label_name(stem_of(path))]
+    images = [path for path in files if path not in labels]
+    return _paired(root, 'images and label maps side by side', images, labels)
+
+
+def _paired(root: Path, layout: str, images: Sequence[Path], labels: Sequence[Path]) -> FoundBrains:
+    """Put images and label maps together by their names."""
+    label_files = {stem_of(path): path for path in labels}
+    label_of = match_labels([stem_of(path) for path in images], label_files)
+    brains = [FoundBrain(stem_of(path), path, label_files.get(label_of.get(stem_of(path), ''))) for path in images]
+    rest = [stem for stem in label_files if stem not in label_of.values()]
+    labelled = {key_of(image) for image in label_of}
+    others = [stem for stem in rest if base_of(stem) in label_of or key_of(stem) in labelled]
+    lonely = [stem for stem in rest if stem not in others]
+    problems = [
+        Problem(base_of(stem), f'the label map {label_files[stem]} has no image of that name') for stem in lonely
+    ]
+    # An npz may hold its own.
+    unlabelled = [brain.id for brain in brains if brain.labels is None and not is_npz(brain.image)]
+    remarks = []
+    if others:
+        remarks.append(f'not used, because their images have another label map: {_some(others)}')
+    if lonely and unlabelled:
+        remarks.append(f'prepared without labels, because no label map has their name: {_some(unlabelled)}')
+    return FoundBrains(layout, in_order(brains, root), tuple(problems), remarks=tuple(remarks))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
+    return ', '.join(names[:SHOWN_NAMES]) + more

@@ -6,6 +6,7 @@ from typing import Any
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, in_order
+from autofuse_jax.preparation.label_words import FIRST_CHANNEL
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.records.forms import Entries, Fields, OneOf, Table, Text
 from autofuse_jax.records.reading import read_json
@@ -47,9 +48,9 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
     images, split_of, pairs = _read_content(content)
     brains, problems = [], []
     for name, label_name in images.items():
-        image = root / name
+        image = _image_file(root / name)
         labels = _label_file(root, name) if label_name is None else root / label_name
-        subject = stem_of(image)
+        subject = stem_of(root / name)
         absent = [file for file in (image, labels) if file is not None and not file.is_file()]
         if absent:
             problems.append(Problem(subject, f'{path.name} lists {absent[0]}, which does not exist'))
@@ -81,6 +82,13 @@ def _entries(training: Any) -> list[dict[str, str]]:
     if isinstance(training, dict):
         return [entry for entries in training.values() for entry in entries]
     return training
+
+
+def _image_file(path: Path) -> Path:
+    """The file of an image, which nnU-Net lists without the number of its first channel."""
+    stem = stem_of(path)
+    channel = path.with_name(f'{stem}{FIRST_CHANNEL}{path.name.removeprefix(stem)}')
+    return channel if channel.is_file() and not path.is_file() else path
 
 
 def _label_file(root: Path, image: str) -> Path | None:

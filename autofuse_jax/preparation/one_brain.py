@@ -21,6 +21,7 @@ from autofuse_jax.preparation.brain_labels import LabelTable
 from autofuse_jax.preparation.brain_resampling import brain_mask, centred_grid, cut_fraction, prepare_brain
 from autofuse_jax.preparation.found_brains import FoundBrain
 from autofuse_jax.preparation.label_overlap import label_overlap
+from autofuse_jax.preparation.label_values import looks_like_labels
 from autofuse_jax.preparation.mni import brain_window, load_template
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.records.forms import Entries, Fields, Number
@@ -161,9 +162,16 @@ def read_brain(brain: FoundBrain) -> Volume:
         Image and int32 labels, or None where it has none.
 
     Raises:
-        UserError: A file is bad, or the label map is on another grid than the image.
+        UserError: A file is bad, the image is a label map by its values, or the label map is on another grid.
     """
-    return dataclasses.replace(open_volume(brain.image, 'image', labels=brain.labels_file()), name=brain.id)
+    volume = open_volume(brain.image, 'image', labels=brain.labels_file())
+    if looks_like_labels(volume.image):
+        raise UserError(
+            f'the image {brain.image} holds a few whole numbers over whole areas, as a label map does',
+            expected='grey values',
+            fix='give the label map the name of its image with _seg behind, or take the file out of the folder',
+        )
+    return dataclasses.replace(volume, name=brain.id)
 
 
 def align_to_template(template: Volume, volume: Volume, kind: str, similarity: str) -> tuple[np.ndarray, str]:

@@ -143,7 +143,7 @@ def report_problems(problems: Sequence[Problem], any_good: bool) -> int:
     """List what went wrong and return the exit status of the command.
 
     Args:
-        problems: Subjects that were left out, and why.
+        problems: Subjects and label maps that were left out, and why.
         any_good: Whether any subject could be prepared.
 
     Returns:
@@ -151,7 +151,8 @@ def report_problems(problems: Sequence[Problem], any_good: bool) -> int:
     """
     if not problems:
         return 0
-    print(f'error: {len(problems)} problems; these subjects were left out:', file=sys.stderr)
+    count = '1 problem' if len(problems) == 1 else f'{len(problems)} problems'
+    print(f'error: {count}; left out were:', file=sys.stderr)
     for problem in sorted(problems, key=lambda problem: problem.subject):
         print(f'  {problem.subject}: {problem.reason}', file=sys.stderr)
     if not any_good:

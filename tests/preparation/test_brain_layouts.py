@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
@@ -116,6 +117,15 @@ def test_trees_without_words_take_every_image(tmp_path):
 def test_learn2reg_and_authors_are_recognised_under_every_name(tmp_path, dataset):
     assert 'Learn2Reg' in find_brains(dataset, make_learn2reg(tmp_path / 'l2r')).layout
     assert find_brains(dataset, make_authors(tmp_path / 'npz')).prepared
+
+
+def test_a_description_without_images_leaves_the_folder_to_the_layout(tmp_path):
+    touch(tmp_path, 'imagesTr/h_1_0000.nii.gz', 'labelsTr/h_1.nii.gz')
+    (tmp_path / 'dataset.json').write_text('{"channel_names": {"0": "MR"}, "labels": {"background": 0}}')
+    np.save(tmp_path / 'pairs.npy', np.zeros((0, 2), 'U4'))
+    assert listed(find_brains('folder', tmp_path), tmp_path) == {
+        'h_1_0000': ('imagesTr/h_1_0000.nii.gz', 'labelsTr/h_1.nii.gz')
+    }
 
 
 @pytest.mark.parametrize('dataset', BRAIN_FINDERS)

@@ -1,3 +1,5 @@
+import pytest
+
 from autofuse_jax.preparation.image_folders import find_folder
 from tests.preparation.brain_trees import make_folder
 from tests.preparation.test_brain_layouts import listed, touch
@@ -35,3 +37,77 @@ def test_freesurfer_subjects_in_a_folder_and_labels_without_image(tmp_path):
     found = find_folder(tmp_path)
     assert listed(found, tmp_path) == {'bert': ('bert/mri/norm.mgz', 'bert/mri/aseg.mgz')}
     assert [problem.subject for problem in found.problems] == ['ernie']
+
+
+@pytest.mark.parametrize(
+    ('image', 'label_map'),
+    [
+        ('p1_frame01', 'p1_frame01_gt'),
+        ('p1', 'p1_mask'),
+        ('sub-1_T1w', 'sub-1_dseg'),
+        ('p1', 'P1_Manual'),
+        ('img7', 'lab7'),
+        ('mr_train_1001_image', 'mr_train_1001_label'),
+        ('a b 0', 'seg-a b 0'),
+        ('image', 'truth'),
+    ],
+)
+def test_label_maps_side_by_side_are_known_by_many_words(tmp_path, image, label_map):
+    touch(tmp_path, f'{image}.nii.gz', f'{label_map}.nii.gz')
+    found = find_folder(tmp_path)
+    assert listed(found, tmp_path) == {image: (f'{image}.nii.gz', f'{label_map}.nii.gz')}
+    assert found.problems == found.remarks == ()
+
+
+def test_words_inside_of_names_are_no_label_words(tmp_path):
+    touch(tmp_path, 'p0_gt_removed.nii.gz', 'masked.nii.gz', 'lab.nii.gz')
+    found = find_folder(tmp_path)
+    assert list(listed(found, tmp_path)) == ['masked', 'p0_gt_removed']
+    assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize('label_map', ['s0', 's0_seg', 's0_mask', 'seg_s0'])
+@pytest.mark.parametrize('image', ['s0', 's0_0000'])
+def test_label_folders_may_name_what_is_in_them(tmp_path, image, label_map):
+    touch(tmp_path, f'images/{image}.nii.gz', f'labels/{label_map}.nii.gz')
+    found = find_folder(tmp_path)
+    assert listed(found, tmp_path) == {image: (f'images/{image}.nii.gz', f'labels/{label_map}.nii.gz')}
+    assert found.problems == ()
+
+
+def test_label_maps_among_the_images_are_not_taken_for_images(tmp_path):
+    touch(tmp_path, 'images/a.nii.gz', 'images/a_seg.nii.gz')
+    assert listed(find_folder(tmp_path), tmp_path) == {'a': ('images/a.nii.gz', 'images/a_seg.nii.gz')}
+
+
+def test_exact_names_come_first_and_what_could_be_meant_twice_is_not_guessed(tmp_path):
+    names = ('a-b', 'a_b', 'img1', 'vol1', 'c')
+    labels = ('a-b_seg', 'a_b_seg', 'lab1', 'c_mask', 'c_seg', 'c_label')
+    touch(tmp_path, *(f'{name}.nii' for name in (*names, *labels)))
+    found = find_folder(tmp_path)
+    assert {name: pair[1] for name, pair in listed(found, tmp_path).items()} == {
+        'a-b': 'a-b_seg.nii',
+        'a_b': 'a_b_seg.nii',
+        'img1': None,
+        'vol1': None,
+        'c': 'c_seg.nii',
+    }
+    assert [problem.subject for problem in found.problems] == ['lab1']
+    assert found.remarks == (
+        'not used, because their images have another label map: c_label, c_mask',
+        'prepared without labels, because no label map has their name: img1, vol1',
+    )
+
+
+def test_sessions_are_called_after_their_subjects_too_and_capitals_do_not_matter(tmp_path):
+    touch(tmp_path, 's1/ses1/T1.NII.GZ', 's2/ses1/t1.nii.gz', 's2/ses1/Seg.nii.gz', 's3/Image.nii.gz')
+    assert listed(find_folder(tmp_path), tmp_path) == {
+        's1-ses1': ('s1/ses1/T1.NII.GZ', None),
+        's2-ses1': ('s2/ses1/t1.nii.gz', 's2/ses1/Seg.nii.gz'),
+        's3': ('s3/Image.nii.gz', None),
+    }
+
+
+def test_a_folder_for_images_without_any_hides_nothing(tmp_path):
+    touch(tmp_path, 'images/screenshot.png', 's1/t1.nii.gz')
+    assert list(listed(find_folder(tmp_path), tmp_path)) == ['s1']

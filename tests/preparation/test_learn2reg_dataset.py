@@ -53,3 +53,14 @@ def test_several_files(tmp_path):
         (tmp_path / name).write_text('{}')
     with pytest.raises(UserError, match='several data set files'):
         find_learn2reg(tmp_path)
+
+
+def test_images_listed_without_the_number_of_their_channel(tmp_path):
+    for name in ('imagesTr/h_1_0000.nii.gz', 'labelsTr/h_1.nii.gz'):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / 'dataset.json').write_text(
+        '{"training": [{"image": "./imagesTr/h_1.nii.gz", "label": "./labelsTr/h_1.nii.gz"}]}'
+    )
+    (brain,) = find_learn2reg(tmp_path).brains
+    assert (brain.id, brain.image.name, brain.labels.name) == ('h_1', 'h_1_0000.nii.gz', 'h_1.nii.gz')

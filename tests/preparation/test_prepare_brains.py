@@ -10,6 +10,7 @@ from autofuse_jax.data.prepared import load_frame, load_original_labels
 from autofuse_jax.preparation import one_brain as brain_preparation
 from autofuse_jax.prepare import main
 from tests.preparation.brain_trees import (
+    image,
     labels,
     make_authors,
     make_folder,
@@ -70,7 +71,7 @@ def test_many_warnings_are_counted_and_kept_in_the_manifest(prepare, tmp_path, c
     assert capsys.readouterr().err.count('warning: s') == 5
     source = make_folder(tmp_path / 'more', [f's{number:02d}' for number in range(6)])
     for number in range(6, 15):
-        save(source / f's{number:02d}' / 't1.nii.gz', labels() * 20)
+        save(source / f's{number:02d}' / 't1.nii.gz', image(number))
     assert prepare('folder', source, out='more_out') == 0
     report = capsys.readouterr().err
     assert report.count('warning: s') == 12 and 'warning: 3 more like these, see manifest.json' in report
@@ -159,6 +160,28 @@ def test_one_bad_subject_is_named_and_the_others_are_prepared(prepare, tmp_path,
     assert manifest.settings['left_out'] == ['s2', 's3', 's4']
 
 
+def test_a_label_map_is_no_image_whatever_its_name(prepare, tmp_path, capsys):
+    source = tmp_path / 'mine'
+    for number, name in enumerate(('s1', 's2')):
+        save(source / f'{name}.nii.gz', image(number))
+        save(source / f'{name}-structures.nii.gz', labels())
+    assert prepare('folder', source, '--labels=oasis35', '--align=none') == 2
+    report = capsys.readouterr().err
+    assert 'error: 2 problems; left out were:' in report
+    assert report.count('holds a few whole numbers over whole areas') == 2 and 's1-structures' in report
+    assert [subject.id for subject in read_manifest(tmp_path / 'out').subjects] == ['s1', 's2']
+
+
+def test_what_is_prepared_without_its_label_map_is_named(prepare, tmp_path, capsys):
+    source = tmp_path / 'mine'
+    save(source / 'images' / 's1.nii.gz', image(1))
+    save(source / 'labels' / 'one.nii.gz', labels())
+    assert prepare('folder', source, '--align=none') == 2
+    report = capsys.readouterr().err
+    assert 'note: prepared without labels, because no label map has their name: s1' in report
+    assert 'error: 1 problem; left out were:' in report and 'one.nii.gz has no image of that name' in report
+
+
 def test_subjects_of_the_splits_that_are_not_there(prepare, tmp_path, capsys):
     source = make_folder(tmp_path / 'mine')
     splits = tmp_path / 'which.json'
@@ -198,7 +221,7 @@ def test_other_settings_need_another_folder_or_overwrite(prepare, tmp_path, caps
 
 def test_heads_need_a_program_and_nothing_is_begun_without(prepare, tmp_path, monkeypatch, capsys):
     source = tmp_path / 'ixi'
-    save(source / 'IXI002-Guys-0828-T1.nii.gz', labels() * 20)
+    save(source / 'IXI002-Guys-0828-T1.nii.gz', image(0))
     monkeypatch.setenv('PATH', str(tmp_path))
     assert prepare('ixi', source) == 2
     assert 'mri_synthstrip' in capsys.readouterr().err and not (tmp_path / 'out').exists()
@@ -223,7 +246,7 @@ def test_wrong_options(prepare, tmp_path, capsys):
 
 def test_joined_data_sets(prepare, tmp_path, capsys):
     assert prepare('oasis', make_oasis(tmp_path / 'a', 2), out='oasis') == 0
-    save(tmp_path / 'b' / 'IXI002-Guys-0828-T1.nii.gz', labels() * 20)
+    save(tmp_path / 'b' / 'IXI002-Guys-0828-T1.nii.gz', image(0))
     assert prepare('ixi', tmp_path / 'b', '--brain-extraction=none', out='ixi') == 0
     sources = [f'--source={tmp_path / name}' for name in ('oasis', 'ixi')]
     assert main(['--dataset=joined', *sources, f'--out={tmp_path / "all"}']) == 0
