@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         open_run(_named_weights(path), name, sources, _open_network)
         for path, name in zip(options.runs, names, strict=True)
     ]
+    for run in runs:
+        for note in run.notes:
+            print(f'{run.name}: {note}', file=sys.stderr)
     if len(runs) > 1:
         common_pairs({run.name: _pair_names(run) for run in runs})
     records_of: dict[str, dict[str, list[Record]]] = {protocol.name: {} for protocol in protocols}

@@ -77,4 +77,7 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
         return open_network(path, name, sources)
     if register_results.find_reports(path):
         return register_results.open_results(path, name, sources)
+    failed = register_results.failed_sentence(path)
+    if failed:
+        raise UserError(f'no pairs were found in {path}: {failed.rstrip(".")}', fix='register them again')
     raise UserError(f'no pairs were found in {path}', expected=KINDS, fix='correct the path')

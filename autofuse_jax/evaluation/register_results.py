@@ -1,7 +1,7 @@
 """Results of `python -m autofuse_jax.register`: a folder a pair, with a report and a transform."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
 
 REPORT_NAME = 'report.json'
+# What `register --pairs` leaves in the folder of a pair that failed.
+FAILED_NAME = 'failed.json'
+SHOWN_FAILED = 8
 # What is used of a report, by whoever reads one; what there may be besides depends on the options.
 NUMBER = OrNull(Number())
 IMAGE = Fields({'file': Text()}, {'labels_file': OrNull(Text()), 'shape': OrNull(Entries(Number(COUNT), 1, 5))})
@@ -45,10 +48,34 @@ PATTERNS = (REPORT_NAME, f'*/{REPORT_NAME}', f'*/*/{REPORT_NAME}')
 def find_reports(folder: Path) -> list[Path]:
     """Return the reports of a folder, on the first level that has any, sorted by path."""
     for pattern in PATTERNS:
-        reports = [path for path in sorted(folder.glob(pattern)) if not any(map(is_temporary, path.parents))]
+        reports = _complete(folder.glob(pattern))
         if reports:
             return reports
     return []
+
+
+def failed_sentence(folder: Path) -> str:
+    """Say which pairs of a folder of results failed when they were last registered; empty where none did.
+
+    Args:
+        folder: Folder of the results.
+    """
+    failed = [
+        path for pattern in PATTERNS for path in _complete(folder.glob(pattern.replace(REPORT_NAME, FAILED_NAME)))
+    ]
+    if not failed:
+        return ''
+    names = [path.parent.name if path.parent == folder else str(path.parent.relative_to(folder)) for path in failed]
+    more = f' and {len(names) - SHOWN_FAILED} more' if len(names) > SHOWN_FAILED else ''
+    older = sum((path.parent / REPORT_NAME).is_file() for path in failed)
+    scored = f', and of {older} of them the result of an earlier run counts' if older else ''
+    count = '1 pair' if len(names) == 1 else f'{len(names)} pairs'
+    return f'{count} failed when last registered ({", ".join(names[:SHOWN_FAILED])}{more}){scored}.'
+
+
+def _complete(paths: Iterable[Path]) -> list[Path]:
+    """Files in order that no command is at work on."""
+    return [path for path in sorted(paths) if not any(map(is_temporary, path.parents))]
 
 
 def open_results(folder: Path, name: str, sources: Sources) -> Run:
@@ -83,7 +110,8 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
         classes |= {int(label): title for label, title in (report.get('classes') or {}).items()}
         pair = str(place.relative_to(folder)) if place != folder else _pair_name(report)
         cases.append(Case(pair, group, _loader(transform, report, labels), _facts(report)))
-    notes = []
+    failed = failed_sentence(folder)
+    notes = [failed] if failed else []
     unlabelled = sum(1 for _, report in parsed if not _has_labels(report))
     if unlabelled:
         notes.append(f'{unlabelled} of {len(cases)} pairs were registered without label maps and have no DSC or HD95.')

@@ -7,6 +7,7 @@ import pytest
 
 from autofuse_jax.data.volumes import write_labels
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.open_run import open_run
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS
 from autofuse_jax.evaluation.register_results import open_results
@@ -103,3 +104,21 @@ def test_damaged_reports_are_named(tmp_path, content):
 def test_no_results(tmp_path):
     with pytest.raises(UserError, match='no pairs were found in .*report.json in it or in folders below'):
         opened(tmp_path)
+
+
+def test_pairs_that_failed_are_named(tmp_path):
+    folder = write_results(tmp_path / 'run', {'a': 0.0, 'b': 0.0}, tmp_path / 'data')
+    (folder / 'c').mkdir()
+    for name in ('b', 'c'):
+        (folder / name / 'failed.json').write_text('{}')
+    notes = opened(folder).notes
+    assert notes[0] == (
+        '2 pairs failed when last registered (b, c), and of 1 of them the result of an earlier run counts.'
+    )
+
+
+def test_a_folder_of_failures_says_so(tmp_path):
+    (tmp_path / 'run' / 'a').mkdir(parents=True)
+    (tmp_path / 'run' / 'a' / 'failed.json').write_text('{}')
+    with pytest.raises(UserError, match=r'no pairs were found in .*: 1 pair failed when last registered \(a\)'):
+        open_run(tmp_path / 'run', 'run', Sources(), lambda *_: None)
