@@ -307,7 +307,7 @@ def bad(folder, name, **changes):
     [
         ('two_d', 'is a 2-D image, and '),
         ('flat', 'Expected: two volumes or two 2-D images'),
-        ('series', 'three axes'),
+        ('series', 'pass a series as --moving together with --reference-frame'),
         ('zero', 'same value 0 everywhere'),
         ('all_nan', 'NaN or infinite'),
         ('colours', 'colours'),

@@ -27,6 +27,7 @@ from autofuse_jax.registration.gate_maps import GateMap, gate_maps
 from autofuse_jax.registration.guide_files import GuideFiles, guide_sentence
 from autofuse_jax.registration.images import register_images
 from autofuse_jax.registration.instance import InstanceSettings
+from autofuse_jax.registration.pair_checks import check_headers
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
@@ -123,6 +124,7 @@ def register_pair(
     _check_names([stem_of(path) for path in options.moving_images], suffix)
     headers = [read_header(path) for path in (options.fixed, options.moving)]
     checks = say_headers(headers)
+    check_headers(*headers)
     check_suffix(suffix, headers[0].grid)
     companions = [Companion(stem_of(path), read_image(path, allow_missing=True)) for path in options.moving_images]
     # What can be wrong is read before the work begins.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.commands.pair_headers import header_problems
 from autofuse_jax.commands.register import (
     check_composite,
     check_gate_maps,
@@ -22,10 +23,9 @@ from autofuse_jax.commands.register import (
     settings_of,
     summary_line,
 )
-from autofuse_jax.data.headers import read_header
-from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, all_problems, read_pair_table
+from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, read_pair_table
 from autofuse_jax.errors import COUNT, UserError, check_option
-from autofuse_jax.evaluation.register_results import REPORT
+from autofuse_jax.evaluation.register_results import FAILED_NAME, REPORT
 from autofuse_jax.files import claim_folder, json_types, listed_files, write_json
 from autofuse_jax.records.forms import Anything, Form, Table
 from autofuse_jax.records.reading import read_json
@@ -42,7 +42,6 @@ from autofuse_jax.storage.swaps import recover_folder
 from autofuse_jax.storage.temporary import is_temporary
 from autofuse_jax.version import __version__
 
-FAILED_NAME = 'failed.json'
 # What belongs to one pair cannot be said of all.
 OPTIONS_OF_ONE_PAIR = (
     *FILE_COLUMNS,
@@ -92,9 +91,16 @@ def run_pairs(options: argparse.Namespace) -> int:
 
 
 def _run_share(options: argparse.Namespace, settings: PipelineSettings) -> int:
-    rows = read_pair_table(options.pairs)
-    share = list(rows if options.part is None else options.part.of(rows))
-    _check_headers(options.pairs, share)
+    def share_of(rows: Sequence[PairRow]) -> list[PairRow]:
+        """The pairs that this process registers."""
+        return list(rows if options.part is None else options.part.of(rows))
+
+    rows = read_pair_table(
+        options.pairs,
+        reserved=(SUMMARY_PAGE, SUMMARY_TABLE),
+        check=lambda rows: header_problems(share_of(rows), f'.{options.out_format}'),
+    )
+    share = share_of(rows)
     for row in share:
         recover_folder(options.out / row.name)
     inputs = {row.name: _inputs(row, options, settings) for row in share}
@@ -168,21 +174,6 @@ def _record_failure(folder: Path, row: PairRow, error: Exception) -> None:
 def _one_line(error: Exception) -> str:
     text = ' '.join(str(error).split())
     return text if isinstance(error, UserError) else f'{type(error).__name__}: {text}'.rstrip(': ')
-
-
-def _check_headers(path: Path, rows: Sequence[PairRow]) -> None:
-    """Open every file of the table once, so that what is no image is known before any work."""
-    problems = {}
-    for row in rows:
-        for file in row.files.values():
-            if file not in problems:
-                try:
-                    read_header(file)
-                    problems[file] = ''
-                except UserError as error:
-                    problems[file] = f'line {row.line}: {error}'
-    if any(problems.values()):
-        raise all_problems(path, [text for text in problems.values() if text])
 
 
 def _inputs(row: PairRow, options: argparse.Namespace, settings: PipelineSettings) -> dict[str, Any]:

@@ -37,6 +37,14 @@ class HeaderFacts:
     itk_obstacle: str = ''
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Sizes of the axes without those of length 1 behind the third: three, or more for a series."""
+        shape = self.shape
+        while len(shape) > 3 and shape[-1] == 1:
+            shape = shape[:-1]
+        return shape
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along the first three axes, millimetres."""
         return self.grid.spacing
@@ -62,12 +70,13 @@ class HeaderFacts:
         return f'{self.file}: {size} voxels of {voxel} mm, axes {self.orientation}{words}'
 
 
-def read_header(path: str | os.PathLike, *, alone: bool = False) -> HeaderFacts:
+def read_header(path: str | os.PathLike, *, key: str = IMAGE_KEY, alone: bool = False) -> HeaderFacts:
     """Read the geometry of an image and check it, without reading the values.
 
     Args:
         path: An image in a file, or the folder of a DICOM series; an npz has no header, its array and affine are read
             instead.
+        key: Name of the array in an npz; default 'vol'.
         alone: Whether nobody will read the values: the whole file is then checked for damage now. Default False.
 
     Returns:
@@ -76,7 +85,7 @@ def read_header(path: str | os.PathLike, *, alone: bool = False) -> HeaderFacts:
     Raises:
         UserError: Missing or damaged file, colours in place of grey values, or a singular affine.
     """
-    image = open_image(path, IMAGE_KEY)
+    image = open_image(path, key)
     facts = header_facts(image)
     if alone:
         image.read()

@@ -76,6 +76,32 @@ def read_classes(path: str | os.PathLike | None) -> dict[int, str]:
     return {int(label): name for label, name in content.items()}
 
 
+def check_on_voxels(grid: ImageGrid, image: ImageGrid, name: str, image_name: str) -> np.ndarray:
+    """Check that a label map or a mask lies on the voxels of its image.
+
+    Args:
+        grid: Its grid.
+        image: Grid of the image.
+        name: Its name in messages, such as 'label map seg.nii.gz'.
+        image_name: Name of the image in messages.
+
+    Returns:
+        The order of its axes that is that of the image, see `axes_onto`.
+
+    Raises:
+        UserError: It lies on other voxels.
+    """
+    axes = axes_onto(grid, image)
+    if axes is None:
+        here, there, apart = describe_difference(grid, image)
+        raise UserError(
+            f'the {name} lies on another grid than {image_name}: {here} against {there}{apart}',
+            expected=f'one on the voxels of its image, within {SAME_GRID_VOXELS:g} of a voxel',
+            fix='resample it to the image by nearest neighbour, or leave it out',
+        )
+    return axes
+
+
 def _as_volume(image: ImageLike, role: str, allow_series: bool) -> Volume:
     if isinstance(image, Volume):
         return image
@@ -123,12 +149,5 @@ def _on_grid_of(
             raise UserError(f'the {name} has type {array.dtype}', expected='numbers')
         array = check(array, f'the {name}')
         grid = ImageGrid(array.shape, volume.affine)
-    axes = axes_onto(grid, volume.grid)
-    if axes is None:
-        here, there, apart = describe_difference(grid, volume.grid)
-        raise UserError(
-            f'the {name} lies on another grid than {volume.name}: {here} against {there}{apart}',
-            expected=f'a {kind} on the voxels of its image, within {SAME_GRID_VOXELS:g} of a voxel',
-            fix='resample it to the image by nearest neighbour, or leave it out',
-        )
+    axes = check_on_voxels(grid, volume.grid, name, volume.name)
     return np.ascontiguousarray(nib.orientations.apply_orientation(array, axes))

@@ -4,12 +4,12 @@ import csv
 import dataclasses
 import difflib
 import os
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
-from autofuse_jax.data.formats import stem_of
+from autofuse_jax.data.file_kinds import DICOM, reader_of
+from autofuse_jax.data.pair_names import GOOD_NAME, is_folder_name, pair_names
 from autofuse_jax.errors import UserError
 
 FIXED, MOVING, NAME = 'fixed', 'moving', 'name'
@@ -19,9 +19,8 @@ COLUMNS = (*FILE_COLUMNS, NAME)
 DELIMITERS = ',;\t'
 # A column whose name has one of these in it was meant for something here.
 TELLING_WORDS = ('fixed', 'moving', 'label', 'mask', 'seg', 'name')
-# What file systems and shells everywhere take as the name of a folder.
-NAMES = re.compile(r'[\w][\w .+@=-]*', re.UNICODE)
-SEPARATOR = '_to_'
+# Further problems of rows, with their lines.
+Check = Callable[[Sequence['PairRow']], Sequence[tuple[int, str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +38,25 @@ class PairRow:
     files: Mapping[str, Path]
 
 
-def read_pair_table(path: str | os.PathLike) -> list[PairRow]:
+def read_pair_table(
+    path: str | os.PathLike, *, reserved: Collection[str] = (), check: Check | None = None
+) -> list[PairRow]:
     """Read a table of pairs and check that everything it names is there.
 
     Args:
         path: CSV with a header; columns 'fixed' and 'moving', and any of 'fixed_labels', 'moving_labels', 'fixed_mask',
             'moving_mask' and 'name'. Paths are relative to its folder. Separated by commas, semicolons or tabs.
+        reserved: Names that no pair may have.
+        check: Function that returns what else is wrong with rows, see `Check`, of which files may not be there; default
+            None.
 
     Returns:
         The pairs, in the order of the file. Without a name a pair is called MOVING_to_FIXED after its files, with as
-        many of their folders before as it takes to tell the pairs apart.
+        many of their folders before as it takes to tell the pairs apart, see `pair_names`.
 
     Raises:
-        UserError: The file cannot be read or has no pairs; or columns are missing, files are missing or names are no
-            names: all problems in one message.
+        UserError: The file cannot be read or has no pairs; or columns are missing, files are missing, names are no
+            names, or `check` found something: all problems in one message.
     """
     path = Path(path)
     header, lines = _read_lines(path)
@@ -62,28 +66,26 @@ def read_pair_table(path: str | os.PathLike) -> list[PairRow]:
     problems = [(0, problem) for problem in whole]
     rows = [(line, dict(zip(header, cells, strict=False))) for line, cells in lines]
     files = [_files_of(path.parent, cells) for _, cells in rows]
-    names = _names([cells.get(NAME, '') for _, cells in rows], files)
+    given = [cells.get(NAME, '') for _, cells in rows]
+    names = pair_names(given, [_two_files(row_files) for row_files in files])
     for (line, cells), (_, values), row_files in zip(rows, lines, files, strict=True):
         if len(values) != len(header):
             problems.append((line, f'{len(values)} cells, and the header has {len(header)}'))
         problems += [(line, f'no {role} image') for role in (FIXED, MOVING) if role in header and not cells.get(role)]
         for column, file in row_files.items():
-            if not file.is_file():
+            if not _is_there(file):
                 problems.append((line, f'{column} {file} is {"a folder" if file.is_dir() else "not there"}'))
-    problems += _problems_of_names([line for line, _ in rows], names)
+    table = [PairRow(line, name, row) for (line, _), name, row in zip(rows, names, files, strict=True)]
+    problems += _problems_of_names(table, given, {name.lower() for name in reserved})
+    problems += check(table) if check else []
     if problems:
         ordered = sorted(problems, key=lambda problem: problem[0])
-        raise all_problems(path, [f'line {line}: {text}' if line else text for line, text in ordered])
-    return [PairRow(line, name, row) for (line, _), name, row in zip(rows, names, files, strict=True)]
+        raise _all_problems(path, [f'line {line}: {text}' if line else text for line, text in ordered])
+    return table
 
 
-def all_problems(path: Path, problems: Sequence[str]) -> UserError:
-    """Return an error that lists everything that is wrong with a table.
-
-    Args:
-        path: The table.
-        problems: One line each.
-    """
+def _all_problems(path: Path, problems: Sequence[str]) -> UserError:
+    """Error that lists everything that is wrong with a table, one line each."""
     count = '1 problem' if len(problems) == 1 else f'{len(problems)} problems'
     listed = '\n'.join(f'  {problem}' for problem in problems)
     return UserError(f'{path} has {count}, and nothing was begun:\n{listed}', fix='correct them and run it again')
@@ -132,34 +134,38 @@ def _files_of(folder: Path, cells: Mapping[str, str]) -> dict[str, Path]:
     return {column: folder / cells[column] for column in FILE_COLUMNS if cells.get(column)}
 
 
-def _names(given: Sequence[str], files: Sequence[Mapping[str, Path]]) -> list[str]:
-    """Given names, and names after the files where none is given."""
-    names = list(given)
-    open_rows = [row for row, name in enumerate(names) if not name and {FIXED, MOVING} <= files[row].keys()]
-    taken = Counter(name for name in names if name)
-    for depth in range(1, 1 + max((len(files[row][FIXED].resolve().parts) for row in open_rows), default=0)):
-        for row in open_rows:
-            names[row] = SEPARATOR.join(_file_name(files[row][role], depth) for role in (MOVING, FIXED))
-        if all(count == 1 for count in (taken + Counter(names[row] for row in open_rows)).values()):
-            break
-    return names
+def _two_files(files: Mapping[str, Path]) -> tuple[Path, Path] | None:
+    return (files[MOVING], files[FIXED]) if {MOVING, FIXED} <= files.keys() else None
 
 
-def _file_name(file: Path, depth: int) -> str:
-    """Name of a file without suffix after the names of as many folders as there are beyond a depth of 1."""
-    folders = PurePath(file.resolve()).parts[1:-1]
-    return '-'.join([*folders[len(folders) - min(depth - 1, len(folders)) :], stem_of(file)])
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder that can hold a DICOM series, as `formats.open_image` takes them."""
+    return path.is_file() or path.is_dir() and reader_of(path) == DICOM
 
 
-def _problems_of_names(lines: Sequence[int], names: Sequence[str]) -> list[tuple[int, str]]:
-    problems = [
-        (line, f'{name!r} cannot be the name of a folder')
-        for line, name in zip(lines, names, strict=True)
-        if name and not NAMES.fullmatch(name)
-    ]
+def _problems_of_names(
+    rows: Sequence[PairRow], given: Sequence[str], reserved: Collection[str]
+) -> list[tuple[int, str]]:
+    problems = []
     # Some file systems do not tell letters by their case.
     first: dict[str, int] = {}
-    for line, name in zip(lines, names, strict=True):
-        if name and first.setdefault(name.lower(), line) != line:
-            problems.append((line, f'the name {name} is that of line {first[name.lower()]}'))
+    for number, row in enumerate(rows):
+        alike = row.name.lower()
+        if not row.name:
+            continue
+        if not is_folder_name(row.name):
+            wrong = f'{row.name!r} cannot be the name of a folder'
+            problems.append((row.line, f'{wrong}: in the column {NAME}, put {GOOD_NAME}'))
+        if alike in reserved:
+            problems.append((row.line, f'{row.name!r} is the name of a file of the results, put another one'))
+        if first.setdefault(alike, number) != number:
+            problems.append((row.line, _same_name(row, rows[first[alike]], bool(given[number]))))
     return problems
+
+
+def _same_name(row: PairRow, other: PairRow, given: bool) -> str:
+    if row.files == other.files:
+        return f'the same pair as in line {other.line}'
+    if given or _two_files(row.files) != _two_files(other.files):
+        return f'the name {row.name} is that of line {other.line}'
+    return f'the images of line {other.line}, with other labels or masks: name the pairs in the column {NAME}'

@@ -12,6 +12,7 @@ from autofuse_jax.registration.guide import Guide
 from autofuse_jax.registration.guide_files import GuideFiles, read_guide
 from autofuse_jax.registration.guide_overlap import check_not_scored
 from autofuse_jax.registration.initial import InitialLike, open_initial
+from autofuse_jax.registration.pair_checks import check_pair
 from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.symmetric import register_symmetrically
@@ -90,9 +91,11 @@ def register_images(
         )
     enable_compilation_cache()
     volumes = (
-        open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask),
-        open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask),
+        open_volume(fixed, 'fixed', labels=fixed_labels, mask=fixed_mask, allow_series=True),
+        open_volume(moving, 'moving', labels=moving_labels, mask=moving_mask, allow_series=True),
     )
+    # A series is read, so that it is told what to do with one.
+    check_pair(*volumes)
     if isinstance(model, str | os.PathLike):
         model = load_model(Path(model))
     if isinstance(guide, GuideFiles):

@@ -57,22 +57,34 @@ def slabs_of(fixed: Volume, moving: Volume) -> SlabPair:
     Raises:
         UserError: The planes make an angle of more than 15 degrees.
     """
+    check_directions((fixed.name, moving.name), (fixed.grid, moving.grid))
     frame = _frame(fixed.grid)
-    normal, across = frame[:3, ACROSS], _frame(moving.grid)[:3, ACROSS]
-    # A normal may point to either side.
-    across = across if normal @ across > 0 else -across
-    angle = float(np.degrees(np.arccos(np.clip(normal @ across, -1.0, 1.0))))
-    if angle > LARGEST_ANGLE_DEGREES:
-        raise UserError(
-            f'the slices of {fixed.name} and {moving.name} make an angle of {angle:.0f} degrees',
-            expected=f'slices of one direction, up to {LARGEST_ANGLE_DEGREES:g} degrees apart',
-            fix='correct the headers, so that both give the slice the same direction',
-        )
+    normal, across = _normals(fixed.grid, moving.grid)
     other = np.eye(4)
     other[:3, :3] = _turn(normal, across) @ frame[:3, :3]
     # The origin of the fixed plane, carried along the normal.
     other[:3, 3] = frame[:3, 3] + across * (across @ (moving.grid.centre_mm - frame[:3, 3]))
     return SlabPair(_slab(fixed, frame), _slab(moving, other), AffineTransform(frame), AffineTransform(other))
+
+
+def check_directions(names: tuple[str, str], grids: tuple[ImageGrid, ImageGrid]) -> None:
+    """Check that two slices have the same direction.
+
+    Args:
+        names: Names of the fixed and the moving image in messages.
+        grids: Their grids, of one slice each.
+
+    Raises:
+        UserError: Their planes make an angle of more than 15 degrees.
+    """
+    normal, across = _normals(*grids)
+    angle = float(np.degrees(np.arccos(np.clip(normal @ across, -1.0, 1.0))))
+    if angle > LARGEST_ANGLE_DEGREES:
+        raise UserError(
+            f'the slices of {names[0]} and {names[1]} make an angle of {angle:.0f} degrees',
+            expected=f'slices of one direction, up to {LARGEST_ANGLE_DEGREES:g} degrees apart',
+            fix='correct the headers, so that both give the slice the same direction',
+        )
 
 
 def plane_of(volume: np.ndarray, plane: ImageGrid) -> np.ndarray:
@@ -88,6 +100,12 @@ def plane_of(volume: np.ndarray, plane: ImageGrid) -> np.ndarray:
 
 def _thin_axis(grid: ImageGrid) -> int:
     return int(np.argmin(grid.shape))
+
+
+def _normals(fixed: ImageGrid, moving: ImageGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Normals of two planes, (3,) each, that of the moving one pointing to the side of the other."""
+    normal, across = _frame(fixed)[:3, ACROSS], _frame(moving)[:3, ACROSS]
+    return normal, across if normal @ across > 0 else -across
 
 
 def _frame(grid: ImageGrid) -> np.ndarray:

@@ -34,8 +34,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def write_table(folder, *rows):
-    (folder / 'pairs.csv').write_text('\n'.join(['fixed,moving,fixed_labels,moving_labels,name', *rows]))
+def write_table(folder, *rows, header=''):
+    (folder / 'pairs.csv').write_text('\n'.join([f'fixed,moving,fixed_labels,moving_labels,name{header}', *rows]))
 
 
 def run(folder, *more):
@@ -165,6 +165,51 @@ def test_damaged_files_are_known_before_any_work(folder, registrations, capsys):
     error = capsys.readouterr().err
     assert 'has 2 problems' in error and 'line 2: ' in error and 'line 3: ' in error
     assert registrations == [] and not (folder / 'out').exists()
+
+
+def test_what_headers_show_is_known_before_any_work(folder, registrations, capsys):
+    write_labels(folder / 'b_seg.nii.gz', np.ones((10, 11, 12), np.int32), np.diag([1.0, 2, 2, 1]))
+    write_image(folder / 'cine.nii.gz', np.stack([blob(0), blob(1)], -1), AFFINE)
+    write_image(folder / 'slice.nii.gz', blob(0)[:, :, :1], AFFINE)
+    write_labels(folder / 'masks.nii.gz', np.ones((10, 11, 12, 2), np.int32), AFFINE)
+    rows = ('a.nii.gz,cine.nii.gz,,,cine,', 'a.nii.gz,slice.nii.gz,,,slice,', 'a.nii.gz,none.nii.gz,,,none,')
+    write_table(folder, TABLE[0] + ',', *rows, 'a.nii.gz,c.nii.gz,,,mask,masks.nii.gz', header=',fixed_mask')
+    assert run(folder) == 2
+    error = capsys.readouterr().err
+    for words in (
+        'has 5 problems',
+        f'line 2: the label map {folder}/b_seg.nii.gz lies on another grid than b.nii.gz',
+        'line 3: the moving image cine.nii.gz has shape (10, 11, 12, 2)',
+        'line 4: slice.nii.gz is a 2-D image, and a.nii.gz a volume',
+        f'line 5: moving {folder}/none.nii.gz is not there',
+        f'line 6: the mask {folder}/masks.nii.gz has shape (10, 11, 12, 2)',
+    ):
+        assert words in error, (words, error)
+    assert registrations == [] and not (folder / 'out').exists()
+
+
+def test_labels_in_npz_files_without_an_image_are_opened_as_labels(folder):
+    write_labels(folder / 'b_seg.npz', (blob(1) > 50).astype(np.int32), AFFINE)
+    write_table(folder, TABLE[0].replace('b_seg.nii.gz', 'b_seg.npz'))
+    assert run(folder) == 0
+
+
+def test_pairs_are_not_called_as_the_summary(folder, registrations, capsys):
+    write_table(folder, TABLE[0], 'a.nii.gz,c.nii.gz,,,summary.html')
+    assert run(folder) == 2
+    assert "line 3: 'summary.html' is the name of a file of the results" in capsys.readouterr().err
+    assert registrations == []
+
+
+def test_pairs_that_failed_are_named_by_an_evaluation(folder, capsys):
+    from autofuse_jax.evaluate import main as evaluate
+
+    write_image(folder / 'b.nii.gz', np.full((10, 11, 12), 7, np.float32), AFFINE)
+    assert run(folder) == 1
+    assert evaluate([f'{folder}/out', f'--out={folder}/scores']) == 0
+    sentence = '1 pair failed when last registered (one).'
+    assert f'out: {sentence}' in capsys.readouterr().err
+    assert any(sentence in path.read_text() for path in (folder / 'scores').rglob('*.md'))
 
 
 def test_folders_of_others_are_left_alone(folder, capsys):
