@@ -102,6 +102,13 @@ def test_labels_are_not_interpolated_as_an_image_by_accident(data, tmp_path, cap
     assert 'not whole numbers' in message and not (tmp_path / 'c').exists()
 
 
+def test_an_image_of_one_value_is_moved_and_said(data, tmp_path, capsys):
+    write_image(tmp_path / 'blank.nii.gz', np.full(MOVING.shape, 3), MOVING.affine)
+    assert run(data, tmp_path, '--image', str(tmp_path / 'blank.nii.gz')) == 0
+    assert (moved(tmp_path / 'blank_moved.nii.gz') == 3).all()
+    assert 'has the same value 3 everywhere' in (text := capsys.readouterr().out) and 'hint' not in text
+
+
 def test_labels_that_get_lost_are_told(data, tmp_path, capsys):
     # A structure of one voxel in the last corner, which the fixed image does not show.
     small = labels(MOVING)

@@ -455,6 +455,44 @@ def test_guides_that_make_no_sense_are_refused(files, tmp_path, capsys):
 CHEAP = ['--align=none', '--no-deform', '--no-page']
 
 
+def riding(files, out, *companions):
+    named = [f'--fixed={files}/fixed.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={out}', *CHEAP]
+    return [*named, '--moving-images', *map(str, companions)]
+
+
+def test_images_that_ride_along_are_checked_as_if_they_were_moved_alone(files, tmp_path, capsys):
+    small = centred_grid((10, 10, 10), (4, 4, 4))
+    write_image(tmp_path / 'blank.nii.gz', np.full(small.shape, 7), small.affine)
+    companions = [files / 't2.nii.gz', files / 'moving_labels.nii.gz', tmp_path / 'blank.nii.gz']
+    assert main(riding(files, tmp_path / 'out', *companions)) == 0
+    captured = capsys.readouterr()
+    assert 'hint: moving_labels.nii.gz holds 4 different whole numbers only' in captured.err
+    assert 'apply_transform --labels' in captured.err and 'hint: blank' not in captured.err
+    assert 'of the result lies outside of it and is filled with 7 (' in captured.out
+    assert 'blank.nii.gz has the same value 7 everywhere' in captured.out
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert any(sentence.startswith('blank.nii.gz: ') for sentence in report['moving_images'])
+    assert set(report['moving_images']) < set(report['checks'])
+    assert (read_image(tmp_path / 'out' / 'moved_blank.nii.gz', allow_constant=True).image == 7).all()
+
+
+def test_images_that_ride_along_must_lie_where_the_moving_image_does(files, tmp_path, capsys, monkeypatch):
+    far = centred_grid((10, 10, 10), (4, 4, 4))
+    write_image(tmp_path / 'far.nii.gz', np.arange(1000).reshape(far.shape), far.affine + 500 * np.eye(4, k=3))
+    with monkeypatch.context() as context:
+        context.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+        assert main(riding(files, tmp_path / 'out', tmp_path / 'far.nii.gz')) == 2
+    assert 'far.nii.gz does not overlap with the moving image moving.nii.gz' in capsys.readouterr().err
+    # In the last slice of the moving image, which the fixed one does not show: known after the work, which is kept.
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] = to_world(MOVING_GRID.affine, np.array([30, 28, 29])) - 2
+    write_image(tmp_path / 'last.nii.gz', np.arange(27).reshape(3, 3, 3), affine)
+    assert main(riding(files, tmp_path / 'out', tmp_path / 'last.nii.gz')) == 0
+    assert 'warning: last.nii.gz does not overlap with the result' in capsys.readouterr().out
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert 'moved.nii.gz' in report['files'] and 'moved_last.nii.gz' not in report['files']
+
+
 def test_files_for_itk_fit_what_itk_reads_or_are_not_written(files, tmp_path, capsys):
     sitk = pytest.importorskip('SimpleITK')
     image = nib.load(files / 'fixed.nii.gz')

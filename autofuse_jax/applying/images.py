@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.applying.points import move_points
-from autofuse_jax.applying.volumes import hint_at_labels, moved_image, positions_in, warn_of_lost_labels
+from autofuse_jax.applying.volumes import label_hint, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
 from autofuse_jax.data.headers import read_header
@@ -40,6 +40,7 @@ from autofuse_jax.transforms_io.sidecar import (
 from autofuse_jax.transforms_io.staging import Staging, staging
 
 SLICER_SUFFIX = '.fcsv'
+LABELS_REMEDY = 'give it to --labels, because --image mixes neighbouring values'
 LABEL_SAMPLERS = {'nearest': sample_labels, 'linear': sample_labels_linear}
 
 
@@ -196,8 +197,9 @@ def _move_volumes(
     if request.images or request.labels:
         mapped = forward_of(steps).map_points(grid_points(reference.grid))
     for path in request.images:
-        volume = read_image(path, allow_series=True, allow_missing=True)
-        hint_at_labels(path, say)
+        volume = read_image(path, allow_series=True, allow_missing=True, allow_constant=True)
+        if hint := label_hint(path, volume.image, LABELS_REMEDY):
+            say(hint)
         warped = moved_image(path, volume, positions_in(path, mapped, volume.grid), request.background, say)
         write_image(stage.temporary(targets[path]), warped, reference.grid.affine, volume.notes)
     for path in request.labels:

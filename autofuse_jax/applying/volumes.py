@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autofuse_jax.data.background import choose_background
-from autofuse_jax.data.formats import IMAGE_KEY, load_array
+from autofuse_jax.data.background import Background, choose_background
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, to_voxels
@@ -34,16 +33,39 @@ def moved_image(
     """
     background = choose_background(volume.image, wanted)
     outside = 1 - covered(volume.grid.shape, positions).mean()
-    if outside:
-        share = f'{100 * outside:.2g} %' if outside < 0.1 else f'{100 * outside:.0f} %'
-        say(f'{path}: {share} of the result lies outside of it and is filled with {background.sentence}')
-    missing = int(np.isnan(volume.image).sum())
-    if missing:
-        say(f'{path}: {missing} voxels are NaN; they are missing data and stay NaN where nothing else is known')
+    for sentence in filling_sentences(path, volume.image, outside, background):
+        say(sentence)
     if volume.image.ndim == 3:
         return sample_known(volume.image, positions, background.value)
     frames = np.moveaxis(volume.image, -1, 0)
     return np.stack([sample_known(frame, positions, background.value) for frame in frames], axis=-1)
+
+
+def filling_sentences(name: str | Path, image: np.ndarray, outside: float, background: Background) -> list[str]:
+    """Say what stands in a moved image where nothing of it is known, and whether it shows anything at all.
+
+    Args:
+        name: Its file.
+        image: (D, H, W) or (D, H, W, T), NaN where data are missing.
+        outside: Share of the result that lies outside of it, 0 to 1.
+        background: What is filled in there.
+
+    Returns:
+        The sentences, none where there is nothing to say.
+    """
+    sentences = []
+    if outside:
+        share = f'{100 * outside:.2g} %' if outside < 0.1 else f'{100 * outside:.0f} %'
+        sentences.append(f'{name}: {share} of the result lies outside of it and is filled with {background.sentence}')
+    missing = int(np.isnan(image).sum())
+    if missing:
+        sentences.append(
+            f'{name}: {missing} voxels are NaN; they are missing data and stay NaN where nothing else is known'
+        )
+    low, high = np.nanmin(image), np.nanmax(image)
+    if low == high:
+        sentences.append(f'{name} has the same value {low:g} everywhere, and so has what it becomes')
+    return sentences
 
 
 def positions_in(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
@@ -69,20 +91,22 @@ def positions_in(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
     return positions
 
 
-def hint_at_labels(path: Path, say: Callable[[str], Any]) -> None:
-    """Say so where an image may be a label map.
+def label_hint(name: str | Path, image: np.ndarray, remedy: str) -> str:
+    """Return a sentence where an image may be a label map, and otherwise nothing.
 
     Args:
-        path: The image.
-        say: Callback for the sentence.
+        name: Its file.
+        image: Its values.
+        remedy: What to do with a label map, and why, in words.
+
+    Returns:
+        The sentence, or ''.
     """
-    array = load_array(path, IMAGE_KEY)[0]
-    values = np.unique(array)
-    if len(values) <= MOST_LABELS and np.array_equal(values, np.rint(values)):
-        say(
-            f'hint: {path} holds {len(values)} different whole numbers only; '
-            'if it is a label map, give it to --labels, because --image mixes neighbouring values'
-        )
+    values = np.unique(image)
+    # Of one value nothing can be mixed.
+    if not 1 < len(values) <= MOST_LABELS or not np.array_equal(values, np.rint(values)):
+        return ''
+    return f'hint: {name} holds {len(values)} different whole numbers only; if it is a label map, {remedy}'
 
 
 def warn_of_lost_labels(path: Path, labels: np.ndarray, warped: np.ndarray, say: Callable[[str], Any]) -> None:

@@ -13,7 +13,6 @@ from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.intensity import fill_missing
 from autofuse_jax.data.resample import canonical_volume
-from autofuse_jax.data.volumes import read_image
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import check_file_names, results_folder
@@ -21,6 +20,7 @@ from autofuse_jax.progress import OnProgress
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.clock import Clock
+from autofuse_jax.registration.companions import companion_hints, open_companions
 from autofuse_jax.registration.composites import COMPOSITES
 from autofuse_jax.registration.device import open_network, use_device
 from autofuse_jax.registration.gate_maps import GateMap, gate_maps
@@ -30,7 +30,7 @@ from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pair_checks import check_headers
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
-from autofuse_jax.registration.results import REPORT_NAME, Companion, check_suffix, itk_remark, write_results
+from autofuse_jax.registration.results import REPORT_NAME, check_suffix, itk_remark, write_results
 from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
@@ -86,7 +86,7 @@ def _register(options: argparse.Namespace, settings: PipelineSettings) -> int:
         print(guide_sentence(report['guide']))
     if report['spread']:
         print(spread_sentence(report['spread']))
-    for sentence in report['initial_checks']:
+    for sentence in (*report['initial_checks'], *report['moving_images']):
         print(sentence)
     print(f'outside of the moving image: filled with {report["background"]["sentence"]}')
     print(summary_line(report))
@@ -126,7 +126,8 @@ def register_pair(
     checks = say_headers(headers)
     check_headers(*headers)
     check_suffix(suffix, headers[0].grid)
-    companions = [Companion(stem_of(path), read_image(path, allow_missing=True)) for path in options.moving_images]
+    companions = open_companions(options.moving_images, headers[1].file, headers[1].grid)
+    checks += say_checks(companion_hints(companions))
     # What can be wrong is read before the work begins.
     classes = read_classes(options.classes)
     model = network or open_network_of(options)
@@ -323,6 +324,11 @@ def say_headers(headers: Sequence[HeaderFacts]) -> list[str]:
     checks = [text for facts in headers for text in (facts.sentence(), *facts.remarks)]
     remark = itk_remark((facts.file, facts.grid, facts.itk_obstacle) for facts in headers)
     checks += [remark] if remark else []
+    return say_checks(checks)
+
+
+def say_checks(checks: list[str]) -> list[str]:
+    """Print sentences on what was found in the files, and return them."""
     for text in checks:
         print(text, file=sys.stderr)
     return checks

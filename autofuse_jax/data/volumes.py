@@ -65,23 +65,27 @@ class Volume:
         return self.grid.spacing
 
 
-def read_image(path: str | os.PathLike, *, allow_series: bool = False, allow_missing: bool = False) -> Volume:
+def read_image(
+    path: str | os.PathLike, *, allow_series: bool = False, allow_missing: bool = False, allow_constant: bool = False
+) -> Volume:
     """Read an image without labels.
 
     Args:
         path: An image file, see `formats.open_image`; an npz holds `vol` and, optionally, `affine`.
         allow_series: Whether a 4-D image (D, H, W, T) is accepted, default False.
         allow_missing: Whether NaN and infinite values are accepted, default False; they become NaN.
+        allow_constant: Whether an image with the same value everywhere is accepted, default False: it has nothing that
+            could be registered, but it can be moved.
 
     Returns:
         The volume, float32, axes in file order.
 
     Raises:
         UserError: Missing, damaged or unknown file, wrong number of axes, NaN or infinite values where they are not
-            accepted, nothing else, or the same value everywhere.
+            accepted, nothing else, or the same value everywhere where that is not.
     """
     stored, array = load_image(path, IMAGE_KEY)
-    image = _checked_image(array, path, allow_series, allow_missing)
+    image = _checked_image(array, path, allow_series, allow_missing, allow_constant)
     return Volume(image, None, stored.affine.astype(np.float64), Path(path).name, notes=stored.notes)
 
 
@@ -241,7 +245,9 @@ def _refuse_not_finite(array: np.ndarray, name: str, expected: str) -> None:
         )
 
 
-def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: bool, allow_missing: bool) -> np.ndarray:
+def _checked_image(
+    array: np.ndarray, path: str | os.PathLike, allow_series: bool, allow_missing: bool, allow_constant: bool
+) -> np.ndarray:
     array = _without_trailing_ones(array)
     allowed = (3, 4) if allow_series else (3,)
     if array.ndim not in allowed or 0 in array.shape:
@@ -257,7 +263,7 @@ def _checked_image(array: np.ndarray, path: str | os.PathLike, allow_series: boo
     if bad:
         image[~known] = np.nan
     low, high = np.nanmin(image), np.nanmax(image)
-    if low == high:
+    if low == high and not allow_constant:
         raise UserError(f'the image {path} has the same value {low:g} everywhere', fix='leave out this image')
     return image
 

@@ -11,15 +11,14 @@ from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import fit_affine
 from autofuse_jax.transforms.grid_words import describe_grid
-from autofuse_jax.transforms.grids import ImageGrid, to_world
+from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import inverse_affine
+from autofuse_jax.transforms.lattices import lattice_points
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 from autofuse_jax.transforms.resampling import covered, moving_positions, sample_known
 from autofuse_jax.transforms_io.composition import INVERSE_PREFIX, backward_of, forward_of, gaps, linear_of, load_steps
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
-# Points along each axis at which fields of view are compared.
-LATTICE = 24
 # A smaller share of the smaller field of view in common is no overlap of two images of the same thing.
 SMALLEST_OVERLAP = 0.1
 # The other direction is proposed where it fits at least so well.
@@ -112,7 +111,7 @@ def check_initial(initial: Initial, fixed: Volume, moving: Volume) -> None:
             fix=fix,
         )
     # A deformation without an inverse is refused now and not after the work.
-    initial.backward.map_points(_lattice(moving.grid))
+    initial.backward.map_points(lattice_points(moving.grid))
 
 
 def moving_through(initial: Initial, fixed: Volume, moving: Volume) -> Volume:
@@ -158,15 +157,9 @@ def _turned(texts: Sequence[str]) -> str:
     )
 
 
-def _lattice(grid: ImageGrid) -> np.ndarray:
-    """Points over a grid, (N, 3), RAS millimetres."""
-    axes = [np.linspace(-0.5, size - 0.5, 2 * LATTICE + 1)[1::2] for size in grid.shape]
-    return to_world(grid.affine, np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, 3))
-
-
 def _overlap(transform: Transform, fixed: ImageGrid, moving: ImageGrid) -> float:
     """Return the share of the smaller field of view that a transform brings onto the other, 0 to 1."""
-    points = _lattice(fixed)
+    points = lattice_points(fixed)
     mapped = transform.map_points(points)
     # The size that the moving field of view has in the fixed world, by the nearest affine map.
     scale = abs(float(np.linalg.det(fit_affine(points, mapped - points)[:3, :3])))

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autofuse_jax.choices import AUTO
-from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.file_kinds import SIMPLE_ITK, writer_of
 from autofuse_jax.data.itk_images import check_right_angles, require_itk
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import json_types, listed_files, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.registration.companions import Companion, move_companion
 from autofuse_jax.registration.composites import write_composites
 from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.gate_maps import GateMap, write_gate_maps
@@ -40,19 +40,6 @@ SUFFIX = '.nii.gz'
 CONVENTIONS_WRITTEN = (ITK, VOXEL)
 AFFINE, INVERSE_AFFINE = 'affine_itk.txt', 'inverse_affine_itk.txt'
 ITK_FILES = (*(f'{role}_{ITK}{SUFFIX}' for role in (FORWARD, INVERSE)), AFFINE, INVERSE_AFFINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Companion:
-    """Another image of the moving side that rides along.
-
-    Attributes:
-        name: Its part of the file name: `moved_NAME.nii.gz`.
-        volume: The image, in the world of the moving image, on any grid.
-    """
-
-    name: str
-    volume: Volume
 
 
 class Measures(NamedTuple):
@@ -148,7 +135,9 @@ def write_results(
     folder, affine = Path(folder), result.fixed.affine
     # What only the replaced results had would pass for a part of these.
     with replacing_folder(folder, REPORT_NAME, earlier=listed_files(folder / REPORT_NAME)) as temporary:
-        _write_images(temporary, result, companions, background, suffix)
+        _write_images(temporary, result, suffix)
+        report['moving_images'] = _write_companions(temporary, result, companions, background, suffix)
+        report['checks'] += report['moving_images']
         if result.spread is not None:
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, affine)
         determinant = full_grid(measures.determinant, result.fixed.grid.shape)
@@ -248,21 +237,24 @@ def _spread_record(result: RegistrationResult, about: Mapping[str, Any]) -> dict
     return spread_record(result.spread, settings['samples'], source, result.fixed.mask)
 
 
-def _write_images(
-    folder: Path,
-    result: RegistrationResult,
-    companions: Sequence[Companion],
-    background: float | str,
-    suffix: str = SUFFIX,
-) -> None:
+def _write_images(folder: Path, result: RegistrationResult, suffix: str) -> None:
     affine = result.fixed.affine
     write_image(folder / f'moved{suffix}', result.moved, affine, result.moving.notes)
     if result.moved_labels is not None:
         write_labels(folder / f'moved_labels{suffix}', result.moved_labels, affine)
+
+
+def _write_companions(
+    folder: Path, result: RegistrationResult, companions: Sequence[Companion], background: float | str, suffix: str
+) -> list[str]:
+    """Move and write the images that ride along, and return what is to be said of them."""
+    sentences = []
     for companion in companions:
-        value = choose_background(companion.volume.image, background).value
-        warped = move_volume(companion.volume, result.fixed.grid, result.transform, background=value)
-        write_image(folder / f'moved_{companion.name}{suffix}', warped.image, affine, warped.notes)
+        moved, said = move_companion(companion, result.fixed.grid, result.transform, background)
+        sentences += said
+        if moved is not None:
+            write_image(folder / f'moved_{companion.name}{suffix}', moved.image, moved.affine, moved.notes)
+    return sentences
 
 
 def full_grid(determinant: np.ndarray, shape: Sequence[int]) -> np.ndarray:
