@@ -213,6 +213,23 @@ def test_the_inverse_brings_the_fixed_image_back(data, tmp_path, capsys):
     assert (found > 0).mean() > 0.3
 
 
+def test_an_image_of_the_wrong_side_is_pointed_out(data, tmp_path, capsys):
+    forward = data / 'forward.nii.gz'
+    write_labels(tmp_path / 'fixed_labels.nii.gz', labels(FIXED), FIXED.affine)
+    given = ['--image', 'fixed.nii.gz', '--labels', str(tmp_path / 'fixed_labels.nii.gz')]
+    assert run(data, tmp_path / 'a', *given) == 0
+    text = capsys.readouterr().out
+    assert f'warning: {data / "fixed.nii.gz"} lies on the grid of fixed.nii.gz, the fixed image' in text
+    assert text.count('lies on the grid of') == 2 and f'for the other direction take inverse:{forward}' in text
+    assert run(data, tmp_path / 'b', '--image', 'moving.nii.gz', '--inverse') == 0
+    assert 'for the other direction leave out --inverse' in capsys.readouterr().out
+    # The right side, and a grid that neither image has, are left alone.
+    other = grid((10, 11, 12), (3, 3, 3))
+    write_image(tmp_path / 'other.nii.gz', image(other), other.affine)
+    assert run(data, tmp_path / 'c', '--image', 'moving.nii.gz', str(tmp_path / 'other.nii.gz')) == 0
+    assert 'the other direction' not in capsys.readouterr().out
+
+
 def test_several_transforms_are_joined_and_interpolated_once(data, tmp_path):
     third = PAIRS['isotropic'][0]
     second = smooth(third, size=2)

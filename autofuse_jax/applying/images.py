@@ -1,7 +1,7 @@
 """Applying transforms to images, label maps and points: the work behind `python -m autofuse_jax.apply_transform`."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from autofuse_jax.transforms_io.composition import (
     load_steps,
     parts_of,
     record_of_field,
+    turned,
 )
 from autofuse_jax.transforms_io.conventions import CONVENTIONS, ITK
 from autofuse_jax.transforms_io.files import check_target, write_transform
@@ -108,8 +109,7 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
     # What can be wrong with a file is found before the transforms, which may take long, are read and solved.
-    for path in (*request.images, *request.labels):
-        read_header(path)
+    grids = {path: read_header(path).grid for path in (*request.images, *request.labels)}
     for path in request.points:
         read_points(path, request.points_units)
     with staging(request.overwrite) as stage:
@@ -118,6 +118,7 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
             targets[path] = _target(request, path, stage)
         _claim_transform(request, stage)
         steps = _load(request, say)
+        _warn_of_direction(request, steps, grids, say)
         for path in request.points:
             target = stage.temporary(targets[path])
             move_points(steps, path, target, units=request.points_units, points_in=request.points_in, say=say)
@@ -165,6 +166,22 @@ def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
     for sentence in gaps(steps):
         say(f'warning: {sentence}')
     return steps
+
+
+def _warn_of_direction(
+    request: Request, steps: Sequence[Step], grids: Mapping[Path, ImageGrid], say: Callable[[str], Any]
+) -> None:
+    """Say of each image that lies where the transforms lead to, and not where they start from."""
+    fixed, moving = steps[-1].fixed, steps[0].moving
+    if fixed is None or moving is None:
+        return
+    fix = 'leave out --inverse' if request.inverse else f'take {turned(request.transforms)}'
+    for path, grid in grids.items():
+        if grid.same_as(fixed.grid) and not grid.same_as(moving.grid):
+            say(
+                f'warning: {path} lies on the grid of {fixed.file}, the fixed image, and not on that of {moving.file}, '
+                f'which the transform moves; for the other direction {fix}'
+            )
 
 
 def _ends(request: Request) -> Ends:

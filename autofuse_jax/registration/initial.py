@@ -16,7 +16,7 @@ from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.lattices import lattice_points
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 from autofuse_jax.transforms.resampling import covered, moving_positions, sample_known
-from autofuse_jax.transforms_io.composition import INVERSE_PREFIX, backward_of, forward_of, gaps, linear_of, load_steps
+from autofuse_jax.transforms_io.composition import backward_of, forward_of, gaps, linear_of, load_steps, turned
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # A smaller share of the smaller field of view in common is no overlap of two images of the same thing.
@@ -103,7 +103,7 @@ def check_initial(initial: Initial, fixed: Volume, moving: Volume) -> None:
         name = ' '.join(initial.names) or 'the initial transform'
         fix = 'name the transform that was made for these two images'
         if _overlap(initial.backward, fixed.grid, moving.grid) > max(GOOD_OVERLAP, overlap):
-            fix = f'the other direction fits: {_turned(initial.names)}'
+            fix = f'the other direction fits: {turned(initial.names)}'
         raise UserError(
             f'{name} brings {moving.name} away from {fixed.name}: '
             f'{100 * overlap:.0f} % of the smaller field of view is in common',
@@ -145,16 +145,8 @@ def _check_direction(
         raise UserError(
             f'{" ".join(texts)} pulls {ends[1].file} onto {ends[0].file}, the fixed onto the moving image',
             expected='a transform that pulls the moving onto the fixed image',
-            fix=f'turn it round: {_turned(texts)}',
+            fix=f'turn it round: {turned(texts)}',
         )
-
-
-def _turned(texts: Sequence[str]) -> str:
-    """Return the words that name the inverse of what the user named."""
-    return ' '.join(
-        text.removeprefix(INVERSE_PREFIX) if text.startswith(INVERSE_PREFIX) else f'{INVERSE_PREFIX}{text}'
-        for text in reversed(texts)
-    )
 
 
 def _overlap(transform: Transform, fixed: ImageGrid, moving: ImageGrid) -> float:

@@ -171,6 +171,18 @@ def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, i
     return dataclasses.replace(step.inverted(), source=f'inverse of {path.name}, solved for each point')
 
 
+def turned(texts: Sequence[str]) -> str:
+    """Return the words that name the inverse of what the user named.
+
+    Args:
+        texts: Paths, 'inverse:' before those to turn round, in the order in which an image passes through them.
+    """
+    return ' '.join(
+        text.removeprefix(INVERSE_PREFIX) if text.startswith(INVERSE_PREFIX) else f'{INVERSE_PREFIX}{text}'
+        for text in reversed(texts)
+    )
+
+
 def forward_of(steps: Sequence[Step]) -> Chain:
     """Return the map from the last step's fixed world to the first one's moving world."""
     return Chain(tuple(step.forward for step in steps))
