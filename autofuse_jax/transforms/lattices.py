@@ -13,12 +13,12 @@ def lattice_points(grid: ImageGrid, count: int = LATTICE) -> np.ndarray:
 
     Args:
         grid: The grid.
-        count: Number of blocks along each axis, 1 or more; default 24.
+        count: Number of blocks along each axis, 1 or more, where the axis has as many voxels; default 24.
 
     Returns:
-        float64 (count ** 3, 3), RAS millimetres.
+        float64 (N, 3), RAS millimetres, at most count ** 3 points.
     """
-    axes = [np.linspace(-0.5, size - 0.5, 2 * count + 1)[1::2] for size in grid.shape]
+    axes = [np.linspace(-0.5, size - 0.5, 2 * min(count, size) + 1)[1::2] for size in grid.shape]
     return to_world(grid.affine, np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, 3))
 
 

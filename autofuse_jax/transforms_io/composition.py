@@ -13,8 +13,9 @@ from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
 from autofuse_jax.transforms.resampling import REACH
-from autofuse_jax.transforms_io.files import missing_images, read_recognised, read_transform
+from autofuse_jax.transforms_io.files import missing_images, read_recognised
 from autofuse_jax.transforms_io.recognition import recognise
+from autofuse_jax.transforms_io.saved_inverse import open_saved_inverse
 from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 
 INVERSE_PREFIX = 'inverse:'
@@ -153,19 +154,18 @@ def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, i
             text, transform, inverse_affine(transform), info.fixed, info.moving, None, True, f'affine, {path.name}'
         )
         return step.inverted() if inverse else step
-    partner, partner_path = None, None
-    if info.inverse is not None and (path.parent / info.inverse).is_file():
-        partner_path = path.parent / info.inverse
-        partner, partner_info = read_transform(partner_path)
-        _check_partner(path, info.moving, partner_path, partner_info.fixed)
-    if inverse and partner is not None:
+    dense = cast(DenseTransform, transform)
+    saved = open_saved_inverse(path, dense, info)
+    if inverse and saved is not None:
         # The field that was saved as the inverse is used as it is: it needs no solving and has no gaps at folds.
-        grid = partner.grid if isinstance(partner, DenseTransform) else None
-        back = NumericalInverse(partner, start=transform)
-        return Step(text, partner, back, info.moving, info.fixed, grid, True, f'inverse saved as {partner_path.name}')
-    back = NumericalInverse(transform, start=partner)
-    grid = cast(DenseTransform, transform).grid
-    step = Step(text, transform, back, info.fixed, info.moving, grid, True, path.name)
+        saved.check(path)
+        grid = saved.transform.grid if isinstance(saved.transform, DenseTransform) else None
+        back = NumericalInverse(saved.transform, start=dense)
+        source = f'inverse saved as {saved.path.name}'
+        return Step(text, saved.transform, back, info.moving, info.fixed, grid, True, source)
+    # An inverse of something else would lead the search astray.
+    back = NumericalInverse(dense, start=saved.transform if saved is not None and saved.fits else None)
+    step = Step(text, dense, back, info.fixed, info.moving, dense.grid, True, path.name)
     if not inverse:
         return step
     return dataclasses.replace(step.inverted(), source=f'inverse of {path.name}, solved for each point')
@@ -262,13 +262,3 @@ def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.nd
         if step.grid is not None and not step.grid_is_fixed:
             flags &= step.grid.contains(points, margin=REACH)
     return flags
-
-
-def _check_partner(path: Path, moving: ImageRecord | None, partner: Path, fixed: ImageRecord | None) -> None:
-    if moving is not None and fixed is not None and not moving.grid.same_as(fixed.grid):
-        here, there, _ = describe_difference(fixed.grid, moving.grid)
-        raise UserError(
-            f'{partner} is no inverse of {path}: it lies on the grid of {fixed.file} ({here}), the moving image of '
-            f'{path.name} is {moving.file} ({there})',
-            fix='copy both files of the same registration again, or move the inverse away to have it solved for',
-        )

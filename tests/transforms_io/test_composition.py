@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.inversion import NumericalInverse
-from autofuse_jax.transforms.maps import DenseTransform
+from autofuse_jax.transforms.grids import cut_grid
+from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, to_dense
 from autofuse_jax.transforms_io.composition import backward_of, forward_of, gaps, inside, load_steps
 from autofuse_jax.transforms_io.files import write_transform
+from autofuse_jax.transforms_io.saved_inverse import missed_share
 from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.transforms.examples import PAIRS, affine, both, grid, inner_points, record, smooth
 
@@ -19,12 +21,13 @@ POINTS = inner_points(FIXED)
 
 @pytest.fixture
 def saved(tmp_path):
-    """forward.nii.gz with a saved inverse that is told apart by a shift of 1 mm, alone.nii.gz without, affine.txt."""
+    """forward.nii.gz with a saved inverse that is told apart by a shift of 0.5 mm, alone.nii.gz without, affine.txt."""
     forward = both(FIXED)
     write_transform(tmp_path / 'alone.nii.gz', forward, 'itk', INFO)
     write_transform(tmp_path / 'forward.nii.gz', forward, 'itk', dataclasses.replace(INFO, inverse='inverse.nii.gz'))
-    millimetre = np.linalg.solve(MOVING.affine[:3, :3], [1, 0, 0])
-    field = DenseTransform(np.full((*MOVING.shape, 3), millimetre, np.float32), MOVING.affine)
+    shift = np.eye(4)
+    shift[0, 3] = 0.5
+    field = to_dense([AffineTransform(shift), NumericalInverse(forward)], MOVING)
     write_transform(tmp_path / 'inverse.nii.gz', field, 'itk', BACK)
     write_transform(tmp_path / 'affine.txt', affine(), 'itk', INFO)
     return tmp_path
@@ -65,7 +68,8 @@ def test_an_inverse_turned_round_is_the_transform(saved):
 def test_a_saved_inverse_is_used_for_images_and_refined_for_points(saved):
     step = load_step(f'inverse:{saved / "forward.nii.gz"}')
     assert step.source == 'inverse saved as inverse.nii.gz' and names(step) == ('moving.nii.gz', 'fixed.nii.gz')
-    np.testing.assert_allclose(step.forward.map_points(POINTS), POINTS + [1, 0, 0], atol=1e-4)
+    images = both(FIXED).map_points(POINTS)
+    np.testing.assert_allclose(step.forward.map_points(images), POINTS + [0.5, 0, 0], atol=0.1)
     onward = load_step(str(saved / 'forward.nii.gz'))
     assert isinstance(onward.backward, NumericalInverse) and onward.backward.start is not None
     images = onward.forward.map_points(POINTS)
@@ -79,6 +83,28 @@ def test_a_missing_inverse_is_solved_for_and_a_foreign_one_refused(saved):
         load_step(str(saved / 'forward.nii.gz'))
     (saved / 'inverse.nii.gz').unlink()
     assert 'solved for' in load_step(f'inverse:{saved / "forward.nii.gz"}').source
+
+
+def test_the_inverse_of_another_registration_on_the_same_grid_is_refused(saved):
+    # The way back of the alignment alone leaves the deformation undone, 2.5 mm or two voxels.
+    foreign = to_dense([inverse_affine(affine(shift=(4, -2, 1)))], MOVING)
+    write_transform(saved / 'inverse.nii.gz', foreign, 'itk', BACK)
+    with pytest.raises(
+        UserError, match=r'inverse.nii.gz is no inverse of .*forward.nii.gz: .* % end more than a voxel'
+    ):
+        load_step(f'inverse:{saved / "forward.nii.gz"}')
+    # The way forward needs no inverse but for points, whose solution does not start from a wrong one.
+    step = load_step(str(saved / 'forward.nii.gz'))
+    assert step.backward.start is None
+    np.testing.assert_allclose(step.backward.map_points(step.forward.map_points(POINTS)), POINTS, atol=5e-3)
+
+
+def test_an_inverse_that_is_known_nowhere_near_is_not_judged(saved):
+    far = DenseTransform(np.zeros((4, 4, 4, 3), np.float32), np.eye(4) + 900 * np.eye(4, k=3))
+    assert missed_share(both(FIXED), far) == 0
+    # Beyond its grid a field is a guess, so what its border says of the points there does not count.
+    half = cut_grid(MOVING, (0, 0, 0), (12, 26, 22))
+    assert missed_share(both(FIXED), to_dense([NumericalInverse(both(FIXED))], half)) < 0.01
 
 
 def test_an_affine_is_inverted_exactly(saved):
