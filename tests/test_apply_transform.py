@@ -457,6 +457,11 @@ def test_wrong_calls(data, tmp_path, capsys):
     )
     twice = ['--transform', forward, '--image', data / 'moving.nii.gz', '--labels', data / 'moving.nii.gz']
     assert 'would both be written' in fails(capsys, *twice, '--out', tmp_path)
+    moving = ['--transform', forward, '--image', data / 'moving.nii.gz', '--out', tmp_path]
+    for more in (['--points-in', 'fixed'], ['--label-interpolation', 'linear'], ['--format', 'fsl']):
+        assert f'{more[0]} is given without' in fails(capsys, *moving, *more)
+    given = ['--explain', forward, '--image', data / 'moving.nii.gz']
+    assert '--image is given together with --explain' in fails(capsys, *given)
     assert '--explain together with --transform' in fails(capsys, '--transform', forward, '--explain', forward)
     assert 'no file name for a transform' in fails(
         capsys, '--transform', forward, '--save-transform', tmp_path / 'a.mat'

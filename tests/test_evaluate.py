@@ -50,6 +50,11 @@ def test_one_run(runs, tmp_path, capsys):
     assert content['classes'] == {'1': 'left_ventricle', '2': 'right & rest'}
 
 
+def test_a_split_is_refused_where_nothing_has_splits(runs, tmp_path, capsys):
+    message = refused(capsys, runs / 'good', f'--out={tmp_path / "out"}', '--split=test')
+    assert '--split is given without a network' in message and not (tmp_path / 'out').exists()
+
+
 def test_two_runs_are_compared_on_their_common_pairs(runs, tmp_path):
     out = tmp_path / 'out'
     assert main([str(runs / 'good'), str(runs / 'worse'), f'--out={out}', '--reference=worse']) == 0

@@ -50,7 +50,8 @@ def files(tmp_path_factory):
 
 
 def command(files, out, *more):
-    return [f'--fixed={files}/fixed.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={out}', *QUICK, *more]
+    quick = QUICK if '--no-deform' not in more else []
+    return [f'--fixed={files}/fixed.nii.gz', f'--moving={files}/moving.nii.gz', f'--out={out}', *quick, *more]
 
 
 @pytest.fixture(scope='module')
@@ -403,6 +404,34 @@ def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--initial-convention=itk'], '--initial-convention is given without --initial'),
+        (['--trust=0.3'], '--trust is given without a network'),
+        (['--guide-weight=2'], '--guide-weight is given without label maps or a network'),
+        (['--guide-weight=2', '--weights=cardiac', '--guide=none'], '--guide-weight is given without label maps'),
+        (['--guide-points-weight=2'], '--guide-points-weight is given without points'),
+        (['--no-deform', '--steps=3'], '--steps is given together with --no-deform'),
+        (['--no-deform', '--smoothness=0.5'], '--smoothness is given together with --no-deform'),
+        (['--no-deform', '--shrink=2'], '--shrink is given together with --no-deform'),
+        (['--no-deform', '--spacing=2'], '--spacing is given together with --no-deform and without --weights'),
+        (['--part=1/2'], '--part is given without --pairs'),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(files, tmp_path, capsys, monkeypatch, more, words):
+    monkeypatch.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+    assert main(command(files, tmp_path / 'out', *more)) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_weight_of_a_guide_goes_with_a_network_which_may_segment(files, tmp_path, capsys):
+    # The weights are looked for, so the options were taken.
+    assert main(command(files, tmp_path / 'out', '--guide-weight=2', '--trust=0.3', '--weights=absent.npz')) == 2
+    assert 'absent.npz' in capsys.readouterr().err.splitlines()[-1]
+
+
 def guiding(files, *more):
     return [f'--{role}-guide={files}/{role}_labels.nii.gz' for role in ('fixed', 'moving')] + list(more)
 
@@ -444,7 +473,7 @@ def test_guides_that_make_no_sense_are_refused(files, tmp_path, capsys):
         (guiding(files, '--no-deform'), 'a guide together with --no-deform'),
         (guiding(files, '--guide=none'), 'files that guide together with --guide=none'),
         (['--guide=network'], 'the guide is a network, and there is none'),
-        (['--guide-weight=-1'], 'guide is -1'),
+        (guiding(files, '--guide-weight=-1'), 'guide is -1'),
     ):
         assert main(command(files, tmp_path / 'out', *more)) == 2
         error = capsys.readouterr().err.splitlines()[-1]

@@ -6,10 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.applying.images import Request, apply
+from autofuse_jax.commands.needs import Need, check_needs
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
 from autofuse_jax.transforms_io.explain import explain
 from autofuse_jax.transforms_io.sidecar import ImageRecord
+
+NEEDS = (
+    Need(
+        ('image', 'labels', 'points', 'save_transform', 'out'),
+        lambda options: not options.explain,
+        'together with --explain, which does nothing else',
+    ),
+    Need(('label_interpolation',), lambda options: bool(options.labels), 'without --labels', 'leave it out'),
+    Need(('background',), lambda options: bool(options.image), 'without --image', 'leave it out'),
+    Need(('points_units', 'points_in'), lambda options: bool(options.points), 'without --points', 'leave it out'),
+    Need(
+        ('format',),
+        lambda options: options.save_transform is not None,
+        'without --save-transform',
+        'add --save-transform FILE, or leave it out',
+    ),
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: Something is wrong with a file, or options do not fit together.
     """
+    check_needs(options, NEEDS)
     fixed, moving = (None if path is None else image_record(path) for path in (options.fixed, options.moving))
     if options.explain:
         if options.transform:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autofuse_jax.choices import AUTO, MINIMUM
+from autofuse_jax.commands.needs import given_options
 from autofuse_jax.errors import NOTHING_WRITTEN, run_command
 from autofuse_jax.runtime import Part
 
@@ -38,7 +39,8 @@ def run_parsed(
 
     Args:
         parser: Parser from `command_parser`.
-        worker: Function of the options, among them `command_line`, the whole command for records.
+        worker: Function of the options, among them `command_line`, the whole command for records, and `given`, the
+            names of those that are no defaults.
         argv: Arguments without the program's name; None takes those of the process.
         interrupted: Function of the options that says what an interrupt leaves, see `errors.run_command`; default for
             commands whose results appear at the end.
@@ -48,6 +50,7 @@ def run_parsed(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments, argparse.Namespace(command_line=' '.join([parser.prog, *arguments])))
+    options.given = given_options(parser, options)
     return run_command(lambda: worker(options), interrupted=interrupted(options))
 
 

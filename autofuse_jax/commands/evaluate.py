@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import DEFAULT_PROTOCOL
+from autofuse_jax.commands.needs import Need, check_needs
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.case_scores import Record, score_cases
-from autofuse_jax.evaluation.open_run import open_run, run_names
+from autofuse_jax.evaluation.open_run import is_network, open_run, run_names
 from autofuse_jax.evaluation.output import MARKER_NAME, write_evaluation
 from autofuse_jax.evaluation.protocol import Protocol
 from autofuse_jax.evaluation.protocol_files import read_protocol
@@ -19,6 +20,15 @@ from autofuse_jax.files import results_folder
 from autofuse_jax.progress import CountProgress
 from autofuse_jax.version import __version__
 from autofuse_jax.weights.shipped import known_weights, weights_file
+
+NEEDS = (
+    Need(
+        ('split',),
+        lambda options: any(is_network(_named_weights(path)) for path in options.runs),
+        'without a network, and results and scores have no splits',
+        'leave it out',
+    ),
+)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,6 +40,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: A run, a protocol or an option is wrong.
     """
+    check_needs(options, NEEDS)
     with results_folder(options.out, overwrite=options.overwrite, record=MARKER_NAME):
         _evaluate(options)
 

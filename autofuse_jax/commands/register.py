@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.choices import AUTO, NETWORK, NONE
+from autofuse_jax.commands.needs import check_needs
+from autofuse_jax.commands.register_needs import NEEDS
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
@@ -56,10 +58,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UserError: Something is wrong with the files, or options do not fit together.
     """
-    if options.part is not None:
-        raise UserError('--part is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
-    if options.together != 1:
-        raise UserError('--together is given without --pairs', expected='a CSV of pairs', fix='add --pairs FILE')
+    check_needs(options, NEEDS)
     if options.moving is None:
         raise UserError('no moving image is given', fix='add --moving FILE, or --pairs FILE for many pairs')
     check_composite(options)
@@ -183,21 +182,16 @@ def check_composite(options: argparse.Namespace) -> None:
 
 
 def check_gate_maps(options: argparse.Namespace) -> None:
-    """Check before any work that there is a network whose gates can be shown.
+    """Check before any work that there are two images of which the gates of a network can be shown.
 
     Args:
         options: Options of `autofuse_jax.register`.
 
     Raises:
-        UserError: There is none, or the frames of a series are registered.
+        UserError: The frames of a series are registered.
     """
-    if options.gate_maps:
-        if options.reference_frame is not None:
-            raise UserError('--gate-maps together with --reference-frame', expected='two images')
-        if options.weights is None:
-            raise UserError(
-                '--gate-maps without a network', expected='weights of a network with fusion gates', fix='add --weights'
-            )
+    if options.gate_maps and options.reference_frame is not None:
+        raise UserError('--gate-maps together with --reference-frame', expected='two images')
 
 
 def check_symmetric(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autofuse_jax.commands.needs import check_needs
 from autofuse_jax.commands.pair_headers import header_problems
 from autofuse_jax.commands.register import (
     check_composite,
@@ -23,6 +24,7 @@ from autofuse_jax.commands.register import (
     settings_of,
     summary_line,
 )
+from autofuse_jax.commands.register_needs import NEEDS
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, read_pair_table
 from autofuse_jax.errors import COUNT, UserError, check_option
 from autofuse_jax.evaluation.register_results import FAILED_NAME, REPORT
@@ -53,7 +55,17 @@ OPTIONS_OF_ONE_PAIR = (
     'guide_points',
 )
 # What does not change a result, or no more than another device would.
-OPTIONS_WITHOUT_EFFECT = ('pairs', 'part', 'together', 'out', 'overwrite', 'device', 'command_line', 'import_seconds')
+OPTIONS_WITHOUT_EFFECT = (
+    'pairs',
+    'part',
+    'together',
+    'out',
+    'overwrite',
+    'device',
+    'command_line',
+    'given',
+    'import_seconds',
+)
 SOME_FAILED_STATUS = 1
 # A disk that is full fails every pair that follows.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -80,6 +92,7 @@ def run_pairs(options: argparse.Namespace) -> int:
                 fix='leave out one of the two',
             )
     check_option('--together', options.together, COUNT)
+    check_needs(options, NEEDS)
     check_composite(options)
     check_gate_maps(options)
     check_symmetric(options)

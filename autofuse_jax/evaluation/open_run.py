@@ -48,6 +48,13 @@ def run_names(paths: Sequence[Path], labels: Sequence[str] | None) -> list[str]:
     return names
 
 
+def is_network(path: Path) -> bool:
+    """Tell whether a path is a training folder or released weights, whose pairs are registered to be scored."""
+    if path.is_file():
+        return path.suffix == WEIGHTS_SUFFIX
+    return (path / CHECKPOINTS_NAME).is_dir() and (path / CONFIG_NAME).is_file()
+
+
 def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork) -> Run:
     """Open one run.
 
@@ -73,7 +80,7 @@ def open_run(path: Path, name: str, sources: Sources, open_network: OpenNetwork)
         return earlier.open_scores(path, name)
     if learn2reg_fields.has_fields(path):
         return learn2reg_fields.open_fields(path, name, sources)
-    if (path / CHECKPOINTS_NAME).is_dir() and (path / CONFIG_NAME).is_file():
+    if is_network(path):
         return open_network(path, name, sources)
     if register_results.find_reports(path):
         return register_results.open_results(path, name, sources)

@@ -96,7 +96,7 @@ def test_a_pair_whose_files_changed_is_replaced_only_when_asked(folder, registra
 
 def test_other_options_are_another_result(folder, capsys):
     assert run(folder) == 0
-    assert run(folder, '--spacing=3') == 2
+    assert run(folder, '--background=3') == 2
     assert 'one, two in' in capsys.readouterr().err
 
 

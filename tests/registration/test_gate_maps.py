@@ -122,7 +122,7 @@ def test_the_command_writes_them(images, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('more', 'words'),
     [
-        ([], '--gate-maps without a network'),
+        ([], '--gate-maps is given without a network'),
         (['--weights={images}/voxelmorph.npz'], 'the weights of voxelmorph have no fusion gates'),
         (['--weights={images}/autofuse_unsup.npz', '--reference-frame=0'], '--gate-maps together with'),
     ],
