@@ -55,7 +55,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         default='nearest',
         help='linear: each label is interpolated by itself and the largest share wins',
     )
-    add('--points', nargs='+', type=Path, default=[], metavar='FILE', help='files of points, .csv or .fcsv')
+    add('--points', nargs='+', type=Path, default=[], metavar='FILE', help='files of points, .csv, .fcsv or .mrk.json')
     add(
         '--points-units',
         choices=POINT_UNITS,

@@ -129,6 +129,24 @@ def test_a_series_is_moved_frame_by_frame(data, tmp_path):
     )
 
 
+def test_a_series_of_label_maps_is_moved_frame_by_frame(data, tmp_path):
+    series = nib.Nifti1Image(np.stack([labels(MOVING), 2 * labels(MOVING)], -1).astype(np.uint8), MOVING.affine)
+    series.header['pixdim'][4] = 2.5
+    nib.save(series, tmp_path / 'seg.nii.gz')
+    assert run(data, tmp_path, '--labels', str(tmp_path / 'seg.nii.gz')) == 0
+    assert run(data, tmp_path / 'one', '--labels', 'labels.nii.gz') == 0
+    found, one = nib.load(tmp_path / 'seg_moved.nii.gz'), moved(tmp_path / 'one' / 'labels_moved.nii.gz')
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.stack([one, 2 * one], -1))
+    assert found.header['pixdim'][4] == 2.5
+
+
+def test_coordinates_that_are_not_moved_are_said(data, tmp_path, capsys):
+    (tmp_path / 'p.csv').write_text('x,y,z,l,p,s\n3,-7,11,-3,7,11\n')
+    assert run(data, tmp_path, '--points', str(tmp_path / 'p.csv'), '--points-units', 'mm-lps') == 0
+    assert 'warning: the columns 1, 2, 3 of' in capsys.readouterr().out
+    assert (tmp_path / 'p_moved.csv').read_text().splitlines()[1].startswith(',,,')
+
+
 def test_another_reference_grid(data, tmp_path):
     other = grid((10, 11, 12), (3, 3, 3))
     write_image(tmp_path / 'other.nii.gz', image(other), other.affine)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.applying.points import move_points
-from autofuse_jax.applying.volumes import label_hint, moved_image, positions_in, warn_of_lost_labels
+from autofuse_jax.applying.volumes import frame_by_frame, label_hint, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
 from autofuse_jax.data.headers import read_header
-from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
+from autofuse_jax.data.volumes import read_image, read_label_series, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points
@@ -220,10 +220,11 @@ def _move_volumes(
         warped = moved_image(path, volume, positions_in(path, mapped, volume.grid), request.background, say)
         write_image(stage.temporary(targets[path]), warped, reference.grid.affine, volume.notes)
     for path in request.labels:
-        labels, grid = read_labels(path)
-        warped = LABEL_SAMPLERS[request.label_interpolation](labels, positions_in(path, mapped, grid))
+        labels, grid, notes = read_label_series(path)
+        sample = LABEL_SAMPLERS[request.label_interpolation]
+        warped = frame_by_frame(sample, labels, positions_in(path, mapped, grid))
         warn_of_lost_labels(path, labels, warped, say)
-        write_labels(stage.temporary(targets[path]), warped, reference.grid.affine)
+        write_labels(stage.temporary(targets[path]), warped, reference.grid.affine, notes)
     if request.save_transform is not None:
         _save(request, steps, reference, stage)
 

@@ -57,6 +57,12 @@ def move_points(
         f'moved to the {other} image. An image is pulled: each voxel of the fixed image asks where in the moving '
         f'image to read. Points are pushed, so points of the {points_in} image take the {way}'
     )
+    if table.others:
+        names = ', '.join(str(column + 1) for column in table.others)
+        say(
+            f'warning: the columns {names} of {path} hold coordinates in other units than {units}, which do not move; '
+            'they are left empty'
+        )
     say(f'{path}: {_there_and_back(back, counterparts, world)}')
     outside = [line for line, flag in zip(table.lines, is_inside, strict=True) if not flag]
     if outside:

@@ -1,5 +1,6 @@
 """One image or label map on its way through a transform, and what the user is told of it."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,26 @@ def moved_image(
     outside = 1 - covered(volume.grid.shape, positions).mean()
     for sentence in filling_sentences(path, volume.image, outside, background):
         say(sentence)
-    if volume.image.ndim == 3:
-        return sample_known(volume.image, positions, background.value)
-    frames = np.moveaxis(volume.image, -1, 0)
-    return np.stack([sample_known(frame, positions, background.value) for frame in frames], axis=-1)
+    sample = functools.partial(sample_known, background=background.value)
+    return frame_by_frame(sample, volume.image, positions)
+
+
+def frame_by_frame(
+    sample: Callable[[np.ndarray, np.ndarray], np.ndarray], array: np.ndarray, positions: np.ndarray
+) -> np.ndarray:
+    """Sample an array, or each frame of a series at the same places.
+
+    Args:
+        sample: Function of an array (D, H, W) and the positions.
+        array: (D, H, W) or (D, H, W, T).
+        positions: (3, D', H', W'), in its voxels.
+
+    Returns:
+        (D', H', W') or (D', H', W', T).
+    """
+    if array.ndim == 3:
+        return sample(array, positions)
+    return np.stack([sample(frame, positions) for frame in np.moveaxis(array, -1, 0)], axis=-1)
 
 
 def filling_sentences(name: str | Path, image: np.ndarray, outside: float, background: Background) -> list[str]:

@@ -58,7 +58,10 @@ def place_of(image: Any, name: str, unit_mm: float) -> Place:
 
 def right_angles(affine: np.ndarray) -> bool:
     """Tell whether ITK takes the axes of an affine (4, 4) for ones at right angles."""
-    axes = affine[:3, :3] / spacing_of(affine)
+    spacing = np.array(spacing_of(affine))
+    if not spacing.all():
+        return False
+    axes = affine[:3, :3] / spacing
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < ITK_COSINE)
 
 

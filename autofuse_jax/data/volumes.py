@@ -106,6 +106,23 @@ def read_labels(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     return labels, ImageGrid(labels.shape, stored.affine.astype(np.float64))
 
 
+def read_label_series(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid, Notes]:
+    """Read a label map of one frame or of several.
+
+    Args:
+        path: As for `read_labels`.
+
+    Returns:
+        int32 labels (D, H, W) or (D, H, W, T), the grid of each frame, and times and text of the file.
+
+    Raises:
+        UserError: As `read_labels`, of another shape.
+    """
+    stored, array = load_image(path, LABELS_KEY)
+    labels = whole_numbers(array, f'the label map {path}', allow_series=True)
+    return labels, ImageGrid(labels.shape[:3], stored.affine.astype(np.float64)), stored.notes
+
+
 def read_weights(path: str | os.PathLike) -> tuple[np.ndarray, ImageGrid]:
     """Read a mask.
 
@@ -173,8 +190,9 @@ def whole_numbers(array: np.ndarray, name: str, *, allow_series: bool = False) -
         UserError: Another shape, or values that are NaN or no whole numbers below 2^31.
     """
     array = _without_trailing_ones(np.asarray(array))
+    series = ' or a series (D, H, W, T)' if allow_series else ''
     if array.ndim not in ((3, 4) if allow_series else (3,)) or 0 in array.shape:
-        raise UserError(f'{name} has shape {array.shape}', expected='three axes (D, H, W)')
+        raise UserError(f'{name} has shape {array.shape}', expected=f'three axes (D, H, W){series}')
     _refuse_not_finite(array, name, 'one integer id per voxel, 0 for the background')
     limits = np.iinfo(np.int32)
     if not is_whole(array) or array.min() < limits.min or array.max() > limits.max:

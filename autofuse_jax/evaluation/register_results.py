@@ -39,6 +39,12 @@ REPORT = Fields(
         'verdict': OrNull(VERDICT),
     },
 )
+ANY_REPORT = Table(Anything())
+ANOTHER_FILE = {
+    'misfit': 'is no report of a registration',
+    'expected': 'the report.json that `python -m autofuse_jax.register` writes',
+    'fix': 'register this pair again, or move its folder away',
+}
 # The forward transform under the names that register gives it, and the convention of each.
 TRANSFORMS = {'forward_voxel.nii.gz': VOXEL, 'forward_itk.nii.gz': ITK}
 # A run is the folder of a pair, a folder of those, or one level more (subject/pair).
@@ -119,13 +125,13 @@ def open_results(folder: Path, name: str, sources: Sources) -> Run:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    return read_json(
-        path,
-        REPORT,
-        misfit='is no report of a registration',
-        expected='the report.json that `python -m autofuse_jax.register` writes',
-        fix='register this pair again, or move its folder away',
-    )
+    if 'reference_frame' in read_json(path, ANY_REPORT, **ANOTHER_FILE):
+        raise UserError(
+            f'{path} is the report of a series, whose frames are not evaluated',
+            expected='results of pairs of images',
+            fix='leave it out; its scores are in that file, and its curves in curves.csv',
+        )
+    return read_json(path, REPORT, **ANOTHER_FILE)
 
 
 def _has_labels(report: dict[str, Any]) -> bool:

@@ -92,13 +92,14 @@ class Descents:
         spacing, steps = self._spacings[number], self._steps[number]
         name = f'{why}{kind} at {spacing:.3g} mm'
         size = max(min(level[0].grid.spacing), spacing / 2)
+        schedule = Schedule(steps, self._learning_rate * size, self._tolerance)
         minimum = minimise(
             alignment_loss,
             jnp.zeros(PARAMETERS, jnp.float32),
             alignment_data(level, matrix, frame, kind, in_plane=self._in_plane),
             self._measure,
-            Schedule(steps, self._learning_rate * size, self._tolerance),
-            functools.partial(say_step, self._say, name, steps),
+            schedule,
+            functools.partial(say_step, self._say, name, schedule.most_steps),
         )
         self.stages.append(minimum.stage(name))
         return world_matrix(np.asarray(minimum.params), frame.radius, frame.centre, matrix)

@@ -151,13 +151,15 @@ def optimise_instance(
             so_far = None if departure is None else exponentials(np.asarray(prior + begin), fixed.shape)[0]
             pairs = match_contrast(pair, so_far)
         name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
+        turns = DIRECTIONS if options.in_turn else 1
+        schedule = Schedule(steps, settings.learning_rate, settings.tolerance, turns)
         minimum = minimise(
             instance_loss,
             begin,
             _level_data(place, pairs, shape, prior, options, guide or GridGuide()),
             options,
-            Schedule(steps, settings.learning_rate, settings.tolerance, DIRECTIONS if options.in_turn else 1),
-            functools.partial(say_step, say, name, steps),
+            schedule,
+            functools.partial(say_step, say, name, schedule.most_steps),
         )
         departure = minimum.params
         stages.append(minimum.stage(name))

@@ -49,6 +49,11 @@ class Schedule:
         check_option('the tolerance', self.tolerance, SHARE)
         check_option('the number of turns', self.turns, COUNT)
 
+    @property
+    def most_steps(self) -> int:
+        """Number of steps that are taken at most, a multiple of 5."""
+        return -(-self.steps // STEPS_PER_CALL) * STEPS_PER_CALL
+
 
 class Minimum(NamedTuple):
     """What a descent ended with.

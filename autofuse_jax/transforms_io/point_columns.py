@@ -33,10 +33,12 @@ class Columns:
     Attributes:
         numbers: Numbers of the columns, from 0.
         units: Unit and frame that their names say, a key of `choices.POINT_UNITS`; None where they say none.
+        others: Numbers of the columns of other sets, of which these were chosen.
     """
 
     numbers: tuple[int, int, int]
     units: str | None = None
+    others: tuple[int, ...] = ()
 
 
 def named_columns(names: Sequence[str]) -> list[Columns]:
@@ -99,7 +101,9 @@ def choose_columns(sets: Sequence[Columns], units: str | None, names: Sequence[s
             expected=f'columns in {units}' if units and not fitting else 'one set of three coordinates',
             fix='name the one that is meant with --points-units' if len(fitting) > 1 else 'correct --points-units',
         )
-    return dataclasses.replace(fitting[0], units=fitting[0].units or units or MILLIMETRES)
+    (chosen,) = fitting
+    others = {number for one in sets for number in one.numbers} - set(chosen.numbers)
+    return dataclasses.replace(chosen, units=chosen.units or units or MILLIMETRES, others=tuple(sorted(others)))
 
 
 def _parts(name: str) -> tuple[str, frozenset[str]] | None:

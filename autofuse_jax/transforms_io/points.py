@@ -1,4 +1,4 @@
-"""Points in CSV files and Slicer's .fcsv: three columns of coordinates among any others."""
+"""Points in CSV files and Slicer's .fcsv and .mrk.json: three columns of coordinates among any others."""
 
 import csv
 import dataclasses
@@ -15,6 +15,8 @@ from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
 from autofuse_jax.transforms_io.point_columns import Columns, choose_columns, named_columns
+from autofuse_jax.transforms_io.slicer_markups import is_markups, read_markups
+from autofuse_jax.transforms_io.text_files import read_text
 
 INSIDE_COLUMN = 'inside'
 DELIMITERS = (',', ';', '\t')
@@ -44,6 +46,7 @@ class PointTable:
         delimiter: Separator of the columns.
         units: Unit and frame of the coordinates, a key of `choices.POINT_UNITS`.
         comments: Lines above the table, as in Slicer's .fcsv.
+        others: Numbers of columns that hold coordinates of the points in other units.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class PointTable:
     delimiter: str
     units: str = MILLIMETRES
     comments: tuple[str, ...] = ()
+    others: tuple[int, ...] = ()
 
     @property
     def ras_mm(self) -> np.ndarray:
@@ -69,11 +73,11 @@ class PointTable:
 
 
 def read_points(path: str | os.PathLike, units: str | None = None) -> PointTable:
-    """Read points from a CSV file or a .fcsv of Slicer.
+    """Read points from a CSV file, or a .fcsv or .mrk.json of Slicer.
 
     Coordinates are the columns whose names say so (`point_columns`); the names stand in the first row, or in a comment
     above it. A file without names has three columns and nothing else. Commas, semicolons and tabs separate columns;
-    empty lines are skipped.
+    empty lines are skipped. Of a .mrk.json the table has a label and three coordinates, named after their frame.
 
     Args:
         path: The file.
@@ -84,16 +88,16 @@ def read_points(path: str | os.PathLike, units: str | None = None) -> PointTable
         The table.
 
     Raises:
-        UserError: Missing, empty or binary file, no or several columns that could be meant, a frame that is not the one
-            that is asked for, a row with too few columns, or a coordinate that is no finite number.
+        UserError: Missing, empty or binary file, another encoding than UTF-8 and UTF-16, no or several columns that
+            could be meant, a frame that is not the one that is asked for, a row with too few columns, or a coordinate
+            that is no finite number.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f'{path} is a folder' if path.is_dir() else f'there is no file {path}', fix='check the path')
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path} is no text file ({error.reason})', expected='a CSV file of points') from error
+    if is_markups(path):
+        return _table_of_markups(path, units)
+    text = read_text(path, 'a CSV file of points')
     all_lines = text.splitlines()
     count = next((n for n, line in enumerate(all_lines) if line.strip() and not _is_comment(line)), len(all_lines))
     comments, text = [line for line in all_lines[:count] if line.strip()], '\n'.join(all_lines[count:])
@@ -132,11 +136,13 @@ def read_points(path: str | os.PathLike, units: str | None = None) -> PointTable
         delimiter,
         columns.units or MILLIMETRES,
         tuple(comments),
+        columns.others,
     )
 
 
 def write_points(path: str | os.PathLike, table: PointTable, points: np.ndarray, inside: np.ndarray) -> None:
-    """Write a table with new coordinates; every other column stays as it was.
+    """Write a table with new coordinates; every other column stays as it was, but for coordinates in other units, which
+    are left empty: they would still be those of the points that were read.
 
     With a header, a last column 'inside' (or the one that is there already) gets 1 or 0. A file without header, such as
     a .fcsv, keeps exactly its columns, because its readers count them.
@@ -153,6 +159,9 @@ def write_points(path: str | os.PathLike, table: PointTable, points: np.ndarray,
     header = None if table.header is None else list(table.header)
     rows = [list(row) for row in table.rows]
     for row, point in zip(rows, points, strict=True):
+        for column in table.others:
+            if column < len(row):
+                row[column] = ''
         for column, value in zip(table.columns, point, strict=True):
             # Adding 0 turns a rounded -0 into 0.
             row[column] = f'{round(float(value), DECIMALS) + 0.0:.{DECIMALS}f}'
@@ -168,6 +177,30 @@ def write_points(path: str | os.PathLike, table: PointTable, points: np.ndarray,
     text.writelines(f'{comment}\n' for comment in table.comments)
     csv.writer(text, delimiter=table.delimiter, lineterminator='\n').writerows([header, *rows] if header else rows)
     write_text(path, text.getvalue())
+
+
+def _table_of_markups(path: Path, units: str | None) -> PointTable:
+    """Read a .mrk.json as a table whose column names say the frame."""
+    markups = read_markups(path)
+    _check_frame(path, markups.units, units)
+    word = 'lps' if markups.units == MILLIMETRES_LPS else 'ras'
+    pairs = zip(markups.labels, markups.points, strict=True)
+    return PointTable(
+        path,
+        ['label', *(f'{letter}_{word}' for letter in 'xyz')],
+        [[label, *map(str, point)] for label, point in pairs],
+        list(range(1, len(markups.points) + 1)),
+        (1, 2, 3),
+        markups.points,
+        DELIMITERS[0],
+        markups.units,
+    )
+
+
+def _check_frame(path: Path, frame: str | None, units: str | None) -> None:
+    """Check that a file does not say another frame than the user."""
+    if frame is not None and units not in (None, frame):
+        raise UserError(f'{path} says that its points are in {frame}, not in {units}', fix='leave out --points-units')
 
 
 def _number(cell: str) -> float | None:
@@ -202,8 +235,7 @@ def _columns(
                     expected=f'one of {", ".join(SLICER_FRAMES)}',
                     fix='correct that line',
                 )
-    if frame is not None and units not in (None, frame):
-        raise UserError(f'{path} says that its points are in {frame}, not in {units}', fix='leave out --points-units')
+    _check_frame(path, frame, units)
     if names is None:
         if width != 3:
             raise UserError(

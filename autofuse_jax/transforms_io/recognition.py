@@ -129,6 +129,13 @@ def _check_is_field(file: TransformFile) -> None:
         kind = 'a label map' if whole and len(np.unique(array)) <= MOST_LABELS else 'an image'
         shape = 'x'.join(str(size) for size in array.shape)
         raise UserError(f'{file.path} is no transform but {kind} of {shape} voxels', expected=expected, fix=fix)
+    if array.ndim == 5 and array.shape[3] > 1:
+        raise UserError(
+            f'{file.path} is a series of {array.shape[3]} fields: its shape is {array.shape}',
+            expected='one displacement field',
+            fix='save the field of one frame, (D, H, W, 3), and name its convention; those that register writes for a '
+            'series are in voxels (--convention voxel)',
+        )
     if 3 not in (array.shape[-1], array.shape[0]):
         raise UserError(
             f'{file.path} is no transform: its shape {array.shape} is that of a series of images',

@@ -114,6 +114,16 @@ def test_labels_with_a_slope_are_whole_numbers(tmp_path):
     np.testing.assert_array_equal(read_labels(tmp_path / 'a.nii')[0], labels)
 
 
+@pytest.mark.filterwarnings('error')
+def test_an_sform_of_zeros_is_told_without_a_warning(tmp_path):
+    image = nifti()
+    for row in ('srow_x', 'srow_y', 'srow_z'):
+        image.header[row] = 0
+    (tmp_path / 'a.nii').write_bytes(nib.Nifti1Image(ARRAY, None, image.header).to_bytes())
+    with pytest.raises(UserError, match='singular'):
+        read_image(tmp_path / 'a.nii')
+
+
 def test_a_slice_is_a_volume_of_one_slice(tmp_path):
     image = nib.Nifti1Image(ARRAY[:, :, 0], AFFINE)
     image.set_sform(AFFINE, code=1)

@@ -101,6 +101,15 @@ def test_damaged_reports_are_named(tmp_path, content):
         opened(folder)
 
 
+def test_a_series_is_said_to_be_one(tmp_path):
+    folder = write_result(tmp_path / 'out', shift=0.0, data=tmp_path / 'data')
+    report = json.loads((folder / 'report.json').read_text())
+    del report['fixed']
+    (folder / 'report.json').write_text(json.dumps(report | {'reference_frame': 0}))
+    with pytest.raises(UserError, match='report.json is the report of a series, whose frames are not evaluated'):
+        opened(folder)
+
+
 def test_no_results(tmp_path):
     with pytest.raises(UserError, match='no pairs were found in .*report.json in it or in folders below'):
         opened(tmp_path)

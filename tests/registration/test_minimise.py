@@ -56,6 +56,7 @@ def test_reports_every_five_steps():
     reports = []
     minimise(parabola, jnp.zeros(2), jnp.ones(2), 1.0, Schedule(12, 0.1), lambda *report: reports.append(report))
     assert [done for done, _ in reports] == [5, 10, 15]
+    assert [Schedule(steps, 0.1).most_steps for steps in (1, 5, 12)] == [5, 5, 15]
     assert reports[0][1] > reports[-1][1]
 
 

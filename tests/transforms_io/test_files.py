@@ -72,6 +72,11 @@ def test_what_is_no_transform_is_named(tmp_path):
     write_image(tmp_path / 'cine.nii.gz', np.random.default_rng(0).normal(size=(4, 5, 6, 9)), np.eye(4))
     with pytest.raises(UserError, match=r'shape \(4, 5, 6, 9\) is that of a series of images'):
         read_transform(tmp_path / 'cine.nii.gz')
+    fields = nib.Nifti1Image(np.zeros((4, 5, 6, 2, 3), np.float32), np.eye(4))
+    nib.save(fields, tmp_path / 'displacement_4d.nii.gz')
+    for convention in (None, 'itk'):
+        with pytest.raises(UserError, match='a series of 2 fields.*one frame.*--convention voxel'):
+            read_transform(tmp_path / 'displacement_4d.nii.gz', convention)
     colours = np.zeros((4, 5, 6), [('R', 'u1'), ('G', 'u1'), ('B', 'u1')])
     nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / 'colours.nii.gz')
     with pytest.raises(UserError, match='colours.nii.gz holds colours.*real numbers'):

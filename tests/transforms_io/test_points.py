@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,7 @@ def write(tmp_path, text, name='points.csv'):
         ('id,x_mm,Y (mm),z [mm]\n9,1,2,3\n8,4.5,-5.25,60\n', True),
         ('name,z,score,x,y\nA,3,9,1,2\nB,60,8,4.5,-5.25\n', True),
         ('i,j,k,name\n1,2,3,"a, b"\n4.5,-5.25,60,c\n', True),
+        ('größe,x,y,z\n7,1,2,3\n8,4.5,-5.25,60\n'.encode('utf-16'), True),
     ],
 )
 def test_kinds_of_files(tmp_path, text, header):
@@ -72,7 +75,9 @@ def test_a_file_without_header_keeps_its_columns(tmp_path):
         ('r,p,i\n1,2,3\n', 'columns are named r, p, i'),
         ('name,x,y,z\nA,1,2,3\nB,1,two,3\n', "line 3, column 3: 'two'"),
         ('1 2 3\n4 5 6\n', 'line 1: 1 columns.*separated by commas'),
-        (b'\xff\xfe\x00\x01', 'is no text file'),
+        (b'\x00\x01\x02\x03', 'is no text file'),
+        (b'\xff\xfe\x00', 'is no text in UTF-16'),
+        ('größe,x,y,z\n1,1,2,3\n'.encode('latin-1'), 'is no text in UTF-8 .*a CSV file of points in UTF-8.*CSV UTF-8'),
     ],
 )
 def test_bad_content_is_named_with_its_line(tmp_path, text, message):
@@ -119,6 +124,18 @@ def test_of_two_sets_the_unit_that_is_asked_for_counts(tmp_path):
         read_points(path)
 
 
+def test_coordinates_in_other_units_are_left_empty_where_points_move(tmp_path):
+    path = write(tmp_path, 'name,x,y,z,x_lps,y_lps,z_lps\nA,1,2,3,-1,-2,3\nB,1,2,3,-4,-5,6\n')
+    table = read_points(path, 'mm-lps')
+    assert table.columns == (4, 5, 6) and table.others == (1, 2, 3)
+    write_points(tmp_path / 'out.csv', table, table.points + 1, np.array([True, True]))
+    lines = (tmp_path / 'out.csv').read_text().splitlines()
+    assert lines[1] == 'A,,,,0.000000,-1.000000,4.000000,1'
+    # Columns that two sets share are those of the one that was chosen.
+    table = read_points(write(tmp_path, 'r,a,s,l,p\n1,2,3,-1,-2\n'), 'mm')
+    assert table.columns == (0, 1, 2) and table.others == (3, 4)
+
+
 def test_millimetres_whatever_the_frame(tmp_path):
     np.testing.assert_array_equal(read_points(write(tmp_path, 'l,p,s\n1,2,3\n')).ras_mm, [[-1, -2, 3]])
     np.testing.assert_array_equal(read_points(write(tmp_path, '1,2,3\n')).ras_mm, [[1, 2, 3]])
@@ -145,6 +162,44 @@ def test_files_of_slicer_say_their_frame_and_keep_their_form(tmp_path, frame, un
     assert new[:3] == old[:3] and new[3].startswith('vtkMRMLMarkupsFiducialNode_0,2.000000,3.000000,4.000000,0,')
     assert [line.count(',') for line in new[3:]] == [13, 13]
     np.testing.assert_array_equal(read_points(tmp_path / 'out.fcsv').points, POINTS + 1)
+
+
+def markups(tmp_path, *lists):
+    return write(tmp_path, json.dumps({'markups': lists}), 'points.mrk.json')
+
+
+@pytest.mark.parametrize(('frame', 'units'), [('LPS', 'mm-lps'), ('RAS', 'mm')])
+def test_markups_of_slicer_become_a_table_that_says_its_frame(tmp_path, frame, units):
+    points = [
+        {'label': f'F-{n}', 'position': list(point), 'positionStatus': 'defined'} for n, point in enumerate(POINTS)
+    ]
+    path = markups(tmp_path, {'coordinateSystem': frame, 'coordinateUnits': 'mm', 'controlPoints': points})
+    table = read_points(path)
+    np.testing.assert_array_equal(table.points, POINTS)
+    assert table.units == units
+    write_points(tmp_path / 'out.csv', table, table.points + 1, np.array([True, False]))
+    again = read_points(tmp_path / 'out.csv')
+    np.testing.assert_array_equal(again.points, POINTS + 1)
+    assert again.units == units and [row[0] for row in again.rows] == ['F-0', 'F-1']
+    with pytest.raises(UserError, match=f'in {units}, not in voxel'):
+        read_points(path, 'voxel')
+
+
+@pytest.mark.parametrize(
+    ('lists', 'message'),
+    [
+        ([], '0 lists of points'),
+        ([{'controlPoints': []}], 'a list without points'),
+        ([{'controlPoints': [{'position': [1, 2, 3]}]}] * 2, '2 lists of points'),
+        ([{'coordinateSystem': 'IJK', 'controlPoints': [{'position': [1, 2, 3]}]}], 'are IJK in mm'),
+        ([{'coordinateUnits': 'um', 'controlPoints': [{'position': [1, 2, 3]}]}], 'LPS in um'),
+        ([{'controlPoints': [{'position': [1, 2]}]}], 'holds no points'),
+        ([{'controlPoints': [{'position': [1, 2, 3], 'positionStatus': 'undefined'}]}], 'point 1 of .* has no place'),
+    ],
+)
+def test_markups_that_cannot_be_used(tmp_path, lists, message):
+    with pytest.raises(UserError, match=message):
+        read_points(markups(tmp_path, *lists))
 
 
 def test_frames_that_are_not_known_or_not_asked_for_are_refused(tmp_path):
