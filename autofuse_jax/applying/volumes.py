@@ -59,7 +59,7 @@ def frame_by_frame(
 
 
 def filling_sentences(name: str | Path, image: np.ndarray, outside: float, background: Background) -> list[str]:
-    """Say what stands in a moved image where nothing of it is known, and whether it shows anything at all.
+    """Say what stands in a moved image where nothing of it is known, and where it shows nothing at all.
 
     Args:
         name: Its file.
@@ -81,7 +81,7 @@ def filling_sentences(name: str | Path, image: np.ndarray, outside: float, backg
         )
     low, high = np.nanmin(image), np.nanmax(image)
     if low == high:
-        sentences.append(f'{name} has the same value {low:g} everywhere, and so has what it becomes')
+        sentences.append(f'{name} has the same value {low:g} everywhere')
     return sentences
 
 
