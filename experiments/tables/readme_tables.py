@@ -23,6 +23,7 @@ from experiments.tables.real_world_table import other_contrasts_table, real_worl
 from experiments.tables.registration_tables import registration_tables
 from experiments.tables.reliability_table import loops_table, reliability_table
 from experiments.tables.speed_tables import speed_tables
+from experiments.weights.compare_fusions import fusions_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / 'README.md'
@@ -195,6 +196,7 @@ DOCUMENTS = {
         'routes acdc': REGISTRATION['routes acdc'],
         'instance acdc syn': REGISTRATION['instance acdc syn'],
     },
+    REPOSITORY / 'docs' / 'training.md': {'fusions': lambda: fusions_table(read_record('fusions_acdc.json'))},
     REPOSITORY / 'docs' / 'train.md': {'quickstart trans': quickstart_trans_table},
     REPOSITORY / 'docs' / 'register.md': REGISTRATION,
     REPOSITORY / 'docs' / 'real_world.md': {

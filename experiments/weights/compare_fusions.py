@@ -3,8 +3,9 @@
     python -m experiments.weights.compare_fusions --trainings runs/ablation_gate runs/ablation_sum runs/ablation_none \\
         --evaluations runs/ablation_gate_eval runs/ablation_sum_eval runs/ablation_none_eval --out=fusions.json
 
-A training is the --work folder of `train_fusion`, its evaluation the --workdir of `autofuse_jax.main --mode=evaluate` of
-the weights that it wrote. Pairs must be the same. P is Wilcoxon's signed-rank test against the first, corrected by Holm.
+A training is the --work folder of `train_fusion`, its evaluation the --workdir of `autofuse_jax.main --mode=evaluate`
+with the weights that it wrote. Pairs must be the same. P is Wilcoxon's signed-rank test against the first, corrected by
+Holm.
 """
 
 import argparse
