@@ -11,9 +11,16 @@ METHODS = {
     'affine': 'affine',
     'SyN': 'ANTs SyN, cross-correlation',
     'affine + instance': 'affine + instance optimisation (default)',
+    'affine + unsupervised network': 'affine + `cardiac_unsup`',
+    'affine + unsupervised network + instance': 'affine + `cardiac_unsup` + instance optimisation',
     'affine + network': 'affine + network',
     'affine + network + instance': 'affine + network + instance optimisation',
     'affine + network + guided instance': 'affine + network + instance optimisation guided by its segmentations',
+}
+# What the routes of a network that was trained without labels are called beside those of another one.
+UNSUPERVISED = {
+    'affine + network': 'affine + unsupervised network',
+    'affine + network + instance': 'affine + unsupervised network + instance',
 }
 Record = dict[str, Any]
 
@@ -45,7 +52,9 @@ def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Calla
     return {
         # Run one after the other on one machine, the first without a network.
         'routes acdc': lambda: comparison_table(
-            read_record('budgets_acdc.json')['summary'] | read_record('guided_acdc.json')['summary']
+            read_record('budgets_acdc.json')['summary']
+            | read_record('guided_acdc.json')['summary']
+            | {name: read_record('unsup_acdc.json')['summary'][method] for method, name in UNSUPERVISED.items()}
         ),
         'instance acdc': lambda: comparison_table(read_record('instance_acdc.json')['summary']),
         'instance acdc syn': lambda: comparison_table(read_record('instance_acdc.json')['summary_of_pairs_with_syn']),
