@@ -118,10 +118,9 @@ def _run_share(options: argparse.Namespace, settings: PipelineSettings) -> int:
         recover_folder(options.out / row.name)
     inputs = {row.name: _inputs(row, options, settings) for row in share}
     missing = _missing(options, share, inputs)
-    for row in share:
-        if row not in missing:
-            # Left by a run with other options, which failed and was given up.
-            (options.out / row.name / FAILED_NAME).unlink(missing_ok=True)
+    for name in {row.name for row in share} - {row.name for row in missing}:
+        # Left by a run with other options, which failed and was given up.
+        (options.out / name / FAILED_NAME).unlink(missing_ok=True)
     print(f'{len(share)} pairs, {len(share) - len(missing)} of them registered already', file=sys.stderr)
     failures = 0
     try:

@@ -79,19 +79,13 @@ def _place(out: Path, settings: dict[str, Any], overwrite: bool | None) -> Path:
     if not different and not (complete and earlier is None):
         return out
     if not overwrite:
-        fix = 'name another --out folder' + (
-            '' if overwrite is None else ', or add --overwrite to replace what is there'
-        )
+        fix = 'name another --out folder'
+        if overwrite is not None:
+            fix += ', or add --overwrite to replace what is there'
         if earlier is None:
-            raise UserError(
-                f'{out} holds a {MANIFEST_NAME} that this program did not write',
-                fix=fix,
-            )
+            raise UserError(f'{out} holds a {MANIFEST_NAME} that this program did not write', fix=fix)
         changes = '; '.join(f'{key}: {earlier.get(key)} there, {settings.get(key)} now' for key in different)
-        raise UserError(
-            f'{out} was prepared with other settings ({changes})',
-            fix=fix,
-        )
+        raise UserError(f'{out} was prepared with other settings ({changes})', fix=fix)
     if not complete:
         return out
     place = out / REPLACEMENT_NAME

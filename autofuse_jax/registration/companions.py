@@ -1,6 +1,7 @@
 """Further images of the moving side that ride along: read and checked before the work, moved after it."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def move_companion(
             'written'
         ]
     value = choose_background(volume.image, background)
-    outside = 1 - count / (grid.shape[0] * grid.shape[1] * grid.shape[2])
+    outside = 1 - count / math.prod(grid.shape)
     return (
         move_volume(volume, grid, transform, background=value.value),
         filling_sentences(volume.name, volume.image, outside, value),

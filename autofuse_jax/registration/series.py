@@ -246,8 +246,11 @@ def write_series(
     fixed = frames[0].fixed
     determinants = [jacobian_determinant(frame.transform.displacement) for frame in frames]
     others = [frame for number, frame in enumerate(frames) if number != result.reference]
-    consistency = [inverse_consistency(frame.transform, frame.inverse)['mean'] for frame in others]
-    verdicts = {n: measure_result(frame).verdict for n, frame in enumerate(frames) if n != result.reference}
+    # One after the other: measures hold volumes.
+    measured = ((number, measure_result(frame)) for number, frame in enumerate(frames) if number != result.reference)
+    judged = {number: (one.verdict, one.scores['inverse_consistency_mm']['mean']) for number, one in measured}
+    verdicts = {number: verdict for number, (verdict, _) in judged.items()}
+    consistency = [mean for _, mean in judged.values()]
     verdict = verdict_of_series(verdicts)
     report = json_types(
         {
