@@ -8,6 +8,7 @@ from pathlib import Path
 from autofuse_jax.choices import SPLITS
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.found_brains import FoundBrains
+from autofuse_jax.preparation.persons import images_of_persons
 from autofuse_jax.preparation.splits import SPLITS_NAME, draw_validation, read_splits
 from autofuse_jax.records.reading import read_json
 
@@ -18,6 +19,7 @@ SPLIT_SEED = 2023
 FOLDER_VALIDATION_FRACTION = 0.1
 FOLDER_SMALLEST = 6
 
+# Of the persons.
 Rule = Callable[[Sequence[str]], tuple[dict[str, str], str]]
 
 
@@ -27,7 +29,8 @@ def split_brains(
     """Decide the split of every subject.
 
     The first of these that there is: the file that the user names; splits.json in the folder or the one above it, where
-    it has this data set; what the layout itself says (Learn2Reg, the official code); the rule of the data set.
+    it has this data set; what the layout itself says (Learn2Reg, the official code); the rule of the data set. The rule
+    puts all images of a person into one split, see `persons`.
 
     Args:
         source: The subjects.
@@ -49,7 +52,9 @@ def split_brains(
     if any(brain.split for brain in source.brains):
         split_of = {brain.id: brain.split or 'train' for brain in source.brains}
         return split_of, f'as the source says ({source.layout})'
-    return SPLIT_RULES[dataset](ids)
+    images = images_of_persons(ids)
+    split_of, rule = SPLIT_RULES[dataset](list(images))
+    return {name: split for person, split in split_of.items() for name in images[person]}, rule
 
 
 def nearby_splits(root: Path, name: str) -> Path | None:

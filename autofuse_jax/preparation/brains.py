@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from autofuse_jax.preparation.mni import fingerprint, load_template
 from autofuse_jax.preparation.one_brain import BrainJob, BrainOutcome, prepare_brain_subject, warnings_of
 from autofuse_jax.preparation.output_folder import count_subjects, prepared_folder, report_problems
 from autofuse_jax.preparation.part_manifests import problems_of_part, write_manifest_of
+from autofuse_jax.preparation.persons import persons_in_several
 from autofuse_jax.preparation.processes import run_in_processes
 from autofuse_jax.preparation.sources import Problem
 from autofuse_jax.version import __version__
@@ -83,7 +84,7 @@ def prepare_brains(options: argparse.Namespace) -> int:
     print(
         f'{root}: {source.layout}; {len(source.brains)} images, {len(brains)} of them in a split, {labelled} labelled'
     )
-    for remark in source.remarks:
+    for remark in (*source.remarks, *_split_remarks(split_of)):
         print(f'note: {remark}', file=sys.stderr)
     alignment = options.align or (NONE if source.prepared else AFFINE)
     table = _label_table(options, brains, labelled)
@@ -130,6 +131,15 @@ def prepare_brains(options: argparse.Namespace) -> int:
             if good:
                 _print_summary(options.out, manifest, good, len(source.brains) - len(brains))
         return report_problems(problems, bool(good) or part is not None)
+
+
+def _split_remarks(split_of: Mapping[str, str]) -> list[str]:
+    """A sentence about persons whom a network would learn from and be tested on."""
+    persons = persons_in_several(split_of)
+    if not persons:
+        return []
+    several = f'{persons[0]} has' if len(persons) == 1 else f'{len(persons)} people, such as {persons[0]}, have'
+    return [f'{several} images in the training split and in another one; scores of those are too good']
 
 
 def _run(jobs: Sequence[BrainJob], workers: int) -> list[BrainOutcome]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autofuse_jax.data.formats import KNOWN_SUFFIXES, LABELS_KEY, is_npz, npz_names
 from autofuse_jax.errors import UserError
+from autofuse_jax.preparation.persons import is_visit
 from autofuse_jax.preparation.sources import Problem
 
 
@@ -83,7 +84,10 @@ def first_file(folder: Path, stems: Iterable[str]) -> Path | None:
 
 
 def names_below(root: Path, paths: Sequence[Path], shorts: Sequence[str]) -> list[str]:
-    """Return a name for each image: the short one, after the folders below the root where others have it too.
+    """Return a name for each image: the short one, after the folders below the root where that alone does not tell.
+
+    That is where others have it too, and where it is that of a visit: 'session_2' may be there once and still is
+    somebody's.
 
     Args:
         root: Folder that all paths are below.
@@ -95,7 +99,7 @@ def names_below(root: Path, paths: Sequence[Path], shorts: Sequence[str]) -> lis
     """
     counts = Counter(shorts)
     return [
-        short if counts[short] == 1 else '-'.join([*path.relative_to(root).parts[:-1], short])
+        short if counts[short] == 1 and not is_visit(short) else '-'.join([*path.relative_to(root).parts[:-1], short])
         for path, short in zip(paths, shorts, strict=True)
     ]
 

@@ -2,13 +2,14 @@
 
 Recognised, the first that fits:
 
-1. images/NAME.nii.gz and labels/NAME.nii.gz (also imagesTr/ and labelsTr/, image/ and label/). Images without a label
+1. A BIDS tree, sub-ID/anat/sub-ID_T1w.nii.gz with ..._dseg.nii.gz there or in derivatives/, see `bids`.
+2. images/NAME.nii.gz and labels/NAME.nii.gz (also imagesTr/ and labelsTr/, image/ and label/). Images without a label
    map are unlabelled.
-2. SUBJECT/t1.nii.gz and SUBJECT/seg.nii.gz, at any depth; the names that count are IMAGE_STEMS and LABEL_STEMS below.
+3. SUBJECT/t1.nii.gz and SUBJECT/seg.nii.gz, at any depth; the names that count are IMAGE_STEMS and LABEL_STEMS below.
    The subject is called after its folder, and after those above where others are called the same.
-3. Files side by side: NAME.nii.gz and NAME_seg.nii.gz; NAME.npz with `vol` and perhaps `seg`.
+4. Files side by side: NAME.nii.gz and NAME_seg.nii.gz; NAME.npz with `vol` and perhaps `seg`.
 
-Which label map belongs to which image in 1 and 3 is in `label_words`: NAME_gt, NAME_mask and others, lab7 and img7,
+Which label map belongs to which image in 2 and 4 is in `label_words`: NAME_gt, NAME_mask and others, lab7 and img7,
 NAME to nnU-Net's NAME_0000. Files may be .nii.gz, .nii, .mgz or .npz everywhere, in capitals too.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.data.formats import is_npz, stem_of
+from autofuse_jax.preparation.bids import find_bids
 from autofuse_jax.preparation.found_brains import (
     FoundBrain,
     FoundBrains,
@@ -47,6 +49,9 @@ def find_folder(root: Path) -> FoundBrains:
     Raises:
         UserError: Two images have the same name.
     """
+    bids = find_bids(root)
+    if bids is not None:
+        return bids
     for image_name, label_name in IMAGE_FOLDERS:
         if (root / image_name).is_dir():
             found = _find_parallel(root, image_name, label_name)

@@ -46,6 +46,16 @@ def test_folder_keeps_a_tenth_for_validation(tmp_path, count, validation):
     assert ('all train' in rule) == (validation == 0)
 
 
+@pytest.mark.parametrize('dataset', ['folder', 'oasis'])
+def test_all_sessions_of_a_person_go_into_one_split(tmp_path, dataset):
+    names = [f'sub-{person:02d}_ses-{session}_T1w' for person in range(20) for session in (1, 2)]
+    source = FoundBrains('test layout', tuple(FoundBrain(name, Path(name), None, None) for name in names))
+    split_of, _ = split_brains(source, dataset, dataset, tmp_path, None)
+    assert sorted(split_of) == names
+    assert all(split_of[name] == split_of[name.replace('ses-1', 'ses-2')] for name in names)
+    assert 0 < counts(split_of)['validation'] < 20
+
+
 def test_what_the_layout_says_counts_more_than_the_rule(tmp_path):
     split_of, rule = split_brains(found(3, 'test'), 'folder', 'mine', tmp_path, None)
     assert counts(split_of)['test'] == 3 and 'test layout' in rule

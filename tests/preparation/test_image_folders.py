@@ -111,3 +111,8 @@ def test_sessions_are_called_after_their_subjects_too_and_capitals_do_not_matter
 def test_a_folder_for_images_without_any_hides_nothing(tmp_path):
     touch(tmp_path, 'images/screenshot.png', 's1/t1.nii.gz')
     assert list(listed(find_folder(tmp_path), tmp_path)) == ['s1']
+
+
+def test_a_visit_that_is_there_once_is_called_after_its_person(tmp_path):
+    touch(tmp_path, 'anna/visit1/t1.nii.gz', 'anna/visit2/t1.nii.gz', 'bert/visit1/t1.nii.gz', 'carl/t1.nii.gz')
+    assert list(listed(find_folder(tmp_path), tmp_path)) == ['anna-visit1', 'anna-visit2', 'bert-visit1', 'carl']

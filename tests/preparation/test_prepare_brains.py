@@ -182,6 +182,15 @@ def test_what_is_prepared_without_its_label_map_is_named(prepare, tmp_path, caps
     assert 'error: 1 problem; left out were:' in report and 'one.nii.gz has no image of that name' in report
 
 
+def test_a_person_in_two_splits_is_named(prepare, tmp_path, capsys):
+    source = make_folder(tmp_path / 'mine', ['anna_visit1', 'anna_visit2', 'bert'])
+    (source / 'splits.json').write_text(
+        json.dumps({'train': ['anna_visit1', 'bert'], 'test': ['anna_visit2']}), encoding='utf-8'
+    )
+    assert prepare('folder', source) == 0
+    assert 'note: anna has images in the training split and in another one' in capsys.readouterr().err
+
+
 def test_subjects_of_the_splits_that_are_not_there(prepare, tmp_path, capsys):
     source = make_folder(tmp_path / 'mine')
     splits = tmp_path / 'which.json'
