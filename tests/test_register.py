@@ -412,6 +412,7 @@ def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
         (['--guide-weight=2'], '--guide-weight is given without label maps or a network'),
         (['--guide-weight=2', '--weights=cardiac', '--guide=none'], '--guide-weight is given without label maps'),
         (['--guide-points-weight=2'], '--guide-points-weight is given without points'),
+        (['--align=none', '--no-deform', '--similarity=mi'], '--similarity is given and nothing is aligned'),
         (['--no-deform', '--steps=3'], '--steps is given together with --no-deform'),
         (['--no-deform', '--smoothness=0.5'], '--smoothness is given together with --no-deform'),
         (['--no-deform', '--shrink=2'], '--shrink is given together with --no-deform'),

@@ -2,7 +2,7 @@
 
 import argparse
 
-from autofuse_jax.choices import NONE
+from autofuse_jax.choices import AFFINE, NONE
 from autofuse_jax.commands.needs import Need
 
 # What the optimisation of the deformation alone looks at.
@@ -20,6 +20,11 @@ OF_THE_DEFORMATION = (
 )
 
 
+def _aligned(options: argparse.Namespace) -> bool:
+    """Whether a linear map is sought; of a series only where the user says so."""
+    return (options.align or (NONE if options.reference_frame is not None else AFFINE)) != NONE
+
+
 def _classes_guide(options: argparse.Namespace) -> bool:
     """Whether label maps guide, or a network may, which does so by itself where it segments."""
     network = options.weights is not None and options.guide != NONE
@@ -35,6 +40,12 @@ NEEDS = (
         'add --initial T, or leave it out',
     ),
     Need(OF_THE_DEFORMATION, lambda options: options.deform, 'together with --no-deform'),
+    Need(
+        ('similarity',),
+        lambda options: options.deform or _aligned(options),
+        'and nothing is aligned or deformed',
+        'leave it out, or seek a linear map (--align=affine) or a deformation',
+    ),
     Need(
         ('spacing',),
         lambda options: options.deform or options.weights is not None,
