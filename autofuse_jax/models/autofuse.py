@@ -121,6 +121,8 @@ class AutoFuse(PairNetwork):
 
     Attributes:
         fusion_channels: Base width of the fusion branch; default 0: twice that of the single branch, as in the paper.
+        refining_channels: Base width of a second fusion branch, which sees the moving image where the first one puts it
+            and corrects the velocity, see `refinement`; default 0: there is none.
         fine_channels: Width of the single branch's blocks on the images' grid where `fusion_pooling` makes the fusion
             branch's coarser; default 0: `base_channels`.
         thin_levels: Number of levels of the single branch, from the finest on, whose kernels are 3 x 3 x 1, which do
@@ -138,7 +140,8 @@ class AutoFuse(PairNetwork):
             `fusion_pooling`, so that a branch may see finer slices than the other; default zeros: `fusion_pooling`.
 
     Raises:
-        UserError: `thin_levels` is more than the branch has, or `fine_pooling` does not divide `fusion_pooling`.
+        UserError: `thin_levels` is more than the branch has, `fine_pooling` does not divide `fusion_pooling`, or a
+            displacement is to be refined.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
@@ -146,6 +149,7 @@ class AutoFuse(PairNetwork):
     """
 
     fusion_channels: int = 0
+    refining_channels: int = 0
     fine_channels: int = 0
     thin_levels: int = 0
     compare_slices: bool = False
@@ -156,6 +160,7 @@ class AutoFuse(PairNetwork):
 
     RANGES: ClassVar[dict[str, Range]] = {
         'fusion_channels': AT_LEAST_0,
+        'refining_channels': AT_LEAST_0,
         'fine_channels': AT_LEAST_0,
         'thin_levels': Range(least=0, below=len(LEVELS), whole=True),
     }
@@ -164,6 +169,12 @@ class AutoFuse(PairNetwork):
         super().__post_init__()
         check_numbers('model.fusion_pooling', self.fusion_pooling, COUNT, count=3)
         check_numbers('model.fine_pooling', self.fine_pooling, AT_LEAST_0, count=3)
+        if self.refining_channels and self.output != 'velocity':
+            raise UserError(
+                f'model.refining_channels is {self.refining_channels} and model.output {self.output!r}',
+                expected="model.output='velocity', because velocities are added",
+                fix='set model.refining_channels=0',
+            )
         fine = self._fine_pooling()
         if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine, strict=True)):
             raise UserError(
@@ -201,13 +212,21 @@ class AutoFuse(PairNetwork):
             self.background_in_padding,
             name='single_branch',
         )
-        fusion = FusionBranch(
-            tuple(factor * (self.fusion_channels or FUSION_FACTOR * width) for factor in SINGLE_WIDTHS[:-1]),
+        return single, self._fusion_branch(self.fusion_channels or FUSION_FACTOR * width, 'fusion_branch')
+
+    @nn.nowrap
+    def refining_branch(self) -> FusionBranch | None:
+        """Return the branch that corrects the velocity of the first, or None."""
+        return self._fusion_branch(self.refining_channels, 'refining_branch') if self.refining_channels else None
+
+    @nn.nowrap
+    def _fusion_branch(self, width: int, name: str) -> FusionBranch:
+        return FusionBranch(
+            tuple(factor * width for factor in SINGLE_WIDTHS[:-1]),
             self.fusion,
             self.large_kernel,
             self.random_gate_bias,
             self.output == 'velocity',
             self.remat,
-            name='fusion_branch',
+            name=name,
         )
-        return single, fusion

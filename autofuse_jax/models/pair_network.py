@@ -1,6 +1,6 @@
 """What every AutoFuse-like network does around its branches: feed a pair through them and turn a velocity into maps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -21,6 +21,7 @@ from autofuse_jax.models.field_outputs import (
 )
 from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.models.options import check_network
+from autofuse_jax.models.refinement import FusionInputs, with_moved
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
 
@@ -61,6 +62,31 @@ def in_compute_dtype(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
 def exchanged(both: jax.Array) -> jax.Array:
     """Exchange the two images of each pair in a batch (2 B, ...) in which they lie side by side, see `of_both`."""
     return both.reshape(-1, 2, *both.shape[1:])[:, ::-1].reshape(both.shape)
+
+
+def velocity_of(
+    branch: Callable[..., tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]], orders: Sequence[FusionInputs]
+) -> tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]:
+    """Return what a fusion branch predicts for pairs.
+
+    Args:
+        branch: Maps inputs to mean, log-variance or None, and gate weights.
+        orders: Its inputs, and those with the images exchanged where both orders count.
+
+    Returns:
+        Mean, log-variance and gate weights; of both orders the mean is `(v(fixed, moving) - v(moving, fixed)) / 2`,
+        which has no variance of its own, and the weights are those of the first.
+    """
+    mean, log_variance, gate_weights = branch(*orders[0])
+    if len(orders) == 1:
+        return mean, log_variance, gate_weights
+    exchanged_mean, _, _ = branch(*orders[1])
+    return 0.5 * (mean - exchanged_mean), None, gate_weights
+
+
+def moved_by(orders: Sequence[FusionInputs], velocity: jax.Array) -> list[FusionInputs]:
+    """Return inputs with the moving image moved by a velocity; with the images exchanged, by its opposite."""
+    return [with_moved(inputs, sign * velocity) for inputs, sign in zip(orders, (1, -1), strict=False)]
 
 
 class PairNetwork(nn.Module):
@@ -143,6 +169,11 @@ class PairNetwork(nn.Module):
         """
         raise TypeError(f'{type(self).__name__} has no branches.')
 
+    @nn.nowrap
+    def refining_branch(self) -> nn.Module | None:
+        """Return the module named 'refining_branch', of the kind of the fusion branch, see `refinement`; None: none."""
+        return None
+
     @nn.compact
     def __call__(
         self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None, *, symmetric: bool = False
@@ -156,7 +187,8 @@ class PairNetwork(nn.Module):
                 exp(log_variance / 2) * noise`, as in training. None (default) takes the mean, so that inference is
                 deterministic.
             symmetric: Whether the velocity is `(v(fixed, moving) - v(moving, fixed)) / 2`, without a variance; the
-                fusion branch runs twice, the single branch once. Only for `output` 'velocity'; default False.
+                branches that see both images run twice, the single branch once. Only for `output` 'velocity'; default
+                False.
 
         Returns:
             The named output.
@@ -165,10 +197,14 @@ class PairNetwork(nn.Module):
         single, fusion = self.branches()
         narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
         of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
-        mean, log_variance, gate_weights = fusion(*self.fusion_inputs(narrow_fixed, narrow_moving, of_fixed, of_moving))
+        orders = [self.fusion_inputs(narrow_fixed, narrow_moving, of_fixed, of_moving)]
         if symmetric:
-            exchanged_mean, _, _ = fusion(*self.fusion_inputs(narrow_moving, narrow_fixed, of_moving, of_fixed))
-            mean, log_variance = 0.5 * (mean - exchanged_mean), None
+            orders.append(self.fusion_inputs(narrow_moving, narrow_fixed, of_moving, of_fixed))
+        mean, log_variance, gate_weights = velocity_of(fusion, orders)
+        refining = self.refining_branch()
+        if refining is not None:
+            correction, log_variance, _ = velocity_of(refining, moved_by(orders, mean))
+            mean = mean + correction
         (_, fixed_segmentation), (_, moving_segmentation) = of_fixed, of_moving
         others = {
             'fixed_segmentation': fixed_segmentation,
@@ -183,7 +219,7 @@ class PairNetwork(nn.Module):
     @nn.nowrap
     def fusion_inputs(
         self, fixed: jax.Array, moving: jax.Array, of_fixed: Perception, of_moving: Perception
-    ) -> tuple[jax.Array, Features, Features]:
+    ) -> FusionInputs:
         """Return what the fusion branch is given.
 
         Args:

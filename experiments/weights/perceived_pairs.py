@@ -1,7 +1,7 @@
-"""Training pairs as the branch that registers sees them: what the branch that segments, held, says of both images.
+"""Training pairs as the branch that learns sees them: what the branches before it, held, say of both images.
 
-A branch that is held says the same of an image every time, and takes longer to say it than the other branch takes to
-learn from it. So what it says of a pair, changed at random as in all training, is kept and learned from several times.
+Branches that are held say the same of a pair every time, and take longer to say it than the branch that learns takes to
+learn from it. So what they say of a pair, changed at random as in all training, is kept and learned from several times.
 """
 
 import functools
@@ -15,12 +15,12 @@ from autofuse_jax.data.augment import Augmentation, augment_pair
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import Pair
-from autofuse_jax.methods.autofuse import SINGLE_BRANCH
+from autofuse_jax.methods.autofuse import FUSION_BRANCH, SINGLE_BRANCH
 from autofuse_jax.methods.base import Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.conv_blocks import downsample
-from autofuse_jax.models.pair_network import of_both
+from autofuse_jax.models.pair_network import moved_by, of_both, velocity_of
 
 # What a step learns from, arrays by name.
 Example = dict[str, Any]
@@ -38,7 +38,7 @@ class PerceivedPairs:
 
     Args:
         network: The network.
-        params: Parameters of its single branch, which is held.
+        params: Parameters of the branches that are held.
         store: Source of the frames.
         pairs: The training pairs.
         augmentation: Limits of the random change of pairs.
@@ -86,24 +86,32 @@ class PerceivedPairs:
 
 
 def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> Example:
-    """Return what the fusion branch is given of pairs, and what its field is judged by.
+    """Return what the branch that learns is given of pairs, and what its field is judged by.
 
     Args:
-        network: The network.
-        params: Parameters of its single branch.
+        network: The network. With a branch that refines it is that which learns, from what the fusion branch finds of
+            both orders of the images.
+        params: Parameters of its other branches.
         batch: Images (B, D, H, W, 1) and labels (B, D, H, W) as in `batches.pair_to_arrays`.
 
     Returns:
-        'inputs': the arguments of the fusion branch, see `PairNetwork.fusion_inputs`. 'fixed', 'moving': images
+        'inputs': the arguments of the branch, see `PairNetwork.fusion_inputs`. 'fixed', 'moving': images
         (B, d, h, w, 1) and 'fixed_labels', 'moving_labels': the share of each class in a voxel (B, d, h, w, C), on the
-        grid of the single branch's block 1, which is the finest that its features have. All float16.
+        grid of the single branch's block 1, which is the finest that its features have. Of a branch that refines,
+        'start': the velocity (B, d', h', w', 3) that it corrects. All float16.
     """
-    single, _ = network.branches()
+    single, fusion = network.branches()
     of_fixed, of_moving = of_both(
         lambda images: apply_network(single, params[SINGLE_BRANCH], images), batch['fixed'], batch['moving']
     )
+    inputs = network.fusion_inputs(batch['fixed'], batch['moving'], of_fixed, of_moving)
+    start = {}
+    if network.refining_channels:
+        orders = [inputs, network.fusion_inputs(batch['moving'], batch['fixed'], of_moving, of_fixed)]
+        velocity, _, _ = velocity_of(lambda *given: apply_network(fusion, params[FUSION_BRANCH], *given), orders)
+        inputs, start = moved_by(orders, velocity)[0], {'start': velocity}
     finest = tuple(whole // step for whole, step in zip(network.pooling, network.feature_pooling, strict=True))
-    example: Example = {'inputs': network.fusion_inputs(batch['fixed'], batch['moving'], of_fixed, of_moving)}
+    example: Example = {'inputs': inputs, **start}
     for role in ('fixed', 'moving'):
         indicators = jax.nn.one_hot(batch[f'{role}_labels'], network.num_classes)
         example |= {role: downsample(batch[role], finest), f'{role}_labels': downsample(indicators, finest)}

@@ -6,6 +6,9 @@ For a segmentation that was trained on its own and is good: what it says of a pa
 times, see `perceived_pairs`, which makes a step several times cheaper than one of `configs/cardiac_taught_semi.py`.
 Minimised is the paper's similarity, divergence and folding, and the overlap of the manual labels with the warped ones,
 in both directions. The same command continues a training that was interrupted.
+
+--refining-channels=8 adds a second branch, which sees the moving image where the first one puts it and corrects the
+velocity; then, and with weights that have such a branch, it alone learns.
 """
 
 import argparse
@@ -33,7 +36,7 @@ from autofuse_jax.losses.overlap import dice_loss
 from autofuse_jax.losses.regularity import negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import local_ncc
 from autofuse_jax.losses.terms import Diagnostics, everywhere, total
-from autofuse_jax.methods.autofuse import FUSION_BRANCH
+from autofuse_jax.methods.autofuse import FUSION_BRANCH, REFINING_BRANCH
 from autofuse_jax.methods.base import Objective, Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.methods.registry import predicting_method
@@ -99,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
     parser.add_argument('--fusion', choices=FUSIONS, help='how features are fused; with --fresh')
     parser.add_argument('--without-segmentations', action='store_true', help='do not feed them back; with --fresh')
+    parser.add_argument('--refining-channels', type=int, default=0, help='base width of a branch that refines; 0: none')
     for field in dataclasses.fields(FusionWeights):
         text = f'weight in the objective; default {field.default:g}'
         parser.add_argument(f'--{field.name}', type=float, default=field.default, help=text)
@@ -123,6 +127,8 @@ def train(options: argparse.Namespace) -> None:
         flat = with_fresh_fusion(flat, description, options)
     elif options.fusion or options.without_segmentations:
         raise UserError('another kind of fusion needs other parameters', fix='add --fresh')
+    if options.refining_channels:
+        flat = with_refining(flat, description, options.refining_channels, options.seed)
     network = _network(source, description.method, description.model)
     check_shapes(flat, description.method, description.model)
     params = jax.tree.map(jnp.asarray, unflatten(flat))
@@ -132,10 +138,11 @@ def train(options: argparse.Namespace) -> None:
     )
     optimizer = make_optimizer(schedule, clip_norm=CLIP_NORM, multiples=MULTIPLES)
     weights = FusionWeights(**{field.name: getattr(options, field.name) for field in dataclasses.fields(FusionWeights)})
-    objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(FUSION_BRANCH,))
+    learning = REFINING_BRANCH if network.refining_channels else FUSION_BRANCH
+    objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(learning,))
     begin = functools.partial(_begin, objective, optimizer, options.seed)
     step = jax.jit(make_train_step((objective,), optimizer, AVERAGE_DECAY), donate_argnums=0)
-    state, minutes = _advance(options, pairs, step, begin, {FUSION_BRANCH: params[FUSION_BRANCH]})
+    state, minutes = _advance(options, pairs, step, begin, {learning: params[learning]})
     if int(state.step) < options.steps:
         return
     trained = flatten(jax.device_get(state.evaluated))
@@ -159,13 +166,17 @@ def fusion_loss(
     Args:
         network: The network.
         weights: Weights of the terms.
-        params: Parameters of its fusion branch.
+        params: Parameters of the branch that learns, the last one.
         example: Pairs as `perceived_pairs.perceive` returns them.
         key: Source of the velocity's noise.
     """
     example = jax.tree.map(lambda array: array.astype(jnp.float32), example)
-    _, branch = network.branches()
-    mean, log_variance, _ = apply_network(branch, params[FUSION_BRANCH], *example['inputs'])
+    refining, (_, fusion) = network.refining_branch(), network.branches()
+    if refining is None:
+        mean, log_variance, _ = apply_network(fusion, params[FUSION_BRANCH], *example['inputs'])
+    else:
+        correction, log_variance, _ = apply_network(refining, params[REFINING_BRANCH], *example['inputs'])
+        mean = example['start'] + correction
     noise = jax.random.normal(key, mean.shape)
     output = of_velocity(mean, example['moving'], log_variance, noise)
     directions = (('fixed', 'moving', output.displacement), ('moving', 'fixed', output.inverse_displacement))
@@ -189,13 +200,31 @@ def with_fresh_fusion(
     description.model['fusion'] = options.fusion or description.model.get('fusion', 'gate')
     if options.without_segmentations:
         description.model['feed_segmentation'] = False
+    drawn = _drawn(description, options.seed)
+    return {name: array if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()}
+
+
+def with_refining(
+    flat: Mapping[str, np.ndarray], description: Description, channels: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Return parameters with a branch that refines, which is drawn and corrects nothing yet; the description says so.
+
+    Raises:
+        UserError: There is one.
+    """
+    if description.model.get('refining_channels'):
+        raise UserError('the weights have a branch that refines', fix='leave out --refining-channels to train it')
+    description.model['refining_channels'] = channels
+    return _drawn(description, seed) | dict(flat)
+
+
+def _drawn(description: Description, seed: int) -> dict[str, np.ndarray]:
+    """Parameters of the network that a description speaks of, drawn at random."""
     method = predicting_method(description.method, description.model)
     # Compiled as one: layer by layer it takes several times as long.
     init = jax.jit(method.init, static_argnums=1)
-    drawn = flatten(jax.device_get(init(jax.random.key(options.seed), method.multiple)))
-    return {
-        name: np.asarray(array) if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()
-    }
+    drawn = flatten(jax.device_get(init(jax.random.key(seed), method.multiple)))
+    return {name: np.asarray(array) for name, array in drawn.items()}
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
