@@ -5,11 +5,16 @@ again. Many registrations in turn keep a device waiting that could do the steps 
 Each piece of work gets a thread of its own, of which only one runs at any time; one that asks for a program waits until
 all others do, and then those that ask for the same program with the same shapes are answered together. So nothing of
 what runs has to know of it, nothing has to be safe for threads, and the order of everything is always the same.
+
+Whoever calls `do_in_turns` goes round: it begins pieces until as many are begun as may be, lets each go on until it
+asks for a program or ends, has one group of those that ask answered, and begins again.
 """
 
 import contextvars
+import operator
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import jax
@@ -45,7 +50,15 @@ class _Request:
 
 
 class _Worker(Generic[Result]):
-    """A thread that does one piece of work, whenever it is its turn."""
+    """A thread that does one piece of work, whenever it is its turn.
+
+    Attributes:
+        place: Number of the piece, from 0.
+        request: What it waits for; None: it can go on.
+        result: What the piece returned.
+        error: What the piece raised; None: nothing so far.
+        ended: Whether the piece has returned or raised.
+    """
 
     def __init__(self, work: Callable[[], Result], place: int):
         self.place = place
@@ -54,7 +67,9 @@ class _Worker(Generic[Result]):
         self.error: BaseException | None = None
         self.ended = False
         self._work, self._given_up = work, False
+        # One side always waits: the work for `_go`, or whoever gave it the turn for `_paused`.
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
+        # The work sees the context variables of its caller, and `_worker` besides.
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), daemon=True)
         self._thread.start()
@@ -134,68 +149,76 @@ def do_in_turns(work: Sequence[Callable[[], Result]], at_once: int) -> list[Resu
     if at_once == 1:
         return [one() for one in work]
     results: dict[int, Result] = {}
-    waiting = iter(enumerate(work))
+    waiting = deque(enumerate(work))
     workers: list[_Worker[Result]] = []
     try:
-        while True:
-            workers += [_Worker(one, place) for place, one in _first(waiting, at_once - len(workers))]
-            if not workers:
-                return [results[place] for place in range(len(work))]
+        while waiting or workers:
+            while waiting and len(workers) < at_once:
+                place, one = waiting.popleft()
+                workers.append(_Worker(one, place))
             for worker in [worker for worker in workers if worker.request is None]:
                 worker.turn()
                 if worker.error is not None:
                     raise worker.error
                 if worker.ended:
-                    results[worker.place] = worker.result  # type: ignore[assignment]  # it ended without an error
+                    results[worker.place] = worker.result
                     workers.remove(worker)
-            if len(workers) < at_once and len(results) + len(workers) < len(work):
-                continue
-            _answer(_largest_group([worker for worker in workers if worker.request is not None]))
+            # All that are left ask. Those that take the places of ended ones come first: they may ask for the same.
+            if workers and not (waiting and len(workers) < at_once):
+                _answer(_largest_group(workers))
+        return [results[place] for place in range(len(work))]
     finally:
         for worker in workers:
             worker.give_up()
 
 
-def _first(items: Iterator, count: int) -> list:
-    return [item for _, item in zip(range(count), items, strict=False)]
-
-
 def _largest_group(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Those that ask for the same program, of the program that most ask for."""
     groups: dict[Any, list[_Worker]] = {}
     for worker in workers:
-        groups.setdefault(worker.request.key, []).append(worker)  # type: ignore[union-attr]  # all of them ask
-    return max(groups.values(), key=len, default=[])
+        groups.setdefault(worker.request.key, []).append(worker)
+    return max(groups.values(), key=len)
 
 
 def _answer(workers: Sequence[_Worker]) -> None:
     """Compute what workers ask for, which is the same program, and let them go on."""
-    requests = [worker.request for worker in workers if worker.request is not None]
-    if requests:
-        _compute(requests)
+    _compute([worker.request for worker in workers])
     for worker in workers:
         worker.request = None
 
 
 def _compute(requests: Sequence[_Request]) -> None:
-    first = requests[0]
+    """Answer requests for the same program: together, or in halves where the device has too little memory for all."""
+    if len(requests) == 1:
+        _compute_alone(requests[0])
+    elif not _compute_together(requests):
+        half = len(requests) // 2
+        _compute(requests[:half])
+        _compute(requests[half:])
+
+
+def _compute_alone(request: _Request) -> None:
     try:
-        if len(requests) == 1:
-            first.answer = first.program.compute(first.arrays, first.static)
-            return
-        answers = first.program.compute(_stacked([one.arrays for one in requests]), first.static, batched=True)
+        request.answer = request.program.compute(request.arrays, request.static)
     except jax.errors.JaxRuntimeError as error:
-        if OUT_OF_MEMORY not in str(error) or len(requests) == 1:
-            for request in requests:
-                request.error = error
-            return
-    else:
-        for number, request in enumerate(requests):
-            request.answer = jax.tree.map(lambda leaf, number=number: leaf[number], answers)
-        return
-    # What does not fit into the memory of the device together may do so apart.
-    half = len(requests) // 2
-    _compute(requests[:half])
-    _compute(requests[half:])
+        request.error = error
+
+
+def _compute_together(requests: Sequence[_Request]) -> bool:
+    """Answer requests by one program; False, and no answer, where that does not fit into the memory of the device."""
+    program, static = requests[0].program, requests[0].static
+    try:
+        answers = program.compute(_stacked([one.arrays for one in requests]), static, batched=True)
+    except jax.errors.JaxRuntimeError as error:
+        # Smaller groups are for the caller to try: until this error is dropped, it keeps these arrays in memory.
+        if OUT_OF_MEMORY in str(error):
+            return False
+        for request in requests:
+            request.error = error
+        return True
+    for number, request in enumerate(requests):
+        request.answer = jax.tree.map(operator.itemgetter(number), answers)
+    return True
 
 
 def _stacked(arguments: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
