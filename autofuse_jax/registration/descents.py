@@ -29,6 +29,8 @@ class Descents:
         levels: The fixed and the moving image at each level.
         frame: Centre and radius of the parameters.
         stages: Records of all descents so far: name, seconds, steps, loss_first, loss_last, stopped.
+        measure: What is maximised, as given.
+        in_plane: Whether planes stay where they are, as given.
 
     Args:
         volumes: The fixed and the moving image.
@@ -53,8 +55,8 @@ class Descents:
         in_plane: bool,
         on_progress: OnProgress | None,
     ):
-        self._spacings, self._steps, self._measure = spacings, steps, measure
-        self._learning_rate, self._tolerance, self._in_plane = learning_rate, tolerance, in_plane
+        self.measure, self.in_plane = measure, in_plane
+        self._spacings, self._steps, self._learning_rate, self._tolerance = spacings, steps, learning_rate, tolerance
         self._say = on_progress or (lambda *_: None)
         normalised = [window_normalise(volume) for volume in volumes]
         self.levels = [[make_level(volume, spacing) for volume in normalised] for spacing in spacings]
@@ -96,8 +98,8 @@ class Descents:
         minimum = minimise(
             alignment_loss,
             jnp.zeros(PARAMETERS, jnp.float32),
-            alignment_data(level, matrix, frame, kind, in_plane=self._in_plane),
-            self._measure,
+            alignment_data(level, matrix, frame, kind, in_plane=self.in_plane),
+            self.measure,
             schedule,
             functools.partial(say_step, self._say, name, schedule.most_steps),
         )
@@ -120,8 +122,8 @@ class Descents:
         minimum = minimise_few(
             alignment_loss,
             np.zeros(PARAMETERS, np.float32),
-            alignment_data(level, matrix, frame, kind, in_plane=self._in_plane),
-            self._measure,
+            alignment_data(level, matrix, frame, kind, in_plane=self.in_plane),
+            self.measure,
             steps=steps,
             first_step=EXACT_STEP * min(level[0].grid.spacing),
             on_loss=functools.partial(say_step, self._say, name, steps),

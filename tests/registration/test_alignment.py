@@ -90,7 +90,7 @@ def test_what_was_tried_is_recorded_where_mutual_information_does_worse(monkeypa
         return Alignment(np.eye(4), 'header', ({'name': settings.similarity},), settings.similarity)
 
     contrasts = iter([Contrast(0.01, 0.05, False), Contrast(0.01, 0.02, False)])
-    monkeypatch.setattr(alignment, '_align', tried)
+    monkeypatch.setattr(alignment, 'align_by_one', tried)
     monkeypatch.setattr(alignment, 'contrast_of', lambda *_: next(contrasts))
     found = align(*pair(), dataclasses.replace(QUICK, similarity='auto'))
     assert [stage['name'] for stage in found.stages] == ['ncc', 'mi']
