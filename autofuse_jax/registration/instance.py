@@ -1,7 +1,6 @@
 """Instance optimisation: the stationary velocity field of one pair by gradient descent, from coarse to fine."""
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from autofuse_jax.progress import OnProgress
 from autofuse_jax.registration.contrast import match_contrast
 from autofuse_jax.registration.coverage import border_of
 from autofuse_jax.registration.guide import GridGuide
+from autofuse_jax.registration.instance_levels import instance_levels, velocity_shape
 from autofuse_jax.registration.instance_loss import (
     DIRECTIONS,
     LevelData,
@@ -30,14 +30,6 @@ from autofuse_jax.registration.sides import make_side
 from autofuse_jax.registration.working_grid import PairOnGrid
 
 __all__ = ['InstanceResult', 'InstanceSettings', 'exponentials', 'optimise_instance', 'velocity_shape']
-
-# Axes with fewer voxels than this are not halved any further.
-SMALLEST_SIDE = 8
-# Voxels above which a level is large.
-LARGE_LEVEL = 1_500_000
-# Along an axis whose voxels are larger than the finest ones by more than this factor, as those across thick slices are,
-# a guide's classes come in steps, and a finer velocity follows the steps: twice the time, and no better overlap.
-COARSE_AXIS = 1.5
 
 
 class InstanceResult(NamedTuple):
@@ -133,38 +125,30 @@ def optimise_instance(
         np.array([1, 1, 0 if in_plane else 1], np.float32),
     )
     pairs: tuple[PairOnGrid, ...] = (pair,)
+    turns = DIRECTIONS if options.in_turn else 1
     stages = []
     departure: np.ndarray | jax.Array | None = start
-    levels = list(zip(settings.shrink, settings.steps, strict=True))
-    if settings.similarity == MATCHED:
-        # Contrasts are matched at the beginning of a level: once more where the images lie best.
-        levels.append(levels[-1])
-    for shrink, steps in levels:
-        shape = _shrunk(fixed.shape, shrink)
-        if math.prod(shape) > LARGE_LEVEL:
-            steps = min(steps, settings.steps_of_large)
-        velocity_grid = _velocity_grid(shape, place.extent / shape, settings, guide)
-        prior = settings.trust * _resampled(velocity, velocity_grid)
-        begin = _resampled(departure, velocity_grid)
+    for level in instance_levels(settings, fixed.shape, place.extent, guide):
+        prior = settings.trust * _resampled(velocity, level.velocity_shape)
+        begin = _resampled(departure, level.velocity_shape)
         if settings.similarity == MATCHED:
             # Anew at each level: the better the images lie, the more their grey values say of each other.
             so_far = None if departure is None else exponentials(np.asarray(prior + begin), fixed.shape)[0]
             pairs = match_contrast(pair, so_far)
-        name = f'velocity at 1/{shrink}' if shrink > 1 else 'velocity at full size'
-        turns = DIRECTIONS if options.in_turn else 1
-        schedule = Schedule(steps, settings.learning_rate, settings.tolerance, turns)
+        schedule = Schedule(level.steps, settings.learning_rate, settings.tolerance, turns)
         minimum = minimise(
             instance_loss,
             begin,
-            _level_data(place, pairs, shape, prior, options, guide or GridGuide()),
+            _level_data(place, pairs, level.shape, prior, options, guide or GridGuide()),
             options,
             schedule,
-            functools.partial(say_step, say, name, schedule.most_steps),
+            functools.partial(say_step, say, level.name, schedule.most_steps),
         )
         departure = minimum.params
-        stages.append(minimum.stage(name))
-    velocity = np.asarray((prior + departure) * place.moves)
-    return InstanceResult(velocity, *exponentials(velocity, fixed.shape), tuple(stages))
+        stages.append(minimum.stage(level.name))
+    # Both on the grid of the last level.
+    found = np.asarray((prior + departure) * place.moves)
+    return InstanceResult(found, *exponentials(found, fixed.shape), tuple(stages))
 
 
 def _level_data(
@@ -206,34 +190,12 @@ def exponentials(velocity: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarr
     return jax.device_get(_both_ways(jnp.asarray(velocity), shape=tuple(shape)))
 
 
-def velocity_shape(shape: tuple[int, ...], shrink: int) -> tuple[int, ...]:
-    """Return the shape of the velocity field that belongs to a grid."""
-    return _shrunk(shape, shrink)
-
-
-def _velocity_grid(
-    shape: tuple[int, ...], voxel: np.ndarray, settings: InstanceSettings, guide: GridGuide | None
-) -> tuple[int, ...]:
-    """Shape of the velocity of a level with voxels of a size (3,)."""
-    coarse = velocity_shape(shape, settings.velocity_shrink)
-    if guide is None or guide.fixed is None or not settings.guide or math.prod(shape) > LARGE_LEVEL:
-        return coarse
-    fine = velocity_shape(shape, settings.guided_velocity_shrink)
-    in_detail = voxel <= COARSE_AXIS * voxel.min()
-    return tuple(np.where(in_detail, fine, coarse).tolist())
-
-
 def _exponentials(velocity: jax.Array, *, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     forward, backward = (resample_displacement(integrate_velocity(v), shape) for v in (velocity, -velocity))
     return forward, backward
 
 
 _both_ways = KeptProgram(_exponentials, ('shape',), lambda velocity: (0, 0))
-
-
-def _shrunk(shape: tuple[int, ...], factor: int) -> tuple[int, ...]:
-    """Shape at a coarser level; short axes keep at least `SMALLEST_SIDE` voxels."""
-    return tuple(max(-(-size // factor), min(size, SMALLEST_SIDE)) for size in shape)
 
 
 def _resampled(velocity: np.ndarray | jax.Array | None, shape: tuple[int, ...]) -> jax.Array:

@@ -11,7 +11,7 @@ from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
 from autofuse_jax.registration import guide as guides
-from autofuse_jax.registration import instance
+from autofuse_jax.registration import instance_levels
 from autofuse_jax.registration.guide import (
     ClassMap,
     Guide,
@@ -75,7 +75,7 @@ def test_classes_ask_for_a_finer_velocity_where_voxels_are_fine(pair, guide, mon
     # The level has (16, 18, 14) voxels of 3 x 3 x 6 units; slices stay as they are, points ask for nothing.
     assert velocity_grid(on_grid) == (16, 18, 8)
     assert velocity_grid(dataclasses.replace(on_grid, fixed=None, moving=None)) == (8, 9, 8)
-    monkeypatch.setattr(instance, 'LARGE_LEVEL', 1000)
+    monkeypatch.setattr(instance_levels, 'LARGE_LEVEL', 1000)
     assert velocity_grid(on_grid) == (8, 9, 8)
 
 

@@ -13,7 +13,7 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
-from autofuse_jax.registration import instance
+from autofuse_jax.registration import instance_levels
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from tests.registration.scenes import bulge, centred_grid, picture
 
@@ -123,7 +123,7 @@ def test_smoothness_counts_strain_in_space(pair):
 
 def test_a_large_level_has_fewer_steps(pair, monkeypatch):
     fixed, moving = pair
-    monkeypatch.setattr(instance, 'LARGE_LEVEL', fixed.image.size - 1)
+    monkeypatch.setattr(instance_levels, 'LARGE_LEVEL', fixed.image.size - 1)
     few = dataclasses.replace(QUICK, steps_of_large=5, tolerance=0.0)
     stages = optimise_instance(fixed.image / 100, moving.image / 100, few).stages
     assert [stage['steps'] for stage in stages] == [20, 5]
