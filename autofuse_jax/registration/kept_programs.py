@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.export
@@ -35,12 +35,43 @@ DEBUGGING = ('jax_disable_jit', 'jax_debug_nans', 'jax_debug_infs')
 Structure = Callable[..., Any]
 
 
+class Signature(NamedTuple):
+    """What calls of a function have in common that one program computes.
+
+    Within a process, signatures are compared; `text` tells them from one another in any process, for names of files.
+
+    Attributes:
+        structure: Structure of the arrays, as JAX tells it.
+        leaves: Shape and type of each of them.
+        static: Names and values of the static arguments, by name.
+    """
+
+    structure: Any
+    leaves: tuple[tuple[tuple[int, ...], str], ...]
+    static: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, arrays: tuple[Any, ...], static: dict[str, Any]) -> 'Signature':
+        """Return the signature of a call."""
+        leaves, structure = jax.tree.flatten(arrays)
+        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf).name) for leaf in leaves)
+        return cls(structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0])))
+
+    def text(self, function: Callable[..., Any]) -> str:
+        """Return in words what tells the program of a function and this signature from all others."""
+        static = [(name, _text_of(value)) for name, value in self.static]
+        return repr((_text_of(function), self.leaves, str(self.structure), static))
+
+
 class KeptProgram:
     """A function compiled by `jax.jit` whose trace is kept where compiled programs are kept.
 
     A trace is found again by the function, the shapes, types and structure of its arguments, its static arguments, the
     source of this package, the version of JAX and the kind of device. Where JAX has no compilation cache, where it
     looks for mistakes, and for functions of other packages, this is `jax.jit`. Results can not be differentiated.
+
+    There are two forms of the function, each with programs of its own: of one call, and of several calls at once, which
+    is the same mapped over one more axis in front of all arrays and results.
     """
 
     def __init__(self, function: Callable[..., Any], static: tuple[str, ...], result_like: Structure):
@@ -52,10 +83,12 @@ class KeptProgram:
             result_like: Structure of the result.
         """
         self._function = function
+        # By whether it is the form of several calls.
         self._forms: dict[bool, Callable[..., Any]] = {False: function, True: functools.partial(_for_each, function)}
         self._jitted = {batched: jax.jit(form, static_argnames=static) for batched, form in self._forms.items()}
         self._result_like = result_like
-        self._programs: dict[Any, Callable[..., Any]] = {}
+        # What this process has opened; each takes leaves and returns leaves.
+        self._programs: dict[tuple[bool, Signature], Callable[..., list[jax.Array]]] = {}
 
     def __call__(self, *arrays: Any, **static: Any) -> Any:
         """Compute the function; inside `turns.do_in_turns` for several callers at once.
@@ -66,11 +99,9 @@ class KeptProgram:
         """
         return call_in_turn(self, arrays, static)
 
-    def key(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
+    def key(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Signature:
         """Return what tells one program from another: structure, shapes and types of arrays, static arguments."""
-        leaves, structure = jax.tree.flatten(arrays)
-        shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf).name) for leaf in leaves)
-        return structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0]))
+        return Signature.of(arrays, static)
 
     def compute(self, arrays: tuple[Any, ...], static: dict[str, Any], *, batched: bool = False) -> Any:
         """Compute the function here and now.
@@ -83,41 +114,46 @@ class KeptProgram:
         folder = _folder()
         if folder is None or not all(_is_ours(value) for value in (self._function, *static.values())):
             return self._jitted[batched](*arrays, **static)
-        key = (batched, self.key(arrays, static))
-        leaves, structure = jax.tree.flatten(arrays)
-        leaves = [jnp.asarray(leaf, jnp.result_type(leaf)) for leaf in leaves]
-        program = self._programs.get(key)
+        signature = self.key(arrays, static)
+        # Numbers of Python, too, as arrays of the types that the signature says.
+        leaves = [jnp.asarray(leaf, jnp.result_type(leaf)) for leaf in jax.tree.leaves(arrays)]
+        program = self._programs.get((batched, signature))
         if program is None:
-            _, (_, shapes, values) = key
-            text = repr((_text_of(self._function), shapes, str(structure), [(n, _text_of(v)) for n, v in values]))
-            text += ' batched' * batched
-            program = self._programs[key] = self._open(folder, text, leaves, structure, static, self._forms[batched])
+            program = self._open(folder, signature, leaves, batched)
+            self._programs[batched, signature] = program
         return jax.tree.unflatten(jax.tree.structure(self._result_like(*arrays)), program(*leaves))
 
-    @staticmethod
     def _open(
-        folder: Path,
-        text: str,
-        leaves: list[jax.Array],
-        structure: Any,
-        static: dict[str, Any],
-        function: Callable[..., Any],
-    ):
-        settings = [(name, getattr(jax.config, name)) for name in SETTINGS]
-        whole = repr((text, __version__, _source(), jax.__version__, jax.default_backend(), settings))
-        path = folder / (hashlib.sha256(whole.encode()).hexdigest()[:NAME_LENGTH] + ENDING)
+        self, folder: Path, signature: Signature, leaves: list[jax.Array], batched: bool
+    ) -> Callable[..., list[jax.Array]]:
+        """Read the program of a signature, or trace the function and write it."""
+        path = folder / _file_name(signature.text(self._function) + ' batched' * batched)
         content = _read(path)
         if content is None:
-
-            def flat(*leaves: jax.Array) -> list[jax.Array]:
-                return jax.tree.leaves(function(*jax.tree.unflatten(structure, leaves), **static))
-
-            content = bytes(jax.export.export(jax.jit(flat))(*leaves).serialize())
+            content = _trace(self._forms[batched], signature, leaves)
             _write(path, content)
         return jax.jit(jax.export.deserialize(bytearray(content)).call)
 
 
+def _trace(function: Callable[..., Any], signature: Signature, leaves: list[jax.Array]) -> bytes:
+    """Trace a function of trees as one of their leaves, which any process can read without the classes of the trees."""
+    static = dict(signature.static)
+
+    def flat(*leaves: jax.Array) -> list[jax.Array]:
+        return jax.tree.leaves(function(*jax.tree.unflatten(signature.structure, leaves), **static))
+
+    return bytes(jax.export.export(jax.jit(flat))(*leaves).serialize())
+
+
+def _file_name(text: str) -> str:
+    """Name of the file of a program, by its words and all else that changes what a function is traced to."""
+    settings = [(name, getattr(jax.config, name)) for name in SETTINGS]
+    whole = repr((text, __version__, _source(), jax.__version__, jax.default_backend(), settings))
+    return hashlib.sha256(whole.encode()).hexdigest()[:NAME_LENGTH] + ENDING
+
+
 def _for_each(function: Callable[..., Any], *arrays: Any, **static: Any) -> Any:
+    """The form of a function for several calls."""
     return jax.vmap(functools.partial(function, **static))(*arrays)
 
 
@@ -140,6 +176,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _folder() -> Path | None:
+    """Where traces are kept; None where none are."""
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # jax adds options at run time
     if not folder or any(getattr(jax.config, name) for name in DEBUGGING):
         return None
@@ -154,6 +191,7 @@ def _is_ours(value: Any) -> bool:
 
 
 def _text_of(value: Any) -> str:
+    """Words for a value or a function; those that Python has for a function hold its place in the memory."""
     return f'{value.__module__}.{value.__qualname__}' if callable(value) else repr(value)
 
 
