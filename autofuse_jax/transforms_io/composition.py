@@ -1,66 +1,25 @@
-"""One step of a composition: a transform file with its way forward and its way back."""
+"""Compositions: transform files as the user names them, and the maps that their steps make together."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grid_words import describe_difference
-from autofuse_jax.transforms.grids import ImageGrid
-from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
-from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms.resampling import REACH
 from autofuse_jax.transforms_io.files import missing_images, read_recognised
-from autofuse_jax.transforms_io.recognition import recognise
-from autofuse_jax.transforms_io.saved_inverse import open_saved_inverse
-from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
+from autofuse_jax.transforms_io.recognition import Recognised, recognise
+from autofuse_jax.transforms_io.sidecar import ImageRecord
+from autofuse_jax.transforms_io.steps import Step, steps_of_file
 
 INVERSE_PREFIX = 'inverse:'
 
-
 # The fixed and the moving image of a composition, None where it is not known.
 Ends = tuple[ImageRecord | None, ImageRecord | None]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Step:
-    """A transform as it is used.
-
-    Attributes:
-        name: Name that the user gave it.
-        forward: Transform from the world of `fixed` to that of `moving`; images are sampled through it.
-        backward: Transform from the world of `moving` to that of `fixed`: the exact inverse of `forward`, solved
-            point by point where `forward` is dense.
-        fixed: The image onto whose grid this step brings an image, None where it is not known.
-        moving: The image that it brings there, None where it is not known.
-        grid: The grid on which the dense transform is known, None for an affine one; it lies in the world of `fixed`,
-            or in that of `moving` where the step is an inverse that is solved for.
-        grid_is_fixed: Whether `grid` lies in the world of `fixed`.
-        source: Origin of `forward`, in words.
-    """
-
-    name: str
-    forward: Transform
-    backward: Transform
-    fixed: ImageRecord | None
-    moving: ImageRecord | None
-    grid: ImageGrid | None
-    grid_is_fixed: bool
-    source: str
-
-    def inverted(self) -> 'Step':
-        """Return the step in the other direction."""
-        return dataclasses.replace(
-            self,
-            forward=self.backward,
-            backward=self.forward,
-            fixed=self.moving,
-            moving=self.fixed,
-            grid_is_fixed=not self.grid_is_fixed,
-        )
+# The images of one file, 'fixed' and 'moving', None where it is not known.
+Images = dict[str, ImageRecord | None]
 
 
 def load_steps(
@@ -96,79 +55,49 @@ def load_steps(
     if inverse:
         texts = list(reversed(texts))
     files = [recognise(Path(text.removeprefix(INVERSE_PREFIX)), convention) for text in texts]
-    lacking = [number for number, file in enumerate(files) if missing_images(file)]
-    named: dict[int, Mapping[str, ImageRecord | None]] = {}
-    if fixed is not None or moving is not None:
-        # Images named by hand belong to one transform; which of several would be a guess.
-        owner = lacking if len(files) > 1 else [0]
-        if len(owner) != 1:
-            raise UserError(
-                f'several transforms together with --fixed or --moving, {len(lacking)} of them without their images',
-                expected='one such transform',
-                fix='save each as a file with sidecar first (--save-transform), then join those',
-            )
-        named[owner[0]] = {'fixed': fixed, 'moving': moving}
+    owner = None if fixed is None and moving is None else _owner_of_named_images(files)
     steps: list[Step] = []
     for number, (text, file) in enumerate(zip(texts, files, strict=True)):
         backwards = inverse ^ text.startswith(INVERSE_PREFIX)
-        images = dict(named.get(number, {}))
-        roles = [role for role in missing_images(file) if images.get(role) is None]
-        if roles:
-            fixed_end, moving_end = ends()
-            first = moving_end if number == 0 else None
-            last = fixed_end if number == len(files) - 1 else None
-            by_role = {'fixed': first, 'moving': last} if backwards else {'fixed': last, 'moving': first}
-            images |= {role: by_role[role] for role in roles}
+        images: Images = {'fixed': fixed, 'moving': moving} if number == owner else {}
+        lacking = [role for role in missing_images(file) if images.get(role) is None]
+        if lacking:
+            at_ends = _images_at_ends(ends(), number, len(files), backwards=backwards)
+            images |= {role: at_ends[role] for role in lacking}
             if len(files) > 1 and None in images.values():
                 raise UserError(
                     f'{text} cannot be read without the two images that it belongs to, which stand nowhere',
                     fix='save it as a file of ITK first: apply_transform --transform FILE --fixed IMAGE --moving IMAGE '
                     '--save-transform RESULT.tfm',
                 )
-        parts = _parts(text, file.path, *read_recognised(file, **images), inverse=backwards)
-        steps += reversed(parts) if backwards else parts
+        steps += steps_of_file(text, file.path, *read_recognised(file, **images), inverse=backwards)
     return steps
 
 
-def _parts(text: str, path: Path, transform: Transform, info: TransformInfo, *, inverse: bool) -> list[Step]:
-    """Return the steps of a file in its own order, each turned round where asked: one for each part of a composite."""
-    if not isinstance(transform, Chain):
-        return [_step(text, path, transform, info, inverse=inverse)]
-    last = len(transform.transforms) - 1
-    steps = []
-    for number, part in enumerate(transform.transforms):
-        part_info = dataclasses.replace(
-            info,
-            inverse=None,
-            moving=info.moving if number == 0 else None,
-            fixed=info.fixed if number == last else None,
+def _owner_of_named_images(files: Sequence[Recognised]) -> int:
+    """Number of the file that images named by hand belong to: they belong to one; which of several would be a guess."""
+    if len(files) < 2:
+        return 0
+    lacking = [number for number, file in enumerate(files) if missing_images(file)]
+    if len(lacking) != 1:
+        raise UserError(
+            f'several transforms together with --fixed or --moving, {len(lacking)} of them without their images',
+            expected='one such transform',
+            fix='save each as a file with sidecar first (--save-transform), then join those',
         )
-        step = _step(text, path, part, part_info, inverse=inverse)
-        steps.append(dataclasses.replace(step, source=f'part {number + 1} of {last + 1}, {step.source}'))
-    return steps
+    return lacking[0]
 
 
-def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, inverse: bool) -> Step:
-    if isinstance(transform, AffineTransform):
-        step = Step(
-            text, transform, inverse_affine(transform), info.fixed, info.moving, None, True, f'affine, {path.name}'
-        )
-        return step.inverted() if inverse else step
-    dense = cast(DenseTransform, transform)
-    saved = open_saved_inverse(path, dense, info)
-    if inverse and saved is not None:
-        # The field that was saved as the inverse is used as it is: it needs no solving and has no gaps at folds.
-        saved.check(path)
-        grid = saved.transform.grid if isinstance(saved.transform, DenseTransform) else None
-        back = NumericalInverse(saved.transform, start=dense)
-        source = f'inverse saved as {saved.path.name}'
-        return Step(text, saved.transform, back, info.moving, info.fixed, grid, True, source)
-    # An inverse of something else would lead the search astray.
-    back = NumericalInverse(dense, start=saved.transform if saved is not None and saved.fits else None)
-    step = Step(text, dense, back, info.fixed, info.moving, dense.grid, True, path.name)
-    if not inverse:
-        return step
-    return dataclasses.replace(step.inverted(), source=f'inverse of {path.name}, solved for each point')
+def _images_at_ends(ends: Ends, number: int, count: int, *, backwards: bool) -> Images:
+    """The images of a file as far as the ends of the whole tell them: only the first and the last file reach there.
+
+    An image enters the first file and leaves the last one. It enters a file at its moving image and leaves it at its
+    fixed one, but for a file that is turned round.
+    """
+    fixed_end, moving_end = ends
+    entered = moving_end if number == 0 else None
+    left = fixed_end if number == count - 1 else None
+    return {'fixed': entered, 'moving': left} if backwards else {'fixed': left, 'moving': entered}
 
 
 def turned(texts: Sequence[str]) -> str:
