@@ -24,7 +24,7 @@ from autofuse_jax.training.experiment import Experiment, training_folder
 from autofuse_jax.training.final_report import report_run
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
-from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE, check_record
+from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE, RunSoFar, check_record
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.state import TrainState
 from autofuse_jax.training.step import StepFunction, compile_train_step
@@ -104,6 +104,9 @@ def _train(experiment: Experiment, confirm: Callable[[], None]) -> bool:
 class Trainer:
     """The training loop of one invocation.
 
+    `__init__` finds or makes the state that training goes on from; `run` sets what belongs to its time: the progress
+    line, the writer of metrics and the clocks.
+
     Args:
         experiment: Experiment to train. Where its work folder has a checkpoint, training continues from it.
         confirm: Function that is called before anything is saved and raises where another process has the folder now.
@@ -113,67 +116,68 @@ class Trainer:
     """
 
     def __init__(self, experiment: Experiment, confirm: Callable[[], None] = lambda: None):
-        config = experiment.config
         self._experiment, self._confirm = experiment, confirm
-        self._training = config.training
+        self._training = experiment.config.training
         self._data = experiment.training_data()
         self._predictor = experiment.predictor('validation')
         self._step_functions: dict[Any, StepFunction] = {}
-        self._window: list[dict[str, Any]] = []  # Metrics of the steps since the last logged row.
-        # A fresh run starts with these values; a checkpoint replaces them, so that it is read after they are set.
-        self._best, self._measure = float('-inf'), REGISTRATION_MEASURE
-        self._seconds_before = 0.0
-        self._data_state: dict[str, Any] | None = None
-        self._state = self._restore_or_create()
+        # What counts, in this order: the run's own checkpoint, the weights that the config names, random parameters. A
+        # run that was started from weights and has a checkpoint thus does not go back to the weights.
+        if checkpoints.latest_step(experiment.workdir) is None:
+            self._state, so_far = self._create(), RunSoFar()
+        else:
+            self._state, so_far = self._restore()
+        self._best, self._measure = so_far.best, so_far.measure
+        self._seconds_before = so_far.seconds
+        # The place in the data belongs to a phase; `_run_phase` hands it over once that phase starts.
+        self._data_state = so_far.data
+        self._window = so_far.window  # Metrics of the steps since the last logged row.
         # Steps count over all phases and invocations; this invocation begins at the first step.
         self._step = self._first_step = int(self._state.step)
         # Steps of this invocation since the last row, and whether the next step is the first of a phase or a program.
         self._row_steps, self._fresh = 0, True
         self._ending = Ending.NONE
 
-    def _restore_or_create(self) -> TrainState:
-        """Continue from the latest checkpoint of the work folder; without one, start from scratch."""
-        # What counts, in this order: the run's own checkpoint, the weights that the config names, random parameters. A
-        # run that was started from weights and has a checkpoint thus does not go back to the weights.
+    def _create(self) -> TrainState:
+        """Start from the weights that the config names, or from random parameters."""
         experiment = self._experiment
         layout = replicated(experiment.mesh)
-        if checkpoints.latest_step(experiment.workdir) is None:
-            self._begin_at(0)
-            self._write_config()
-            state = experiment.create_state(layout)
-            if not experiment.config.weights:
-                return state
-            _say(f'starting from {experiment.config.weights}')
-            params = experiment.read_weights(layout)
-            # Buffers of their own, because those of a state are donated.
-            average = None if state.average is None else jax.tree.map(jnp.copy, params)
-            return dataclasses.replace(state, params=params, average=average)
+        self._begin_at(0)
+        self._write_config()
+        state = experiment.create_state(layout)
+        if not experiment.config.weights:
+            return state
+        _say(f'starting from {experiment.config.weights}')
+        params = experiment.read_weights(layout)
+        # Buffers of their own, because those of a state are donated.
+        average = None if state.average is None else jax.tree.map(jnp.copy, params)
+        return dataclasses.replace(state, params=params, average=average)
+
+    def _restore(self) -> tuple[TrainState, RunSoFar]:
+        """Continue from the latest checkpoint of the work folder."""
+        experiment = self._experiment
         # The arrays first: where they do not fit the config, the run's folder stays as it is.
+        layout = replicated(experiment.mesh)
         state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
         check_record(record, experiment.workdir)
         for difference in differing_fields(record['config'], experiment.resolved):
             _say(f'the config differs from the one before: {difference}')
         self._write_config()
-        self._best = float('-inf') if record['best'] is None else record['best']
-        self._measure = record.get('measure', REGISTRATION_MEASURE)
-        self._seconds_before = record['train_seconds']
         self._begin_at(int(state.step))
-        # The place in the data belongs to a phase; `_run_phase` hands it over once that phase starts. The window holds
-        # the steps since the last row, so that the next row averages over them as if nothing had been interrupted.
-        self._data_state = record['data']
-        self._window = record['window']
+        so_far = RunSoFar.of(record)
+        if checkpoints.latest_step(experiment.workdir, checkpoints.BEST) is None:
+            # A score without its parameters would keep those that follow from being saved.
+            so_far = dataclasses.replace(so_far, best=float('-inf'))
         _say(f'continuing from step {int(state.step)}')
-        return state
+        return state, so_far
 
     def _begin_at(self, step: int) -> None:
+        """Bring the checkpoints of the work folder in order for a training that goes on from a step."""
         workdir = self._experiment.workdir
         later = checkpoints.latest_step(workdir, checkpoints.BEST)
         if later is not None and later > step:
             _say(f'the best parameters of step {later} are removed: training goes on from step {step}, before them')
         first_process_first(lambda: checkpoints.begin(workdir, step))
-        if checkpoints.latest_step(workdir, checkpoints.BEST) is None:
-            # A score without its parameters would keep those that follow from being saved.
-            self._best = float('-inf')
 
     def _write_config(self) -> None:
         if is_first():

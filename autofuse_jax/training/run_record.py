@@ -1,5 +1,6 @@
 """The record that a training keeps with its checkpoints, as far as resuming and reporting read it."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,37 @@ RECORD = Fields(
     },
     {'measure': Text(MEASURES)},
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSoFar:
+    """What a run has come to besides its state, where training goes on. The defaults are those of a fresh run.
+
+    Attributes:
+        best: Best validation mean so far; -inf before there is one.
+        measure: Name of that mean, of `MEASURES`.
+        seconds: Time that earlier invocations trained.
+        data: Place in the data, from `TrainingData.get_state`; None: at the beginning. It belongs to a phase.
+        window: Metrics of the steps since the last logged row, so that the next row averages over them as if nothing
+            had been interrupted.
+    """
+
+    best: float = float('-inf')
+    measure: str = REGISTRATION_MEASURE
+    seconds: float = 0.0
+    data: dict[str, Any] | None = None
+    window: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> 'RunSoFar':
+        """Return what a checked record says."""
+        return cls(
+            best=float('-inf') if record['best'] is None else record['best'],
+            measure=record.get('measure', REGISTRATION_MEASURE),
+            seconds=record['train_seconds'],
+            data=record['data'],
+            window=record['window'],
+        )
 
 
 def check_record(record: dict[str, Any], workdir: Path) -> None:
