@@ -3,28 +3,25 @@
 A lock is a file that says which process holds it. It is made by linking, which either makes the whole file or fails,
 on the file systems that several machines share too. A process of another machine cannot be seen: it touches its lock
 every few seconds, and only when that stops is it taken for ended. Nobody compares the clocks of two machines.
+
+Inside a folder, `.lock` is held by whoever has the whole of it, and `.lock-3-of-20` by whoever has a share of the work.
+A name that goes on with `~` and a token is a claim, see `_acquire`.
 """
 
 import contextlib
-import dataclasses
-import datetime
 import errno
 import glob
-import json
 import os
-import secrets
-import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.runtime import command_line
-from autofuse_jax.storage.owners import Life, Owner, this_process, token
-from autofuse_jax.storage.temporary import make_temporary_file, remove_leftovers_of
+from autofuse_jax.storage.lock_files import Holder, create_lock, lock_content, read_lock, write_temporary
+from autofuse_jax.storage.owners import Life, token
+from autofuse_jax.storage.temporary import remove_leftovers_of
 
 LOCK_NAME = '.lock'
 # Seconds between two signs of life, and without one until a process of another machine is taken for ended.
@@ -32,45 +29,12 @@ BEAT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 LONGEST_PLAIN_NAME = 200
-SHOWN_COMMAND = 120
-# File systems without hard links say one of these.
-NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)
+# What the system says where a lock cannot be made beside a folder, but perhaps inside.
 NO_ROOM_BESIDE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class InUseError(UserError):
     """Another process works on a folder."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Holder:
-    """What a lock says: its bytes, and the last sign of life."""
-
-    content: bytes
-    touched: int
-
-    @property
-    def record(self) -> dict[str, Any]:
-        try:
-            record = json.loads(self.content)
-        except (ValueError, RecursionError):
-            # A process that was killed while it wrote, where links are not to be had, or a damaged file.
-            return {}
-        return record if isinstance(record, dict) else {}
-
-    def life(self) -> Life:
-        machine, process, started = (self.record.get(name) for name in ('machine', 'process', 'started'))
-        # A damaged one tells of no process; True is an int.
-        if isinstance(machine, str) and type(process) is int and isinstance(started, str):
-            return Owner(machine, process, started).life()
-        return Life.UNKNOWN
-
-    def __str__(self) -> str:
-        record = self.record
-        if 'process' not in record:
-            return 'a process that left no name'
-        place = f'process {record["process"]} on {record.get("host")}, since {record.get("since")}'
-        return f'"{record.get("command")}" ({place})'
 
 
 class Lock:
@@ -94,7 +58,7 @@ class Lock:
         Raises:
             InUseError: Another process took it over or it was removed.
         """
-        holder = _read(self._path)
+        holder = read_lock(self._path)
         if holder is None or holder.content != self._content:
             by = 'nobody' if holder is None else holder
             raise InUseError(
@@ -107,13 +71,13 @@ class Lock:
         """Remove the lock, unless it is another's by now."""
         self._end.set()
         self._beats.join()
-        holder = _read(self._path)
+        holder = read_lock(self._path)
         if holder is not None and holder.content == self._content:
             self._path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
-            holder = _read(self._path)
+            holder = read_lock(self._path)
             if holder is not None and holder.content == self._content:
                 # Removed by hand meanwhile: `confirm` says so.
                 with contextlib.suppress(FileNotFoundError):
@@ -139,7 +103,7 @@ def locked(folder: str | os.PathLike, *, beside: bool = False, share: str = '') 
         OSError: The lock cannot be written.
     """
     folder = Path(folder).resolve()
-    content = json.dumps(_record()).encode()
+    content = lock_content()
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         lock = Lock(_take(folder, content, beside, share), folder, content)
@@ -154,22 +118,29 @@ def locked(folder: str | os.PathLike, *, beside: bool = False, share: str = '') 
 
 
 def _take(folder: Path, content: bytes, beside: bool, share: str) -> Path:
-    path = _lock_beside(folder) if beside else folder / LOCK_NAME
-    path = path.with_name(path.name + (f'-{share}' if share else ''))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _acquire(path, folder, content)
-    except OSError as error:
-        # The folder may be a disk of its own below one that may not be written to.
-        if not (beside and folder.is_dir() and error.errno in NO_ROOM_BESIDE):
-            raise
-        return _take(folder, content, False, share)
+    """Make the lock of a folder, or of a share of the work in it, and return its file."""
+    suffix = f'-{share}' if share else ''
+    if beside:
+        path = _lock_beside(folder)
+        path = path.with_name(path.name + suffix)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _acquire(path, folder, content)
+        except OSError as error:
+            # The folder may be a disk of its own below one that may not be written to: its lock lies inside then.
+            if not (folder.is_dir() and error.errno in NO_ROOM_BESIDE):
+                raise
+        else:
+            _remove_remains(path)
+            return path
+    path = folder / f'{LOCK_NAME}{suffix}'
+    folder.mkdir(parents=True, exist_ok=True)
+    _acquire(path, folder, content)
     _remove_remains(path)
-    whole = path.with_name(path.name.removesuffix(f'-{share}') if share else path.name)
-    others = [whole] if share else [other for other in path.parent.glob(f'{LOCK_NAME}-*') if '~' not in other.name]
     try:
-        for other in others if not beside else ():
-            holder = _read(other)
+        # Only now that its own lock is there: of two that come at once, one at least sees the other.
+        for other in _excluded_by(folder, share):
+            holder = read_lock(other)
             if holder is not None:
                 _check_ended(other, folder, holder)
     except BaseException:
@@ -178,11 +149,19 @@ def _take(folder: Path, content: bytes, beside: bool, share: str) -> Path:
     return path
 
 
+def _excluded_by(folder: Path, share: str) -> list[Path]:
+    """Other locks inside a folder that a share of the work, or the whole, cannot be held together with."""
+    if share:
+        return [folder / LOCK_NAME]
+    # Those with a '~' are claims, see `_acquire`.
+    return [other for other in folder.glob(f'{LOCK_NAME}-*') if '~' not in other.name]
+
+
 def _remove_remains(path: Path) -> None:
     """Remove what processes that ended while they took a lock left beside it."""
     remove_leftovers_of(path)
     for claim in path.parent.glob(f'{glob.escape(path.name)}~*'):
-        holder = _read(claim)
+        holder = read_lock(claim)
         if holder is not None and holder.life() == Life.ENDED:
             claim.unlink(missing_ok=True)
 
@@ -194,8 +173,8 @@ def _lock_beside(folder: Path) -> Path:
 
 def _acquire(path: Path, folder: Path, content: bytes) -> None:
     """Make a lock of this process, taking it over from one that has ended."""
-    while not _create(path, content):
-        holder = _read(path)
+    while not create_lock(path, content):
+        holder = read_lock(path)
         if holder is None:
             continue
         _check_ended(path, folder, holder)
@@ -204,15 +183,15 @@ def _acquire(path: Path, folder: Path, content: bytes) -> None:
         claim = path.with_name(f'{path.name}~{token(holder.content.hex())}')
         _acquire(claim, folder, content)
         try:
-            now = _read(path)
+            now = read_lock(path)
             if now is not None and now.content == holder.content:
-                os.replace(_written(path, content), path)
+                os.replace(write_temporary(path, content), path)
                 return
         finally:
             claim.unlink(missing_ok=True)
 
 
-def _check_ended(path: Path, folder: Path, holder: _Holder) -> None:
+def _check_ended(path: Path, folder: Path, holder: Holder) -> None:
     """Return where the holder of a lock has ended or let it go; raise InUseError where it works."""
     life = holder.life()
     if life == Life.UNKNOWN:
@@ -225,7 +204,7 @@ def _check_ended(path: Path, folder: Path, holder: _Holder) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
         while life == Life.UNKNOWN and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
-            now = _read(path)
+            now = read_lock(path)
             if now is None or now.content != holder.content:
                 return
             life = Life.RUNS if now.touched != holder.touched else life
@@ -235,61 +214,6 @@ def _check_ended(path: Path, folder: Path, holder: _Holder) -> None:
             expected='one command at a time for a folder',
             fix='wait until that one has ended, or name another folder',
         )
-
-
-def _record() -> dict[str, Any]:
-    command = command_line()
-    return {
-        **dataclasses.asdict(this_process()),
-        'host': socket.gethostname(),
-        'since': datetime.datetime.now().astimezone().isoformat(sep=' ', timespec='seconds'),
-        'command': command if len(command) <= SHOWN_COMMAND else command[:SHOWN_COMMAND] + ' ...',
-        # Two locks of one process differ.
-        'nonce': secrets.token_hex(8),
-    }
-
-
-def _create(path: Path, content: bytes) -> bool:
-    """Make a lock with its content, or return False where there is one already."""
-    temporary = _written(path, content)
-    try:
-        os.link(temporary, path)
-        return True
-    except FileExistsError:
-        # An answer that got lost on the way from a file server is asked for again, and then the name exists.
-        return temporary.stat().st_nlink == 2
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, 'wb') as file:
-        file.write(content)
-    return True
-
-
-def _written(path: Path, content: bytes) -> Path:
-    # Those of claims are found where those of the lock are.
-    temporary = make_temporary_file(path.with_name(path.name.partition('~')[0]))
-    try:
-        temporary.write_bytes(content)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _read(path: Path) -> _Holder | None:
-    """What a lock says now: opening a file makes a file server tell the truth. None where there is none."""
-    try:
-        with path.open('rb') as file:
-            return _Holder(file.read(), os.fstat(file.fileno()).st_mtime_ns)
-    except FileNotFoundError:
-        return None
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from autofuse_jax.storage import locks, owners
+from autofuse_jax.storage import lock_files, locks, owners
 from autofuse_jax.storage.locks import InUseError, locked
 from autofuse_jax.storage.owners import Life, Owner, this_process
 
@@ -163,14 +163,14 @@ def test_without_links_a_lock_excludes_as_well(tmp_path, monkeypatch):
 def test_where_nothing_may_be_made_beside_the_lock_lies_inside(tmp_path, monkeypatch):
     folder = tmp_path / 'disk'
     folder.mkdir()
-    make = locks.make_temporary_file
+    make = lock_files.make_temporary_file
 
     def make_inside(path):
         if path.parent == tmp_path:
             raise PermissionError(13, 'Permission denied')
         return make(path)
 
-    monkeypatch.setattr(locks, 'make_temporary_file', make_inside)
+    monkeypatch.setattr(lock_files, 'make_temporary_file', make_inside)
     with locked(folder, beside=True):
         assert names(folder) == ['.lock']
     assert names(folder) == []
