@@ -1,5 +1,24 @@
 """The derivatives of a linear warp, written by hand: with respect to the volume, and to the displacement.
 
+Of a loss L, the cotangent `g(x) = dL/dwarped(x)`, one number for each channel, is given. The warp is
+
+    warped(x) = sum_c w_c(x) volume(c),    w_c(x) = prod_a max(0, 1 - |t_a|),    t = x + u(x) - c,
+
+over the voxels c, of which only the eight around x + u(x) have a weight; x, u, c and t are in voxels, a is an axis.
+
+It is linear in the volume: voxel c enters warped(x) by the factor w_c(x), at all x. Hence
+
+    dL/dvolume(c) = sum_x w_c(x) g(x),
+
+to which each x adds at its eight neighbours. The displacement at x enters warped(x) alone, through the weights:
+
+    dL/du_a(x) = sum_c dw_c/du_a(x) <volume(c), g(x)>,    <.,.> the sum over channels,
+    dw_c/du_a = s_a prod_b max(0, 1 - |t_b|) over the other axes b,    s_a = -sign(t_a) where |t_a| < 1, else 0.
+
+The sum over channels comes first, because it is one number for a neighbour, whatever the axis. At a voxel, where t_a is
+-1, 0 or 1, the warp has a kink: s_a is there what it is on the side of larger positions, see `neighbours`. Both are in
+units of L: for each unit of the volume's values, and for each voxel of displacement.
+
 They read the eight neighbours again instead of keeping them, which takes less memory than what JAX derives. On CPU both
 go over the neighbours in a loop, and so does what lays out the positions. The compiler there joins whatever it can with
 what reads it, and computes it anew for each reader: the cotangent eight times, the positions as often as weights are
