@@ -3,6 +3,28 @@
 The surface is that of marching cubes at the middle of the edges. Corners of the cube that are inside and joined by its
 edges are cut off together by one patch; the patches of all groups are added. Where more than half of the corners are
 inside, the corners outside are grouped instead, because inside and outside share their surface.
+
+With voxels of a x b x c mm, the cube's faces across its axes have the areas F = (bc, ac, ab) mm^2. The vertices of a
+patch are the middles of those edges that lead from a corner of the group to one that is not of it. All patches are made
+of three pieces:
+
+- The triangle around one corner, from which its vertices are at (a/2, 0, 0), (0, b/2, 0), (0, 0, c/2). Half the cross
+  product of two sides is (bc, ac, ab) / 8, so that its area is |F| / 8.
+- The strip along an edge, a rectangle. Along c, its sides are c and |(a, b)| / 2; its area is |(bc, ac)| / 2: half the
+  norm of F without the face across that edge.
+- The whole face, or the half of it that its diagonal leaves, half-way between two faces.
+
+Joined groups have one to four corners:
+
+- One: the triangle. Two: the strip along their edge. Four of a face: the whole face.
+- Three, always of a face, here that across c. Half of the face lies above them at c/2. From its diagonal, a trapezoid
+  leads down to the two edges at the fourth corner of the face. Its short side is half as long as the diagonal, so that
+  it falls into three triangles of the same base and height, each as large as that around one corner.
+- Four, one of which is joined to the other three: a hexagon in the plane x/a + y/b + z/c = 3/2 from that one. About its
+  middle, it falls into six triangles, each as large as that around one corner.
+- Four in a twisted row: a hexagon that is not flat. For voxels of equal sides, its largest surface has half a strip at
+  each of the outer edges of the row, and between them as much as four triangles around a corner. Taken for the two
+  halves is one strip along the middle edge, which is the same only where the sides are equal.
 """
 
 import functools
@@ -74,27 +96,25 @@ def _axes_between(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
 
 
 def _patch_area(group: list[tuple[int, ...]], spacing: np.ndarray) -> float:
-    """Area of the patch that cuts off one to four joined corners."""
-    faces = np.prod(spacing) / spacing  # Area of the cube's face across each axis.
-    triangle = float(np.linalg.norm(faces)) / 8  # Cuts off a single corner, through the middles of its three edges.
-    apart = [_axes_between(*pair) for pair in itertools.combinations(group, 2)]
-    edges = np.array([axes for axes in apart if axes.sum() == 1]).reshape(-1, 3)
+    """Area of the patch that cuts off one to four joined corners, see the module."""
+    faces = np.prod(spacing) / spacing  # Area of the cube's face across each axis, F.
+    triangle = float(np.linalg.norm(faces)) / 8
     if len(group) == 1:
         return triangle
     if len(group) == 2:
-        return _strip(edges[0], faces)
+        return _strip(_axes_between(*group), faces)
     across = np.ptp(np.asarray(group), axis=0) == 0  # The axis along which a flat group has no extent.
     if len(group) == 3:
         return faces[across].item() / 2 + 3 * triangle
     if across.any():
         return faces[across].item()
-    ends = [sum(_axes_between(corner, other).sum() == 1 for other in group) for corner in group]
-    if max(ends) == 3:
-        return 6 * triangle  # A corner with its three neighbours: a hexagon.
-    first, second = (corner for corner, degree in zip(group, ends, strict=True) if degree == 2)
+    joined_to = [sum(_axes_between(corner, other).sum() == 1 for other in group) for corner in group]
+    if max(joined_to) == 3:
+        return 6 * triangle
+    first, second = (corner for corner, count in zip(group, joined_to, strict=True) if count == 2)
     return _strip(_axes_between(first, second), faces) + 4 * triangle
 
 
 def _strip(edge: np.ndarray, faces: np.ndarray) -> float:
-    """Rectangle that cuts off an edge of the cube, half-way to the two edges beside it."""
+    """Area of the strip along an edge of the cube, bool (3,) at its axis."""
     return float(np.linalg.norm(faces[~edge])) / 2
