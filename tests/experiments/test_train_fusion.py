@@ -1,6 +1,7 @@
 """Training of the branch that registers beside one that is held: what it is given, that it learns, and resuming."""
 
 import argparse
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
 from experiments.weights.perceived_pairs import PerceivedPairs, perceive
-from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion
+from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion, with_refining
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -34,6 +35,7 @@ MODEL = {
     'large_kernel': False,
 }
 STEPS = 4
+ROLES = ('fixed', 'moving')
 NETWORK = AutoFuse(**MODEL)
 
 
@@ -181,6 +183,47 @@ def test_a_fresh_branch_of_another_kind_is_drawn(weights, data, tmp_path, capsys
             np.testing.assert_array_equal(array, start[name])
     assert main(arguments(weights, data, tmp_path / 'other', '--fusion=sum')) == 2
     assert 'add --fresh' in capsys.readouterr().err
+
+
+def test_a_branch_that_refines_is_added_and_learns_alone(weights, data, tmp_path, capsys):
+    start, _ = read_released(weights)
+    with hurried():
+        assert main(arguments(weights, data, tmp_path / 'one', '--refining-channels=2')) == 0
+        refined, description = read_released(tmp_path / 'one.npz')
+        assert description.model['refining_channels'] == 2
+        check_shapes(refined, 'autofuse', description.model)
+        assert {name: np.array_equal(array, refined[name]) for name, array in start.items()} == dict.fromkeys(
+            start, True
+        )
+        # Once there, it goes on learning; another one is not added.
+        assert main(arguments(tmp_path / 'one.npz', data, tmp_path / 'more')) == 0
+    more, _ = read_released(tmp_path / 'more.npz')
+    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, refined[name])}
+    assert changed == {'refining_branch'}
+    assert main(arguments(tmp_path / 'one.npz', data, tmp_path / 'again', '--refining-channels=2')) == 2
+    assert 'have a branch that refines' in capsys.readouterr().err
+
+
+def test_what_refines_is_given_what_the_whole_network_gives_it(perceived, weights):
+    batch, _ = perceived
+    network = dataclasses.replace(NETWORK, refining_channels=2)
+    flat, description = read_released(weights)
+    with hurried():
+        params = unflatten(with_refining(flat, description, 2, seed=0))
+    refining = network.refining_branch()
+
+    def velocities(batch):
+        whole = network.apply({'params': params}, batch['fixed'], batch['moving'], symmetric=True).velocity_mean
+        there, back = ({'fixed': batch[one], 'moving': batch[two]} for one, two in (ROLES, ROLES[::-1]))
+        examples = [perceive(network, params, batch | order) for order in (there, back)]
+        corrections = [
+            refining.apply({'params': params['refining_branch']}, *jax.tree.map(jnp.float32, example['inputs']))[0]
+            for example in examples
+        ]
+        return whole, examples[0]['start'] + 0.5 * (corrections[0] - corrections[1])
+
+    whole, parts = quick_jit(velocities)(batch)
+    np.testing.assert_allclose(parts, whole, atol=0.01 * np.ptp(whole))
 
 
 def test_a_folder_in_use_is_left_alone(data, weights, tmp_path, capsys):
