@@ -67,9 +67,10 @@ def check(method, params, size):
         # The long tests do what the semi-supervised network holds, too.
         pytest.param('autofuse', {}, marks=pytest.mark.slow),
         ('autofuse', {'num_classes': 3}),
+        pytest.param('autofuse', {'num_classes': 3, 'refining_channels': 2}, marks=pytest.mark.slow),
         ('voxelmorph', {}),
     ],
-    ids=['unsupervised', 'semi-supervised', 'voxelmorph'],
+    ids=['unsupervised', 'semi-supervised', 'refined', 'voxelmorph'],
 )
 def test_networks_agree_with_jax(name, model):
     # Of a smaller volume a sixteenth is two voxels, whose normalisation makes of rounding errors what it likes.
