@@ -22,9 +22,13 @@ Joined groups have one to four corners:
   it falls into three triangles of the same base and height, each as large as that around one corner.
 - Four, one of which is joined to the other three: a hexagon in the plane x/a + y/b + z/c = 3/2 from that one. About its
   middle, it falls into six triangles, each as large as that around one corner.
-- Four in a twisted row: a hexagon that is not flat. For voxels of equal sides, its largest surface has half a strip at
-  each of the outer edges of the row, and between them as much as four triangles around a corner. Taken for the two
-  halves is one strip along the middle edge, which is the same only where the sides are equal.
+- Four in a twisted row, whose three edges lead along all three axes: a hexagon that is not flat. For the row (1, 0, 0),
+  (0, 0, 0), (0, 0, 1), (0, 1, 1) its vertices are, on a way round and in units of the sides, (0, 1/2, 0), (1, 1/2, 0),
+  (1, 0, 1/2), (1/2, 0, 1), (1/2, 1, 1), (0, 1, 1/2). The first three are half of the strip along one outer edge of the
+  row, cut along its diagonal, and the other three half of that along the other one. Between both halves lie two
+  triangles, of the first, third and sixth and of the third, fourth and sixth vertex. Half the cross product of two of
+  their sides is (bc, ac, ab) / 4 but for signs, so that each is as large as two triangles around a corner. Of the ways
+  to cut the hexagon into triangles, which differ in area, this is that of the package surface-distance.
 """
 
 import functools
@@ -111,8 +115,9 @@ def _patch_area(group: list[tuple[int, ...]], spacing: np.ndarray) -> float:
     joined_to = [sum(_axes_between(corner, other).sum() == 1 for other in group) for corner in group]
     if max(joined_to) == 3:
         return 6 * triangle
-    first, second = (corner for corner, count in zip(group, joined_to, strict=True) if count == 2)
-    return _strip(_axes_between(first, second), faces) + 4 * triangle
+    middle = _axes_between(*(corner for corner, count in zip(group, joined_to, strict=True) if count == 2))
+    outer = np.eye(len(middle), dtype=bool)[~middle]
+    return sum(_strip(edge, faces) for edge in outer) / 2 + 4 * triangle
 
 
 def _strip(edge: np.ndarray, faces: np.ndarray) -> float:

@@ -21,6 +21,9 @@ from autofuse_jax.metrics.surfels import CORNER_WEIGHTS, corner_codes, surfel_ar
 
 SURFELS = SurfaceDefinition(elements='surfels')
 ANISOTROPIC = (1.5, 1.5, 3.15)
+UNEQUAL = (1.3, 0.7, 2.1)
+# The voxels around a corner that are inside, by code.
+PATTERNS = [(code & CORNER_WEIGHTS) > 0 for code in range(256)]
 
 
 def block(start, size, shape=(12, 12, 12)):
@@ -117,12 +120,12 @@ def test_per_label_equals_one_by_one():
 
 
 @pytest.mark.parametrize('seed', range(4))
-@pytest.mark.parametrize('spacing', [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0)])
+@pytest.mark.parametrize('spacing', [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), ANISOTROPIC, UNEQUAL])
 def test_surfels_agree_with_surface_distance(seed, spacing):
     first, second = blobs(seed)
     expected, means = oracle(first, second, spacing)
     assert expected > 0
-    assert robust_hausdorff(first, second, spacing, SURFELS) == expected
+    assert robust_hausdorff(first, second, spacing, SURFELS) == pytest.approx(expected, rel=1e-12)
     found = surface_distances(first, second, spacing, 'surfels')
     for values, weights, mean in (
         (found.forward, found.forward_weights, means[0]),
@@ -131,14 +134,30 @@ def test_surfels_agree_with_surface_distance(seed, spacing):
         assert np.average(values, weights=weights) == pytest.approx(mean, rel=1e-12)
 
 
-@pytest.mark.parametrize('seed', range(4))
-def test_surfels_with_long_voxels_agree_with_surface_distance(seed):
-    # Of 256 patterns, 24 twisted ones are cut into other triangles there; it changes weights a little.
-    first, second = blobs(seed)
-    expected, means = oracle(first, second, ANISOTROPIC)
-    assert robust_hausdorff(first, second, ANISOTROPIC, SURFELS) == pytest.approx(expected, rel=1e-12)
-    found = surface_distances(first, second, ANISOTROPIC, 'surfels')
-    assert np.average(found.forward, weights=found.forward_weights) == pytest.approx(means[0], rel=5e-3)
+@pytest.mark.parametrize('spacing', [(1.0, 1.0, 1.0), ANISOTROPIC, UNEQUAL])
+def test_the_area_of_every_pattern_is_that_of_surface_distance(spacing):
+    pytest.importorskip('surface_distance')
+    from surface_distance import lookup_tables
+
+    expected = lookup_tables.create_table_neighbour_code_to_surface_area(spacing)
+    codes = [(pattern * lookup_tables.ENCODE_NEIGHBOURHOOD_3D_KERNEL).sum() for pattern in PATTERNS]
+    np.testing.assert_allclose(surfel_areas(spacing), expected[codes], rtol=1e-12)
+
+
+@pytest.mark.parametrize('axes', list(itertools.permutations(range(3))))
+def test_area_of_a_twisted_row_by_hand(axes):
+    # The row (1, 0, 0), (0, 0, 0), (0, 0, 1), (0, 1, 1): the middles of the edges that leave it, on a way round, and
+    # four triangles of them, one at each end of the row and two between.
+    pattern = np.zeros((2, 2, 2), bool)
+    pattern[[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1]] = True
+    ring = np.array([(0, 1, 0), (2, 1, 0), (2, 0, 1), (1, 0, 2), (1, 2, 2), (0, 2, 1)]) / 2
+    expected = 0.0
+    for triangle in ((0, 1, 2), (3, 4, 5), (0, 2, 5), (2, 3, 5)):
+        origin, first, second = ring[list(triangle)][:, axes] * UNEQUAL
+        expected += np.linalg.norm(np.cross(first - origin, second - origin)) / 2
+    # Axis k of the cube has what axis axes[k] of the drawing has.
+    turned = pattern.transpose(axes)
+    assert surfel_areas(UNEQUAL)[(turned * CORNER_WEIGHTS).sum()] == pytest.approx(expected, rel=1e-12)
 
 
 def test_voxels_stay_within_a_voxel_of_surface_distance():
@@ -161,10 +180,7 @@ def test_area_of_a_block():
 
 def test_areas_do_not_depend_on_the_direction_of_the_pattern():
     areas = surfel_areas((1.0, 1.0, 1.0))
-    patterns = [
-        np.array([bool(code & weight) for weight in CORNER_WEIGHTS.ravel()]).reshape(2, 2, 2) for code in range(256)
-    ]
-    for code, pattern in enumerate(patterns):
+    for code, pattern in enumerate(PATTERNS):
         for axes in itertools.permutations(range(3)):
             turned = np.flip(pattern.transpose(axes), 0)
             assert areas[(turned * CORNER_WEIGHTS).sum()] == pytest.approx(areas[code])
