@@ -1,6 +1,7 @@
 """Linear alignment of two images in world space, by the similarity that suits them."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -81,10 +82,17 @@ def _align_by_what_suits(
     second, contrast_there = aligned_by(MUTUAL_INFORMATION)
     # What was tried, whichever is chosen.
     stages = (*first.stages, *second.stages)
-    # What the grey values of one image say of the other is more where the images lie better.
-    worse = contrast_there.dependence < contrast.dependence
-    found, contrast = (first, contrast) if worse else (second, contrast_there)
+    better = _lie_better(contrast_there, contrast)
+    found, contrast = (second, contrast_there) if better else (first, contrast)
     return dataclasses.replace(found, stages=stages, similarity=_similarity_for(contrast), contrast=contrast)
+
+
+def _lie_better(there: Contrast, here: Contrast) -> bool:
+    """Whether images lie at least as well on each other there as here: what one says of the other is more then.
+
+    Where they share too few voxels to tell, they do not.
+    """
+    return math.isfinite(there.dependence) and not there.dependence < here.dependence
 
 
 def _similarity_for(contrast: Contrast) -> str:

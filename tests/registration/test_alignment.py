@@ -97,6 +97,22 @@ def test_what_was_tried_is_recorded_where_mutual_information_does_worse(monkeypa
     assert found.contrast.dependence == 0.05 and found.similarity == 'mind'
 
 
+@pytest.mark.parametrize(('shift', 'chosen'), [(500.0, 'ncc'), (0.0, 'mi')], ids=['off the image', 'onto it'])
+def test_an_alignment_is_not_taken_where_the_images_share_nothing_any_more(monkeypatch, shift, chosen):
+    image = picture(FIXED_GRID, texture=True)
+    other = Volume(np.where(image.image > 5, np.abs(image.image - 50) + 30, 0), None, image.affine, 'other')
+    matrices = {'ncc': np.eye(4), 'mi': np.eye(4)}
+    matrices['ncc'][0, 3], matrices['mi'][0, 3] = 5.0, shift
+
+    def tried(fixed, moving, settings, *_):
+        return Alignment(matrices[settings.similarity], 'header', (), settings.similarity)
+
+    monkeypatch.setattr(alignment, 'align_by_one', tried)
+    found = align(image, other, dataclasses.replace(QUICK, kind='none', similarity='auto'))
+    np.testing.assert_array_equal(found.matrix, matrices[chosen])
+    assert np.isfinite(found.contrast.dependence) and found.similarity == 'matched'
+
+
 @pytest.mark.slow
 def test_affine_finds_a_change_of_size():
     truth = TRUTH.copy()
