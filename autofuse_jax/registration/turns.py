@@ -123,6 +123,9 @@ def call_in_turn(program: Program, arrays: tuple[Any, ...], static: dict[str, An
 
     Returns:
         Its result.
+
+    Raises:
+        Exception: What the program raises for these arguments alone, whatever those of other pieces make it raise.
     """
     worker = _worker.get()
     return program.compute(arrays, static) if worker is None else worker.ask(program, arrays, static)
@@ -188,37 +191,43 @@ def _answer(workers: Sequence[_Worker]) -> None:
 
 
 def _compute(requests: Sequence[_Request]) -> None:
-    """Answer requests for the same program: together, or in halves where the device has too little memory for all."""
+    """Answer requests for the same program, or give each the error that it has alone."""
     if len(requests) == 1:
         _compute_alone(requests[0])
-    elif not _compute_together(requests):
-        half = len(requests) // 2
-        _compute(requests[:half])
-        _compute(requests[half:])
+        return
+    for group in _compute_together(requests):
+        _compute(group)
 
 
 def _compute_alone(request: _Request) -> None:
     try:
         request.answer = request.program.compute(request.arrays, request.static)
-    except jax.errors.JaxRuntimeError as error:
+    except Exception as error:  # noqa: BLE001  # raised again where the answer is waited for
         request.error = error
 
 
-def _compute_together(requests: Sequence[_Request]) -> bool:
-    """Answer requests by one program; False, and no answer, where that does not fit into the memory of the device."""
+def _compute_together(requests: Sequence[_Request]) -> list[Sequence[_Request]]:
+    """Answer requests by one program, or return the smaller groups to try where that fails: halves where memory is too
+    small for all, and otherwise each alone, because the error may be that of one."""
     program, static = requests[0].program, requests[0].static
     try:
         answers = program.compute(_stacked([one.arrays for one in requests]), static, batched=True)
-    except jax.errors.JaxRuntimeError as error:
-        # Smaller groups are for the caller to try: until this error is dropped, it keeps these arrays in memory.
-        if OUT_OF_MEMORY in str(error):
-            return False
-        for request in requests:
-            request.error = error
-        return True
-    for number, request in enumerate(requests):
-        request.answer = jax.tree.map(operator.itemgetter(number), answers)
-    return True
+        parts = [jax.tree.map(operator.itemgetter(number), answers) for number in range(len(requests))]
+    except Exception as error:  # noqa: BLE001  # whoever asked gets its own from the smaller groups
+        # These are for the caller to try: until this error is dropped, it keeps the arrays in memory.
+        if _is_out_of_memory(error):
+            half = len(requests) // 2
+            return [requests[:half], requests[half:]]
+        return [[request] for request in requests]
+    for request, part in zip(requests, parts, strict=True):
+        request.answer = part
+    return []
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the host or the device has too little memory."""
+    on_device = isinstance(error, jax.errors.JaxRuntimeError) and OUT_OF_MEMORY in str(error)
+    return on_device or isinstance(error, MemoryError)
 
 
 def _stacked(arguments: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -13,20 +13,30 @@ from autofuse_jax.registration.turns import call_in_turn, do_in_turns
 
 
 class Squares:
-    """A program that squares and records for how many it did so at once."""
+    """A program that squares, fails for too many at once, and records for how many it squared."""
 
-    def __init__(self, most=100, words='RESOURCE_EXHAUSTED: out of memory'):
-        self.calls, self._most, self._words = [], most, words
+    def __init__(self, most=100, kind=jax.errors.JaxRuntimeError, words='RESOURCE_EXHAUSTED: out of memory'):
+        self.calls, self._most, self._kind, self._words = [], most, kind, words
 
     def key(self, arrays, static):
         return jnp.shape(arrays[0]), tuple(static.items())
 
+    def fails(self, arrays, count):
+        return count > self._most
+
     def compute(self, arrays, static, *, batched=False):
         count = len(arrays[0]) if batched else 1
-        if count > self._most:
-            raise jax.errors.JaxRuntimeError(self._words)
+        if self.fails(arrays, count):
+            raise self._kind(self._words)
         self.calls.append(count)
         return arrays[0] ** 2
+
+
+class Roots(Squares):
+    """One that fails where there is a negative number."""
+
+    def fails(self, arrays, count):
+        return bool(np.any(np.asarray(arrays[0]) < 0))
 
 
 def power(program, value, times, size=()):
@@ -87,14 +97,61 @@ def test_what_does_not_fit_into_memory_together_is_computed_apart():
         do_in_turns([lambda: power(Squares(most=0), 1.0, 1)], 1)
 
 
-def test_another_error_of_the_device_reaches_those_that_asked():
-    def work():
-        with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
-            power(program, 2.0, 1)
-        return 'caught'
+FAILURES = [
+    (jax.errors.JaxRuntimeError, 'INTERNAL: something broke'),
+    (FloatingPointError, 'invalid value'),
+    (ValueError, 'shapes differ'),
+]
+SHORTAGES = [(jax.errors.JaxRuntimeError, 'RESOURCE_EXHAUSTED: out of memory'), (MemoryError, 'for an array')]
 
-    program = Squares(most=1, words='INTERNAL: something broke')
-    assert do_in_turns([work, work], 2) == ['caught', 'caught']
+
+@pytest.mark.parametrize(('kind', 'words'), FAILURES + SHORTAGES)
+@pytest.mark.parametrize('at_once', [2, 5])
+def test_an_error_reaches_the_piece_whose_it_is_and_no_other(kind, words, at_once):
+    def work(value):
+        try:
+            return float(power(program, value, 1))
+        except kind as error:
+            return str(error)
+
+    program = Roots(kind=kind, words=words)
+    results = do_in_turns([lambda value=value: work(value) for value in (0.0, 1.0, -1.0, 3.0, 4.0)], at_once)
+    assert results == [0, 1, words, 9, 16]
+
+
+def test_pieces_that_fail_together_have_each_an_error_of_its_own():
+    def work():
+        with pytest.raises(ValueError, match='shapes differ') as caught:
+            power(program, 2.0, 1)
+        return caught.value
+
+    program = Squares(most=0, kind=ValueError, words='shapes differ')
+    first, second = do_in_turns([work, work], 2)
+    assert first is not second
+
+
+@pytest.mark.parametrize(
+    ('kind', 'words', 'calls'),
+    [*((*failure, [1, 1, 1, 1]) for failure in FAILURES), *((*shortage, [2, 2]) for shortage in SHORTAGES)],
+)
+def test_a_group_is_halved_where_memory_lacks_and_otherwise_computed_one_by_one(kind, words, calls):
+    program = Squares(most=2, kind=kind, words=words)
+    np.testing.assert_allclose(do_in_turns([lambda n=n: power(program, n, 1) for n in range(4)], 4), [0, 1, 4, 9])
+    assert program.calls == calls
+
+
+def test_an_interrupt_of_a_program_ends_all_pieces():
+    left = []
+
+    def work(value):
+        with contextlib.ExitStack() as stack:
+            stack.callback(left.append, value)
+            return power(program, value, 1)
+
+    program = Roots(kind=KeyboardInterrupt, words='')
+    with pytest.raises(KeyboardInterrupt):
+        do_in_turns([lambda value=value: work(value) for value in (1.0, -1.0)], 2)
+    assert left == [1.0, -1.0]
 
 
 def test_when_one_fails_the_others_are_unwound():
