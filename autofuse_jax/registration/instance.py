@@ -132,9 +132,10 @@ def optimise_instance(
         prior = settings.trust * _resampled(velocity, level.velocity_shape)
         begin = _resampled(departure, level.velocity_shape)
         if settings.similarity == MATCHED:
-            # Anew at each level: the better the images lie, the more their grey values say of each other.
-            so_far = None if departure is None else exponentials(np.asarray(prior + begin), fixed.shape)[0]
-            pairs = match_contrast(pair, so_far)
+            # Anew at each level: the better the images lie, the more their grey values say of each other. They lie as
+            # the loss compares them, through the given velocity from the first level on.
+            so_far = np.asarray((prior + begin) * place.moves)
+            pairs = match_contrast(pair, exponentials(so_far, fixed.shape)[0] if so_far.any() else None)
         schedule = Schedule(level.steps, settings.learning_rate, settings.tolerance, turns)
         minimum = minimise(
             instance_loss,

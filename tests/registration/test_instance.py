@@ -13,7 +13,7 @@ from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.metrics.warping import warp_labels
-from autofuse_jax.registration import instance_levels
+from autofuse_jax.registration import instance, instance_levels
 from autofuse_jax.registration.instance import InstanceSettings, exponentials, optimise_instance, velocity_shape
 from tests.registration.scenes import bulge, centred_grid, picture
 
@@ -134,6 +134,30 @@ def test_weights_of_zero_leave_the_image_where_it_is(pair):
     nothing = np.zeros(GRID.shape, np.float32)
     result = optimise_instance(fixed.image / 100, moving.image / 100, QUICK, weights=nothing)
     assert np.abs(result.displacement).max() == 0
+
+
+@pytest.mark.parametrize('in_plane', [False, True])
+@pytest.mark.parametrize('given', [(), ('velocity',), ('start',), ('velocity', 'start')], ids=' and '.join)
+def test_contrasts_are_matched_where_the_images_are_compared(pair, monkeypatch, given, in_plane):
+    matched_through = []
+
+    def match(images, displacement=None):
+        matched_through.append(np.zeros((*GRID.shape, 3)) if displacement is None else displacement)
+        return images, images
+
+    monkeypatch.setattr(instance, 'match_contrast', match)
+    # With steps that are next to nothing the velocity stays what was given.
+    settings = InstanceSettings(
+        similarity='matched', shrink=(4,), steps=(5,), smoothness=0.0, learning_rate=1e-9, trust=0.5
+    )
+    fields = {name: np.full((*GRID.shape, 3), size, np.float32) for name, size in (('velocity', 2.0), ('start', -0.5))}
+    images = (volume.image / 100 for volume in pair)
+    found = optimise_instance(*images, settings, in_plane=in_plane, **{name: fields[name] for name in given})
+    assert len(matched_through) == 2
+    for displacement in matched_through:
+        np.testing.assert_allclose(displacement, found.displacement, atol=1e-5)
+    moved = np.abs(found.displacement).max((0, 1, 2)) > 0.4
+    assert moved.tolist() == [bool(given), bool(given), bool(given) and not in_plane]
 
 
 @pytest.mark.parametrize(
