@@ -44,31 +44,34 @@ class Signature(NamedTuple):
         structure: Structure of the arrays, as JAX tells it.
         leaves: Shape and type of each of them.
         static: Names and values of the static arguments, by name.
+        surroundings: All else that changes what a function is traced to, see `_surroundings`.
     """
 
     structure: Any
     leaves: tuple[tuple[tuple[int, ...], str], ...]
     static: tuple[tuple[str, Any], ...]
+    surroundings: tuple[Any, ...]
 
     @classmethod
     def of(cls, arrays: tuple[Any, ...], static: dict[str, Any]) -> 'Signature':
         """Return the signature of a call."""
         leaves, structure = jax.tree.flatten(arrays)
         shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf).name) for leaf in leaves)
-        return cls(structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0])))
+        return cls(structure, shapes, tuple(sorted(static.items(), key=lambda item: item[0])), _surroundings())
 
     def text(self, function: Callable[..., Any]) -> str:
         """Return in words what tells the program of a function and this signature from all others."""
         static = [(name, _text_of(value)) for name, value in self.static]
-        return repr((_text_of(function), self.leaves, str(self.structure), static))
+        return repr((_text_of(function), self.leaves, str(self.structure), static, self.surroundings))
 
 
 class KeptProgram:
     """A function compiled by `jax.jit` whose trace is kept where compiled programs are kept.
 
     A trace is found again by the function, the shapes, types and structure of its arguments, its static arguments, the
-    source of this package, the version of JAX and the kind of device. Where JAX has no compilation cache, where it
-    looks for mistakes, and for functions of other packages, this is `jax.jit`. Results can not be differentiated.
+    source of this package, the version and the settings of JAX and the kind of device. Where JAX has no compilation
+    cache, where it looks for mistakes, and for functions of other packages, this is `jax.jit`. Results can not be
+    differentiated.
 
     There are two forms of the function, each with programs of its own: of one call, and of several calls at once, which
     is the same mapped over one more axis in front of all arrays and results.
@@ -100,7 +103,7 @@ class KeptProgram:
         return call_in_turn(self, arrays, static)
 
     def key(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Signature:
-        """Return what tells one program from another: structure, shapes and types of arrays, static arguments."""
+        """Return what tells one program from another, see `Signature`."""
         return Signature.of(arrays, static)
 
     def compute(self, arrays: tuple[Any, ...], static: dict[str, Any], *, batched: bool = False) -> Any:
@@ -145,11 +148,15 @@ def _trace(function: Callable[..., Any], signature: Signature, leaves: list[jax.
     return bytes(jax.export.export(jax.jit(flat))(*leaves).serialize())
 
 
+def _surroundings() -> tuple[Any, ...]:
+    """What a program depends on beside the function and its arguments, now and here."""
+    settings = tuple((name, getattr(jax.config, name)) for name in SETTINGS)
+    return __version__, _source(), jax.__version__, jax.default_backend(), settings
+
+
 def _file_name(text: str) -> str:
-    """Name of the file of a program, by its words and all else that changes what a function is traced to."""
-    settings = [(name, getattr(jax.config, name)) for name in SETTINGS]
-    whole = repr((text, __version__, _source(), jax.__version__, jax.default_backend(), settings))
-    return hashlib.sha256(whole.encode()).hexdigest()[:NAME_LENGTH] + ENDING
+    """Name of the file of a program, by all its words."""
+    return hashlib.sha256(text.encode()).hexdigest()[:NAME_LENGTH] + ENDING
 
 
 def _for_each(function: Callable[..., Any], *arrays: Any, **static: Any) -> Any:

@@ -81,6 +81,35 @@ def test_other_shapes_types_and_static_arguments_are_other_programs(folder, argu
     assert traces == ['scaled'] and len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    'setting',
+    [
+        lambda: jax.enable_x64(True),
+        lambda: jax.default_matmul_precision('highest'),
+        lambda: jax.numpy_dtype_promotion('strict'),
+    ],
+    ids=['64 bits', 'precision of products', 'promotion of types'],
+)
+def test_other_settings_of_jax_are_other_programs(folder, setting):
+    kept, arguments = program(), (ARGUMENTS[0], np.float32(ARGUMENTS[1]))
+    check(kept(*arguments, **STATIC))
+    with setting():
+        check(kept(*arguments, **STATIC))
+        assert len(traces) == 2
+        # As another process would.
+        check(program()(*arguments, **STATIC))
+    check(kept(*arguments, **STATIC))
+    assert len(traces) == len(list(folder.iterdir())) == 2
+
+
+def test_another_kind_of_device_has_another_program(monkeypatch):
+    here = program().key(ARGUMENTS, STATIC)
+    assert program().key(ARGUMENTS, STATIC) == here
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'another')
+    there = program().key(ARGUMENTS, STATIC)
+    assert there != here and there.text(scaled) != here.text(scaled)
+
+
 def test_other_source_is_another_program(folder, monkeypatch):
     check(program()(*ARGUMENTS, **STATIC))
     monkeypatch.setattr(kept_programs, '_source', lambda: 'other')
