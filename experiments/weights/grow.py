@@ -3,7 +3,8 @@
     python -m experiments.weights.grow --weights=cardiac --model fine_channels=16 compare_slices=True --out=grown.npz
 
 Wider layers keep their trained channels; new channels start at random and reach the trained ones with weight zero.
-Larger kernels hold the trained one in their middle, and zeros around it.
+Larger kernels hold the trained one in their middle, and zeros around it. A branch that was not there, such as that of
+refining_channels=8, starts as it is drawn, and what it adds to the velocity is next to nothing.
 """
 
 import argparse

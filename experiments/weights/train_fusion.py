@@ -7,8 +7,7 @@ times, see `perceived_pairs`, which makes a step several times cheaper than one 
 Minimised is the paper's similarity, divergence and folding, and the overlap of the manual labels with the warped ones,
 in both directions. The same command continues a training that was interrupted.
 
---refining-channels=8 adds a second branch, which sees the moving image where the first one puts it and corrects the
-velocity; then, and with weights that have such a branch, it alone learns.
+Where the weights have a branch that refines, which `grow --model refining_channels=8` adds, that branch alone learns.
 """
 
 import argparse
@@ -102,7 +101,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
     parser.add_argument('--fusion', choices=FUSIONS, help='how features are fused; with --fresh')
     parser.add_argument('--without-segmentations', action='store_true', help='do not feed them back; with --fresh')
-    parser.add_argument('--refining-channels', type=int, default=0, help='base width of a branch that refines; 0: none')
     for field in dataclasses.fields(FusionWeights):
         text = f'weight in the objective; default {field.default:g}'
         parser.add_argument(f'--{field.name}', type=float, default=field.default, help=text)
@@ -127,8 +125,6 @@ def train(options: argparse.Namespace) -> None:
         flat = with_fresh_fusion(flat, description, options)
     elif options.fusion or options.without_segmentations:
         raise UserError('another kind of fusion needs other parameters', fix='add --fresh')
-    if options.refining_channels:
-        flat = with_refining(flat, description, options.refining_channels, options.seed)
     network = _network(source, description.method, description.model)
     check_shapes(flat, description.method, description.model)
     params = jax.tree.map(jnp.asarray, unflatten(flat))
@@ -200,31 +196,13 @@ def with_fresh_fusion(
     description.model['fusion'] = options.fusion or description.model.get('fusion', 'gate')
     if options.without_segmentations:
         description.model['feed_segmentation'] = False
-    drawn = _drawn(description, options.seed)
-    return {name: array if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()}
-
-
-def with_refining(
-    flat: Mapping[str, np.ndarray], description: Description, channels: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Return parameters with a branch that refines, which is drawn and corrects nothing yet; the description says so.
-
-    Raises:
-        UserError: There is one.
-    """
-    if description.model.get('refining_channels'):
-        raise UserError('the weights have a branch that refines', fix='leave out --refining-channels to train it')
-    description.model['refining_channels'] = channels
-    return _drawn(description, seed) | dict(flat)
-
-
-def _drawn(description: Description, seed: int) -> dict[str, np.ndarray]:
-    """Parameters of the network that a description speaks of, drawn at random."""
     method = predicting_method(description.method, description.model)
     # Compiled as one: layer by layer it takes several times as long.
     init = jax.jit(method.init, static_argnums=1)
-    drawn = flatten(jax.device_get(init(jax.random.key(seed), method.multiple)))
-    return {name: np.asarray(array) for name, array in drawn.items()}
+    drawn = flatten(jax.device_get(init(jax.random.key(options.seed), method.multiple)))
+    return {
+        name: np.asarray(array) if name.startswith(f'{FUSION_BRANCH}/') else flat[name] for name, array in drawn.items()
+    }
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

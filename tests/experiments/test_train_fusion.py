@@ -1,7 +1,6 @@
 """Training of the branch that registers beside one that is held: what it is given, that it learns, and resuming."""
 
 import argparse
-import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,7 @@ from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
 from experiments.weights.perceived_pairs import PerceivedPairs, perceive
-from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion, with_refining
+from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -34,6 +33,7 @@ MODEL = {
     'fine_pooling': (1, 1, 1),
     'large_kernel': False,
 }
+REFINED = MODEL | {'refining_channels': 2}
 STEPS = 4
 ROLES = ('fixed', 'moving')
 NETWORK = AutoFuse(**MODEL)
@@ -185,31 +185,24 @@ def test_a_fresh_branch_of_another_kind_is_drawn(weights, data, tmp_path, capsys
     assert 'add --fresh' in capsys.readouterr().err
 
 
-def test_a_branch_that_refines_is_added_and_learns_alone(weights, data, tmp_path, capsys):
-    start, _ = read_released(weights)
+@pytest.fixture(scope='module')
+def refined(tmp_path_factory):
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'refined.npz', REFINED)
+
+
+def test_a_branch_that_refines_learns_alone(refined, data, tmp_path):
+    start, _ = read_released(refined)
     with hurried():
-        assert main(arguments(weights, data, tmp_path / 'one', '--refining-channels=2')) == 0
-        refined, description = read_released(tmp_path / 'one.npz')
-        assert description.model['refining_channels'] == 2
-        check_shapes(refined, 'autofuse', description.model)
-        assert {name: np.array_equal(array, refined[name]) for name, array in start.items()} == dict.fromkeys(
-            start, True
-        )
-        # Once there, it goes on learning; another one is not added.
-        assert main(arguments(tmp_path / 'one.npz', data, tmp_path / 'more')) == 0
+        assert main(arguments(refined, data, tmp_path / 'more')) == 0
     more, _ = read_released(tmp_path / 'more.npz')
-    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, refined[name])}
+    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, start[name])}
     assert changed == {'refining_branch'}
-    assert main(arguments(tmp_path / 'one.npz', data, tmp_path / 'again', '--refining-channels=2')) == 2
-    assert 'have a branch that refines' in capsys.readouterr().err
 
 
-def test_what_refines_is_given_what_the_whole_network_gives_it(perceived, weights):
+def test_what_refines_is_given_what_the_whole_network_gives_it(perceived, refined):
     batch, _ = perceived
-    network = dataclasses.replace(NETWORK, refining_channels=2)
-    flat, description = read_released(weights)
-    with hurried():
-        params = unflatten(with_refining(flat, description, 2, seed=0))
+    network = AutoFuse(**REFINED)
+    params = unflatten(read_released(refined)[0])
     refining = network.refining_branch()
 
     def velocities(batch):
