@@ -10,6 +10,7 @@ from typing import Any
 from autofuse_jax.choices import AUTO, NETWORK, NONE
 from autofuse_jax.commands.needs import check_needs
 from autofuse_jax.commands.register_needs import NEEDS
+from autofuse_jax.commands.register_series import register_series_files
 from autofuse_jax.data.formats import stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.inputs import read_classes
@@ -33,7 +34,6 @@ from autofuse_jax.registration.pair_checks import check_headers
 from autofuse_jax.registration.pipeline import RegistrationResult
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.results import REPORT_NAME, check_suffix, itk_remark, write_results
-from autofuse_jax.registration.series import register_series_files
 from autofuse_jax.registration.spread import spread_sentence
 from autofuse_jax.registration.step_progress import StepProgress
 from autofuse_jax.reports.verdict import verdict_line
