@@ -421,7 +421,7 @@ def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
     ],
 )
 def test_options_that_would_do_nothing_are_refused(files, tmp_path, capsys, monkeypatch, more, words):
-    monkeypatch.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+    monkeypatch.setattr('autofuse_jax.commands.register_pair.register_images', lambda *_, **__: pytest.fail('worked'))
     assert main(command(files, tmp_path / 'out', *more)) == 2
     assert words in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / 'out').exists()
@@ -510,7 +510,7 @@ def test_images_that_ride_along_must_lie_where_the_moving_image_does(files, tmp_
     far = centred_grid((10, 10, 10), (4, 4, 4))
     write_image(tmp_path / 'far.nii.gz', np.arange(1000).reshape(far.shape), far.affine + 500 * np.eye(4, k=3))
     with monkeypatch.context() as context:
-        context.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+        context.setattr('autofuse_jax.commands.register_pair.register_images', lambda *_, **__: pytest.fail('worked'))
         assert main(riding(files, tmp_path / 'out', tmp_path / 'far.nii.gz')) == 2
     assert 'far.nii.gz does not overlap with the moving image moving.nii.gz' in capsys.readouterr().err
     # In the last slice of the moving image, which the fixed one does not show: known after the work, which is kept.
@@ -583,7 +583,7 @@ def test_moved_images_in_other_formats(files, tmp_path, suffix):
 
 
 def test_what_cannot_be_written_is_told_before_any_work(files, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr('autofuse_jax.commands.register.register_images', lambda *_, **__: pytest.fail('worked'))
+    monkeypatch.setattr('autofuse_jax.commands.register_pair.register_images', lambda *_, **__: pytest.fail('worked'))
     long_name = tmp_path / f'{"t" * 245}.nii.gz'
     long_name.write_bytes((files / 't2.nii.gz').read_bytes())
     monkeypatch.setitem(sys.modules, 'SimpleITK', None)

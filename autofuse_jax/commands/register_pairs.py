@@ -14,17 +14,16 @@ from typing import Any
 
 from autofuse_jax.commands.needs import check_needs
 from autofuse_jax.commands.pair_headers import header_problems
-from autofuse_jax.commands.register import (
+from autofuse_jax.commands.register_needs import NEEDS
+from autofuse_jax.commands.register_options import (
     check_composite,
     check_gate_maps,
     check_symmetric,
-    gated_model,
     open_network_of,
-    register_pair,
     settings_of,
-    summary_line,
 )
-from autofuse_jax.commands.register_needs import NEEDS
+from autofuse_jax.commands.register_pair import gated_model, register_pair
+from autofuse_jax.commands.register_words import summary_line
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, read_pair_table
 from autofuse_jax.errors import COUNT, UserError, check_option
 from autofuse_jax.evaluation.register_results import FAILED_NAME, REPORT

@@ -140,7 +140,7 @@ def test_a_full_disk_stops_everything(folder, monkeypatch, capsys):
     def fail(*_, **__):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('autofuse_jax.commands.register.write_results', fail)
+    monkeypatch.setattr('autofuse_jax.commands.register_pair.write_results', fail)
     assert run(folder) == 2
     assert 'No space left' in capsys.readouterr().err
     assert {row['verdict'] for row in rows(folder).values()} == {'not yet registered'}

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autofuse_jax.commands.register import gates_of
+from autofuse_jax.commands.register_pair import gates_of
 from autofuse_jax.data.volumes import write_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.register import main as register
