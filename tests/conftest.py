@@ -27,6 +27,7 @@ REFERENCE_FOLDER = DATA_FOLDER.parent / 'parity'
 # Each takes a minute or so of one core. They come first, so that at the end no core waits for one that began last.
 LONGEST = (
     'training/test_loop.py',
+    'training/test_loop_continued.py',
     'register/test_results_folder.py',
     'experiments/test_compare_methods.py',
     'registration/test_partial_views.py',

@@ -1,17 +1,6 @@
-"""The whole path on a tiny phantom: training, interruption, resumption, evaluation, reports.
+"""What a run on a tiny phantom leaves: rows, reports, weights; seen on AutoFuse with segmentation."""
 
-What a run leaves is seen on AutoFuse with segmentation; how the trainer stops and goes on is the same for all methods
-and seen on one that compiles quickly.
-"""
-
-import dataclasses
 import json
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -22,33 +11,15 @@ import pytest
 from autofuse_jax.commands.port_weights import port
 from autofuse_jax.errors import UserError
 from autofuse_jax.porting.convert import flatten
-from autofuse_jax.sharding import replicated
-from autofuse_jax.training import checkpoints, loop
+from autofuse_jax.training import checkpoints
 from autofuse_jax.training.experiment import Experiment
-from autofuse_jax.training.loop import Trainer, evaluate, train_and_evaluate
-from autofuse_jax.training.metrics_log import read_rows
+from autofuse_jax.training.loop import evaluate, train_and_evaluate
 from autofuse_jax.weights.released import read_released
-from tests.light import light_arguments, light_config
-from tests.programs import remembered_programs
-from tests.quick import quick_jit
+from tests.light import light_config
 from tests.tiny import tiny_config
+from tests.training.loop_runs import TOTAL_STEPS, final_state, loss_curve, trainer_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-TOTAL_STEPS = 9
-# Depends on how busy the machine is, not on the run.
-NOT_REPRODUCIBLE = ('pairs_per_second',)
-
-
-@pytest.fixture(scope='module', autouse=True)
-def programs():
-    """Most runs differ in when they are stopped and continued, not in what they compile."""
-    with remembered_programs():
-        yield
-
-
-@pytest.fixture(scope='module')
-def phantom(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp('phantom')
+pytestmark = pytest.mark.usefixtures('programs')
 
 
 @pytest.fixture(scope='module')
@@ -62,45 +33,9 @@ def uninterrupted(phantom, tmp_path_factory) -> Path:
     return workdir
 
 
-@pytest.fixture(scope='module')
-def light(phantom, tmp_path_factory) -> Path:
-    """An uninterrupted run of the light config."""
-    workdir = tmp_path_factory.mktemp('light')
-    means = train_and_evaluate(light_config(phantom), workdir)
-    assert set(means) == {'dsc_before', 'dsc_after', 'njd_percent', 'sdlogj'}
-    return workdir
-
-
 def _means(workdir: Path) -> dict[str, float]:
     """What `train_and_evaluate` returned."""
     return json.loads((workdir / 'means.json').read_text())
-
-
-def _trainer(config, workdir: Path) -> Trainer:
-    """Made as `train_and_evaluate` makes it, so that what was compiled there is found in the cache."""
-    experiment = Experiment(config, workdir)
-    with jax.set_mesh(experiment.mesh):
-        return Trainer(experiment)
-
-
-def _loss_curve(workdir: Path) -> list[dict]:
-    rows = read_rows(workdir / 'metrics.jsonl')
-    return [{name: value for name, value in row.items() if name not in NOT_REPRODUCIBLE} for row in rows]
-
-
-def _final_state(config, workdir: Path):
-    experiment = Experiment(config, workdir)
-    layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    state, record = checkpoints.restore(workdir, experiment.state_structure(), layout)
-    return jax.device_get(state), record
-
-
-def _assert_same_run(phantom: Path, one: Path, other: Path) -> None:
-    states = [_final_state(light_config(phantom), workdir)[0] for workdir in (one, other)]
-    assert int(states[0].step) == int(states[1].step) == TOTAL_STEPS
-    for left, right in zip(*(jax.tree.leaves(state) for state in states), strict=True):
-        np.testing.assert_array_equal(left, right)
-    assert _loss_curve(one) == _loss_curve(other)
 
 
 def test_run_leaves_what_it_promises(uninterrupted):
@@ -119,7 +54,7 @@ def test_run_leaves_what_it_promises(uninterrupted):
 
 
 def test_rows_name_every_term(uninterrupted):
-    rows = _loss_curve(uninterrupted)
+    rows = loss_curve(uninterrupted)
     assert [row['step'] for row in rows if row['kind'] == 'train'] == [2, 4, 6, 8, 9]
     assert [row['step'] for row in rows if row['kind'] == 'validation'] == [6, 9]
     terms = {
@@ -139,96 +74,17 @@ def test_rows_name_every_term(uninterrupted):
 
 
 def test_phase_change_keeps_the_optimiser_state(phantom, uninterrupted):
-    state, _ = _final_state(tiny_config(phantom), uninterrupted)
+    state, _ = final_state(tiny_config(phantom), uninterrupted)
     assert set(state.optimizer) == {'registration'}
     # Adam counts its steps: a state made anew at the phase change would have counted the second phase only.
     assert int(state.optimizer['registration'][0].count) == TOTAL_STEPS
 
 
 def test_best_parameters_are_those_of_the_best_validation(phantom, uninterrupted):
-    scores = {row['step']: row['dsc_after'] for row in _loss_curve(uninterrupted) if row['kind'] == 'validation'}
+    scores = {row['step']: row['dsc_after'] for row in loss_curve(uninterrupted) if row['kind'] == 'validation'}
     best = max(scores, key=scores.get)
     assert checkpoints.latest_step(uninterrupted, checkpoints.BEST) == best
-    assert _final_state(tiny_config(phantom), uninterrupted)[1]['best'] == scores[best]
-
-
-def test_the_light_run_has_what_can_go_wrong_in_a_continuation(phantom, light):
-    """Two phases, draws and labels, validations, a best and a latest checkpoint."""
-    experiment = Experiment(light_config(phantom), light)
-    assert [(phase.pairs, phase.end) for phase in experiment.phases] == [('semi', 4), ('ed_es', TOTAL_STEPS)]
-    assert experiment.method.uses_labels
-    rows = _loss_curve(light)
-    assert [row['step'] for row in rows if row['kind'] == 'train'] == [2, 4, 6, 8, 9]
-    assert [row['step'] for row in rows if row['kind'] == 'validation'] == [6, 9]
-    assert all({'term/kl', 'term/dice'} <= set(row) for row in rows if row['kind'] == 'train')
-    state, record = _final_state(light_config(phantom), light)
-    assert int(state.step) == int(state.optimizer['registration'][0].count) == TOTAL_STEPS
-    assert record['best'] == max(row['dsc_after'] for row in rows if row['kind'] == 'validation')
-    assert checkpoints.latest_step(light, checkpoints.BEST) in (6, 9)
-    # Its loss depends on the random key, so that a continuation with other draws would be another run.
-    objective = experiment.method.objectives('phase_2')[0]
-    image = np.random.default_rng(0).random((1, 32, 32, 16, 1), np.float32)
-    labels, flag = np.zeros((1, 32, 32, 16), np.int32), np.ones(1, np.float32)
-    batch = {'fixed': image, 'moving': image[:, ::-1]}
-    batch |= {f'{role}_labels': labels for role in ('fixed', 'moving')}
-    batch |= {f'{role}_has_labels': flag for role in ('fixed', 'moving')}
-    loss = quick_jit(lambda key: objective.loss(state.params, batch, key)[0])
-    assert loss(jax.random.key(0)) == loss(jax.random.key(0)) != loss(jax.random.key(1))
-
-
-def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, light, tmp_path):
-    """SIGKILL at a random moment, then SIGTERM in the first step of the continuation, then to the end."""
-    moment = random.choice(['step 2/', 'step 4/', 'validation at step 6'])
-    print(f'killed at: {moment}')  # shown where the test fails
-    status, _ = _start_and_signal(phantom, tmp_path, at_line=moment, number=signal.SIGKILL)
-    assert status == -signal.SIGKILL
-    status, output = _start_and_signal(phantom, tmp_path, at_line='compiling', number=signal.SIGTERM)
-    assert status == 143
-    assert 'received SIGTERM; the same command continues from here' in output
-    assert 0 < checkpoints.latest_step(tmp_path) < TOTAL_STEPS
-    train_and_evaluate(light_config(phantom), tmp_path)
-    _assert_same_run(phantom, light, tmp_path)
-
-
-def _start_and_signal(phantom: Path, workdir: Path, *, at_line: str, number: int) -> tuple[int, str]:
-    """Start the program and send it a signal as soon as it prints a line with that beginning."""
-    command = [sys.executable, '-m', 'autofuse_jax.main', *light_arguments(phantom, workdir)]
-    # Rounding depends on the number of devices, also on those that are not used.
-    environment = os.environ | {'JAX_NUM_CPU_DEVICES': str(jax.device_count())}
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith(at_line):
-            process.send_signal(number)
-            break
-    lines += process.stderr.readlines()
-    process.stderr.close()
-    return process.wait(), ''.join(lines)
-
-
-def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, light, tmp_path):
-    means = train_and_evaluate(light_config(phantom, training__max_minutes=1e-9), tmp_path)
-    assert means is not None  # the budget ends training, not the evaluation
-    assert checkpoints.latest_step(tmp_path) == 1  # however short: the next invocation must get further
-    train_and_evaluate(light_config(phantom), tmp_path)
-    _assert_same_run(phantom, light, tmp_path)
-
-
-def test_training_and_its_report_share_one_experiment(phantom, light, tmp_path, monkeypatch):
-    """A complete run, so that only the report is left to do."""
-    made = []
-    monkeypatch.setattr(loop, 'Experiment', lambda *arguments: made.append(Experiment(*arguments)) or made[-1])
-    shutil.copytree(light, tmp_path / 'run')
-    means = train_and_evaluate(light_config(phantom), tmp_path / 'run')
-    assert len(made) == 1
-    assert means == evaluate(light_config(phantom), light)
-
-
-@pytest.mark.slow
-def test_evaluation_is_deterministic(phantom, light):
-    config = light_config(phantom)
-    assert evaluate(config, light) == evaluate(config, light)
+    assert final_state(tiny_config(phantom), uninterrupted)[1]['best'] == scores[best]
 
 
 def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
@@ -239,66 +95,6 @@ def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
             run()
     assert checkpoints.latest_step(uninterrupted) == TOTAL_STEPS
     assert (uninterrupted / 'config.json').read_bytes() == before
-
-
-def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
-    config = light_config(phantom, optimizer__learning_rate=1e12)
-    problem = r'at step \d+ these are not finite any more: term/'
-    with pytest.raises(UserError, match=problem) as raised:
-        train_and_evaluate(config, tmp_path)
-    assert 'lower optimizer.learning_rate' in str(raised.value)
-    step = checkpoints.latest_step(tmp_path)
-    if step is not None:  # whatever was saved before is finite
-        state, _ = _final_state(config, tmp_path)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
-
-
-def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
-    config = light_config(phantom)
-    real_save, steps = checkpoints._save, []
-
-    def save_until_full(workdir, kind, step, arrays, record):
-        steps.append(step)
-        if step > 3:
-            raise OSError(28, 'No space left on device', str(workdir))
-        real_save(workdir, kind, step, arrays, record)
-
-    monkeypatch.setattr(checkpoints, '_save', save_until_full)
-    with pytest.raises(OSError, match='No space left'):
-        train_and_evaluate(config, tmp_path)
-    assert steps[0] == 3
-    assert checkpoints.latest_step(tmp_path) == 3
-    assert int(_final_state(config, tmp_path)[0].step) == 3
-
-
-def test_damaged_checkpoint_is_named(phantom, light, tmp_path):
-    config = light_config(phantom)
-    experiment = Experiment(config, tmp_path)
-    with jax.set_mesh(experiment.mesh):
-        state = experiment.create_state(replicated(experiment.mesh))
-    checkpoints.save(tmp_path, state, {'config': experiment.resolved})
-    for path in (tmp_path / 'checkpoints' / 'latest' / '0').rglob('*'):
-        if path.is_file() and 'ocdbt' in str(path):
-            path.write_bytes(b'')
-    with pytest.raises(UserError, match='checkpoints/latest/0 cannot be read'):
-        train_and_evaluate(config, tmp_path)
-
-
-def test_record_of_a_checkpoint_without_checksums_that_is_damaged_is_named(phantom, light, tmp_path, monkeypatch):
-    config = light_config(phantom)
-    experiment = Experiment(config, tmp_path)
-    with jax.set_mesh(experiment.mesh):
-        state = experiment.create_state(replicated(experiment.mesh))
-    monkeypatch.setattr(checkpoints, 'sealed', lambda record, arrays: record)
-    checkpoints.save(tmp_path, state, {'config': experiment.resolved, 'best': None})
-    with pytest.raises(UserError, match='the record of a checkpoint in .* train_seconds is missing'):
-        train_and_evaluate(config, tmp_path)
-
-
-def test_hidden_labels_are_counted(phantom, tmp_path):
-    config = light_config(phantom, data__labelled_subjects=1)
-    trainer = _trainer(config, tmp_path)
-    assert len(trainer._data.labelled_ids) == 1
 
 
 @pytest.fixture(scope='module')
@@ -328,7 +124,7 @@ def test_official_weights_are_evaluated(phantom, uninterrupted, released, tmp_pa
 
 def test_training_starts_from_released_weights(phantom, released, tmp_path):
     config = tiny_config(phantom, weights=str(released))
-    trainer = _trainer(config, tmp_path)
+    trainer = trainer_of(config, tmp_path)
     flat = flatten(jax.device_get(trainer._state.params))
     params, _ = read_released(released)
     assert flat.keys() == params.keys()
@@ -364,64 +160,3 @@ def test_memory_is_estimated_as_the_compiler_for_the_devices_keeps_it(phantom, t
         assert experiment.method_in_memory() is experiment.method
         experiment.mesh = gpu
         assert (experiment.method_in_memory() is not experiment.method) == another
-
-
-@pytest.mark.slow
-def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path):
-    """Stopped inside the first kind of phase and between the kinds; the average of the parameters goes on as well."""
-    fields = {
-        'phases__phase_0__steps': 4,
-        'phases__phase_0__pairs': 'labelled_frames',
-        'phases__phase_0__crop': (16, 16, 0),
-        'phases__phase_1__steps': 0,
-        'phases__phase_2__steps': 2,
-        'loss__segmentation_phases': ('phase_0',),
-        'loss__fusion_phases': ('phase_2',),
-        'model__large_kernel': False,
-        'optimizer__average_decay': 0.9,
-        'training__checkpoint_every': 1,
-        'training__validate_every': 3,
-    }
-    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    train_and_evaluate(tiny_config(phantom, **fields), whole)
-    for _ in range(2):
-        # At least a step each.
-        train_and_evaluate(tiny_config(phantom, **fields, training__max_minutes=1e-9), parts)
-    train_and_evaluate(tiny_config(phantom, **fields), parts)
-    states = [_final_state(tiny_config(phantom, **fields), workdir) for workdir in (whole, parts)]
-    for one, other in zip(*(jax.tree.leaves(state) for state, _ in states), strict=True):
-        np.testing.assert_array_equal(one, other)
-    state, record = states[0]
-    assert set(state.optimizer) == {'segmentation', 'fusion'}
-    average, params = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (state.average, state.params))
-    assert 0 < np.abs(average - params).max() < 0.1
-    # What frames alone are measured by is not compared with what pairs are.
-    assert record['measure'] == 'dsc_after'
-    validations = [row for row in _loss_curve(whole) if row['kind'] == 'validation']
-    assert record['best'] == validations[-1]['dsc_after'] and checkpoints.latest_step(whole, checkpoints.BEST) == 6
-
-
-def test_a_run_that_was_rolled_back_ends_with_a_best_of_its_own(phantom, light, tmp_path):
-    workdir = tmp_path / 'run'
-    shutil.copytree(light, workdir)
-    config = light_config(phantom)
-    state, record = _final_state(config, workdir)
-    # As if the latest checkpoint of step 8 had been put back: no best one is of its time.
-    shutil.rmtree(workdir / 'checkpoints')
-    checkpoints.save_best(workdir, state, record)
-    checkpoints.save(workdir, dataclasses.replace(state, step=np.int32(8)), record)
-    trainer = _trainer(config, workdir)
-    assert checkpoints.latest_step(workdir, checkpoints.BEST) is None
-    assert trainer._best == float('-inf')
-
-
-def test_speed_counts_the_steps_of_this_invocation_only(phantom, light, tmp_path, monkeypatch):
-    shutil.copytree(light, tmp_path / 'run')
-    trainer = _trainer(light_config(phantom), tmp_path / 'run')
-    reports = []
-    trainer._progress = types.SimpleNamespace(report=lambda *arguments: reports.append(arguments))
-    # The window of the invocation before has nine steps.
-    trainer._window, trainer._row_steps = [{'loss': 1.0}] * 11, 2
-    monkeypatch.setattr(loop.time, 'monotonic', lambda: 100.0)
-    trainer._row_started = 96.0
-    assert trainer._show({'loss': 1.0}) == reports[0][1] == 2 * light_config(phantom).training.batch_size / 4.0
