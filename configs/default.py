@@ -110,7 +110,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.multiples = ()  # Learning rates of groups: (('single_branch', 0.1), ('gate_fusion', 3.0)).
     config.optimizer.average_decay = 0.0  # Of a moving average of the parameters, which is evaluated; 0: none.
 
-    # Carried out in the order of their names; the optimiser's state is kept. Pairs: a policy of data/pairs.py.
+    # Carried out in the order of their names; the optimiser's state is kept. Pairs: a policy of data/pair_policies.py.
     # Crop: size of a part of each volume, drawn anew each time, that a step sees; 0 along an axis: all of it (paper).
     config.phases = ConfigDict()
     config.phases.phase_0 = ConfigDict({'steps': 0, 'pairs': 'intra_random', 'crop': (0, 0, 0)})

@@ -9,7 +9,8 @@ import numpy as np
 
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest, read_manifest
-from autofuse_jax.data.pairs import Pair, ed_es_pairs, labelled_subject_ids
+from autofuse_jax.data.pair_policies import ed_es_pairs
+from autofuse_jax.data.pairs import Pair, labelled_subject_ids
 from autofuse_jax.data.teacher_fields import data_hash, write_field, write_record
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import json_types

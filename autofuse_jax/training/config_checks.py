@@ -11,7 +11,8 @@ from autofuse_jax.choices import SPLITS
 from autofuse_jax.data.augment import WHOLE, Augmentation, Size
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
-from autofuse_jax.data.pairs import ALL_LABELLED, PAIR_POLICIES
+from autofuse_jax.data.pair_policies import PAIR_POLICIES
+from autofuse_jax.data.pairs import ALL_LABELLED
 from autofuse_jax.errors import COUNT, POSITIVE, WEIGHT, Range, UserError, check_option, describe_differences
 from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, section_options

@@ -16,7 +16,7 @@ from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import open_dataset
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.data.teacher_fields import TeacherFields, open_teacher
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.case_scores import OnCase, Record, score_cases

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from autofuse_jax.data.pairs import LABELLED_FRAMES
+from autofuse_jax.data.pair_policies import LABELLED_FRAMES
 from autofuse_jax.errors import DivergedError
 from autofuse_jax.files import write_json
 from autofuse_jax.progress import format_duration

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import read_manifest
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.runs import Run, Sources
 from autofuse_jax.methods.registry import predicting_method

@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.augment import WHOLE
-from autofuse_jax.data.pairs import LABELLED_FRAMES
+from autofuse_jax.data.pair_policies import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 

@@ -9,7 +9,8 @@ from autofuse_jax.data.augment import Arrays, Augmentation
 from autofuse_jax.data.batches import training_batches
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest
-from autofuse_jax.data.pairs import PairSource, labelled_subject_ids, pair_source
+from autofuse_jax.data.pair_policies import pair_source
+from autofuse_jax.data.pairs import PairSource, labelled_subject_ids
 from autofuse_jax.data.teacher_fields import TeacherFields
 from autofuse_jax.errors import UserError
 from autofuse_jax.runtime import available_cores

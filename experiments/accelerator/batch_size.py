@@ -22,7 +22,8 @@ from ml_collections import ConfigDict
 
 from autofuse_jax.data.frame_cache import BYTES_PER_GIB
 from autofuse_jax.data.open_dataset import open_dataset
-from autofuse_jax.data.pairs import labelled_subject_ids, pair_source
+from autofuse_jax.data.pair_policies import pair_source
+from autofuse_jax.data.pairs import labelled_subject_ids
 from autofuse_jax.errors import COUNT, POSITIVE, UserError, check_numbers, check_option, run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.main import parse

@@ -9,7 +9,8 @@ import numpy as np
 
 from autofuse_jax.data.manifests import Manifest, read_manifest
 from autofuse_jax.data.open_dataset import open_dataset
-from autofuse_jax.data.pairs import Pair, pair_source
+from autofuse_jax.data.pair_policies import pair_source
+from autofuse_jax.data.pairs import Pair
 from autofuse_jax.errors import UserError
 from autofuse_jax.reports.display import Display, display_of
 from autofuse_jax.weights.pretrained import RegistrationModel, load_model

@@ -11,7 +11,7 @@ from autofuse_jax.configs.comparison.rows import find_row
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.manifests import Manifest, read_manifest
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.records.reading import read_json

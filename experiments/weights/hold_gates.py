@@ -18,7 +18,7 @@ import numpy as np
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import read_manifest
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import check_shapes, unflatten

@@ -27,7 +27,7 @@ import numpy as np
 from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import read_manifest
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.files import write_json

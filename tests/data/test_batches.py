@@ -6,7 +6,7 @@ import pytest
 
 from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.batches import pair_to_arrays, stack, training_batches
-from autofuse_jax.data.pairs import ed_es_pairs, pair_source
+from autofuse_jax.data.pair_policies import ed_es_pairs, pair_source
 from tests.data.hand_made import manifest_of, subject
 
 SHAPE = (4, 4, 2)

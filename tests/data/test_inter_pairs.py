@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from autofuse_jax.data.pairs import FIXED_PAIRS, pair_source
+from autofuse_jax.data.pair_policies import FIXED_PAIRS, pair_source
 from autofuse_jax.errors import UserError
 from tests.data.hand_made import manifest_of, subject
 

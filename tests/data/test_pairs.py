@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.pairs import ed_es_pairs, labelled_subject_ids, pair_source
+from autofuse_jax.data.pair_policies import ed_es_pairs, pair_source
+from autofuse_jax.data.pairs import labelled_subject_ids
 from autofuse_jax.errors import UserError
 from tests.data.hand_made import manifest_of, subject
 

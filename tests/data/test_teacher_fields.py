@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from autofuse_jax.data.pairs import ed_es_pairs
+from autofuse_jax.data.pair_policies import ed_es_pairs
 from autofuse_jax.data.teacher_fields import open_teacher, write_field, write_record
 from autofuse_jax.errors import UserError
 from tests.data.hand_made import manifest_of, subject, write_data_set

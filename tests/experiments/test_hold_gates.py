@@ -5,7 +5,7 @@ import pytest
 
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import unflatten

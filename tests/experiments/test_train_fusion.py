@@ -10,7 +10,7 @@ import pytest
 from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.autofuse import FUSION_BRANCH
 from autofuse_jax.models.autofuse import AutoFuse

@@ -8,7 +8,7 @@ import pytest
 
 from autofuse_jax.commands import teach as command
 from autofuse_jax.data.manifests import read_manifest
-from autofuse_jax.data.pairs import ed_es_pairs
+from autofuse_jax.data.pair_policies import ed_es_pairs
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.data.teacher_fields import RECORD_NAME, open_teacher
 from autofuse_jax.preparation import teacher

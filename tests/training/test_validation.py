@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import pair_source
+from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.case_scores import score_cases
 from autofuse_jax.methods.base import Method, Prediction
