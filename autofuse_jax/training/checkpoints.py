@@ -6,14 +6,8 @@ also the one that belongs to the latest, until that has caught up; a new one is 
 Whoever reads a run changes nothing in its folder, and reads again where a checkpoint was replaced meanwhile.
 """
 
-import contextlib
 import dataclasses
-import logging
 import os
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,16 +16,19 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.storage.temporary import temporary_path
+from autofuse_jax.training.checkpoint_folders import (
+    BEST,
+    LATEST,
+    folder_of,
+    latest_step,
+    remove_checkpoint,
+    remove_unfinished,
+    steps_in,
+)
 from autofuse_jax.training.checksums import check_arrays, leaf_names, opened, sealed
 from autofuse_jax.training.distributed import is_first
 from autofuse_jax.training.state import TrainState
-
-LATEST = 'latest'
-BEST = 'best'
-CHECKPOINTS = 'checkpoints'
-
-Filter = Callable[[logging.LogRecord], bool]
+from autofuse_jax.training.storage_words import cause_of, first_line, quiet_storage
 
 PARAMS = 'params'
 OPTIMIZER = 'optimizer'
@@ -41,51 +38,6 @@ AVERAGE = 'average'
 SHOWN_DIFFERENCES = 8
 # What Orbax and the storage below it raise for damaged files: they look into them without checking their types.
 DAMAGE_ERRORS = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, EOFError)
-# Part of the names of checkpoints that Orbax is writing.
-UNFINISHED = '.orbax-checkpoint-tmp'
-# How often and after how many seconds it is looked for them.
-REMOVALS, REMOVAL_PAUSE = 20, 0.05
-# Name of the logger that Orbax writes to, and how the storage layer below it repeats what the system said.
-STORAGE_LOGGER = 'absl'
-SYSTEM_ERROR = re.compile(r': ([^:\[\]]+) \[os_error_code')
-
-
-def _folder(workdir: str | os.PathLike, kind: str) -> Path:
-    return Path(workdir).absolute() / CHECKPOINTS / kind
-
-
-def begin(workdir: str | os.PathLike, step: int) -> None:
-    """Bring the checkpoints of a run in order before training goes on from a step.
-
-    Remains of saves that were killed are removed, and the best checkpoints of later steps, which belong to a
-    continuation that is given up: the run was rolled back, begun anew, or killed after a validation.
-
-    Args:
-        workdir: The run's folder, whose lock this process holds.
-        step: Step from which training goes on.
-    """
-    for kind in (LATEST, BEST):
-        _remove_unfinished(_folder(workdir, kind))
-    for later in (number for number in _steps(workdir, BEST) if number > step):
-        _remove(_folder(workdir, BEST) / str(later))
-
-
-def _remove_unfinished(folder: Path) -> None:
-    # After a failure, other threads of the same save may still be writing: what is removed comes back a few times.
-    for _ in range(REMOVALS):
-        remains = list(folder.glob(f'*{UNFINISHED}*'))
-        for path in remains:
-            shutil.rmtree(path, ignore_errors=True)
-        if not remains:
-            break
-        time.sleep(REMOVAL_PAUSE)
-
-
-def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint in such a way that nobody takes a part of it for the whole."""
-    hidden = temporary_path(checkpoint, place=checkpoint.parents[1])
-    os.rename(checkpoint, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def save(workdir: str | os.PathLike, state: TrainState, record: dict[str, Any]) -> None:
@@ -118,10 +70,10 @@ def save_best(workdir: str | os.PathLike, state: TrainState, record: dict[str, A
     if is_first():
         # Until the latest checkpoint has caught up, training may have to go back to it and to the best of its time.
         latest = latest_step(workdir) or 0
-        steps = sorted(_steps(workdir, BEST))
+        steps = sorted(steps_in(workdir, BEST))
         kept = {steps[-1], max((step for step in steps if step <= latest), default=steps[-1])}
         for step in set(steps) - kept:
-            _remove(_folder(workdir, BEST) / str(step))
+            remove_checkpoint(folder_of(workdir, BEST) / str(step))
 
 
 def _average(state: TrainState) -> dict[str, Any]:
@@ -131,61 +83,21 @@ def _average(state: TrainState) -> dict[str, Any]:
 def _save(workdir: str | os.PathLike, kind: str, step: int, arrays: dict[str, Any], record: dict[str, Any]) -> None:
     policies = ocp.training.preservation_policies
     policy = policies.LatestN(1) if kind == LATEST else policies.PreserveAll()
-    folder = _folder(workdir, kind)
+    folder = folder_of(workdir, kind)
     try:
-        with _quiet_storage(), ocp.training.Checkpointer(folder, preservation_policy=policy) as checkpointer:
+        with quiet_storage(), ocp.training.Checkpointer(folder, preservation_policy=policy) as checkpointer:
             saved = checkpointer.save_checkpointables(
                 step, arrays, custom_metadata=sealed(record, arrays), overwrite=True
             )
     except (ValueError, RuntimeError) as error:
         if is_first():
             # On a full disk they take the space that is needed next.
-            _remove_unfinished(folder)
+            remove_unfinished(folder)
         # The storage layer below Orbax reports a full disk or a read-only folder as one of these.
-        raise OSError(f'the checkpoint of step {step} could not be written: {_cause(error)}') from error
+        raise OSError(f'the checkpoint of step {step} could not be written: {cause_of(error)}') from error
     if not saved or latest_step(workdir, kind) != step:
         # Orbax leaves a step out, without a word, that is not beyond all others.
         raise OSError(f'the checkpoint of step {step} was not written to {folder}, which holds that of a later step')
-
-
-@contextlib.contextmanager
-def _quiet_storage() -> Iterator[None]:
-    """Keep what the storage layer logs of an error, or of what it leaves undone after one, to itself where the error is
-    raised, too, and told in one line."""
-    records: list[logging.LogRecord] = []
-
-    def hold_back(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.WARNING:
-            records.append(record)
-        return record.levelno < logging.WARNING
-
-    logger = logging.getLogger(STORAGE_LOGGER)
-    logger.addFilter(hold_back)
-    try:
-        yield
-    except (ValueError, RuntimeError, OSError):
-        # Other threads of the same save may be about to fail of the same cause, so that the filter stays.
-        raise
-    except BaseException:
-        _let_through(logger, hold_back, records)
-        raise
-    _let_through(logger, hold_back, records)
-
-
-def _let_through(logger: logging.Logger, hold_back: Filter, records: list[logging.LogRecord]) -> None:
-    logger.removeFilter(hold_back)
-    for record in records:
-        logger.handle(record)
-
-
-def latest_step(workdir: str | os.PathLike, kind: str = LATEST) -> int | None:
-    """Return the step of the checkpoint of a kind, or None where there is none."""
-    return max(_steps(workdir, kind), default=None)
-
-
-def _steps(workdir: str | os.PathLike, kind: str) -> list[int]:
-    folder = _folder(workdir, kind)
-    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
 
 
 def restore(
@@ -209,7 +121,7 @@ def restore(
     step = latest_step(workdir)
     if AVERAGE in structures and not jax.tree.leaves(_contents(workdir, LATEST, step).arrays.get(AVERAGE)):
         raise UserError(
-            f'the checkpoint {_folder(workdir, LATEST) / str(step)} holds no average of the parameters',
+            f'the checkpoint {folder_of(workdir, LATEST) / str(step)} holds no average of the parameters',
             expected='one, because optimizer.average_decay is not 0',
             fix='set optimizer.average_decay to 0, as when the run was started, or use another --workdir',
         )
@@ -268,13 +180,13 @@ class _Contents(NamedTuple):
 def _contents(workdir: str | os.PathLike, kind: str, step: int | None) -> _Contents:
     if step is None:
         raise UserError(
-            f'no checkpoint in {_folder(workdir, kind)}',
+            f'no checkpoint in {folder_of(workdir, kind)}',
             expected='the work folder of a training run',
             fix='correct --workdir, or train first',
         )
     try:
         # By the path of the step: whatever opens the folder of all steps makes and removes things in it.
-        metadata = ocp.checkpointables_metadata(_folder(workdir, kind) / str(step))
+        metadata = ocp.checkpointables_metadata(folder_of(workdir, kind) / str(step))
         if not metadata.custom_metadata:
             # Orbax goes on without a record that it cannot read.
             raise ValueError('its record is missing or damaged')
@@ -291,10 +203,10 @@ def _load(
     for name, structure in structures.items():
         if not jax.tree.leaves(contents.arrays.get(name)):
             raise _damaged(workdir, kind, step, ValueError(f'{name}: missing or unreadable'))
-        _check_same(_folder(workdir, kind) / str(step), name, contents.arrays.get(name), structure)
+        _check_same(folder_of(workdir, kind) / str(step), name, contents.arrays.get(name), structure)
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), structures)
     try:
-        arrays = ocp.load_checkpointables(_folder(workdir, kind) / str(step), abstract)
+        arrays = ocp.load_checkpointables(folder_of(workdir, kind) / str(step), abstract)
         if contents.checksums is not None:
             check_arrays(arrays, contents.checksums)
     except DAMAGE_ERRORS as error:
@@ -328,17 +240,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 def _damaged(workdir: str | os.PathLike, kind: str, step: int, error: Exception) -> UserError:
     return UserError(
-        f'the checkpoint {_folder(workdir, kind) / str(step)} cannot be read ({_first_line(error)})',
+        f'the checkpoint {folder_of(workdir, kind) / str(step)} cannot be read ({first_line(error)})',
         expected='a checkpoint that this program wrote completely',
         fix='remove that folder to go back to what is left, or use another --workdir',
     )
-
-
-def _cause(error: Exception) -> str:
-    """Return what the operating system says where the storage layer repeats it, or else the first line of an error."""
-    match = SYSTEM_ERROR.search(str(error))
-    return match[1] if match else _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

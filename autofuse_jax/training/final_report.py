@@ -27,7 +27,7 @@ from autofuse_jax.reports.summary import RunContent, summary_numbers
 from autofuse_jax.reports.tables import PAGE_NAME, console_table, write_tables
 from autofuse_jax.sharding import replicated
 from autofuse_jax.storage.swaps import replacing_folder
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoint_folders, checkpoints
 from autofuse_jax.training.distributed import is_first
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.metrics_log import METRICS_NAME, read_rows
@@ -59,7 +59,7 @@ def report_run(experiment: Experiment) -> dict[str, float]:
     structure = experiment.state_structure()
     layout = replicated(experiment.mesh)
     split, manifest = config.evaluation.split, experiment.manifest
-    if config.weights and checkpoints.latest_step(workdir) is None:
+    if config.weights and checkpoint_folders.latest_step(workdir) is None:
         params, step, record = experiment.read_weights(layout), None, {'train_seconds': 0.0, 'labelled_subjects': None}
         print(f'evaluating {config.weights} on the {split} split', file=sys.stderr, flush=True)
     else:

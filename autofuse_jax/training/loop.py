@@ -17,7 +17,7 @@ from autofuse_jax.errors import DivergedError
 from autofuse_jax.files import write_json
 from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoint_folders, checkpoints
 from autofuse_jax.training.config_checks import Phase, differing_fields
 from autofuse_jax.training.distributed import first_process_first, is_first, largest_of_all
 from autofuse_jax.training.experiment import Experiment, training_folder
@@ -123,7 +123,7 @@ class Trainer:
         self._step_functions: dict[Any, StepFunction] = {}
         # What counts, in this order: the run's own checkpoint, the weights that the config names, random parameters. A
         # run that was started from weights and has a checkpoint thus does not go back to the weights.
-        if checkpoints.latest_step(experiment.workdir) is None:
+        if checkpoint_folders.latest_step(experiment.workdir) is None:
             self._state, so_far = self._create(), RunSoFar()
         else:
             self._state, so_far = self._restore()
@@ -165,7 +165,7 @@ class Trainer:
         self._write_config()
         self._begin_at(int(state.step))
         so_far = RunSoFar.of(record)
-        if checkpoints.latest_step(experiment.workdir, checkpoints.BEST) is None:
+        if checkpoint_folders.latest_step(experiment.workdir, checkpoint_folders.BEST) is None:
             # A score without its parameters would keep those that follow from being saved.
             so_far = dataclasses.replace(so_far, best=float('-inf'))
         _say(f'continuing from step {int(state.step)}')
@@ -174,10 +174,10 @@ class Trainer:
     def _begin_at(self, step: int) -> None:
         """Bring the checkpoints of the work folder in order for a training that goes on from a step."""
         workdir = self._experiment.workdir
-        later = checkpoints.latest_step(workdir, checkpoints.BEST)
+        later = checkpoint_folders.latest_step(workdir, checkpoint_folders.BEST)
         if later is not None and later > step:
             _say(f'the best parameters of step {later} are removed: training goes on from step {step}, before them')
-        first_process_first(lambda: checkpoints.begin(workdir, step))
+        first_process_first(lambda: checkpoint_folders.begin(workdir, step))
 
     def _write_config(self) -> None:
         if is_first():
@@ -301,7 +301,7 @@ class Trainer:
             broken = [name for name, value in row.items() if not np.isfinite(value)]
             if broken:
                 terms = [name for name in broken if name.startswith('term/')] or broken
-                saved = checkpoints.latest_step(self._experiment.workdir)
+                saved = checkpoint_folders.latest_step(self._experiment.workdir)
                 raise DivergedError(
                     f'at step {number} these are not finite any more: {", ".join(sorted(terms))}',
                     fix=f'lower optimizer.learning_rate or set optimizer.clip_norm and run again; training continues '
@@ -354,7 +354,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._flush()
-        if checkpoints.latest_step(self._experiment.workdir) == self._step:
+        if checkpoint_folders.latest_step(self._experiment.workdir) == self._step:
             # What is there would be removed first.
             return
         started = time.monotonic()

@@ -29,7 +29,7 @@ def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
         UserError: It is no folder of a run, or has no checkpoint.
     """
     # Only here is Orbax needed.
-    from autofuse_jax.training import checkpoints
+    from autofuse_jax.training import checkpoint_folders, checkpoints
     from autofuse_jax.training.loop import CONFIG_NAME
 
     # A checkpoint inside the run may be named, too: RUN/checkpoints/latest.
@@ -37,7 +37,7 @@ def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
     if workdir is None:
         raise UserError(f'{source} has no {CONFIG_NAME}', expected='the folder of a training run', fix='correct --from')
     inside = source.relative_to(workdir).parts
-    kind = next((name for name in (checkpoints.BEST, checkpoints.LATEST) if name in inside), None)
+    kind = next((name for name in (checkpoint_folders.BEST, checkpoint_folders.LATEST) if name in inside), None)
     config: dict[str, Any] = read_config(workdir / CONFIG_NAME)
     method = make_method(config['method'], config['model'], config['loss'], config['inference'])
     layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -47,7 +47,7 @@ from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.sharding import make_mesh, replicated
 from autofuse_jax.storage.locks import Lock, locked
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoint_folders, checkpoints
 from autofuse_jax.training.metrics_log import MetricsWriter
 from autofuse_jax.training.optimizers import make_optimizer, make_schedule
 from autofuse_jax.training.state import TrainState
@@ -257,7 +257,7 @@ def _advance_alone(
     options: argparse.Namespace, lock: Lock, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
 ) -> tuple[TrainState, float]:
     minutes = 0.0
-    if checkpoints.latest_step(options.work) is None:
+    if checkpoint_folders.latest_step(options.work) is None:
         state = begin(params)
     else:
         structure = jax.eval_shape(begin, params)
@@ -271,7 +271,7 @@ def _advance_alone(
             )
     step = int(state.step)
     print(f'from step {step} of {options.steps}', file=sys.stderr)
-    checkpoints.begin(options.work, step)
+    checkpoint_folders.begin(options.work, step)
     started, window = time.monotonic(), []
 
     def log() -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.training import checkpoints
-from autofuse_jax.training.checkpoints import BEST, LATEST
+from autofuse_jax.training import checkpoint_folders, checkpoints, storage_words
+from autofuse_jax.training.checkpoint_folders import BEST, LATEST
 from autofuse_jax.training.state import TrainState
 
 LAYOUT = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -49,7 +49,7 @@ def test_after_a_rollback_the_best_of_the_run_that_goes_on_counts(tmp_path):
     with pytest.raises(OSError, match='step 20 was not written.*a later step'):
         save_best(tmp_path, 20)
     assert bests(tmp_path) == [50]
-    checkpoints.begin(tmp_path, 10)
+    checkpoint_folders.begin(tmp_path, 10)
     assert bests(tmp_path) == []
     save_best(tmp_path, 20)
     assert loaded(tmp_path) == 20
@@ -62,7 +62,7 @@ def test_the_best_of_the_latest_checkpoint_is_kept_until_that_has_caught_up(tmp_
         save_best(tmp_path, step)
     # Killed here, training goes on from step 10.
     assert bests(tmp_path) == [10, 14] and loaded(tmp_path) == 14
-    checkpoints.begin(tmp_path, 10)
+    checkpoint_folders.begin(tmp_path, 10)
     assert bests(tmp_path) == [10] and loaded(tmp_path) == 10
     save_best(tmp_path, 12)
     save(tmp_path, 12)
@@ -77,7 +77,7 @@ def test_readers_change_nothing_and_whoever_begins_removes_remains(tmp_path):
     before = sorted(tmp_path.rglob('*'))
     assert loaded(tmp_path) == 3
     assert sorted(tmp_path.rglob('*')) == before
-    checkpoints.begin(tmp_path, 3)
+    checkpoint_folders.begin(tmp_path, 3)
     assert not remains.exists() and loaded(tmp_path) == 3
 
 
@@ -140,10 +140,10 @@ sys.exit(run_command(lambda: checkpoints.save(sys.argv[1], state, {'step': 4})))
 @pytest.mark.parametrize('fails', [True, False])
 def test_what_the_storage_warns_of_is_told_only_where_the_save_succeeds(fails, monkeypatch):
     """Threads of a save that failed may warn of what they leave undone after the error was raised."""
-    logger, told = logging.getLogger(checkpoints.STORAGE_LOGGER), []
+    logger, told = logging.getLogger(storage_words.STORAGE_LOGGER), []
     monkeypatch.setattr(logger, 'filters', [])
     monkeypatch.setattr(logger, 'handle', lambda record: logger.filter(record) and told.append(record.getMessage()))
-    with contextlib.suppress(OSError), checkpoints._quiet_storage():
+    with contextlib.suppress(OSError), storage_words.quiet_storage():
         logger.warning('merge skipped')
         if fails:
             raise OSError('disk full')

@@ -15,7 +15,7 @@ import pytest
 
 from autofuse_jax.main import main, parse
 from autofuse_jax.porting.convert import flatten
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoint_folders, checkpoints
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.metrics_log import read_rows
 from tests.light import light_arguments, light_config
@@ -98,9 +98,9 @@ def test_a_killed_run_of_two_processes_ends_like_an_uninterrupted_one(tmp_path):
     phantom, whole, killed = (tmp_path / name for name in ('phantom', 'whole', 'killed'))
     run_both(whole, phantom)
     run_both(killed, phantom, kill_at='step 6/')
-    assert 4 <= checkpoints.latest_step(killed) < checkpoints.latest_step(whole)
+    assert 4 <= checkpoint_folders.latest_step(killed) < checkpoint_folders.latest_step(whole)
     run_both(killed, phantom)
-    assert checkpoints.latest_step(killed) == checkpoints.latest_step(whole)
+    assert checkpoint_folders.latest_step(killed) == checkpoint_folders.latest_step(whole)
     arrays = [checkpoint_arrays(workdir) for workdir in (whole, killed)]
     assert arrays[0].keys() == arrays[1].keys() and len(arrays[0]) > 10
     for name, array in arrays[0].items():

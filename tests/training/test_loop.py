@@ -11,7 +11,7 @@ import pytest
 from autofuse_jax.commands.port_weights import port
 from autofuse_jax.errors import UserError
 from autofuse_jax.porting.convert import flatten
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoint_folders
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import evaluate, train_and_evaluate
 from autofuse_jax.weights.released import read_released
@@ -83,7 +83,7 @@ def test_phase_change_keeps_the_optimiser_state(phantom, uninterrupted):
 def test_best_parameters_are_those_of_the_best_validation(phantom, uninterrupted):
     scores = {row['step']: row['dsc_after'] for row in loss_curve(uninterrupted) if row['kind'] == 'validation'}
     best = max(scores, key=scores.get)
-    assert checkpoints.latest_step(uninterrupted, checkpoints.BEST) == best
+    assert checkpoint_folders.latest_step(uninterrupted, checkpoint_folders.BEST) == best
     assert final_state(tiny_config(phantom), uninterrupted)[1]['best'] == scores[best]
 
 
@@ -93,7 +93,7 @@ def test_other_architecture_is_refused_by_name(phantom, uninterrupted):
     for run in (lambda: train_and_evaluate(config, uninterrupted), lambda: evaluate(config, uninterrupted)):
         with pytest.raises(UserError, match='large_kernel.*absent in the config.*same architecture'):
             run()
-    assert checkpoints.latest_step(uninterrupted) == TOTAL_STEPS
+    assert checkpoint_folders.latest_step(uninterrupted) == TOTAL_STEPS
     assert (uninterrupted / 'config.json').read_bytes() == before
 
 

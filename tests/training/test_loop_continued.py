@@ -16,7 +16,7 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.sharding import replicated
-from autofuse_jax.training import checkpoints, loop
+from autofuse_jax.training import checkpoint_folders, checkpoints, loop
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import evaluate, train_and_evaluate
 from tests.light import light_arguments, light_config
@@ -58,7 +58,7 @@ def test_the_light_run_has_what_can_go_wrong_in_a_continuation(phantom, light):
     state, record = final_state(light_config(phantom), light)
     assert int(state.step) == int(state.optimizer['registration'][0].count) == TOTAL_STEPS
     assert record['best'] == max(row['dsc_after'] for row in rows if row['kind'] == 'validation')
-    assert checkpoints.latest_step(light, checkpoints.BEST) in (6, 9)
+    assert checkpoint_folders.latest_step(light, checkpoint_folders.BEST) in (6, 9)
     # Its loss depends on the random key, so that a continuation with other draws would be another run.
     objective = experiment.method.objectives('phase_2')[0]
     image = np.random.default_rng(0).random((1, 32, 32, 16, 1), np.float32)
@@ -79,7 +79,7 @@ def test_killed_and_continued_run_equals_the_uninterrupted_one(phantom, light, t
     status, output = _start_and_signal(phantom, tmp_path, at_line='compiling', number=signal.SIGTERM)
     assert status == 143
     assert 'received SIGTERM; the same command continues from here' in output
-    assert 0 < checkpoints.latest_step(tmp_path) < TOTAL_STEPS
+    assert 0 < checkpoint_folders.latest_step(tmp_path) < TOTAL_STEPS
     train_and_evaluate(light_config(phantom), tmp_path)
     _assert_same_run(phantom, light, tmp_path)
 
@@ -104,7 +104,7 @@ def _start_and_signal(phantom: Path, workdir: Path, *, at_line: str, number: int
 def test_time_budget_ends_with_a_checkpoint_and_a_report(phantom, light, tmp_path):
     means = train_and_evaluate(light_config(phantom, training__max_minutes=1e-9), tmp_path)
     assert means is not None  # the budget ends training, not the evaluation
-    assert checkpoints.latest_step(tmp_path) == 1  # however short: the next invocation must get further
+    assert checkpoint_folders.latest_step(tmp_path) == 1  # however short: the next invocation must get further
     train_and_evaluate(light_config(phantom), tmp_path)
     _assert_same_run(phantom, light, tmp_path)
 
@@ -131,7 +131,7 @@ def test_loss_that_is_not_finite_names_step_and_term(phantom, tmp_path):
     with pytest.raises(UserError, match=problem) as raised:
         train_and_evaluate(config, tmp_path)
     assert 'lower optimizer.learning_rate' in str(raised.value)
-    step = checkpoints.latest_step(tmp_path)
+    step = checkpoint_folders.latest_step(tmp_path)
     if step is not None:  # whatever was saved before is finite
         state, _ = final_state(config, tmp_path)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
@@ -151,7 +151,7 @@ def test_full_disk_keeps_the_checkpoint_before(phantom, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         train_and_evaluate(config, tmp_path)
     assert steps[0] == 3
-    assert checkpoints.latest_step(tmp_path) == 3
+    assert checkpoint_folders.latest_step(tmp_path) == 3
     assert int(final_state(config, tmp_path)[0].step) == 3
 
 
@@ -195,7 +195,7 @@ def test_a_run_that_was_rolled_back_ends_with_a_best_of_its_own(phantom, light, 
     checkpoints.save_best(workdir, state, record)
     checkpoints.save(workdir, dataclasses.replace(state, step=np.int32(8)), record)
     trainer = trainer_of(config, workdir)
-    assert checkpoints.latest_step(workdir, checkpoints.BEST) is None
+    assert checkpoint_folders.latest_step(workdir, checkpoint_folders.BEST) is None
     assert trainer._best == float('-inf')
 
 
@@ -243,4 +243,7 @@ def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path)
     # What frames alone are measured by is not compared with what pairs are.
     assert record['measure'] == 'dsc_after'
     validations = [row for row in loss_curve(whole) if row['kind'] == 'validation']
-    assert record['best'] == validations[-1]['dsc_after'] and checkpoints.latest_step(whole, checkpoints.BEST) == 6
+    assert (
+        record['best'] == validations[-1]['dsc_after']
+        and checkpoint_folders.latest_step(whole, checkpoint_folders.BEST) == 6
+    )
