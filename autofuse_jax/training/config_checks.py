@@ -1,14 +1,13 @@
 """The checks of a config before anything long starts: of data, optimiser and training; options check themselves."""
 
 import contextlib
-import dataclasses
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from autofuse_jax.choices import SPLITS
-from autofuse_jax.data.augment import WHOLE, Augmentation, Size
+from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.manifests import Manifest
 from autofuse_jax.data.open_dataset import DATA_SOURCES
 from autofuse_jax.data.pair_policies import PAIR_POLICIES
@@ -18,14 +17,11 @@ from autofuse_jax.methods.base import Method
 from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, section_options
 from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
-from autofuse_jax.training.config_files import default_config
 from autofuse_jax.training.optimizers import SCHEDULES
 from autofuse_jax.training.precision import PRECISIONS
 from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling
 
 EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
-# What a field is in a config that lacks it.
-ABSENT = object()
 AT_LEAST_0 = Range(least=0, whole=True)
 # What a field may be: one of some words, or a number in a range. Options of the method and of augmentation are not
 # here: they check themselves.
@@ -53,44 +49,6 @@ DOMAINS: dict[str, Any] = {
     'evaluation.jacobian_determinant': tuple(DETERMINANTS),
     'evaluation.pictures': Range(least=-1, whole=True),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A stretch of training with one pair policy.
-
-    Attributes:
-        name: Key in `config.phases`.
-        pairs: Pair policy.
-        first: Steps done before it starts.
-        end: Steps done when it ends.
-        crop: Size of the part of each volume that a step sees, see `training_batches`; zeros: all of it.
-    """
-
-    name: str
-    pairs: str
-    first: int
-    end: int
-    crop: Size = WHOLE
-
-
-def phases_of(config: ConfigDict) -> tuple[Phase, ...]:
-    """Return the phases in the order of their names, those without steps left out.
-
-    Args:
-        config: The config.
-
-    Returns:
-        Phases that follow one another without gaps.
-    """
-    phases, first = [], 0
-    for name in sorted(config.phases):
-        phase = config.phases[name]
-        if phase.steps > 0:
-            crop = tuple(phase.get('crop', WHOLE))
-            phases.append(Phase(name, phase.pairs, first, first + phase.steps, crop))
-            first += phase.steps
-    return tuple(phases)
 
 
 def validate(config: ConfigDict) -> None:
@@ -165,71 +123,6 @@ def _check_classes(config: ConfigDict, manifest: Manifest) -> None:
             )
 
 
-def with_absent_options(config: ConfigDict) -> ConfigDict:
-    """Return a stored config with the options that its method, data and training have got since, at their defaults.
-
-    The default of an option that comes later is what was done before there was one. Phases have none.
-
-    Args:
-        config: Config as a run wrote it.
-
-    Raises:
-        UserError: The method is unknown.
-    """
-    stored = config.to_dict()
-    known = default_config().to_dict() | {section: section_options(config.method, section) for section in SECTIONS}
-    return ConfigDict(_completed(stored, known | {'phases': {}}))
-
-
-def _completed(stored: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored section with what is known and absent there, sections inside it likewise."""
-    inside = {
-        name: _completed(value, known[name])
-        for name, value in stored.items()
-        if isinstance(value, dict) and isinstance(known.get(name), dict)
-    }
-    return known | stored | inside
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """A field in which two configs differ; as text, 'field: one -> other'.
-
-    Attributes:
-        field: Its name with those of its sections, such as 'model.fusion'.
-        one: Its value in the first config; `ABSENT` where that has no such field.
-        other: Its value in the second config, likewise.
-    """
-
-    field: str
-    one: Any
-    other: Any
-
-    @property
-    def in_both(self) -> bool:
-        """Whether both configs have the field."""
-        return self.one is not ABSENT and self.other is not ABSENT
-
-    def __str__(self) -> str:
-        one, other = ('absent' if value is ABSENT else value for value in (self.one, self.other))
-        return f'{self.field}: {one} -> {other}'
-
-
-def differing_fields(one: dict[str, Any], other: dict[str, Any]) -> list[Difference]:
-    """List the fields in which two resolved configs differ.
-
-    Args:
-        one: Nested dictionary.
-        other: Nested dictionary.
-
-    Returns:
-        Differences, sorted by field.
-    """
-    flat = [_flatten(config) for config in (one, other)]
-    pairs = {field: [values.get(field, ABSENT) for values in flat] for field in sorted(set(flat[0]) | set(flat[1]))}
-    return [Difference(field, *values) for field, values in pairs.items() if values[0] != values[1]]
-
-
 def _check_sections(config: ConfigDict) -> None:
     """Check that the sections belong to the method."""
     for section in SECTIONS:
@@ -298,13 +191,3 @@ def _telling_how_to_set() -> Iterator[None]:
 
 def _how_to_set(field: str) -> str:
     return f'correct it in the config or add --config.{field}=VALUE'
-
-
-def _flatten(config: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f'{prefix}{name}.')
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat

@@ -27,11 +27,13 @@ from autofuse_jax.porting.convert import check_shapes, parameter_structure, unfl
 from autofuse_jax.sharding import DATA_AXIS, DEPTH_AXIS, make_mesh, replicated, single_sharded
 from autofuse_jax.storage.locks import locked
 from autofuse_jax.storage.temporary import remove_leftovers_in
-from autofuse_jax.training.config_checks import check_against_data, differing_fields, phases_of, validate
+from autofuse_jax.training.config_checks import check_against_data, validate
+from autofuse_jax.training.config_differences import differing_fields
 from autofuse_jax.training.distributed import first_process_first, is_first
 from autofuse_jax.training.memory import kept_by_compiler
 from autofuse_jax.training.official_switches import with_official_switches
 from autofuse_jax.training.optimizers import check_multiples, make_optimizer, make_schedule
+from autofuse_jax.training.phases import phases_of
 from autofuse_jax.training.precision import check_precision, compute_dtype, products_in
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.training_data import TrainingData

@@ -18,12 +18,13 @@ from autofuse_jax.files import write_json
 from autofuse_jax.progress import format_duration
 from autofuse_jax.sharding import put_batch, replicated
 from autofuse_jax.training import checkpoint_folders, checkpoints
-from autofuse_jax.training.config_checks import Phase, differing_fields
+from autofuse_jax.training.config_differences import differing_fields
 from autofuse_jax.training.distributed import first_process_first, is_first, largest_of_all
 from autofuse_jax.training.experiment import Experiment, training_folder
 from autofuse_jax.training.final_report import report_run
 from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
+from autofuse_jax.training.phases import Phase
 from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE, RunSoFar, check_record
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.state import TrainState

@@ -16,7 +16,7 @@ from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.runtime import keep_compiled_programs
 from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints
-from autofuse_jax.training.config_checks import with_absent_options
+from autofuse_jax.training.config_differences import with_absent_options
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.stored_config import read_config

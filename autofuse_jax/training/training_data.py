@@ -14,7 +14,7 @@ from autofuse_jax.data.pairs import PairSource, labelled_subject_ids
 from autofuse_jax.data.teacher_fields import TeacherFields
 from autofuse_jax.errors import UserError
 from autofuse_jax.runtime import available_cores
-from autofuse_jax.training.config_checks import Phase
+from autofuse_jax.training.phases import Phase
 
 # Seeds of the phases are this far apart, so that neighbouring run seeds do not share them.
 PHASE_SEED_STRIDE = 1_000_003

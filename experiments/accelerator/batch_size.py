@@ -30,9 +30,9 @@ from autofuse_jax.main import parse
 from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import keep_compiled_programs
 from autofuse_jax.sharding import put_batch, replicated
-from autofuse_jax.training.config_checks import phases_of
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.memory import check_compiled_fits, check_step_fits
+from autofuse_jax.training.phases import phases_of
 from autofuse_jax.training.step import compile_train_step
 from autofuse_jax.training.stopping import SECONDS_PER_MINUTE
 from experiments.record_parser import record_parser

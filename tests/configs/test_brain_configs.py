@@ -6,7 +6,8 @@ import importlib
 import pytest
 
 from autofuse_jax.preparation.brain_labels import MERGED_CLASSES
-from autofuse_jax.training.config_checks import Phase, check_against_data, phases_of, validate
+from autofuse_jax.training.config_checks import check_against_data, validate
+from autofuse_jax.training.phases import Phase, phases_of
 from tests.data.hand_made import manifest_of, subject
 
 

@@ -8,7 +8,8 @@ from autofuse_jax.configs.comparison.rows import REGULARISATION, ROWS, TABLES, l
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import METHODS
-from autofuse_jax.training.config_checks import phases_of, validate
+from autofuse_jax.training.config_checks import validate
+from autofuse_jax.training.phases import phases_of
 
 TASKS = {'cardiac': CARDIAC, 'brain': BRAIN}
 

@@ -13,15 +13,8 @@ from ml_collections import ConfigDict
 from autofuse_jax.configs import default
 from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
-from autofuse_jax.training.config_checks import (
-    Difference,
-    Phase,
-    check_against_data,
-    differing_fields,
-    phases_of,
-    validate,
-    with_absent_options,
-)
+from autofuse_jax.training.config_checks import check_against_data, validate
+from autofuse_jax.training.phases import Phase, phases_of
 from tests.data.hand_made import manifest_of, subject
 
 CONFIGS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / 'configs').glob('[!_]*.py'))
@@ -192,20 +185,6 @@ def test_shape_of_the_data_must_fit_unless_a_grid_is_given():
     assert check_against_data(config_with(data__grid=(48, 32, 16)), manifest) == (48, 32, 16)
 
 
-def test_differing_fields_are_sorted_and_say_what_is_absent():
-    one = {'seed': 0, 'model': {'width': 8, 'old': True}, 'grid': (1, 2)}
-    other = {'model': {'width': 16, 'inner': {'new': None}}, 'seed': 0, 'grid': [1, 2]}
-    differences = differing_fields(one, other)
-    assert list(map(str, differences)) == [
-        'model.inner.new: absent -> None',
-        'model.old: True -> absent',
-        'model.width: 8 -> 16',
-    ]
-    assert [difference.in_both for difference in differences] == [False, False, True]
-    assert differences[-1] == Difference('model.width', 8, 16)
-    assert differing_fields(one, one) == []
-
-
 @functools.cache
 def parameter_count(name, model, shape):
     """Trace the initialisation of a network; configs that share one are traced once."""
@@ -228,22 +207,6 @@ def test_config_of_the_package_is_valid_and_its_model_can_be_built(name):
 
 def test_there_are_configs():
     assert {'default', 'quickstart', 'cardiac_unsup', 'cardiac_semi', 'cardiac_cpu_unsup'} <= set(CONFIGS)
-
-
-def test_a_stored_config_gets_the_options_that_came_later():
-    config = default.get_config().copy_and_resolve_references()
-    config.unlock()
-    del config.model['fusion'], config.loss['smoothness']
-    with pytest.raises(UserError, match=r'section model does not belong .* fusion'):
-        validate(config)
-    del config.optimizer['average_decay'], config.optimizer['multiples'], config.training['tensorboard']
-    del config.data['teacher'], config.data.augmentation['elastic'], config['weights']
-    config.data.augmentation.rotation = 3.0
-    complete = with_absent_options(config)
-    assert complete.model.fusion == 'gate' and complete.loss.smoothness == 0.0
-    assert complete.optimizer.average_decay == 0.0 and complete.data.augmentation.elastic == 0.0
-    assert complete.data.augmentation.rotation == 3.0 and complete.phases == config.phases
-    validate(complete)
 
 
 def test_a_method_that_learns_from_labels_needs_some():

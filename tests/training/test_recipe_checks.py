@@ -3,7 +3,8 @@
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.training.config_checks import Phase, phases_of, validate
+from autofuse_jax.training.config_checks import validate
+from autofuse_jax.training.phases import Phase, phases_of
 from configs import cardiac_segmentation, cardiac_taught_semi, default
 
 FRAMES = {'phases.phase_1.pairs': 'labelled_frames'}
