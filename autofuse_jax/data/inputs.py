@@ -7,7 +7,13 @@ from collections.abc import Callable
 import nibabel as nib
 import numpy as np
 
-from autofuse_jax.data.volumes import Volume, mask_weights, read_image, read_labels, read_weights, whole_numbers
+from autofuse_jax.data.volumes import (
+    Volume,
+    read_image,
+    read_labels,
+    read_weights,
+)
+from autofuse_jax.data.voxel_values import mask_weights, whole_numbers
 from autofuse_jax.errors import UserError
 from autofuse_jax.records.forms import LABEL_ID, Table, Text
 from autofuse_jax.records.reading import read_json

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autofuse_jax.data.volumes import is_whole
+from autofuse_jax.data.voxel_values import is_whole
 
 # Of the pairs of neighbours inside the structures this share and more have one value in a label map: 0.64 and more in
 # label maps of 140 structures down to 4 mm, 0.1 and less in MR images of 8 bit and more.
