@@ -51,8 +51,8 @@ from autofuse_jax.data.phantom import CLASSES, random_phantom, render_frame, tru
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.register import main as register
+from autofuse_jax.registration.measures import measure_result
 from autofuse_jax.registration.pictures import registration_picture
-from autofuse_jax.registration.results import measure_result
 
 plt.rcParams['figure.dpi'] = 80
 # Everything that is written goes into a temporary folder.

@@ -9,7 +9,7 @@ from typing import Any
 from autofuse_jax.data.headers import HeaderFacts
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
-from autofuse_jax.registration.results import itk_remark
+from autofuse_jax.registration.transform_files import itk_remark
 
 
 def about_run(settings: PipelineSettings, command: str, weights: Path | None = None) -> dict[str, Any]:

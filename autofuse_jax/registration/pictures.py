@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from autofuse_jax.registration.measures import Measures, measure_result
 from autofuse_jax.registration.pipeline import RegistrationResult
-from autofuse_jax.registration.results import Measures, known_values, measure_result
+from autofuse_jax.registration.results import known_values
 from autofuse_jax.reports.inline import IMAGES, Picture, panels_picture
 from autofuse_jax.reports.registration_view import RegistrationView, view_registration
 

@@ -4,97 +4,28 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.file_kinds import SIMPLE_ITK, writer_of
 from autofuse_jax.data.itk_images import check_right_angles, require_itk
-from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.files import json_types, listed_files, write_json
-from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.registration.companions import Companion, move_companion
-from autofuse_jax.registration.composites import write_composites
-from autofuse_jax.registration.evidence import covered_voxels, evidence_of
 from autofuse_jax.registration.gate_maps import GateMap, write_gate_maps
 from autofuse_jax.registration.guide_files import guide_record, guide_sentence
-from autofuse_jax.registration.guide_points import point_evidence, point_record
+from autofuse_jax.registration.measures import Measures, measure_result
 from autofuse_jax.registration.pipeline import RegistrationResult
-from autofuse_jax.registration.scores import score_registration
 from autofuse_jax.registration.spread import spread_record, spread_sentence
+from autofuse_jax.registration.transform_files import SUFFIX, deforms_first, itk_remark, write_transforms
 from autofuse_jax.reports.registration_page import registration_page
-from autofuse_jax.reports.verdict import Verdict, judge
 from autofuse_jax.storage.swaps import replacing_folder
 from autofuse_jax.transforms.grids import ImageGrid
-from autofuse_jax.transforms.inversion import inverse_affine
-from autofuse_jax.transforms_io.conventions import ITK, VOXEL
-from autofuse_jax.transforms_io.files import write_transform
-from autofuse_jax.transforms_io.itk import itk_obstacle
-from autofuse_jax.transforms_io.sidecar import FORWARD, INVERSE, ImageRecord, TransformInfo
 
 REPORT_NAME = 'report.json'
 PAGE_NAME = 'report.html'
-SUFFIX = '.nii.gz'
-CONVENTIONS_WRITTEN = (ITK, VOXEL)
-AFFINE, INVERSE_AFFINE = 'affine_itk.txt', 'inverse_affine_itk.txt'
-ITK_FILES = (*(f'{role}_{ITK}{SUFFIX}' for role in (FORWARD, INVERSE)), AFFINE, INVERSE_AFFINE)
-
-
-class Measures(NamedTuple):
-    """What a registration comes to.
-
-    Attributes:
-        before: The moving volume on the fixed grid through the headers only.
-        determinant: Jacobian determinant of the transform's displacement.
-        scores: The entry 'scores' of report.json.
-        evidence: The entry 'evidence' of report.json; None where the alignment was given.
-        verdict: What they say.
-    """
-
-    before: Volume
-    determinant: np.ndarray
-    scores: dict[str, Any]
-    evidence: dict[str, Any] | None
-    verdict: Verdict
-
-
-def measure_result(result: RegistrationResult) -> Measures:
-    """Score a registration, gather the evidence and judge it.
-
-    Args:
-        result: The registration.
-    """
-    fixed, moving = result.fixed, result.moving
-    before = move_volume(moving, fixed.grid, background=result.background.value)
-    determinant = jacobian_determinant(result.transform.displacement)
-    covered = covered_voxels(fixed, moving, result.transform)
-    scores = score_registration(
-        fixed,
-        result.transform,
-        result.inverse,
-        moving_before=before.image,
-        moved=result.moved,
-        labels_before=before.labels,
-        moved_labels=result.moved_labels,
-        covered=covered,
-    )
-    evidence = None
-    if result.alignment_record is not None:
-        evidence = evidence_of(fixed, moving, result.transform, result.alignment_record, covered, determinant)
-        points = point_record(result.guide, fixed.grid, moving.grid, result.transform)
-        evidence |= point_evidence(points, min(fixed.grid.spacing))
-    verdict = judge(
-        scores,
-        moving_before=before.image,
-        moved=result.moved,
-        displacement=result.transform.displacement,
-        jacobian=determinant,
-        smallest_spacing=min(fixed.grid.spacing),
-        evidence=evidence,
-    )
-    return Measures(before, determinant, scores, evidence, verdict)
 
 
 def write_results(
@@ -142,7 +73,7 @@ def write_results(
             write_image(temporary / f'spread_mm{SUFFIX}', result.spread, affine)
         determinant = full_grid(measures.determinant, result.fixed.grid.shape)
         write_image(temporary / f'jacobian{SUFFIX}', determinant, affine)
-        _write_transforms(temporary, result, about, composite)
+        write_transforms(temporary, result, about, composite)
         if gates:
             report['gates'] = write_gate_maps(temporary, gates)
         if page:
@@ -191,7 +122,7 @@ def _checks(
     # The command that registers files has said so before.
     checks += [remark] if remark and remark not in checks else []
     checks += result.initial.sentences if result.initial else ()
-    if _deforms_first(result):
+    if deforms_first(result):
         checks.append('the initial transform is a deformation: no affine_itk.txt is written')
     if guide is not None:
         checks.append(guide_sentence(guide))
@@ -276,45 +207,3 @@ def check_suffix(suffix: str, fixed: ImageGrid) -> None:
     if writer_of(suffix) == SIMPLE_ITK:
         require_itk(f'writing {suffix[1:]} files')
         check_right_angles(f'moved{suffix}', fixed.affine)
-
-
-def itk_remark(images: Iterable[tuple[str, ImageGrid, str]]) -> str:
-    """Say which files for ITK are not written, and why.
-
-    Args:
-        images: Name, grid and reason of its file (see `Notes`) of each image.
-
-    Returns:
-        A sentence; empty where ITK can use the transforms.
-    """
-    reasons = [reason for image in images if (reason := itk_obstacle(*image))]
-    return f'{", ".join(ITK_FILES)} are not written: {"; ".join(reasons)}' if reasons else ''
-
-
-def _write_transforms(folder: Path, result: RegistrationResult, about: Mapping[str, Any], composite: bool) -> None:
-    """Both directions in ITK and voxel convention, and the linear part with its inverse, as far as ITK can use them."""
-    volumes = (result.fixed, result.moving)
-    fixed, moving = (ImageRecord(volume.name, volume.grid) for volume in volumes)
-    common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
-    fits = not any(itk_obstacle(volume.name, volume.grid, volume.notes.itk_obstacle) for volume in volumes)
-    for convention in CONVENTIONS_WRITTEN:
-        if convention == ITK and not fits:
-            continue
-        names = {role: f'{role}_{convention}{SUFFIX}' for role in (FORWARD, INVERSE)}
-        forward = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=names[INVERSE], **common)
-        backward = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=names[FORWARD], **common)
-        write_transform(folder / names[FORWARD], result.transform, convention, forward)
-        write_transform(folder / names[INVERSE], result.inverse, convention, backward)
-    if composite and fits:
-        write_composites(folder, result, common)
-    if _deforms_first(result) or not fits:
-        return
-    linear = TransformInfo(role=FORWARD, fixed=fixed, moving=moving, inverse=INVERSE_AFFINE, **common)
-    write_transform(folder / AFFINE, result.alignment, ITK, linear)
-    back = TransformInfo(role=INVERSE, fixed=moving, moving=fixed, inverse=AFFINE, **common)
-    write_transform(folder / INVERSE_AFFINE, inverse_affine(result.alignment), ITK, back)
-
-
-def _deforms_first(result: RegistrationResult) -> bool:
-    """Tell whether the linear part follows an initial deformation, so that alone it means nothing."""
-    return result.initial is not None and result.initial.matrix is None

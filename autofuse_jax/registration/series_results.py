@@ -13,10 +13,12 @@ from autofuse_jax.files import json_types, listed_files, replacing, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent
 from autofuse_jax.metrics.strain import RADIAL
 from autofuse_jax.registration.guide_files import guide_record
+from autofuse_jax.registration.measures import measure_result
 from autofuse_jax.registration.pipeline import RegistrationResult
-from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, SUFFIX, full_grid, measure_result
+from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
 from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.series import SeriesResult, labels_on_frame
+from autofuse_jax.registration.transform_files import SUFFIX
 from autofuse_jax.reports.cine import STRAINS, cine_plot, cine_section
 from autofuse_jax.reports.registration_page import registration_page
 from autofuse_jax.reports.verdict import Verdict, verdict_of_series

@@ -16,9 +16,9 @@ from autofuse_jax.classical.syn import SynSettings, register_with_syn
 from autofuse_jax.data.volumes import Volume, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.instance import InstanceSettings
+from autofuse_jax.registration.measures import measure_result
 from autofuse_jax.registration.pipeline import register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
-from autofuse_jax.registration.results import measure_result
 from autofuse_jax.registration.symmetric import register_symmetrically
 from autofuse_jax.transforms.maps import DenseTransform
 

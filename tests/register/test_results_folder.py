@@ -167,7 +167,7 @@ def test_a_failed_run_leaves_nothing_that_looks_complete(files, tmp_path, monkey
     def fail(*_, **__):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('autofuse_jax.registration.results.write_transform', fail)
+    monkeypatch.setattr('autofuse_jax.registration.transform_files.write_transform', fail)
     out = tmp_path / 'result'
     assert main(command(files, out, '--align=none', '--no-deform', '--no-page')) == 2
     assert list(tmp_path.iterdir()) == []

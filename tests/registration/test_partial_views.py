@@ -9,9 +9,9 @@ import pytest
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.instance import InstanceSettings
+from autofuse_jax.registration.measures import measure_result
 from autofuse_jax.registration.pipeline import register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
-from autofuse_jax.registration.results import measure_result
 from autofuse_jax.transforms.grids import grid_points
 from tests.registration.scenes import centred_grid, picture
 
