@@ -78,7 +78,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.model = autofuse_model()
 
-    config.loss = ConfigDict()  # Options of autofuse_jax.losses.autofuse.ObjectiveWeights.
+    config.loss = ConfigDict()  # Options of autofuse_jax.losses.autofuse_weights.ObjectiveWeights.
     config.loss.kl = 0.01  # sigma of Eq. 1.
     config.loss.prior_lambda = 50.0  # lambda of Eq. 1.
     config.loss.jacobian = 1e-5  # mu of Eq. 1.

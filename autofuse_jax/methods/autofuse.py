@@ -6,7 +6,8 @@ import functools
 import jax
 
 from autofuse_jax.errors import UserError, check_types
-from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective, teacher_term
+from autofuse_jax.losses.autofuse import autofuse_objective, teacher_term
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
 from autofuse_jax.losses.terms import total
 from autofuse_jax.methods.base import Batch, Diagnostics, Method, Objective, Params, Prediction

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.losses.ac_dmir import ACDMiRWeights
-from autofuse_jax.losses.autofuse import ObjectiveWeights
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.losses.gl_net import GLNetWeights
 from autofuse_jax.losses.jpr_net import JPRNetWeights
 from autofuse_jax.losses.one_field import RegistrationWeights

@@ -23,7 +23,8 @@ import optax
 from autofuse_jax.errors import run_command
 from autofuse_jax.fields import warp_linear
 from autofuse_jax.files import write_json
-from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import autofuse_objective
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.methods.registry import METHODS
 from autofuse_jax.models.pair_network import PairNetwork
 from autofuse_jax.outputs import RegistrationOutput

@@ -10,7 +10,8 @@ import pytest
 
 from autofuse_jax.fields import warp_labels, warp_linear
 from autofuse_jax.losses import focal_dice_loss, local_ncc, negative_jacobian_loss, velocity_kl
-from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import autofuse_objective
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.outputs import RegistrationOutput
 from tests.quick import quick_jit
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.losses.autofuse import ObjectiveWeights
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.methods.registry import METHODS
 from autofuse_jax.methods.voxelmorph_family import WeaklySupervisedWeights
 

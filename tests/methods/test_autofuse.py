@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.losses.autofuse import ObjectiveWeights, autofuse_objective
+from autofuse_jax.losses.autofuse import autofuse_objective
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import split_params
 from autofuse_jax.models.autofuse import AutoFuse

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from autofuse_jax.losses.autofuse import ObjectiveWeights
+from autofuse_jax.losses.autofuse_weights import ObjectiveWeights
 from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import Method, Objective, Prediction
 from autofuse_jax.methods.registry import make_method
