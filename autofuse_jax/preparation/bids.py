@@ -42,21 +42,26 @@ def find_bids(root: Path) -> FoundBrains | None:
         entities, suffix = parts_of(path)
         place = path.relative_to(root).parts[0]
         raw = place.startswith(f'{PERSON}-')
-        if suffix == LABEL_SUFFIX and (raw or place == DERIVATIVES) and SPACE not in entities:
+        if suffix == LABEL_SUFFIX and (raw or place == DERIVATIVES):
             label_maps.setdefault(_kind(entities), []).append(path)
         elif suffix in IMAGE_SUFFIXES and raw:
             images.setdefault(suffix, []).append(path)
     if not images:
         return None
     suffix = max(images, key=lambda one: (_persons(images[one]), -IMAGE_SUFFIXES.index(one)))
-    pairs = {kind: _pairs(images[suffix], label_maps[kind]) for kind in sorted(label_maps)}
+    # Those in another space than the image's are no label maps of it.
+    own = [kind for kind in sorted(label_maps) if not kind.startswith(f'{SPACE}-')]
+    pairs = {kind: _pairs(images[suffix], label_maps[kind]) for kind in own}
     chosen = max(pairs, key=lambda kind: len(pairs[kind]), default='')
     label_of = pairs.get(chosen, {})
     brains = [FoundBrain(stem_of(path), path, label_of.get(path)) for path in images[suffix]]
     return FoundBrains(
         f'BIDS tree, images {suffix}' + (f', label maps {chosen}' if label_of else ''),
         in_order(brains, root),
-        remarks=(*_not_used('images', suffix, images), *(_not_used('label maps', chosen, pairs) if label_of else ())),
+        remarks=(
+            *_not_used('images', suffix, images),
+            *_not_used('label maps', chosen if label_of else '', label_maps),
+        ),
     )
 
 
@@ -78,12 +83,12 @@ def _pairs(images: Sequence[Path], label_maps: Sequence[Path]) -> dict[Path, Pat
     of_visit: dict[tuple[str | None, ...], list[Path]] = {}
     for path in label_maps:
         of_visit.setdefault(_visit(path), []).append(path)
-    found = {}
+    found, wanted = {}, {path: _which(path) for path in label_maps}
     for image in images:
         has = _which(image)
-        fitting = [path for path in of_visit.get(_visit(image), ()) if _which(path) <= has]
-        most = max((len(_which(path)) for path in fitting), default=0)
-        best = [path for path in fitting if len(_which(path)) == most]
+        fitting = [path for path in of_visit.get(_visit(image), ()) if wanted[path] <= has]
+        most = max((len(wanted[path]) for path in fitting), default=0)
+        best = [path for path in fitting if len(wanted[path]) == most]
         # Two that fit as well: either would be a guess.
         if len(best) == 1:
             found[image] = best[0]
@@ -112,7 +117,7 @@ def _persons(paths: Iterable[Path]) -> int:
     return len({parts_of(path)[0].get(PERSON) for path in paths})
 
 
-def _not_used(what: str, chosen: str, found: dict[str, list[Path]] | dict[str, dict[Path, Path]]) -> list[str]:
+def _not_used(what: str, chosen: str, found: dict[str, list[Path]]) -> list[str]:
     """A sentence about other kinds that there are."""
-    others = [f'{kind} ({len(found[kind])})' for kind in sorted(found) if kind != chosen and found[kind]]
+    others = [f'{kind} ({len(found[kind])})' for kind in sorted(found) if kind != chosen]
     return [f'{what} of another kind are not used: {", ".join(others)}'] if others else []

@@ -26,7 +26,7 @@ def test_a_tree_with_label_maps_in_derivatives(tmp_path):
     assert found.layout == 'BIDS tree, images T1w, label maps desc-aseg_dseg'
     assert found.remarks == (
         'images of another kind are not used: T2w (1)',
-        'label maps of another kind are not used: dseg (1)',
+        'label maps of another kind are not used: dseg (1), space-MNI152NLin6Asym_dseg (1)',
     )
 
 
