@@ -1,6 +1,7 @@
 """Random changes of training pairs: the same motion of both frames, a deformation and a change of contrast of each."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -87,6 +88,37 @@ def augment_pair(arrays: Arrays, augmentation: Augmentation, rng: np.random.Gene
     if changes_geometry and TEACHER in arrays:
         result[TEACHER] = _transform_field(arrays[TEACHER], matrix, offset, arrays['fixed'].shape[:2])
     return result
+
+
+def augment_plane(
+    image: np.ndarray, labels: np.ndarray, augmentation: Augmentation, rng: np.random.Generator, size: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change a plane and those that it is seen with at random, all of them alike, and take a part.
+
+    Args:
+        image: float32 (D, H, S) in [0, 1], the plane and others.
+        labels: uint8 (D, H), of the plane.
+        augmentation: Limits of the change.
+        rng: Source of the draws.
+        size: Voxels of the part along both axes, where it lies is drawn uniformly; default 0: the whole plane.
+
+    Returns:
+        Image (d, h, S) and labels (d, h).
+    """
+    plane = labels.shape
+    matrix, offset = _draw_transform(plane, augmentation, rng)
+    positions = np.stack(np.meshgrid(*map(np.arange, plane), indexing='ij'), axis=-1)
+    if augmentation.elastic:
+        positions = random_elastic_positions((*plane, 1), augmentation.elastic, rng)[:, :, 0]
+    if size:
+        first = [rng.integers(length - size + 1) for length in plane]
+        positions = positions[first[0] : first[0] + size, first[1] : first[1] + size]
+    places = np.moveaxis(positions @ matrix.T + offset, -1, 0)
+    sample = functools.partial(ndimage.map_coordinates, coordinates=places, mode='constant', cval=0)
+    changed = np.stack([sample(image[..., index], order=1) for index in range(image.shape[2])], axis=-1)
+    if augmentation.gamma:
+        changed = np.clip(changed, 0.0, 1.0) ** np.float32(2.0 ** rng.uniform(-augmentation.gamma, augmentation.gamma))
+    return changed, sample(labels, order=0)
 
 
 def crop_at_random(arrays: Arrays, size: Size, rng: np.random.Generator) -> Arrays:

@@ -19,6 +19,7 @@ from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 # Fusion of a network that has gates.
 GATED = 'gate'
 SINGLE_BRANCH, FUSION_BRANCH, REFINING_BRANCH = 'single_branch', 'fusion_branch', 'refining_branch'
+PLANE_BRANCH = 'plane_branch'
 Network = PairNetwork | FusionBaseline
 
 

@@ -12,6 +12,7 @@ from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
 from autofuse_jax.models.pair_network import SAME_GRID, Features, PairNetwork
+from autofuse_jax.models.plane_branch import PlaneBranch
 
 # Widths of blocks 1 .. 9 in multiples of the base width (paper, Table A1); the fusion branch is twice as wide and has
 # no block 9.
@@ -123,6 +124,8 @@ class AutoFuse(PairNetwork):
         fusion_channels: Base width of the fusion branch; default 0: twice that of the single branch, as in the paper.
         refining_channels: Base width of a second fusion branch, which sees the moving image where the first one puts it
             and corrects the velocity, see `refinement`; default 0: there is none.
+        plane_channels: Base width of a branch that segments plane by plane, see `plane_branch`; the segmentation is
+            then the mean of its own and the single branch's. Default 0: there is none.
         fine_channels: Width of the single branch's blocks on the images' grid where `fusion_pooling` makes the fusion
             branch's coarser; default 0: `base_channels`.
         thin_levels: Number of levels of the single branch, from the finest on, whose kernels are 3 x 3 x 1, which do
@@ -140,8 +143,8 @@ class AutoFuse(PairNetwork):
             `fusion_pooling`, so that a branch may see finer slices than the other; default zeros: `fusion_pooling`.
 
     Raises:
-        UserError: `thin_levels` is more than the branch has, `fine_pooling` does not divide `fusion_pooling`, or a
-            displacement is to be refined.
+        UserError: `thin_levels` is more than the branch has, `fine_pooling` does not divide `fusion_pooling`, a
+            displacement is to be refined, or planes are to be segmented without classes.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
@@ -150,6 +153,7 @@ class AutoFuse(PairNetwork):
 
     fusion_channels: int = 0
     refining_channels: int = 0
+    plane_channels: int = 0
     fine_channels: int = 0
     thin_levels: int = 0
     compare_slices: bool = False
@@ -161,6 +165,7 @@ class AutoFuse(PairNetwork):
     RANGES: ClassVar[dict[str, Range]] = {
         'fusion_channels': AT_LEAST_0,
         'refining_channels': AT_LEAST_0,
+        'plane_channels': AT_LEAST_0,
         'fine_channels': AT_LEAST_0,
         'thin_levels': Range(least=0, below=len(LEVELS), whole=True),
     }
@@ -174,6 +179,12 @@ class AutoFuse(PairNetwork):
                 f'model.refining_channels is {self.refining_channels} and model.output {self.output!r}',
                 expected="model.output='velocity', because velocities are added",
                 fix='set model.refining_channels=0',
+            )
+        if self.plane_channels and not self.num_classes:
+            raise UserError(
+                f'model.plane_channels is {self.plane_channels} and model.num_classes 0',
+                expected='a network with classes, because planes are segmented',
+                fix='set model.plane_channels=0',
             )
         fine = self._fine_pooling()
         if any(step < 1 or whole % step for whole, step in zip(self.pooling, fine, strict=True)):
@@ -218,6 +229,12 @@ class AutoFuse(PairNetwork):
     def refining_branch(self) -> FusionBranch | None:
         """Return the branch that corrects the velocity of the first, or None."""
         return self._fusion_branch(self.refining_channels, 'refining_branch') if self.refining_channels else None
+
+    @nn.nowrap
+    def plane_branch(self) -> PlaneBranch | None:
+        """Return the branch that segments plane by plane, or None, see `PairNetwork.plane_branch`."""
+        channels = self.plane_channels
+        return PlaneBranch(channels, self.num_classes, name='plane_branch') if channels else None
 
     @nn.nowrap
     def _fusion_branch(self, width: int, name: str) -> FusionBranch:

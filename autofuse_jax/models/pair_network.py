@@ -21,6 +21,7 @@ from autofuse_jax.models.field_outputs import (
 )
 from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.models.options import check_network
+from autofuse_jax.models.plane_branch import segment_planes
 from autofuse_jax.models.refinement import FusionInputs, with_moved
 from autofuse_jax.models.remat import check_remat
 from autofuse_jax.outputs import RegistrationOutput
@@ -57,6 +58,25 @@ def of_both(branch: Callable[[jax.Array], Any], fixed: jax.Array, moving: jax.Ar
 def in_compute_dtype(image: jax.Array, dtype: jnp.dtype | None) -> jax.Array:
     """Return an image in the type that a network computes in; None leaves it as it is."""
     return image if dtype is None else image.astype(dtype)
+
+
+def perceive_with(
+    single: Callable[[jax.Array], Perception], planes: Callable[[jax.Array], jax.Array] | None, images: jax.Array
+) -> Perception:
+    """Return what a network makes of images one by one.
+
+    Args:
+        single: Its single branch.
+        planes: Its branch that segments plane by plane, see `plane_branch`; None: there is none.
+        images: (B, D, H, W, 1).
+
+    Returns:
+        Features, and a segmentation, which is the mean of both branches', or None.
+    """
+    features, segmentation = single(images)
+    if planes is None or segmentation is None:
+        return features, segmentation
+    return features, 0.5 * (segmentation + segment_planes(planes, images))
 
 
 def exchanged(both: jax.Array) -> jax.Array:
@@ -174,6 +194,11 @@ class PairNetwork(nn.Module):
         """Return the module named 'refining_branch', of the kind of the fusion branch, see `refinement`; None: none."""
         return None
 
+    @nn.nowrap
+    def plane_branch(self) -> nn.Module | None:
+        """Return the module named 'plane_branch', which segments plane by plane, see `plane_branch`; None: none."""
+        return None
+
     @nn.compact
     def __call__(
         self, fixed: jax.Array, moving: jax.Array, noise: jax.Array | None = None, *, symmetric: bool = False
@@ -194,9 +219,9 @@ class PairNetwork(nn.Module):
             The named output.
         """
         check_pair(fixed, moving, self.multiple)
-        single, fusion = self.branches()
+        (single, fusion), planes = self.branches(), self.plane_branch()
         narrow_fixed, narrow_moving = (in_compute_dtype(image, self.compute_dtype) for image in (fixed, moving))
-        of_fixed, of_moving = of_both(single, narrow_fixed, narrow_moving)
+        of_fixed, of_moving = of_both(lambda images: perceive_with(single, planes, images), narrow_fixed, narrow_moving)
         orders = [self.fusion_inputs(narrow_fixed, narrow_moving, of_fixed, of_moving)]
         if symmetric:
             orders.append(self.fusion_inputs(narrow_moving, narrow_fixed, of_moving, of_fixed))

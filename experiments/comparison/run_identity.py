@@ -38,6 +38,7 @@ LATER_FIELDS = {
     'model.fusion_channels': 0,
     'model.fusion_pooling': [1, 1, 1],
     'model.refining_channels': 0,
+    'model.plane_channels': 0,
     'model.thin_levels': 0,
     'optimizer.average_decay': 0.0,
     'optimizer.multiples': [],

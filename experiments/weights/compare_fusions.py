@@ -20,7 +20,7 @@ from autofuse_jax.files import write_json
 from autofuse_jax.metrics.statistics import holm, wilcoxon_p
 from autofuse_jax.provenance import provenance
 from autofuse_jax.reports.markdown import markdown_table
-from experiments.weights.train_fusion import RECORD_NAME
+from experiments.weights.advancing import RECORD_NAME
 
 EVALUATION = 'evaluation_{split}'
 KINDS = {

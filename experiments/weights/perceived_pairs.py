@@ -15,12 +15,12 @@ from autofuse_jax.data.augment import Augmentation, augment_pair
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import Pair
-from autofuse_jax.methods.autofuse import FUSION_BRANCH, SINGLE_BRANCH
+from autofuse_jax.methods.autofuse import FUSION_BRANCH, PLANE_BRANCH, SINGLE_BRANCH
 from autofuse_jax.methods.base import Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.conv_blocks import downsample
-from autofuse_jax.models.pair_network import moved_by, of_both, velocity_of
+from autofuse_jax.models.pair_network import moved_by, of_both, perceive_with, velocity_of
 
 # What a step learns from, arrays by name.
 Example = dict[str, Any]
@@ -100,10 +100,10 @@ def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> 
         grid of the single branch's block 1, which is the finest that its features have. Of a branch that refines,
         'start': the velocity (B, d', h', w', 3) that it corrects. All float16.
     """
-    single, fusion = network.branches()
-    of_fixed, of_moving = of_both(
-        lambda images: apply_network(single, params[SINGLE_BRANCH], images), batch['fixed'], batch['moving']
-    )
+    (single, fusion), plane_branch = network.branches(), network.plane_branch()
+    see = functools.partial(apply_network, single, params[SINGLE_BRANCH])
+    planes = None if plane_branch is None else functools.partial(apply_network, plane_branch, params[PLANE_BRANCH])
+    of_fixed, of_moving = of_both(functools.partial(perceive_with, see, planes), batch['fixed'], batch['moving'])
     inputs = network.fusion_inputs(batch['fixed'], batch['moving'], of_fixed, of_moving)
     start = {}
     if network.refining_channels:

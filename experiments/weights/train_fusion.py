@@ -13,9 +13,7 @@ Where the weights have a branch that refines, which `grow --model refining_chann
 import argparse
 import dataclasses
 import functools
-import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.fields import warp_linear
-from autofuse_jax.files import write_json
 from autofuse_jax.losses.overlap import dice_loss
 from autofuse_jax.losses.regularity import negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import local_ncc
@@ -43,26 +40,15 @@ from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
-from autofuse_jax.provenance import provenance
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.sharding import make_mesh, replicated
-from autofuse_jax.storage.locks import Lock, locked
-from autofuse_jax.training import checkpoint_folders, checkpoints
-from autofuse_jax.training.metrics_log import MetricsWriter
-from autofuse_jax.training.optimizers import make_optimizer, make_schedule
-from autofuse_jax.training.state import TrainState
-from autofuse_jax.training.step import make_train_step
-from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
+from experiments.weights.advancing import note_training, train_branch
 from experiments.weights.perceived_pairs import Example, PerceivedPairs
 
 CACHE_GIB = 4.0
-WARMUP_STEPS, CLIP_NORM, AVERAGE_DECAY = 50, 1.0, 0.995
 # Gates that start at exactly 0.5 move by their own small gradients only.
 MULTIPLES = (('gate_fusion', 3.0), ('gate_single', 3.0))
-LOG_EVERY, SAVE_EVERY = 50, 200
-RECORD_NAME = 'fusion.json'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,28 +115,15 @@ def train(options: argparse.Namespace) -> None:
     check_shapes(flat, description.method, description.model)
     params = jax.tree.map(jnp.asarray, unflatten(flat))
     pairs = _pairs(network, params, options)
-    schedule = make_schedule(
-        options.learning_rate, schedule='cosine', warmup_steps=WARMUP_STEPS, total_steps=options.steps
-    )
-    optimizer = make_optimizer(schedule, clip_norm=CLIP_NORM, multiples=MULTIPLES)
     weights = FusionWeights(**{field.name: getattr(options, field.name) for field in dataclasses.fields(FusionWeights)})
     learning = REFINING_BRANCH if network.refining_channels else FUSION_BRANCH
     objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(learning,))
-    begin = functools.partial(_begin, objective, optimizer, options.seed)
-    step = jax.jit(make_train_step((objective,), optimizer, AVERAGE_DECAY), donate_argnums=0)
-    state, minutes = _advance(options, pairs, step, begin, {learning: params[learning]})
-    if int(state.step) < options.steps:
+    learned = train_branch(options, pairs.at, objective, {learning: params[learning]}, MULTIPLES)
+    if learned is None:
         return
-    trained = flatten(jax.device_get(state.evaluated))
-    about = provenance()
-    description.origin['registering'] = {
-        'run': options.work.name,
-        'step': options.steps,
-        'date': about['date'],
-        'commit': about['commit'],
-    }
-    write_released(options.out, flat | {name: np.asarray(array) for name, array in trained.items()}, description)
-    write_json(options.work / RECORD_NAME, about | {'settings': _settings(options), 'train_minutes': minutes})
+    trained, record = learned
+    note_training(description.origin, 'registering', options, record)
+    write_released(options.out, flat | flatten(trained), description)
     print(f'written: {options.out}')
 
 
@@ -205,10 +178,6 @@ def with_fresh_fusion(
     }
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-
-
 def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.items()}
     if method != 'autofuse' or not options.get('num_classes') or options.get('output', 'velocity') != 'velocity':
@@ -236,71 +205,6 @@ def _pairs(network: AutoFuse, params: Params, options: argparse.Namespace) -> Pe
         uses=options.uses,
         seed=options.seed,
     )
-
-
-def _begin(objective: Objective, optimizer: Any, seed: int, params: Params) -> TrainState:
-    key = jax.random.key_data(jax.random.key(seed))
-    # Buffers of their own, because those of a state are donated.
-    own, average = (jax.tree.map(jnp.copy, params) for _ in range(2))
-    return TrainState(jnp.zeros((), jnp.int32), own, {objective.name: optimizer.init(own)}, key, average)
-
-
-def _advance(
-    options: argparse.Namespace, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
-) -> tuple[TrainState, float]:
-    """Train from the latest checkpoint, or from the start; returns the state and the minutes of all invocations."""
-    with locked(options.work) as lock:
-        return _advance_alone(options, lock, pairs, step_function, begin, params)
-
-
-def _advance_alone(
-    options: argparse.Namespace, lock: Lock, pairs: PerceivedPairs, step_function: Any, begin: Any, params: Params
-) -> tuple[TrainState, float]:
-    minutes = 0.0
-    if checkpoint_folders.latest_step(options.work) is None:
-        state = begin(params)
-    else:
-        structure = jax.eval_shape(begin, params)
-        state, record = checkpoints.restore(options.work, structure, replicated(make_mesh(1)))
-        minutes = record['minutes']
-        if record['settings'] != _settings(options):
-            raise UserError(
-                f'{options.work} holds a training with other options: {record["settings"]}',
-                expected='the command that began it',
-                fix='use another --work',
-            )
-    step = int(state.step)
-    print(f'from step {step} of {options.steps}', file=sys.stderr)
-    checkpoint_folders.begin(options.work, step)
-    started, window = time.monotonic(), []
-
-    def log() -> None:
-        rows = jax.device_get(window)
-        values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        window.clear()
-        writer.write(step, 'train', values)
-        print(f'step {step}: {json.dumps({name: round(value, 4) for name, value in values.items()})}', flush=True)
-
-    def save() -> None:
-        lock.confirm()
-        spent = minutes + (time.monotonic() - started) / 60.0
-        checkpoints.save(options.work, state, {'minutes': spent, 'settings': _settings(options)})
-
-    with MetricsWriter(options.work, step=step) as writer, StopRequest() as stop:
-        while step < options.steps and not stop.ending:
-            state, metrics = step_function(state, pairs.at(step))
-            window.append(metrics)
-            step += 1
-            if step % LOG_EVERY == 0:
-                log()
-            if step % SAVE_EVERY == 0:
-                save()
-        # Whenever the signal came: what was done since is kept.
-        if window:
-            log()
-        if step % SAVE_EVERY:
-            save()
-    return state, minutes + (time.monotonic() - started) / 60.0
 
 
 if __name__ == '__main__':

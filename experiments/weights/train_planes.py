@@ -1,0 +1,129 @@
+"""Train the branch of AutoFuse that segments plane by plane, beside which the others are held.
+
+    python -m experiments.weights.train_planes --weights=cardiac --data=DIR --work=runs/planes --out=planes.npz
+
+It starts at random (`model.plane_channels`, see `models.plane_branch`) and learns from planes of all labelled training
+frames, on parts of planes at first. The same command continues a training that was interrupted.
+"""
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+import jax
+
+from autofuse_jax.data.augment import Augmentation
+from autofuse_jax.data.frame_store import FrameStore
+from autofuse_jax.data.manifests import read_manifest
+from autofuse_jax.data.pair_policies import LABELLED_FRAMES, pair_source
+from autofuse_jax.errors import UserError, run_command
+from autofuse_jax.losses.frame_segmentation import frame_segmentation_objective
+from autofuse_jax.losses.terms import Diagnostics
+from autofuse_jax.methods.autofuse import PLANE_BRANCH
+from autofuse_jax.methods.base import Batch, Objective, Params
+from autofuse_jax.methods.pair_method import apply_network
+from autofuse_jax.models.plane_branch import OFFSETS, PLANE_MULTIPLE, PlaneBranch, volume_of
+from autofuse_jax.porting.convert import check_shapes, flatten
+from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.weights.released import read_released, write_released
+from autofuse_jax.weights.shipped import weights_file
+from experiments.weights.advancing import note_training, train_branch
+from experiments.weights.labelled_planes import LabelledPlanes
+
+CACHE_GIB = 4.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--weights', required=True, help='npz or name of the weights that get the branch')
+    parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
+    parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
+    parser.add_argument('--out', type=Path, required=True, help='npz to write')
+    parser.add_argument('--channels', type=int, default=16, help='base width of the branch; default 16')
+    parser.add_argument('--steps', type=int, default=6000, help='default 6000')
+    parser.add_argument('--planes', type=int, default=8, help='planes of a step; default 8')
+    parser.add_argument('--part', type=int, default=96, help='voxels of a part along both axes; default 96')
+    parser.add_argument('--whole-from', type=int, default=4500, help='step from which on planes are whole')
+    parser.add_argument('--learning-rate', type=float, default=2e-3, help='highest rate of the cosine; default 2e-3')
+    parser.add_argument('--rotation', type=float, default=30.0, help='random change, degrees; default 30')
+    parser.add_argument('--scale', type=float, default=0.2, help='and of the size, a fraction; default 0.2')
+    parser.add_argument('--gamma', type=float, default=0.5, help='and of the contrast; default 0.5')
+    parser.add_argument('--elastic', type=float, default=0.4, help='and of the shape; default 0.4')
+    parser.add_argument('--seed', type=int, default=0, help='default 0')
+    options = parser.parse_args(arguments)
+    enable_compilation_cache()
+    return run_command(lambda: train(options))
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train to the last step and write the weights, or until a signal asks for an end.
+
+    Args:
+        options: The command line's.
+
+    Raises:
+        UserError: The weights or the data cannot be read, or the weights segment nothing.
+        OSError: A folder cannot be written.
+    """
+    source = weights_file(options.weights)
+    flat, description = read_released(source)
+    classes = description.model.get('num_classes', 0)
+    if description.method != 'autofuse' or not classes:
+        raise UserError(f'{source} holds no AutoFuse that segments', expected='such weights', fix='correct --weights')
+    branch = PlaneBranch(options.channels, classes)
+    objective = Objective('planes', functools.partial(planes_loss, branch), trains=(PLANE_BRANCH,))
+    learned = train_branch(options, _planes(options).at, objective, fresh_params(branch, options.seed))
+    if learned is None:
+        return
+    trained, record = learned
+    description.model['plane_channels'] = options.channels
+    others = {name: array for name, array in flat.items() if not name.startswith(f'{PLANE_BRANCH}/')}
+    whole = others | flatten(trained)
+    check_shapes(whole, description.method, description.model)
+    note_training(description.origin, 'segmenting planes', options, record)
+    write_released(options.out, whole, description)
+    print(f'written: {options.out}')
+
+
+def fresh_params(branch: PlaneBranch, seed: int) -> Params:
+    """Return parameters of the branch that are drawn at random, under its name."""
+    planes = jax.ShapeDtypeStruct((1, PLANE_MULTIPLE, PLANE_MULTIPLE, len(OFFSETS)), 'float32')
+    return {PLANE_BRANCH: branch.lazy_init(jax.random.key(seed), planes)['params']}
+
+
+def planes_loss(branch: PlaneBranch, params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
+    """Return Dice loss and cross-entropy of a batch of `LabelledPlanes`, all planes together.
+
+    Args:
+        branch: The branch.
+        params: Its parameters, under its name.
+        batch: See `LabelledPlanes.at`.
+        key: Not used: nothing is drawn.
+    """
+    del key
+    segmentation = volume_of(apply_network(branch, params[PLANE_BRANCH], batch['planes']), 1)
+    return frame_segmentation_objective(segmentation, batch)
+
+
+def _planes(options: argparse.Namespace) -> LabelledPlanes:
+    manifest = read_manifest(options.data)
+    everyone = frozenset(subject.id for subject in manifest.subjects)
+    frames = pair_source(LABELLED_FRAMES, manifest, 'train', everyone).anchors
+    augmentation = Augmentation(
+        rotation=options.rotation, scale=options.scale, gamma=options.gamma, elastic=options.elastic
+    )
+    return LabelledPlanes(
+        FrameStore(manifest, manifest.shape, CACHE_GIB),
+        [anchor.frame for anchor in frames],
+        augmentation,
+        count=options.planes,
+        part=options.part,
+        whole_from=options.whole_from,
+        seed=options.seed,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
