@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autofuse_jax.data.augment import Augmentation, augment_pair, crop_at_random
+from autofuse_jax.data.augment import Augmentation, augment_pair, augment_plane, crop_at_random
 from autofuse_jax.errors import UserError
 
 STRONG = Augmentation(rotation=30.0, scale=0.3, shift=0.2, gamma=0.5)
@@ -246,3 +246,37 @@ def test_a_deformation_joins_the_turn_of_both_frames():
 def test_a_deformation_that_could_fold_is_refused():
     with pytest.raises(UserError, match=r'data\.augmentation\.elastic'):
         Augmentation(elastic=0.6)
+
+
+def test_a_plane_changes_like_the_volume_that_holds_it_alone():
+    rng = np.random.default_rng(0)
+    image, labels = rng.random((9, 7, 1)).astype(np.float32), rng.choice([0, 1, 5], (9, 7)).astype(np.uint8)
+    frame = {'fixed': image[..., None], 'fixed_labels': labels[..., None]}
+    wanted = augment_pair(frame, STRONG, np.random.default_rng(3))
+    found, found_labels = augment_plane(image, labels, STRONG, np.random.default_rng(3))
+    np.testing.assert_allclose(found, wanted['fixed'][..., 0], atol=1e-6)
+    np.testing.assert_array_equal(found_labels, wanted['fixed_labels'][..., 0])
+    assert found.dtype == np.float32 and found_labels.dtype == np.uint8
+
+
+def test_what_a_plane_is_seen_with_changes_like_the_plane():
+    rng = np.random.default_rng(0)
+    plane = rng.random((16, 12)).astype(np.float32)
+    labels = (plane > 0.5).astype(np.uint8)
+    stack = np.stack([plane, 1 - plane, plane], axis=-1)
+    changed, _ = augment_plane(stack, labels, Augmentation(rotation=20.0, elastic=0.4), np.random.default_rng(1))
+    inside = (slice(4, 12), slice(3, 9))
+    np.testing.assert_array_equal(changed[..., 0], changed[..., 2])
+    np.testing.assert_allclose(changed[inside][..., 1], 1 - changed[inside][..., 0], atol=1e-6)
+    assert np.abs(changed[..., 0] - plane)[inside].max() > 0.1
+
+
+def test_a_part_of_a_plane_is_that_of_the_image_and_its_labels():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 200, (16, 12)).astype(np.uint8)
+    image = labels[..., None].astype(np.float32)
+    part, part_labels = augment_plane(image, labels, Augmentation(), np.random.default_rng(2), size=5)
+    assert part.shape == (5, 5, 1)
+    np.testing.assert_array_equal(part[..., 0], part_labels)
+    places = [(i, j) for i in range(12) for j in range(8) if np.array_equal(labels[i : i + 5, j : j + 5], part_labels)]
+    assert len(places) == 1

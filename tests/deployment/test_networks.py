@@ -68,9 +68,10 @@ def check(method, params, size):
         pytest.param('autofuse', {}, marks=pytest.mark.slow),
         ('autofuse', {'num_classes': 3}),
         pytest.param('autofuse', {'num_classes': 3, 'refining_channels': 2}, marks=pytest.mark.slow),
+        pytest.param('autofuse', {'num_classes': 3, 'plane_channels': 2}, marks=pytest.mark.slow),
         ('voxelmorph', {}),
     ],
-    ids=['unsupervised', 'semi-supervised', 'refined', 'voxelmorph'],
+    ids=['unsupervised', 'semi-supervised', 'refined', 'planes', 'voxelmorph'],
 )
 def test_networks_agree_with_jax(name, model):
     # Of a smaller volume a sixteenth is two voxels, whose normalisation makes of rounding errors what it likes.

@@ -24,7 +24,7 @@ def write_run(folder, fusion, dsc, pairs=PAIRS):
     }
     listed = [{'pair': name, 'dsc_after': value} for name, value in zip(pairs, values, strict=True)]
     files = {
-        training / 'fusion.json': ABOUT | {'settings': {'out': f'{fusion}.npz', 'steps': 1000}, 'train_minutes': 20.0},
+        training / 'training.json': ABOUT | {'settings': {'out': f'{fusion}.npz', 'steps': 1000}, 'train_minutes': 20.0},
         evaluation / 'evaluation_validation' / 'result.json': result,
         evaluation / 'evaluation_validation' / 'pairs.json': {'pairs': listed},
     }
@@ -70,4 +70,4 @@ def test_other_pairs_are_refused(tmp_path, capsys):
 def test_what_is_missing_is_named(tmp_path, capsys):
     write_run(tmp_path, 'gate', 0.8)
     assert run(tmp_path, 'gate', 'sum') == 2
-    assert 'sum/fusion.json is not there' in capsys.readouterr().err
+    assert 'sum/training.json is not there' in capsys.readouterr().err

@@ -59,6 +59,7 @@ def test_blocks_are_about_the_same(monkeypatch):
         ((1, 8, 8, 2, 256), (3, 3, 3, 256, 256), False),
         ((1, 32, 32, 16, 4), (3, 3, 3, 4, 256), True),
         ((8, 32, 32, 8, 4), (3, 3, 3, 4, 4), False),  # Each sample is small.
+        ((8, 1, 128, 128, 16), (1, 3, 3, 16, 16), False),  # A 2-D convolution.
     ],
 )
 def test_small_volumes_and_those_with_many_channels_are_left_to_the_compiler(shape, kernel, worth, monkeypatch):
