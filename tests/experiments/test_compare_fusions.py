@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from experiments.weights.advancing import RECORD_NAME
 from experiments.weights.compare_fusions import fusions_table, main
 
 PAIRS = ('a_ED_to_ES', 'a_ES_to_ED', 'b_ED_to_ES', 'b_ES_to_ED', 'c_ED_to_ES', 'c_ES_to_ED')
@@ -24,7 +25,8 @@ def write_run(folder, fusion, dsc, pairs=PAIRS):
     }
     listed = [{'pair': name, 'dsc_after': value} for name, value in zip(pairs, values, strict=True)]
     files = {
-        training / 'training.json': ABOUT | {'settings': {'out': f'{fusion}.npz', 'steps': 1000}, 'train_minutes': 20.0},
+        training / 'training.json': ABOUT
+        | {'settings': {'out': f'{fusion}.npz', 'steps': 1000}, 'train_minutes': 20.0},
         evaluation / 'evaluation_validation' / 'result.json': result,
         evaluation / 'evaluation_validation' / 'pairs.json': {'pairs': listed},
     }
