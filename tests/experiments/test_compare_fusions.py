@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from experiments.weights.advancing import RECORD_NAME
 from experiments.weights.compare_fusions import fusions_table, main
 
 PAIRS = ('a_ED_to_ES', 'a_ES_to_ED', 'b_ED_to_ES', 'b_ES_to_ED', 'c_ED_to_ES', 'c_ES_to_ED')
