@@ -1,5 +1,6 @@
 """Tables of registration without training, from the records of `compare_with_syn` and `brain_cut`."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ def comparison_table(summary: dict[str, Record]) -> str:
                 [
                     title,
                     f'{means["pairs"]}',
-                    f'{100 * means["dsc"]:.1f} ± {100 * means["dsc_deviation"]:.1f}',
+                    f'{100 * means["dsc"]:.1f}{_spread(means)}',
                     _number(means.get('njd_percent'), 4),
                     _number(means.get('seconds'), 0),
                     _number(means.get('processor_seconds'), 0),
@@ -73,6 +74,13 @@ def brain_cut_table(record: Record) -> str:
         for subject, brain in record['measured'].items()
     ]
     return markdown_table(['subject', 'brain voxels cut %', 'fitted', 'seconds'], rows)
+
+
+def _spread(means: Record) -> str:
+    """Write ' ± standard deviation' of the DSC in percent."""
+    # Records divide by the number of pairs, all other tables by one less.
+    count = means['pairs']
+    return f' ± {100 * means["dsc_deviation"] * math.sqrt(count / (count - 1)):.1f}' if count > 1 else ''
 
 
 def _number(value: float | None, decimals: int) -> str:
