@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse_jax.choices import PROTOCOLS, SPLITS
+from autofuse_jax.choices import DEFAULT_PROTOCOL, PROTOCOLS, SPLITS
 from autofuse_jax.commands.command_line import command_parser, run_parsed
 
 DEFAULT_OUT = 'evaluation'
@@ -39,17 +39,24 @@ def _run(options: argparse.Namespace) -> None:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = command_parser(__doc__, PROGRAM, program)
     parser.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='what to score; name runs before options')
-    parser.add_argument('--out', type=Path, default=Path(DEFAULT_OUT), metavar='DIR', help='where tables go')
+    parser.add_argument(
+        '--out', type=Path, default=Path(DEFAULT_OUT), metavar='DIR', help=f'where tables go; default {DEFAULT_OUT}'
+    )
     parser.add_argument(
         '--protocol',
         nargs='+',
         action='extend',
         metavar='NAME|FILE',
-        help=f'{", ".join(PROTOCOLS)}, or a JSON file; several show the same pairs side by side',
+        help=f'{", ".join(PROTOCOLS)}, or a JSON file; several show the same pairs side by side; without it '
+        f'{DEFAULT_PROTOCOL}',
     )
     parser.add_argument('--data', type=Path, metavar='DIR', help='images and labels, or prepared data for a network')
     parser.add_argument('--dataset-json', type=Path, metavar='FILE', help='data set of Learn2Reg fields')
-    parser.add_argument('--split', choices=SPLITS, help='split of prepared data to register with a network')
+    parser.add_argument(
+        '--split',
+        choices=SPLITS,
+        help='split of prepared data to register with a network; default: that of the run, else test',
+    )
     parser.add_argument('--names', nargs='+', metavar='NAME', help='what tables call the runs')
     parser.add_argument('--reference', metavar='NAME', help='the run that others are compared with; default the first')
     parser.add_argument('--overwrite', action='store_true', help='replace an earlier evaluation in --out')

@@ -191,8 +191,10 @@ def _add_guide(group: Group) -> None:
     group.add_argument(
         '--guide-points', type=Path, metavar=('FIXED', 'MOVING'), nargs=2, help='CSV files of points, millimetres'
     )
-    group.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures')
-    group.add_argument('--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points')
+    group.add_argument('--guide-weight', type=float, metavar='X', help='weight of the overlap of structures; default 3')
+    group.add_argument(
+        '--guide-points-weight', type=float, metavar='X', help='weight of a millimetre between points; default 0.1'
+    )
 
 
 def _add_deformation(group: Group) -> None:
@@ -203,25 +205,36 @@ def _add_deformation(group: Group) -> None:
         '--device', choices=DEVICES, default=AUTO, help='on cpu the network runs in OpenVINO where that is installed'
     )
     group.add_argument('--no-deform', dest='deform', action='store_false', help='leave out instance optimisation')
-    group.add_argument('--spacing', type=float, metavar='MM', help='voxel size in which the deformation is sought')
-    group.add_argument('--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine')
-    group.add_argument('--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level; 60,40,20')
-    group.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; 0.5')
-    group.add_argument('--trust', type=float, metavar='X', help="share of the network's field to start from; 0.5")
-    group.add_argument('--jacobian', type=float, metavar='X', help='weight of folding')
+    group.add_argument(
+        '--spacing',
+        type=float,
+        metavar='MM',
+        help='voxel size in which the deformation is sought; default: that of the fixed image, thick slices refined',
+    )
+    group.add_argument(
+        '--shrink', type=_numbers, metavar='N,..', help='factors of the levels, coarse to fine; default 4,2,1'
+    )
+    group.add_argument(
+        '--steps', type=_numbers, metavar='N,..', help='largest number of steps of each level; default 60,40,20'
+    )
+    group.add_argument('--smoothness', type=float, metavar='X', help='weight of the velocity gradient; default 0.5')
+    group.add_argument(
+        '--trust', type=float, metavar='X', help="share of the network's field to start from; default 0.5"
+    )
+    group.add_argument('--jacobian', type=float, metavar='X', help='weight of folding; default 1')
     group.add_argument(
         '--inverse-weight',
         type=_weight_or_turns,
         metavar='X|turns',
-        help='weight of the similarity of the inverse; 0; turns: steps in both directions in turn, at no cost',
+        help='weight of the similarity of the inverse; default 0; turns: steps in both directions in turn, at no cost',
     )
     group.add_argument(
         '--symmetric',
         action='store_true',
         help='exchanging the images turns the result round and changes nothing else; --inverse-weight is 1 then',
     )
-    group.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd')
-    group.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step')
+    group.add_argument('--ncc-window', type=int, metavar='N', help='window of the correlation, voxels, odd; default 9')
+    group.add_argument('--learning-rate', type=float, metavar='X', help='voxels a step; default 0.15')
     group.add_argument(
         '--samples',
         type=int,

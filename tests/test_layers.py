@@ -28,8 +28,8 @@ FLOORS = (
     ('porting',),
     ('weights',),
     ('deployment', 'training'),
-    ('main', 'registration', 'train'),
-    ('preparation',),
+    ('main', 'registration'),
+    ('preparation', 'train'),
     ('commands',),
     ('apply_transform', 'evaluate', 'export', 'port_weights', 'prepare', 'register'),
 )

@@ -1,5 +1,6 @@
 """The command line: what it understands, and that every mistake is answered in one line that helps."""
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def get_config():
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
+
+
+def test_the_module_of_notebooks_is_the_command_too(monkeypatch, capsys):
+    # A name that is guessed after `autofuse-jax train` must not do nothing in silence.
+    monkeypatch.setattr('sys.argv', ['train', '--help'])
+    monkeypatch.delitem(sys.modules, 'autofuse_jax.train', raising=False)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module('autofuse_jax.train', run_name='__main__')
+    assert ended.value.code == 0 and '--workdir' in capsys.readouterr().out
 
 
 @pytest.fixture(scope='module')

@@ -1,11 +1,26 @@
 """Options that are wrong, do nothing or do not go together are refused before any work."""
 
+import re
 import sys
 
 import pytest
 
 from autofuse_jax.register import main
+from autofuse_jax.registration.instance_settings import InstanceSettings
 from tests.register.calls import command
+
+
+def test_help_names_the_defaults_of_the_settings(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    fields = {'guide_weight': 'guide', 'guide_points_weight': 'points', 'inverse_weight': 'inverse'}
+    for option in (*fields, 'shrink', 'steps', 'smoothness', 'trust', 'jacobian', 'ncc_window', 'learning_rate'):
+        value = getattr(InstanceSettings(), fields.get(option, option))
+        words = ','.join(map(str, value)) if isinstance(value, tuple) else f'{value:g}'
+        # Behind the option's own text, before the next one's.
+        flag = re.escape('--' + option.replace('_', '-'))
+        assert re.search(rf'{flag} [XN][^ ]* (?:(?! --).)*?default {re.escape(words)}(?:[ ;]|$)', text), option
 
 
 def test_composites_are_checked_before_any_work(files, tmp_path, capsys, monkeypatch):
