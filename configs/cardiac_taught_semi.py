@@ -2,7 +2,7 @@
 
     autofuse-jax teach --data=DIR --out=TEACHER --labels
     python -m autofuse_jax.port_weights --from=runs/cardiac_segmentation --to=segmenting.npz --naming=ours
-    python -m autofuse_jax.main --config=configs/cardiac_taught_semi.py --config.data.root=DIR \
+    python -m autofuse_jax.main --config=configs/cardiac_taught_semi.py --config.data.root=DIR \\
         --config.data.teacher=TEACHER --config.weights=segmenting.npz
 
 The fusion branch learns the teacher's velocities first, without warping anything, then with the paper's loss beside

@@ -1,6 +1,9 @@
 """The README says what the records say, and its commands name files that exist."""
 
+import ast
+import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,9 @@ from autofuse_jax.version import __version__
 from experiments.tables import readme_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [readme_tables.README, *sorted((REPOSITORY / 'docs').glob('*.md'))]
+# What is indented: a command of the package, perhaps over several lines.
+COMMAND = re.compile(r'^    ((?:python -m autofuse_jax\.\w+|autofuse-jax) .*)$', re.MULTILINE)
 
 
 def test_tables_are_those_of_the_records():
@@ -45,7 +51,7 @@ def test_results_say_where_they_come_from():
 
 
 def test_links_inside_the_documentation_lead_somewhere():
-    for document in [readme_tables.README, *sorted((REPOSITORY / 'docs').glob('*.md'))]:
+    for document in PAGES:
         links = re.findall(r'\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)', document.read_text(encoding='utf-8'))
         for target, anchor in links:
             path = (document.parent / target).resolve() if target else document
@@ -54,6 +60,30 @@ def test_links_inside_the_documentation_lead_somewhere():
                 heads = re.findall(r'^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
                 slugs = {re.sub(r'[^\w\- ]', '', head.lower()).replace(' ', '-') for head in heads}
                 assert anchor in slugs, f'{document.name} links to {target}#{anchor}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_commands_of_the_documentation_are_understood(page, monkeypatch):
+    # Options are parsed, and nothing is done.
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr('autofuse_jax.commands.command_line.run_command', lambda *_, **__: 0)
+    monkeypatch.setattr('autofuse_jax.main.run', lambda _: 0)
+    for line in COMMAND.findall(page.read_text(encoding='utf-8').replace('\\\n', ' ')):
+        words = [word for word in shlex.split(line, comments=True) if word != '...']
+        if words[0] == 'python':
+            module, program, arguments = words[2], f'python -m {words[2]}', words[3:]
+        else:
+            command = COMMANDS[words[1]]
+            module, program, arguments = command.module, words[1], [*command.arguments, *words[2:]]
+        assert importlib.import_module(module).main(arguments, program) == 0, line
+
+
+def test_help_keeps_the_lines_of_long_commands():
+    # A single backslash at the end of a line of a docstring joins it with the next one.
+    for folder in ('autofuse_jax', 'configs', 'experiments'):
+        for path in (REPOSITORY / folder).rglob('*.py'):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+            assert not re.search(r'\S {5,}--', text), path
 
 
 def test_the_citation_has_the_version_of_the_package():

@@ -1,6 +1,6 @@
 """Run the authors' PyTorch network and ours on the same images with the same weights, layer by layer.
 
-    python -m experiments.agreement.compare_with_pytorch --networks=AutoFuse-Semi/networks.py --class=AutoFuse \
+    python -m experiments.agreement.compare_with_pytorch --networks=AutoFuse-Semi/networks.py --class=AutoFuse \\
         --out=record.json
     python -m experiments.agreement.compare_with_pytorch --networks=networks.py --weights=model.pt --size 128 128 32
 

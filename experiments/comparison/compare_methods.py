@@ -1,11 +1,11 @@
 """Train and evaluate the paper's methods on one prepared data set under one recipe, and make the tables of it.
 
-    python -m experiments.compare_methods --task=hippocampus --data=prepared/hippocampus --steps=1000 \
+    python -m experiments.compare_methods --task=hippocampus --data=prepared/hippocampus --steps=1000 \\
         --workdir=runs/comparison --out=experiments/results/comparison_hippocampus.json
-    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --rows voxelmorph autofuse \
+    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --rows voxelmorph autofuse \\
         --steps=50000 --workdir=runs/comparison_acdc --out=runs/comparison_acdc.json
-    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --grid=64,64,16 --steps=1000 \
-        --schedule=cosine --warmup=50 --clip-norm=1 --rates=runs/learning_rates.json --validations=10 \
+    python -m experiments.compare_methods --task=cardiac --data=prepared/acdc --grid=64,64,16 --steps=1000 \\
+        --schedule=cosine --warmup=50 --clip-norm=1 --rates=runs/learning_rates.json --validations=10 \\
         --split=validation --workdir=runs/comparison --out=runs/comparison.json
 
 The rows are those of configs/comparison/rows.py; the default is all of them. Every row gets the same number of steps,

@@ -2,11 +2,11 @@
 
 A network that segments also guides instance optimisation, by its own segmentations alone.
 
-    python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \
-        --weights=runs/cardiac_unsup.npz --syn-pairs=6 --work=runs/syn_acdc.json \
+    python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \\
+        --weights=runs/cardiac_unsup.npz --syn-pairs=6 --work=runs/syn_acdc.json \\
         --out=experiments/results/instance_acdc.json
-    python -m experiments.comparison.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \
-        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json \
+    python -m experiments.comparison.compare_with_syn --task=brains --data=MALC2012 --label-map=labels35_map.json \\
+        --syn-pairs=2 --syn-iterations=100,70,50,0 --work=runs/syn_brains.json \\
         --out=experiments/results/instance_brains.json
     python -m experiments.comparison.compare_with_syn --task=acdc --data=prepared/acdc \\
         --weights=runs/cardiac_unsup.npz --methods before --budgets 6,4,2 15,10,5 30,20,10 \\

@@ -1,6 +1,6 @@
 """Search the learning rate of each family of methods, in short trainings scored on the validation split.
 
-    python -m experiments.learning_rates --task=cardiac --data=prepared/acdc --grid=64,64,16 --steps=120 \
+    python -m experiments.learning_rates --task=cardiac --data=prepared/acdc --grid=64,64,16 --steps=120 \\
         --schedule=cosine --warmup=20 --clip-norm=1 --workdir=runs/learning_rates --out=runs/learning_rates.json
 
 One row of each family, a cheap one, is trained with each of a few learning rates and otherwise as

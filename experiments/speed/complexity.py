@@ -1,7 +1,7 @@
 """Parameters, work, time and memory of every method: the table of runtimes and parameters.
 
     python -m experiments.speed.complexity --out=experiments/results/complexity_cpu.json
-    python -m experiments.speed.complexity --out=runs/complexity.json --no-time --methods=autofuse,transmorph \
+    python -m experiments.speed.complexity --out=runs/complexity.json --no-time --methods=autofuse,transmorph \\
         --sizes=128x128x32
 
 Of each method the program is taken that predicts the displacement of one pair; parts that only training needs, such as

@@ -1,6 +1,6 @@
 """How many pairs the input pipeline delivers, and how long devices of some speeds would wait for it.
 
-    python -m experiments.speed.input_rate configs/cardiac_unsup.py=prepared/acdc \
+    python -m experiments.speed.input_rate configs/cardiac_unsup.py=prepared/acdc \\
         configs/brain_unsup.py=prepared/brains --out=runs/input_rate.json
 
 Reading, decompressing, checking, augmenting, batching and the transfer are those of training; the device is a clock:
