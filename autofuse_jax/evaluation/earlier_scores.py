@@ -16,6 +16,7 @@ PAIRS_NAME = 'pairs.json'
 # Scores, where null stands for nan: of a pair, and by label.
 SCORE = OrNull(Number())
 PER_LABEL = OrNull(Table(SCORE, LABEL_ID))
+IDS = re.compile('_per_(label|training_class)$')
 SCORE_NAME = re.compile(r'(segmentation_)?(dsc|hd95|assd|njd|tre|sdlogj|seconds)(_.*)?')
 
 
@@ -27,7 +28,7 @@ class ScoreRecord:
         """See `records.forms.Form`."""
         Fields({'pair': Text()}, {'subject': Text()}).check(value, place)
         for name, entry in value.items():
-            form = PER_LABEL if name.endswith('_per_label') else SCORE if SCORE_NAME.fullmatch(name) else Anything()
+            form = PER_LABEL if IDS.search(name) else SCORE if SCORE_NAME.fullmatch(name) else Anything()
             form.check(entry, f'{place}.{name}')
 
 
@@ -67,7 +68,7 @@ def _read_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as it was before it became JSON: label ids are numbers again, and null is nan."""
     scores: dict[str, Any] = {}
     for key, value in record.items():
-        if key.endswith('_per_label'):
+        if IDS.search(key):
             scores[key] = {
                 int(label): math.nan if number is None else float(number) for label, number in (value or {}).items()
             }

@@ -1,5 +1,7 @@
 """What a path is, and what its run is called."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,14 @@ def test_damaged_scores_are_named(tmp_path):
     (tmp_path / 'pairs.json').write_text('{"pairs": [], "classes": {}}')
     with pytest.raises(UserError, match='pairs.json holds no pairs'):
         open_run(tmp_path, 'run', Sources())
+
+
+def test_scores_of_training_classes_are_read(tmp_path):
+    record = {'pair': 'a_to_b', 'dsc_after': 0.5, 'segmentation_dsc_per_training_class': {'1': 0.75, '2': None}}
+    (tmp_path / 'pairs.json').write_text(json.dumps({'pairs': [record], 'classes': {}}))
+    (read,) = open_run(tmp_path, 'run', Sources()).records
+    per_class = read['segmentation_dsc_per_training_class']
+    assert per_class[1] == 0.75 and math.isnan(per_class[2])
 
 
 def test_common_pairs():
