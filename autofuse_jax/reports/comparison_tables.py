@@ -17,6 +17,8 @@ STAR = '*'
 SMALLEST_P = 1e-4
 # So that a run that is higher on every pair shows as 1.00.
 EFFECT_DECIMALS, P_DECIMALS = 2, 4
+# Fields of a protocol that are no settings.
+NAMES = ('name', 'description')
 BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}
 
 Records = Sequence[Mapping[str, Any]]
@@ -99,12 +101,10 @@ def protocol_table(means: Mapping[str, Mapping[str, Records]], protocols: Sequen
                 texts = [spread_text(means[name][run], quantity, quantity.key) for name in names]
                 rows.append([f'{quantity.heading}, {run}', *texts])
     flat = [_flatten(protocol) for protocol in protocols]
-    fields = [field for field in flat[0] if len({str(record.get(field)) for record in flat}) > 1]
-    settings = [
-        [field, *(str(record.get(field)) for record in flat)]
-        for field in fields
-        if field not in ('name', 'description')
-    ]
+    # Lists of labels hold entries that only some protocols have.
+    fields = [field for field in dict.fromkeys(field for record in flat for field in record) if field not in NAMES]
+    settings = [[field, *(str(record.get(field, MISSING)) for record in flat)] for field in fields]
+    settings = [row for row in settings if len(set(row[1:])) > 1]
     parts = [
         '# The same pairs under several protocols',
         'Mean and standard deviation over pairs, after registration. Distances are in voxels where a protocol sets the '

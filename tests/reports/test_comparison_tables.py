@@ -86,3 +86,12 @@ def test_protocols_side_by_side():
     assert '| DSC %, base | 63.5 ± 2.4 | 80.0 ± 0.0 |' in page
     assert '| label_interpolation | nearest | linear |' in page
     assert 'missing_structures' not in page
+
+
+def test_protocols_that_score_other_structures_differ():
+    whole = PROTOCOLS['default'].as_record()
+    some = [whole | {'name': name, 'labels': labels} for name, labels in (('one', {'3': 'left'}), ('two', {'4': 'x'}))]
+    page = protocol_table(dict.fromkeys(('default', 'one', 'two'), RUNS), [whole, *some])
+    settings = page.split('## Where the protocols differ')[1]
+    assert '| labels | None | – | – |' in settings
+    assert '| labels.3 | – | left | – |\n| labels.4 | – | – | x |' in settings
