@@ -140,10 +140,11 @@ def _remarks(content: RunContent) -> list[str]:
 
 
 def _interval(content: RunContent, quantity: Quantity) -> Sequence[str]:
-    groups = [record.get('subject', record['pair']) for record in content.records]
+    measured = [record for record in content.records if _is_number(record.get(quantity.key))]
+    groups = [record.get('subject', record['pair']) for record in measured]
     if len(set(groups)) < 2:
         return ()
-    lower, upper = bootstrap_interval([record.get(quantity.key, math.nan) for record in content.records], groups=groups)
+    lower, upper = bootstrap_interval([record[quantity.key] for record in measured], groups=groups)
     return (
         f'The 95 % bootstrap interval of the mean {quantity.title} after registration is {quantity.write(lower)} to '
         f'{quantity.write(upper)} {quantity.unit} ({len(set(groups))} fixed subjects resampled).',

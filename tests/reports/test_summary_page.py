@@ -56,6 +56,13 @@ def test_page_by_hand():
     assert 'segmentation' not in page and 'w_fuse' not in page and 'compilation' not in page
 
 
+def test_the_interval_is_of_the_subjects_that_have_a_number():
+    unlabelled = [record(pair, math.nan) for pair in ('c1', 'd1')]
+    assert 'is 25.0 to 75.0 % (2 fixed subjects resampled)' in page_of([*RECORDS, *unlabelled])
+    # Of a single subject every resample is the same.
+    assert 'bootstrap' not in page_of([record('a1', 0.5), record('a2', 0.75), *unlabelled])
+
+
 def test_the_first_call_is_apart_from_the_seconds_of_a_pair():
     records = [
         record('a1', 0.8, seconds=40.0, first_call=True),
