@@ -145,9 +145,10 @@ def _interval(content: RunContent, quantity: Quantity) -> Sequence[str]:
     if len(set(groups)) < 2:
         return ()
     lower, upper = bootstrap_interval([record[quantity.key] for record in measured], groups=groups)
+    unit = heading(quantity, content.protocol).removeprefix(quantity.title)
     return (
         f'The 95 % bootstrap interval of the mean {quantity.title} after registration is {quantity.write(lower)} to '
-        f'{quantity.write(upper)} {quantity.unit} ({len(set(groups))} fixed subjects resampled).',
+        f'{quantity.write(upper)}{unit} ({len(set(groups))} fixed subjects resampled).',
     )
 
 

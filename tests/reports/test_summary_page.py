@@ -111,6 +111,9 @@ def test_records_without_labels_or_times_still_make_a_page():
 
 def test_distances_without_millimetres_are_in_voxels():
     assert 'HD95 voxels after' in page_of(RECORDS, LEARN2REG)
+    distances = [{'pair': pair, 'hd95_mm_after': value} for pair, value in (('a', 1.0), ('b', 2.0))]
+    assert 'mean HD95 after registration is 1.00 to 2.00 voxels (2' in page_of(distances, LEARN2REG)
+    assert 'mean HD95 after registration is 1.00 to 2.00 mm (2' in page_of(distances)
 
 
 def test_latex_has_both_tables():
