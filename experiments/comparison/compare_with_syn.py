@@ -46,6 +46,7 @@ from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
 from autofuse_jax.registration.scores import inverse_consistency
+from autofuse_jax.reports.summary import spread
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import load_model
 from experiments.record_parser import record_parser
@@ -162,13 +163,14 @@ def _scores(
 
 
 def summarise(records: dict[str, dict[str, Any]], names: list[str]) -> dict[str, Any]:
-    """Return means over pairs by method."""
+    """Return means over pairs by method, and the standard deviation of DSC (divisor n - 1; nan of one pair)."""
     summary = {}
     for method in dict.fromkeys(method for name in names for method in records[name]):
         found = [records[name][method] for name in names if method in records[name]]
         keys = ('dsc', 'njd_percent', 'sdlogj', 'inverse_consistency_mm', 'seconds', 'processor_seconds')
         means = {key: float(np.mean([one[key] for one in found])) for key in keys if key in found[0]}
-        summary[method] = {'pairs': len(found), 'dsc_deviation': float(np.std([one['dsc'] for one in found]))} | means
+        deviation = spread(one['dsc'] for one in found).deviation
+        summary[method] = {'pairs': len(found), 'dsc_deviation': deviation} | means
     return summary
 
 

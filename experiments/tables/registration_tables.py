@@ -1,10 +1,11 @@
 """Tables of registration without training, from the records of `compare_with_syn` and `brain_cut`."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from autofuse_jax.reports.markdown import MISSING, markdown_table
+from autofuse_jax.reports.summary import Spread
+from experiments.comparison.compare_with_syn import SYN, summarise
 
 # Method in the records: its name in the tables.
 METHODS = {
@@ -27,7 +28,7 @@ Record = dict[str, Any]
 
 
 def comparison_table(summary: dict[str, Record]) -> str:
-    """Return accuracy, folding and time of each method of a summary."""
+    """Return accuracy, folding and time of each method of a result of `summarise`."""
     rows = []
     # A mean over fewer pairs has no place beside the others; it has a table of its own.
     most = max(means['pairs'] for means in summary.values())
@@ -38,7 +39,7 @@ def comparison_table(summary: dict[str, Record]) -> str:
                 [
                     title,
                     f'{means["pairs"]}',
-                    f'{100 * means["dsc"]:.1f}{_spread(means)}',
+                    Spread(means['dsc'], means['dsc_deviation'], means['pairs']).text(1, 100),
                     _number(means.get('njd_percent'), 4),
                     _number(means.get('seconds'), 0),
                     _number(means.get('processor_seconds'), 0),
@@ -48,21 +49,28 @@ def comparison_table(summary: dict[str, Record]) -> str:
     return markdown_table(head, rows)
 
 
+def summary_of(record: Record, *, with_syn: bool = False) -> dict[str, Record]:
+    """Return the means over the pairs of a record, all of them or those that SyN registered.
+
+    Of the pairs and not of the record's own summary: the deviations of older ones have the divisor n.
+    """
+    pairs, records = record['data']['pairs'], record['records']
+    return summarise(records, [pair for pair in pairs if not with_syn or SYN in records[pair]])
+
+
 def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Callable[[], str]]:
     """Return the tables by the name of their place in the documents."""
     return {
         # Run one after the other on one machine, the first without a network.
         'routes acdc': lambda: comparison_table(
-            read_record('budgets_acdc.json')['summary']
-            | read_record('guided_acdc.json')['summary']
-            | {name: read_record('unsup_acdc.json')['summary'][method] for method, name in UNSUPERVISED.items()}
+            summary_of(read_record('budgets_acdc.json'))
+            | summary_of(read_record('guided_acdc.json'))
+            | {name: summary_of(read_record('unsup_acdc.json'))[method] for method, name in UNSUPERVISED.items()}
         ),
-        'instance acdc': lambda: comparison_table(read_record('instance_acdc.json')['summary']),
-        'instance acdc syn': lambda: comparison_table(read_record('instance_acdc.json')['summary_of_pairs_with_syn']),
-        'instance brains': lambda: comparison_table(read_record('instance_brains.json')['summary']),
-        'instance brains syn': lambda: comparison_table(
-            read_record('instance_brains.json')['summary_of_pairs_with_syn']
-        ),
+        'instance acdc': lambda: comparison_table(summary_of(read_record('instance_acdc.json'))),
+        'instance acdc syn': lambda: comparison_table(summary_of(read_record('instance_acdc.json'), with_syn=True)),
+        'instance brains': lambda: comparison_table(summary_of(read_record('instance_brains.json'))),
+        'instance brains syn': lambda: comparison_table(summary_of(read_record('instance_brains.json'), with_syn=True)),
         'brain cut': lambda: brain_cut_table(read_record('prepare_brains.json')),
     }
 
@@ -74,13 +82,6 @@ def brain_cut_table(record: Record) -> str:
         for subject, brain in record['measured'].items()
     ]
     return markdown_table(['subject', 'brain voxels cut %', 'fitted', 'seconds'], rows)
-
-
-def _spread(means: Record) -> str:
-    """Write ' ± standard deviation' of the DSC in percent."""
-    # Records divide by the number of pairs, all other tables by one less.
-    count = means['pairs']
-    return f' ± {100 * means["dsc_deviation"] * math.sqrt(count / (count - 1)):.1f}' if count > 1 else ''
 
 
 def _number(value: float | None, decimals: int) -> str:

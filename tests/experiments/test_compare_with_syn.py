@@ -11,7 +11,7 @@ from autofuse_jax.data.volumes import write_image, write_labels
 from autofuse_jax.errors import UserError
 from experiments.comparison import compare_with_syn
 from experiments.comparison.compare_with_syn import brain_pairs, run_before, summarise
-from experiments.tables.registration_tables import brain_cut_table, comparison_table
+from experiments.tables.registration_tables import brain_cut_table, comparison_table, summary_of
 
 AFFINE = np.eye(4)
 
@@ -47,13 +47,23 @@ def test_means_are_over_the_pairs_that_a_method_has():
     records = {'p': {'affine': {'dsc': 0.5, 'seconds': 2.0}}, 'q': {'affine': {'dsc': 0.7}, 'SyN': {'dsc': 0.6}}}
     records['q']['affine']['seconds'] = 4.0
     summary = summarise(records, ['p', 'q'])
-    assert summary['affine'] == {'pairs': 2, 'dsc_deviation': pytest.approx(0.1), 'dsc': 0.6, 'seconds': 3.0}
+    assert summary['affine'] == {'pairs': 2, 'dsc_deviation': pytest.approx(0.02**0.5), 'dsc': 0.6, 'seconds': 3.0}
     assert summary['SyN']['pairs'] == 1
     table = comparison_table(summary)
-    # The deviation of a sample, as in the tables of trainings.
     assert '| affine | 2 | 60.0 ± 14.1 | – | 3 | – |' in table
     assert 'SyN' not in table
     assert 'ANTs SyN, cross-correlation | 1 | 60.0 | –' in comparison_table({'SyN': summary['SyN']})
+
+
+def test_deviations_are_of_the_pairs_and_not_those_of_an_older_summary():
+    records = {'p': {'affine': {'dsc': 0.5}, 'SyN': {'dsc': 0.6}}, 'q': {'affine': {'dsc': 0.7}}}
+    old = {'affine': {'pairs': 2, 'dsc': 0.6, 'dsc_deviation': 0.1}}
+    record = {'data': {'pairs': ['p', 'q']}, 'records': records, 'summary': old}
+    assert summary_of(record)['affine']['dsc_deviation'] == pytest.approx(0.02**0.5)
+    assert {name: means['pairs'] for name, means in summary_of(record, with_syn=True).items()} == {
+        'affine': 1,
+        'SyN': 1,
+    }
 
 
 def test_budgets_are_further_routes_with_so_many_steps(monkeypatch):
