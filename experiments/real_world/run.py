@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='folder with malc2012 and acdc')
     parser.add_argument(
-        '--only', nargs='+', default=[''], metavar='WORD', help='cases whose kind or name holds one of these'
+        '--only',
+        nargs='+',
+        default=[''],
+        metavar='WORD',
+        help='cases whose kind or name holds one of these, and those that they are counted from',
     )
     parser.add_argument('--checkout', type=Path, metavar='DIR', help='folder of other code whose register is run')
     parser.add_argument(
@@ -103,10 +108,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.checkout is not None:
         about['commit'] = commit_of(options.checkout.resolve() / 'autofuse_jax')
     done = record['cases']
-    for case in all_cases(Images(options.data)):
-        key = f'{case.kind}: {case.name}'
-        wanted = any(word in key for word in options.only) and (not options.syn or case.how == How())
-        if key in done or not wanted:
+    for key, case in _chosen(all_cases(Images(options.data)), options).items():
+        if key in done:
             continue
         dsc_of = {
             name.partition(': ')[2]: entry['values'].get('dsc') for name, entry in done.items() if 'values' in entry
@@ -116,6 +119,18 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{"holds" if done[key]["holds"] else "FAILS"}  {key}  {done[key].get("values", done[key].get("error"))}')
         write_json(options.out, json_types({'cases': done} | about | record))
     print(f'{sum(entry["holds"] for entry in done.values())} of {len(done)} hold: {options.out}')
+
+
+def _chosen(cases: Iterable[Case], options: argparse.Namespace) -> dict[str, Case]:
+    """Return the cases that the command line asks for, by kind and name, and before them those that they refer to."""
+    by_key = {f'{case.kind}: {case.name}': case for case in cases}
+    chosen = {
+        key: case
+        for key, case in by_key.items()
+        if any(word in key for word in options.only) and (not options.syn or case.how == How())
+    }
+    references = {case.reference for case in chosen.values()}
+    return {key: case for key, case in by_key.items() if key in chosen or case.name in references}
 
 
 if __name__ == '__main__':

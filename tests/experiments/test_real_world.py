@@ -1,10 +1,13 @@
 """Cases of the real world: how exchanged images are compared, and what the table says of older code."""
 
+import json
+
 import numpy as np
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.transforms.maps import DenseTransform
-from experiments.real_world.cases import swap_difference
+from experiments.real_world import run
+from experiments.real_world.cases import Case, swap_difference
 from experiments.real_world.outcomes import Outcome
 from experiments.tables.real_world_table import other_contrasts_table, real_world_table
 
@@ -26,6 +29,22 @@ def test_exchanged_images_are_compared_by_the_inverse_where_something_is_shown()
     np.testing.assert_allclose(list(apart.values()), 0.0, atol=1e-6)
     apart = swap_difference(outcome(1.5), outcome(0.0))
     np.testing.assert_allclose([apart['mean_voxels'], apart['p95_voxels']], 1.5, atol=1e-6)
+
+
+def test_cases_that_others_are_counted_from_are_run_before_them(tmp_path, monkeypatch):
+    images = outcome(0.0).fixed, outcome(0.0).fixed
+    cases = [
+        Case('one contrast', 'a', lambda: images, lambda result: {'dsc': 70.0}, {'dsc': 60.0}),
+        Case('one contrast', 'b', lambda: images, lambda result: {'dsc': 50.0}, {'dsc': 60.0}),
+        Case('other contrasts', 'c', lambda: images, lambda result: {'dsc': 69.0}, {'dsc': 2.0}, reference='a'),
+    ]
+    monkeypatch.setattr(run, 'all_cases', lambda _: iter(cases))
+    monkeypatch.setattr(run, 'register_here', lambda *_: outcome(0.0))
+    monkeypatch.setattr(run, 'enable_compilation_cache', lambda: None)
+    run.main([f'--data={tmp_path}', '--only=contrasts', f'--out={tmp_path / "record.json"}'])
+    done = json.loads((tmp_path / 'record.json').read_text())['cases']
+    assert {key: entry['holds'] for key, entry in done.items()} == {'one contrast: a': True, 'other contrasts: c': True}
+    assert done['other contrasts: c']['wanted'] == {'dsc': 68.0}
 
 
 def test_the_table_says_what_older_code_came_to_and_what_it_refused():
