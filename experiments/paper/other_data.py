@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from autofuse_jax.reports.summary import RunContent, summary_numbers
 from autofuse_jax.training.network_runs import open_workdir
 from autofuse_jax.training.validation import training_protocol
 from experiments.comparison.row_runs import RowRun, run_of
-from experiments.comparison.rows import TESTED, row_of, with_tests
+from experiments.comparison.rows import TESTED, earlier_rows, row_of, with_tests
 from experiments.paper.forms import COMPARISON
-from experiments.paper.training import data_record, rows_of, scored_split
+from experiments.paper.training import NEW_RECORD, data_record, rows_of, scored_split
 
 NO_RECORD = Path('no record')
 
@@ -40,8 +40,11 @@ def score_elsewhere(names: Sequence[str], options: argparse.Namespace, path: Pat
         The record.
 
     Raises:
-        UserError: No row is trained, the data is wrong, or the record holds other pairs.
+        UserError: No row is trained, the data is wrong, or the record is of another recipe or holds other pairs.
     """
+    before = read_json(path, COMPARISON) if path.is_file() else None
+    # Rows that other items have scored stay in the record.
+    names = [*names, *(name for name in (before or {'rows': {}})['rows'] if name not in names)]
     rows = rows_of(names, options, NO_RECORD)
     manifest = read_manifest(options.score)
     split = scored_split(manifest)
@@ -51,8 +54,11 @@ def score_elsewhere(names: Sequence[str], options: argparse.Namespace, path: Pat
         'split': split,
         'data': {**data_record(manifest, name), 'trained_on': rows.budget['data']['name']},
     }
-    before = read_json(path, COMPARISON) if path.is_file() else {'rows': {}, 'pairs': []}
-    done, pairs = dict(before['rows']), list(before['pairs'])
+    earlier: dict[str, Any] = {'rows': {}, 'pairs': []}
+    if before is not None:
+        _check_training(path, before, about['data']['trained_on'])
+        earlier = earlier_rows(path, rows.configs, about, fix=NEW_RECORD)
+    done, pairs = dict(earlier['rows']), list(earlier['pairs'])
     for row_name, config in rows.configs.items():
         run = run_of(row_name, config, rows.workdir)
         if row_name in done or not run.is_done:
@@ -71,6 +77,17 @@ def score_elsewhere(names: Sequence[str], options: argparse.Namespace, path: Pat
     if not done:
         raise UserError(f'no row is trained in {rows.workdir}', fix='run the same command without --score first')
     return read_json(path, COMPARISON)
+
+
+def _check_training(path: Path, record: Mapping[str, Any], trained_on: str) -> None:
+    """Check that the rows of a record were trained on some data; configs do not say on which."""
+    earlier = record.get('data', {}).get('trained_on')
+    if earlier != trained_on:
+        raise UserError(
+            f'{path} holds rows that were trained on {earlier or "the data that they are scored on"}',
+            expected=f'rows that were trained on {trained_on}',
+            fix='give another folder as --records',
+        )
 
 
 def _score(run: RowRun, data: Path, split: str) -> tuple[dict[str, Any], list[dict[str, str]]]:

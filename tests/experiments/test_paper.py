@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -273,6 +274,13 @@ def test_rows_of_one_data_set_are_scored_on_another(tmp_path, monkeypatch, capsy
     # The second time nothing is scored.
     monkeypatch.setattr(other_data, 'open_workdir', None)
     assert train(tmp_path, tmp_path / 'oasis', *score) == 0
+    # Rows of another recipe, or trained on other data, are not taken for those of this one.
+    capsys.readouterr()
+    shutil.rmtree(tmp_path / 'work')
+    assert train(tmp_path, tmp_path / 'oasis', *score, '--learning-rate=0.002') == 2
+    assert 'comparison_buckner.json holds voxelmorph, autofuse with other settings' in capsys.readouterr().err
+    assert train(tmp_path, tmp_path / 'buckner', *score) == 2
+    assert 'comparison_buckner.json holds rows that were trained on oasis' in capsys.readouterr().err
 
 
 @pytest.mark.slow
