@@ -26,6 +26,8 @@ from experiments.paper.forms import COMPARISON
 from experiments.paper.training import NEW_RECORD, data_record, rows_of, scored_split
 
 NO_RECORD = Path('no record')
+# Facts of a row about the commit, machine and moment that scored it.
+ORIGIN = ('commit', 'machine', 'date')
 
 
 def score_elsewhere(names: Sequence[str], options: argparse.Namespace, path: Path) -> dict[str, Any]:
@@ -97,8 +99,10 @@ def _score(run: RowRun, data: Path, split: str) -> tuple[dict[str, Any], list[di
     scored = score_cases(opened.cases, (protocol,))['elsewhere']
     content = RunContent(scored, dict(opened.classes), '', {}, None)
     row, _ = row_of(run)
-    numbers = summary_numbers(content)
+    numbers, about = summary_numbers(content), provenance()
+    # Seconds are those of the machine that scored, which need not be the one that trained.
     return row | {
+        **{field: about[field] for field in ORIGIN},
         'scores': numbers,
         'seconds_a_pair': numbers['seconds_later_pairs']['mean'],
         **{quantity: [one[quantity] for one in scored] for quantity in TESTED},

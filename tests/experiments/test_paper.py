@@ -268,6 +268,8 @@ def test_rows_of_one_data_set_are_scored_on_another(tmp_path, monkeypatch, capsy
         'a_to_b',
         'b_to_a',
     ]
+    # Not the machine of the training, of which the stand-in says the devices only.
+    assert all(row['machine'] == record['machine'] for row in record['rows'].values())
     head, *rows = csv.reader((tmp_path / 'out' / 'table1_buckner.csv').open(encoding='utf-8'))
     cells = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert cells['AutoFuse']['DSC %'].startswith('100.0') and cells['AutoFuse']['paper: DSC %'] == '63.5'
