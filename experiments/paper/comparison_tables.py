@@ -7,6 +7,7 @@ from autofuse_jax.configs.comparison.rows import TABLES
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.reports.markdown import MISSING
+from experiments.comparison.rows import with_tests
 from experiments.comparison.table import table_cells
 from experiments.paper.outputs import PaperTable
 from experiments.paper.printed import printed_number, printed_sets, printed_values
@@ -114,6 +115,8 @@ def check_pairs(record: Mapping[str, Any]) -> None:
 def join_records(records: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """Join records of rows that were scored on the same pairs; of a row in several, the first counts.
 
+    P values are those of all rows together, against the AutoFuse that counts.
+
     Args:
         records: Name and content of each.
 
@@ -130,7 +133,8 @@ def join_records(records: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, 
                 fix='score them again on one split, or make a table of each',
             )
         rows = {**record['rows'], **rows}
-    return {**first, 'rows': rows, 'not_done': [name for name in first['not_done'] if name not in rows]}
+    joined = with_tests(rows, first['pairs']) if len(records) > 1 else rows
+    return {**first, 'rows': joined, 'not_done': [name for name in first['not_done'] if name not in rows]}
 
 
 def data_name(record: Mapping[str, Any]) -> str:

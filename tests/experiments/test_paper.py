@@ -103,6 +103,19 @@ def test_rows_of_different_pairs_are_refused(tmp_path, capsys):
     assert text.count('75.0 ± 5.0') == 2
 
 
+def test_rows_of_several_records_are_tested_together(tmp_path):
+    for name, row, dsc in (('one', 'autofuse', 0.75), ('two', 'autofuse', 0.5), ('two', 'voxelmorph', 0.5)):
+        record = ORIGIN | comparison_record((row, row_record(row, dsc, p_dsc_after=0.5)))
+        path = tmp_path / f'{name}_{row}.json'
+        path.write_text(json.dumps(record))
+    together = [str(tmp_path / f'{name}.json') for name in ('one_autofuse', 'two_voxelmorph', 'two_autofuse')]
+    assert made_of(tmp_path, '--item', 'table2', '--comparison', *together) == 0
+    head, *rows = csv.reader((tmp_path / 'out' / 'table2_acdc.csv').open(encoding='utf-8'))
+    cells = {row[0].removesuffix(' †'): dict(zip(head, row, strict=True)) for row in rows}
+    # All 6 pairs lie below those of the first AutoFuse: P = 2 / 2^6.
+    assert cells['VoxelMorph']['P (DSC)'] == '0.0312' and cells['AutoFuse']['P (DSC)'] == '–'
+
+
 @pytest.mark.parametrize('item', ['table4', 'gates', 'figure5', 'figure7', 'figureA2', 'frontier'])
 def test_a_missing_record_is_one_line_with_its_command(tmp_path, capsys, item):
     assert made_of(tmp_path, '--item', item) == 2
