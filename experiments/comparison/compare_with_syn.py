@@ -13,7 +13,8 @@ A network that segments also guides instance optimisation, by its own segmentati
         --work=runs/budgets_acdc.json --out=experiments/results/budgets_acdc.json
 
 Each pair is registered by all methods in turn, so that their times are taken under the same conditions. What is done is
-kept in --work: the same command goes on where it was interrupted. SyN needs the extra `syn`.
+kept in --work: the same command goes on where it was interrupted, and one with other weights or settings is refused.
+SyN needs the extra `syn`.
 """
 
 import argparse
@@ -35,13 +36,15 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume, read_image, read_labels
-from autofuse_jax.errors import run_command
+from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.files import json_types, write_json
 from autofuse_jax.metrics.folding import jacobian_determinant, njd_percent, sdlogj
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import mean_over_structures
 from autofuse_jax.preparation.splits import read_splits
 from autofuse_jax.provenance import provenance
+from autofuse_jax.records.forms import Anything, Table
+from autofuse_jax.records.reading import read_json
 from autofuse_jax.registration.instance import InstanceSettings
 from autofuse_jax.registration.pipeline import register_volumes
 from autofuse_jax.registration.pipeline_settings import PipelineSettings
@@ -49,11 +52,15 @@ from autofuse_jax.registration.scores import inverse_consistency
 from autofuse_jax.reports.summary import spread
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.pretrained import load_model
+from autofuse_jax.weights.released import file_hash
+from autofuse_jax.weights.shipped import weights_file
 from experiments.record_parser import record_parser
 
 KIB_PER_GIB = 1 << 20
 # Of all runs that filled the work file; SyN included where it was run in the same process.
 PEAK = 'peak_memory_gib'
+# Entry of the work file beside the pairs: settings, and hashes of what the routes need.
+MADE_WITH = 'made_with'
 BEFORE, AFFINE, INSTANCE, NETWORK, BOTH, GUIDED, SYN = (
     'before',
     'affine',
@@ -227,7 +234,13 @@ def _run(options: argparse.Namespace) -> int:
     further = routes_with_budgets(options.budgets, model)
     methods |= further
     chosen = {*options.methods, *further} if options.methods else None
-    records = json.loads(options.work.read_text()) if options.work.is_file() else {}
+    made_with = {
+        'settings': dataclasses.asdict(whole),
+        'weights': None if options.weights is None else file_hash(weights_file(options.weights)),
+        'label map': None if options.label_map is None else file_hash(options.label_map),
+        'SyN': dataclasses.asdict(syn) if options.syn_pairs else None,
+    }
+    records, made_with = read_work(options.work, made_with)
     peak = records.pop(PEAK, 0.0)
     for number, pair in enumerate(pairs):
         done = records.setdefault(pair.name, {})
@@ -237,7 +250,7 @@ def _run(options: argparse.Namespace) -> int:
         for name in missing:
             done[name] = json_types(wanted[name](*volumes, pair.structures))
             peak = max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_GIB)
-            write_json(options.work, records | {PEAK: peak})
+            write_json(options.work, records | {PEAK: peak, MADE_WITH: made_with})
             print(f'{pair.name}, {name}: ' + json.dumps({k: v for k, v in done[name].items() if k != 'stages'}))
     names = [pair.name for pair in pairs]
     beside = names[: options.syn_pairs]
@@ -254,6 +267,29 @@ def _run(options: argparse.Namespace) -> int:
     for method, means in record['summary'].items():
         print(f'{method}: ' + ', '.join(f'{key} {value:.4g}' for key, value in means.items()))
     return 0
+
+
+def read_work(path: Path, made_with: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what has been done, and what all of it was made with, earlier runs included.
+
+    Args:
+        path: The work file; it need not exist. Older ones do not say what they were made with.
+        made_with: What this run makes routes with by name; None: it makes none with that.
+
+    Raises:
+        UserError: What has been done was made with something else.
+    """
+    records = read_json(path, Table(Anything())) if path.is_file() else {}
+    earlier = records.pop(MADE_WITH, {})
+    now = {name: json_types(value) for name, value in made_with.items() if value is not None}
+    others = [name for name, value in now.items() if earlier.get(name, value) != value]
+    if others:
+        raise UserError(
+            f'{path} holds routes that were made with other {" and other ".join(others)}',
+            expected='what this command goes on with',
+            fix='use another --work',
+        )
+    return records, {**earlier, **now}
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from autofuse_jax.classical.syn import load_ants
 from autofuse_jax.data.volumes import write_image, write_labels
 from autofuse_jax.errors import UserError
 from experiments.comparison import compare_with_syn
-from experiments.comparison.compare_with_syn import brain_pairs, run_before, summarise
+from experiments.comparison.compare_with_syn import brain_pairs, read_work, run_before, summarise
 from experiments.tables.registration_tables import brain_cut_table, comparison_table, summary_of
 
 AFFINE = np.eye(4)
@@ -64,6 +64,25 @@ def test_deviations_are_of_the_pairs_and_not_those_of_an_older_summary():
         'affine': 1,
         'SyN': 1,
     }
+
+
+def test_what_was_made_with_something_else_is_not_gone_on_with(brains, monkeypatch, capsys):
+    monkeypatch.setattr(compare_with_syn, 'enable_compilation_cache', lambda: None)
+    label_map, work, out = (brains.parent / name for name in ('map.json', 'work.json', 'out.json'))
+    command = ['--task=brains', f'--data={brains}', f'--label-map={label_map}', f'--work={work}', f'--out={out}']
+    command += ['--methods', 'before']
+    assert compare_with_syn.main(command) == 0 and compare_with_syn.main(command) == 0
+    assert list(json.loads(out.read_text())['records']) == ['c_to_b', 'b_to_c']
+    label_map.write_text(json.dumps({'neuromorphometrics_to_35': {'10': 2}}))
+    assert compare_with_syn.main(command) == 2
+    assert 'work.json holds routes that were made with other label map' in capsys.readouterr().err
+    # A work file of an earlier version says nothing, and what it has not been made with may be added.
+    work.write_text(json.dumps({'c_to_b': {}}))
+    assert read_work(work, {'weights': 'a', 'SyN': None}) == ({'c_to_b': {}}, {'weights': 'a'})
+    work.write_text(json.dumps({'made_with': {'weights': 'a'}}))
+    assert read_work(work, {'weights': None, 'SyN': {'steps': (1, 2)}})[1] == {'weights': 'a', 'SyN': {'steps': [1, 2]}}
+    with pytest.raises(UserError, match='made with other weights'):
+        read_work(work, {'weights': 'b'})
 
 
 def test_budgets_are_further_routes_with_so_many_steps(monkeypatch):
