@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
 from autofuse_jax.files import replacing
@@ -197,7 +198,9 @@ class Sheet:
 
 
 def png_of(canvas: FigureCanvasAgg) -> bytes:
-    """Return a drawn figure as the content of a PNG file."""
+    """Return a drawn figure as the content of a PNG file; its words are shown as they are, dollar signs too."""
+    for text in canvas.figure.findobj(Text):
+        text.set_parse_math(False)
     canvas.draw()
     pixels = np.array(canvas.buffer_rgba())
     pixels[..., :3] &= KEPT_BITS

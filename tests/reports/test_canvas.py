@@ -74,3 +74,15 @@ def test_colour_bar_runs_from_the_low_to_the_high_colour(tmp_path):
     row = imread(tmp_path / 'bar.png')[26, :, :3]
     # Blue, white in the middle, red.
     assert row[25, 2] > row[25, 0] + 0.2 and row[274, 0] > row[274, 2] + 0.2 and (row[150] > 0.9).all()
+
+
+def test_dollar_signs_are_no_formula():
+    def width(text):
+        sheet = Sheet(300, 40)
+        sheet.write(10, 10, text)
+        ink = imread(io.BytesIO(sheet.png()), format='png')[..., :3] < 0.5
+        return np.ptp(np.flatnonzero(ink.any(axis=(0, 2))))
+
+    assert width('a$b$c') > width('abc') + 10
+    # As a formula it could not be read at all.
+    assert width(r'$\LV$') > width('LV') + 10

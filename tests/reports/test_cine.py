@@ -32,6 +32,7 @@ def test_plot_is_a_picture_that_depends_on_values_and_reference(tmp_path):
 def test_times_many_structures_and_nothing_at_all():
     many = {'volume_ml': {f'structure {i}': [float(i), 2.0] for i in range(12)}}
     assert cine_png(many, times=[0.0, 33.0], time_label='time (ms)') != cine_png(many)
+    assert cine_png({'volume_ml': {r'$\LV$': [1.0, 2.0]}}).startswith(b'\x89PNG')
     assert cine_png({}).startswith(b'\x89PNG')
     assert cine_png({'volume_ml': {'lost': [np.nan, np.nan]}}).startswith(b'\x89PNG')
 
