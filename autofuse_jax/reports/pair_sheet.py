@@ -1,7 +1,6 @@
 """One PNG for a registered pair: images, differences, deformation grid and Jacobian determinant, one row a plane."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from autofuse_jax.reports.colours import (
     structure_colours,
 )
 from autofuse_jax.reports.display import View
-from autofuse_jax.reports.html import number
+from autofuse_jax.reports.html import is_number, number
 from autofuse_jax.reports.painters import paint_difference, paint_fixed, paint_grid, paint_jacobian, paint_moving
 from autofuse_jax.reports.registration_view import RegistrationView
 
@@ -130,11 +129,11 @@ def score_lines(names: Mapping[int, str], record: Mapping[str, Any]) -> list[Sco
     if not names:
         return []
     labels, colour_of = list(names), structure_colours(names)
+    labels_with_score = [label for label in names if is_number(after.get(label))]
     heading = 'DSC %'
     if len(names) > len(PALETTE):
-        labels_with_score = [label for label in names if not math.isnan(after.get(label, math.nan))]
         labels, colour_of = sorted(labels_with_score, key=after.__getitem__)[: len(PALETTE)], {}
-        heading = f'DSC %, lowest of {len(names)}'
+        heading = f'DSC %, lowest of {len(labels_with_score)}'
     lines: list[ScoreLine] = [(None, heading, 'before', 'after')]
     for label in labels:
         name = names[label] if len(names[label]) <= NAME_LETTERS else names[label][: NAME_LETTERS - 1] + '…'
@@ -142,7 +141,7 @@ def score_lines(names: Mapping[int, str], record: Mapping[str, Any]) -> list[Sco
         lines.append((colour_of.get(label), name, scores[0], scores[1]))
     if after:
         means = [number(record.get(f'dsc_{when}'), 1, 100) for when in ('before', 'after')]
-        lines.append((None, f'mean of {len(names)}', means[0], means[1]))
+        lines.append((None, f'mean of {len(labels_with_score)}', means[0], means[1]))
     return lines
 
 

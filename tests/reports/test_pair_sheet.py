@@ -103,7 +103,7 @@ def test_scores_are_those_of_the_record_with_a_dash_for_what_is_unknown():
         (PALETTE[0], 'right ventricle', '40.0', '85.0'),
         (PALETTE[1], 'myocardium', '60.0', '95.0'),
         (PALETTE[2], 'left ventricle', '–', '–'),
-        (None, 'mean of 3', '50.0', '90.0'),
+        (None, 'mean of 2', '50.0', '90.0'),
     ]
     assert score_lines(NAMES, {})[1:] == [
         (PALETTE[position], name, '–', '–') for position, name in enumerate(NAMES.values())
@@ -116,7 +116,7 @@ def test_of_many_structures_the_worst_are_listed():
     scores = {label: label / 100 for label in names} | {1: float('nan')}
     lines = score_lines(names, {'dsc_after_per_label': scores, 'dsc_after': 0.2})
     assert [line[3] for line in lines] == ['after', *(f'{label}.0' for label in range(2, 10)), '20.0']
-    assert lines[0][1] == 'DSC %, lowest of 35' and lines[1][1] == 'structure with quite a long…'
+    assert lines[0][1] == 'DSC %, lowest of 34' and lines[1][1] == 'structure with quite a long…'
     assert all(line[0] is None for line in lines)
 
 
