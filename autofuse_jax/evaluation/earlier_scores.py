@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.evaluation.protocol_files import protocol_from_record
 from autofuse_jax.evaluation.runs import Run
 from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Number, OrNull, Table, Text
 from autofuse_jax.records.reading import read_json
@@ -17,7 +18,8 @@ PAIRS_NAME = 'pairs.json'
 SCORE = OrNull(Number())
 PER_LABEL = OrNull(Table(SCORE, LABEL_ID))
 IDS = re.compile('_per_(label|training_class)$')
-SCORE_NAME = re.compile(r'(segmentation_)?(dsc|hd95|assd|njd|tre|sdlogj|seconds)(_.*)?')
+SCORE_NAME = re.compile(r'(segmentation_)?(dsc|hd95|assd|njd|ndv|jacobian|tre|sdlogj|seconds)(_.*)?')
+GATE_MEANS = Table(SCORE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ScoreRecord:
 
     def check(self, value: Any, place: str) -> None:
         """See `records.forms.Form`."""
-        Fields({'pair': Text()}, {'subject': Text()}).check(value, place)
+        Fields({'pair': Text()}, {'subject': Text(), 'gate_means': GATE_MEANS}).check(value, place)
         for name, entry in value.items():
             form = PER_LABEL if IDS.search(name) else SCORE if SCORE_NAME.fullmatch(name) else Anything()
             form.check(entry, f'{place}.{name}')
@@ -34,7 +36,7 @@ class ScoreRecord:
 
 SCORES = Fields(
     {'pairs': Entries(ScoreRecord()), 'classes': Table(Text(), LABEL_ID)},
-    {'protocol': OrNull(Fields({'name': Text()}))},
+    {'protocol': OrNull(Table(Anything()))},
 )
 
 
@@ -58,10 +60,18 @@ def open_scores(folder: Path, name: str) -> Run:
     classes = {int(label): title for label, title in content['classes'].items()}
     if not records:
         raise UserError(f'{path} holds no pairs', fix='evaluate again')
-    protocol = content.get('protocol')
+    protocol = _read_protocol(content.get('protocol'), path)
     rules = f'the protocol {protocol["name"]}' if protocol else 'the rules of the report after training'
     note = f'Scores were taken from {path} as they are; they were made under {rules}.'
     return Run(name, folder, 'earlier evaluation', (), classes, (note,), tuple(records), protocol)
+
+
+def _read_protocol(record: Mapping[str, Any] | None, path: Path) -> dict[str, Any] | None:
+    """A recorded protocol with the fields that earlier versions had not, except for what it measures: everything."""
+    if record is None:
+        return None
+    protocol = protocol_from_record(record, str(path)).as_record()
+    return {field: value for field, value in protocol.items() if field != 'quantities' or field in record}
 
 
 def _read_record(record: Mapping[str, Any]) -> dict[str, Any]:

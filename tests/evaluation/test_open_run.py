@@ -9,6 +9,7 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation import open_run as opening
 from autofuse_jax.evaluation.open_run import run_names
+from autofuse_jax.evaluation.protocol import DEFAULT
 from autofuse_jax.evaluation.runs import Sources, common_pairs
 
 
@@ -76,6 +77,26 @@ def test_scores_of_training_classes_are_read(tmp_path):
     (read,) = open_run(tmp_path, 'run', Sources()).records
     per_class = read['segmentation_dsc_per_training_class']
     assert per_class[1] == 0.75 and math.isnan(per_class[2])
+
+
+def test_damage_in_protocols_and_further_scores_is_named(tmp_path):
+    def opened(protocol, **scores):
+        content = {'pairs': [{'pair': 'a', 'dsc_after': 0.5} | scores], 'classes': {}, 'protocol': protocol}
+        (tmp_path / 'pairs.json').write_text(json.dumps(content))
+        return open_run(tmp_path, 'run', Sources())
+
+    protocol = DEFAULT.as_record()
+    assert opened(protocol).protocol == protocol
+    # Of an earlier version, which had fewer fields, and measured everything.
+    earlier = opened({'name': 'default', 'tre': {'interpolation': 'cubic'}}).protocol
+    assert earlier['surface'] == protocol['surface'] and earlier['tre'] == {**protocol['tre'], 'interpolation': 'cubic'}
+    assert 'quantities' not in earlier
+    for damaged in ({'surface': None}, {'folding': {'voxels': 'x'}}, {'quantities': 7}, {'name': 1.5}):
+        with pytest.raises(UserError, match='pairs.json'):
+            opened(protocol | damaged)
+    for damaged in ({'ndv_percent': 'x'}, {'gate_means': None}, {'gate_means': {'gate_2': 'x'}}):
+        with pytest.raises(UserError, match='pairs.json holds no scores'):
+            opened(protocol, **damaged)
 
 
 def test_common_pairs():
