@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from autofuse_jax.errors import UserError
 from autofuse_jax.reports.colours import PALETTE, on_white
 from autofuse_jax.reports.curves import finish_axes
+from autofuse_jax.reports.summary import spread
 from experiments.comparison.compare_with_syn import AFFINE, BEFORE, BOTH, GUIDED, INSTANCE, NETWORK, SYN, WITH_STEPS
 from experiments.paper.outputs import PaperFigure, PaperTable
 from experiments.paper.printed import printed_number
@@ -172,4 +173,4 @@ def words_of(route: str) -> str:
 
 def _numbers(values: tuple[np.ndarray, np.ndarray]) -> list[str]:
     dsc, seconds = values
-    return [f'{seconds.mean():.1f}', f'{dsc.mean():.1f} ± {dsc.std(ddof=1) if dsc.size > 1 else 0:.1f}']
+    return [f'{seconds.mean():.1f}', spread(dsc).text(1)]

@@ -45,6 +45,9 @@ def test_routes_are_compared_on_the_same_pairs():
     _, table = frontier({'one': record})
     groups = [(row[0], row[1]) for row in table.rows]
     assert groups == [('all 3 pairs', 'network'), ('the 2 pairs with SyN', 'network'), ('the 2 pairs with SyN', 'SyN')]
+    # One pair has no deviation, which is not one of 0.
+    _, table = frontier({'one': routes_record(['p'], **{NETWORK: (0.8, 4.0)})})
+    assert table.rows[0][3] == '80.0'
     with pytest.raises(UserError, match='the routes of other were scored on other pairs than those of one'):
         frontier({'one': record, 'other': routes_record(['p', 'q'], **{BOTH: (0.8, 4.0)})})
 
