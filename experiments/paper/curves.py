@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from autofuse_jax.reports.colours import PALETTE, on_white
 from autofuse_jax.reports.curves import finish_axes
+from autofuse_jax.reports.summary import spread
 from experiments.comparison.curve import GATE
 from experiments.paper.comparison_tables import check_pairs, data_name, origin_of
 from experiments.paper.outputs import PaperFigure, PaperTable
@@ -81,10 +82,9 @@ def draw_figure5(points: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
     axes = figure.subplots()
     for number, (line, values) in enumerate(points.items()):
         if values:
-            means = [np.nanmean(value) for value in values.values()]
-            errors = [
-                np.nanstd(value, ddof=1) / np.sqrt(value.size) if value.size > 1 else 0 for value in values.values()
-            ]
+            spreads = [spread(value) for value in values.values()]
+            means = [one.mean for one in spreads]
+            errors = [one.deviation / np.sqrt(one.count) if one.count > 1 else 0 for one in spreads]
             colour = on_white(PALETTE[(7, 1)[number]])
             style = ('o-', 's--')[number]
             axes.errorbar(list(values), means, errors, fmt=style, color=colour, capsize=3, markersize=5, label=line)
@@ -144,9 +144,7 @@ def _gates(curve: Any) -> list[str]:
 
 
 def _spread(values: np.ndarray | None) -> str:
-    if values is None:
-        return '–'
-    return f'{np.nanmean(values):.1f}' + (f' ± {np.nanstd(values, ddof=1):.1f}' if values.size > 1 else '')
+    return '–' if values is None else spread(values).text(1)
 
 
 def _gain(points: Mapping[str, Mapping[int, np.ndarray]], count: int) -> str:

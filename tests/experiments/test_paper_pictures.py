@@ -11,7 +11,7 @@ from autofuse_jax.evaluation.pair_data import PairData, Segmentation
 from autofuse_jax.evaluation.runs import Case, Run
 from experiments.comparison.compare_with_syn import BOTH, INSTANCE, NETWORK, SYN
 from experiments.paper import pictures, segmentations
-from experiments.paper.curves import figure5, labelled_points
+from experiments.paper.curves import draw_figure5, figure5, labelled_points
 from experiments.paper.frontier import common_routes, frontier, on_the_frontier, words_of
 from experiments.paper.gates import gate_outputs, measure_gates
 from experiments.paper.networks import NamedNetwork, plane_of_labels
@@ -66,6 +66,13 @@ def test_points_of_figure_5_are_the_pairs_of_the_rows():
     figure, table = figure5(record)
     assert [row[-1] for row in table.rows] == ['–', '+5.0', '+0.0']
     assert len(figure.draw().axes[0].lines) > 0
+
+
+def test_errors_of_figure_5_are_of_the_pairs_that_have_a_number():
+    # Of 60 and 80: mean 70, standard error 20 / 2.
+    ((line, _, (bars,)),) = draw_figure5({'one': {3: np.array([60.0, 80.0, np.nan])}}).axes[0].containers
+    assert line.get_ydata().tolist() == [70.0]
+    np.testing.assert_allclose(np.diff(bars.get_segments()[0][:, 1]), 20.0)
 
 
 def test_methods_differ_most_where_some_are_right_and_some_are_wrong():
