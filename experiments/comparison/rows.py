@@ -1,6 +1,7 @@
 """The rows of a comparison: what each complete run gives, rows of an earlier record, and tests against AutoFuse."""
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def row_of(run: RowRun) -> tuple[dict[str, Any], list[dict[str, str]]]:
         'diverged_before': run.divergence,
         **{key: result[key] for key in ('parameters', 'training_minutes', 'scores', 'commit', 'machine', 'date')},
         'best_step': result['steps'],
-        'seconds_a_pair': _median(pair['seconds'] for pair in pairs if not pair['first_call']),
+        'seconds_a_pair': seconds_a_pair(pairs),
         'validation': read_curve(run.folder),
         **{quantity: [round(pair[quantity], DIGITS) for pair in pairs] for quantity in TESTED},
     }
@@ -114,6 +115,11 @@ def with_tests(rows: dict[str, Any], pairs: list[dict[str, str]]) -> dict[str, A
     return rows
 
 
-def _median(values: Iterable[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else float('nan')
+def seconds_a_pair(pairs: Iterable[Mapping[str, Any]]) -> float:
+    """Return the median seconds of the pairs but the first, which compiles; nan where there is no other.
+
+    Args:
+        pairs: Records with 'seconds' and 'first_call'.
+    """
+    seconds = [pair['seconds'] for pair in pairs if not pair['first_call']]
+    return statistics.median(seconds) if seconds else float('nan')

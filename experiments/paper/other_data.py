@@ -21,7 +21,7 @@ from autofuse_jax.reports.summary import RunContent, summary_numbers
 from autofuse_jax.training.network_runs import open_workdir
 from autofuse_jax.training.validation import training_protocol
 from experiments.comparison.row_runs import RowRun, run_of
-from experiments.comparison.rows import TESTED, earlier_rows, row_of, with_tests
+from experiments.comparison.rows import TESTED, earlier_rows, row_of, seconds_a_pair, with_tests
 from experiments.paper.forms import COMPARISON
 from experiments.paper.training import NEW_RECORD, data_record, rows_of, scored_split
 
@@ -104,6 +104,6 @@ def _score(run: RowRun, data: Path, split: str) -> tuple[dict[str, Any], list[di
     return row | {
         **{field: about[field] for field in ORIGIN},
         'scores': numbers,
-        'seconds_a_pair': numbers['seconds_later_pairs']['mean'],
+        'seconds_a_pair': seconds_a_pair(scored),
         **{quantity: [one[quantity] for one in scored] for quantity in TESTED},
     }, [{key: one[key] for key in ('pair', 'subject')} for one in scored]

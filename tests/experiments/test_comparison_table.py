@@ -1,8 +1,9 @@
 """The tables of a comparison of methods: what is beside every DSC, and what is marked."""
 
+import math
 import re
 
-from experiments.comparison.rows import with_tests
+from experiments.comparison.rows import seconds_a_pair, with_tests
 from experiments.comparison.table import LEGENDS, NOT_CONVERGED, PUBLISHED_RATE, comparison_page, table_of
 from tests.experiments.comparison_records import PAIRS, comparison_record, curve_of, row_record
 
@@ -56,6 +57,12 @@ def test_what_has_not_converged_and_what_diverged_is_marked():
     assert table.splitlines()[-1] == (
         f'{NOT_CONVERGED} {LEGENDS[NOT_CONVERGED]}; {PUBLISHED_RATE} {LEGENDS[PUBLISHED_RATE]}.'
     )
+
+
+def test_seconds_a_pair_are_the_median_without_the_first():
+    pairs = [{'seconds': seconds, 'first_call': seconds == 60.0} for seconds in (60.0, 1.0, 9.0, 2.0, 3.0)]
+    assert seconds_a_pair(pairs) == 2.5 and seconds_a_pair(pairs[:-1]) == 2.0
+    assert math.isnan(seconds_a_pair(pairs[:1]))
 
 
 def test_rows_without_a_record_say_so():
