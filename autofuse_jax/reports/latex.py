@@ -41,7 +41,9 @@ def latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str
     """
     lines = [f'% {" ".join(caption.split())}', f'\\begin{{tabular}}{{l{"r" * (len(head) - 1)}}}', '\\hline']
     for position, row in enumerate([head, *rows]):
-        lines.append(' & '.join(escape(str(cell)) for cell in row) + r' \\')
+        line = ' & '.join(escape(str(cell)) for cell in row)
+        # Behind the end of a row, LaTeX takes these for options of it.
+        lines.append(('{}' if line.startswith(('[', '*')) else '') + line + r' \\')
         if position == 0:
             lines.append('\\hline')
     return '\n'.join([*lines, '\\hline', '\\end{tabular}']) + '\n'

@@ -34,3 +34,8 @@ def test_every_line_has_the_same_number_of_cells():
     text = latex_table(['a', 'b', 'c'], [['x & y', '1', '2'], ['z', '3', '4']], 'caption')
     lines = [line for line in text.splitlines() if line.endswith(r'\\')]
     assert [len(re.findall(r'(?<!\\)&', line)) for line in lines] == [2, 2, 2]
+
+
+def test_names_are_no_options_of_the_row_before():
+    lines = latex_table(['a', 'b'], [['x', '1'], ['[left] x', '2'], ['*', '3']], 'caption').splitlines()
+    assert lines[5:8] == [r'x & 1 \\', r'{}[left] x & 2 \\', r'{}* & 3 \\']
