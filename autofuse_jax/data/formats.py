@@ -25,7 +25,7 @@ from autofuse_jax.data.file_kinds import (
     writer_of,
 )
 from autofuse_jax.data.itk_images import open_with_itk, write_with_itk
-from autofuse_jax.data.nifti_files import nifti_image, open_with_nibabel
+from autofuse_jax.data.nifti_files import mgh_image, nifti_image, open_with_nibabel
 from autofuse_jax.data.notes import NO_NOTES, Notes
 from autofuse_jax.data.npz_files import AFFINE_KEY, IMAGE_KEY, LABELS_KEY, load_npz, npz_names, open_npz, store_npz
 from autofuse_jax.data.stored_images import StoredImage, check_stored
@@ -147,8 +147,8 @@ def store_array(
         return
     with replacing(path) as temporary:
         if writer == SIMPLE_ITK:
-            write_with_itk(temporary, array, affine)
+            write_with_itk(temporary, array, affine, notes.time_step)
         elif Path(path).name.lower().endswith('.mgz'):
-            nib.save(nib.MGHImage(array, np.asarray(affine, np.float32)), temporary)
+            nib.save(mgh_image(array, affine, notes), temporary)
         else:
             nib.save(nifti_image(array, affine, notes), temporary)

@@ -106,13 +106,14 @@ def open_with_itk(path: str | os.PathLike) -> StoredImage:
     )
 
 
-def write_with_itk(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) -> None:
+def write_with_itk(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, time_step: float = 0.0) -> None:
     """Write an image as NRRD or MetaImage.
 
     Args:
         path: The file.
         array: (D, H, W) or (D, H, W, T), numbers.
         affine: (4, 4), voxel indices to RAS millimetres.
+        time_step: Time from one frame to the next; 0, the default, where it is not known.
 
     Raises:
         UserError: The axes are not at right angles, or SimpleITK is not installed.
@@ -120,12 +121,13 @@ def write_with_itk(path: str | os.PathLike, array: np.ndarray, affine: np.ndarra
     """
     sitk = require_itk(f'writing {path}')
     check_right_angles(path, affine)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    # Of four axes SimpleITK would take the last for the components of a vector.
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T), isVector=False)
     lps = RAS_FROM_LPS @ affine
     extra = array.ndim - 3
     direction = np.eye(array.ndim)
     direction[:3, :3] = lps[:3, :3] / spacing_of(lps)
-    image.SetSpacing([*spacing_of(lps), *[1.0] * extra])
+    image.SetSpacing([*spacing_of(lps), *[time_step if time_step > 0 else 1.0] * extra])
     image.SetOrigin([*lps[:3, 3].tolist(), *[0.0] * extra])
     image.SetDirection(direction.ravel().tolist())
     try:

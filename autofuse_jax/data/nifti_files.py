@@ -23,6 +23,9 @@ GZIP_SUFFIXES = ('.gz', '.mgz')
 MILLIMETRES_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 LENGTH_BITS, TIME_BITS = 7, 56
 TIME_UNITS = {8: 'sec', 16: 'msec', 24: 'usec', 32: 'hz', 40: 'ppm', 48: 'rads'}
+# The unit of MGH files.
+MILLISECONDS = 'msec'
+MILLISECONDS_PER_UNIT = {'sec': 1000.0, MILLISECONDS: 1.0, 'usec': 0.001}
 
 
 def open_with_nibabel(path: str | os.PathLike) -> StoredImage:
@@ -70,7 +73,7 @@ def open_with_nibabel(path: str | os.PathLike) -> StoredImage:
         intent = {'intent': int(header['intent_code']), 'intent_name': intent_name}
         fields = _fields(image)
     elif isinstance(image, nib.MGHImage) and len(shape) > 3:
-        notes = Notes(time_step=float(header['tr']), time_unit='msec')
+        notes = Notes(time_step=float(header['tr']), time_unit=MILLISECONDS)
     return StoredImage(
         path,
         format=type(image).__name__.removesuffix('Image'),
@@ -154,4 +157,18 @@ def nifti_image(array: np.ndarray, affine: np.ndarray, notes: Notes = NO_NOTES) 
         header['pixdim'][4] = notes.time_step
     header['toffset'] = notes.time_offset
     header['descrip'] = notes.description
+    return image
+
+
+def mgh_image(array: np.ndarray, affine: np.ndarray, notes: Notes = NO_NOTES) -> nib.MGHImage:
+    """Return an array as MGH, a series with its repetition time.
+
+    Args:
+        array: The values, in a type that MGH holds.
+        affine: (4, 4), voxel indices to RAS millimetres.
+        notes: Times for the header.
+    """
+    image = nib.MGHImage(array, np.asarray(affine, np.float32))
+    if array.ndim > 3 and notes.time_unit in MILLISECONDS_PER_UNIT:
+        image.header['tr'] = notes.time_step * MILLISECONDS_PER_UNIT[notes.time_unit]
     return image

@@ -9,6 +9,7 @@ import pytest
 
 from autofuse_jax.data.formats import open_image
 from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.notes import Notes
 from autofuse_jax.data.volumes import read_image, read_labels, write_image, write_labels
 from autofuse_jax.errors import UserError
 from tests.data.dicom_slices import write_slices
@@ -70,6 +71,20 @@ def test_what_is_written_is_what_itk_reads(tmp_path, suffix):
     sheared[0, 0] = 0.4
     with pytest.raises(UserError, match='not at right angles'):
         write_image(tmp_path / f'c{suffix}', ARRAY, sheared)
+
+
+@pytest.mark.parametrize('suffix', ['.nrrd', '.mha'])
+def test_series_are_written_as_series(tmp_path, suffix):
+    series = np.random.default_rng(0).normal(size=(5, 6, 7, 4)).astype(np.float32)
+    write_image(tmp_path / f'a{suffix}', series, AFFINE, Notes(time_step=40.0, time_unit='msec'))
+    image = sitk.ReadImage(str(tmp_path / f'a{suffix}'))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, series)
+    assert image.GetSpacing()[3] == 40 and image.GetNumberOfComponentsPerPixel() == 1
+    volume = read_image(tmp_path / f'a{suffix}', allow_series=True)
+    np.testing.assert_array_equal(volume.image, series)
+    np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-9)
+    write_labels(tmp_path / f'b{suffix}', series > 0, AFFINE)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f'b{suffix}'))).T, series > 0)
 
 
 def nrrd(units=''):

@@ -87,6 +87,14 @@ def test_times_of_mgh_series(tmp_path):
     assert (notes.time_step, notes.time_unit) == (2000, 'msec')
 
 
+@pytest.mark.parametrize('step, unit, kept', [(2.5, 'sec', 2500), (40, 'msec', 40), (3, 'hz', 0), (0, 'sec', 0)])
+def test_times_of_series_that_are_written_as_mgh(tmp_path, step, unit, kept):
+    write_image(tmp_path / 'a.mgz', np.stack([ARRAY, ARRAY], -1), AFFINE, Notes(step, 0.0, unit))
+    assert nib.load(tmp_path / 'a.mgz').header['tr'] == kept
+    write_image(tmp_path / 'b.mgz', ARRAY, AFFINE, Notes(step, 0.0, unit))
+    assert nib.load(tmp_path / 'b.mgz').header['tr'] == 0
+
+
 @pytest.mark.parametrize('suffix', ['.hdr', '.img'])
 def test_pairs_are_read_by_either_name(tmp_path, suffix):
     nib.save(nib.Nifti1Pair(ARRAY, AFFINE), tmp_path / 'a.img')
