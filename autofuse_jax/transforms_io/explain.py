@@ -8,9 +8,10 @@ import numpy as np
 from autofuse_jax.transforms.affine_fit import rotation_degrees
 from autofuse_jax.transforms.grid_words import describe_grid
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
-from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT
+from autofuse_jax.transforms_io.conventions import AFFINE, CONVENTIONS, DISPLACEMENT, ITK
 from autofuse_jax.transforms_io.field_files import finite_field
 from autofuse_jax.transforms_io.files import missing_images, read_recognised
+from autofuse_jax.transforms_io.itk import counts_in_ras
 from autofuse_jax.transforms_io.recognition import Recognised, recognise
 from autofuse_jax.transforms_io.sidecar import INVERSE, ImageRecord, TransformInfo
 from autofuse_jax.transforms_io.voxel import components_last
@@ -51,7 +52,10 @@ def explain(
     else:
         grid = describe_grid(transform.grid)
         name = f'the fixed grid {info.fixed.file}' if info.fixed else 'a grid'
-        text = f'a dense displacement field in {of.title} convention ({of.short}), on {name} ({grid}), {_pulls(info)}; '
+        short = of.short
+        if info.convention == ITK and file_facts.field is not None and counts_in_ras(file_facts.field):
+            short = 'mm, RAS, as its intent says'
+        text = f'a dense displacement field in {of.title} convention ({short}), on {name} ({grid}), {_pulls(info)}; '
         text += _field_words(transform)
     return f'{Path(path).name}: {text}; {_inverse_words(path, info, transform)}.'
 

@@ -2,6 +2,9 @@
 
 Value at voxel x: `d(x) = F (A[:3, :3] u(x))`, with the affine A of the fixed grid, our displacement u in its voxels and
 `F = diag(-1, -1, 1)` from RAS to LPS. The array is (D, H, W, 1, 3) with NIfTI intent 'vector'.
+
+NIfTI files of intent 'displacement vector', such as those of FreeSurfer, hold RAS; ITK (5.3 and later) turns the signs
+of x and y when it reads them, and so does this package.
 """
 
 import os
@@ -56,7 +59,13 @@ def read_itk(file: TransformFile) -> DenseTransform:
             expected='(D, H, W, 1, 3) with an affine for a displacement field of ITK',
             fix='name its real --convention',
         )
-    return to_displacement(finite_field(file.path, file.array[:, :, :, 0]), file.affine)
+    numbers = finite_field(file.path, file.array[:, :, :, 0])
+    return to_displacement(numbers * LPS_FROM_RAS if counts_in_ras(file) else numbers, file.affine)
+
+
+def counts_in_ras(file: TransformFile) -> bool:
+    """Tell whether the numbers of a field are RAS, where those of other fields of ITK are LPS."""
+    return file.intent == DISPLACEMENT_INTENT
 
 
 def millimetres_of(transform: DenseTransform) -> np.ndarray:

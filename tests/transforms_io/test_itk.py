@@ -9,8 +9,9 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.maps import Chain, DenseTransform, to_dense
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
+from autofuse_jax.transforms_io.explain import explain
 from autofuse_jax.transforms_io.files import read_transform, write_transform
-from autofuse_jax.transforms_io.itk import LPS_FROM_RAS, VECTOR_INTENT
+from autofuse_jax.transforms_io.itk import DISPLACEMENT_INTENT, LPS_FROM_RAS, VECTOR_INTENT
 from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.transforms.examples import PAIRS, affine, both, grid, image, inner_points, record, smooth
 
@@ -53,6 +54,25 @@ def test_itk_moves_images_with_our_field_as_we_do(tmp_path, name):
     write_field(tmp_path / 'forward.nii.gz', transform, fixed, moving)
     found = resampled_by_itk(tmp_path, itk_field(tmp_path / 'forward.nii.gz'), fixed, moving)
     assert compare(found, transform, fixed, moving) < 1e-4
+
+
+@pytest.mark.parametrize('name', PAIRS)
+def test_fields_of_the_intent_displacement_vector_are_ras_here_and_in_itk(tmp_path, name):
+    fixed, moving = PAIRS[name]
+    write_field(tmp_path / 'a.nii.gz', both(fixed), fixed, moving)
+    ours, _ = read_transform(tmp_path / 'a.nii.gz')
+    stored = nib.load(tmp_path / 'a.nii.gz')
+    stored = nib.Nifti1Image(stored.get_fdata(dtype=np.float32) * np.float32([-1, -1, 1]), None, stored.header)
+    stored.header['intent_code'] = DISPLACEMENT_INTENT
+    nib.save(stored, tmp_path / 'b.nii.gz')
+    same, info = read_transform(tmp_path / 'b.nii.gz')
+    assert info.convention == 'itk'
+    assert 'in ITK convention (mm, RAS, as its intent says)' in explain(tmp_path / 'b.nii.gz')
+    np.testing.assert_allclose(same.displacement, ours.displacement, atol=1e-5)
+    points = inner_points(fixed) * LPS_FROM_RAS
+    itk, its = itk_field(tmp_path / 'a.nii.gz'), itk_field(tmp_path / 'b.nii.gz')
+    for point in points.tolist():
+        np.testing.assert_allclose(its.TransformPoint(point), itk.TransformPoint(point), atol=1e-5)
 
 
 @pytest.mark.parametrize('name', PAIRS)
