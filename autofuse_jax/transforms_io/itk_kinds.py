@@ -23,6 +23,8 @@ COMPOSITE, FIELD, LINEAR = 'CompositeTransform', 'DisplacementFieldTransform', '
 # What a name of ours gets as the type of its numbers and its dimensions.
 NAME_SUFFIX = '_double_3_3'
 SMALLEST_DETERMINANT = 1e-9
+# Text of six digits makes the vector part of a quaternion so much too long.
+VERSOR_TOLERANCE = 1e-5
 # Size, origin, spacing and direction of a grid.
 GRID_NUMBERS = 18
 
@@ -213,11 +215,12 @@ def _euler(angles: Sequence[float] | np.ndarray, zyx: bool = False) -> np.ndarra
 
 def _versor(parameters: np.ndarray) -> np.ndarray:
     """Return the rotation of a unit quaternion, of which the vector part comes first among the parameters."""
-    length = float(np.dot(parameters[:3], parameters[:3]))
-    if length > 1:
+    length = float(np.linalg.norm(parameters[:3]))
+    if length > 1 + VERSOR_TOLERANCE:
         raise ValueError('the versor is longer than 1')
-    x, y, z = parameters[:3].tolist()
-    return _turn(x, y, z, math.sqrt(1 - length))
+    # Of half a turn it is as long as 1, but for the rounding of its digits.
+    x, y, z = (parameters[:3] / max(length, 1.0)).tolist()
+    return _turn(x, y, z, math.sqrt(max(1 - length**2, 0.0)))
 
 
 def _quaternion(parameters: np.ndarray) -> np.ndarray:

@@ -24,6 +24,21 @@ def moved_by_itk(transform, points):
     return np.array([transform.TransformPoint(point) for point in (points * FLIP).tolist()]) * FLIP
 
 
+@pytest.mark.parametrize('digits', [6, 17])
+def test_half_turns_about_any_axis_whatever_the_digits_of_their_versor(tmp_path, digits):
+    sitk = pytest.importorskip('SimpleITK')
+    for axis in np.random.default_rng(0).normal(size=(20, 3)):
+        versor = ' '.join(f'{value:.{digits}g}' for value in axis / np.linalg.norm(axis))
+        lines = ['#Insight Transform File V1.0', '#Transform 0', 'Transform: VersorRigid3DTransform_double_3_3']
+        lines += [f'Parameters: {versor} 1 2 3', 'FixedParameters: 4 5 6', '']
+        (tmp_path / 'a.tfm').write_text('\n'.join(lines))
+        transform, _ = read_transform(tmp_path / 'a.tfm')
+        its = moved_by_itk(sitk.ReadTransform(str(tmp_path / 'a.tfm')), POINTS)
+        np.testing.assert_allclose(transform.map_points(POINTS), its, atol=0.01)
+    with pytest.raises(UserError, match='longer than 1'):
+        transform_of('a.tfm', [entry('VersorTransform', (0.8, 0.6, 0.1), (0, 0, 0))])
+
+
 def linear_of(sitk, name):
     """One transform of each linear class that SimpleITK has, about a centre, with nothing that is 0 or 1."""
     kinds = {
