@@ -109,7 +109,8 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
     # What can be wrong with a file is found before the transforms, which may take long, are read and solved.
-    grids = {path: read_header(path).grid for path in (*request.images, *request.labels)}
+    grids = {path: read_header(path).grid for path in request.images}
+    grids |= {path: read_header(path, key=LABELS_KEY).grid for path in request.labels}
     for path in request.points:
         read_points(path, request.points_units)
     with staging(request.overwrite) as stage:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autofuse_jax.applying.images import Request, apply
 from autofuse_jax.commands.needs import Need, check_needs
+from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, NPZ_SUFFIX, npz_names
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.errors import USER_ERROR_STATUS, UserError
 from autofuse_jax.transforms_io.explain import explain
@@ -100,7 +101,13 @@ def image_record(path: Path) -> ImageRecord:
     Raises:
         UserError: It cannot be read.
     """
-    facts = read_header(path, alone=True)
+    facts = read_header(path, key=_key_in(path), alone=True)
     if len(facts.shape) < 3 or 0 in facts.shape:
         raise UserError(f'{path} has shape {facts.shape}', expected='an image of three axes (D, H, W)')
     return ImageRecord(path.name, facts.grid)
+
+
+def _key_in(path: Path) -> str:
+    """Name of the array of an npz file that counts: the image, or the label map where that is alone."""
+    names = npz_names(path) if path.name.lower().endswith(NPZ_SUFFIX) else []
+    return LABELS_KEY if LABELS_KEY in names and IMAGE_KEY not in names else IMAGE_KEY

@@ -30,6 +30,19 @@ def test_an_image_and_labels_are_brought_onto_the_fixed_grid(data, tmp_path, cap
     assert sorted(path.name for path in tmp_path.iterdir()) == ['labels_moved.nii.gz', 'moving_moved.nii.gz']
 
 
+def test_label_maps_in_npz_files_have_no_image_beside_them(data, tmp_path, capsys):
+    write_labels(tmp_path / 'labels.npz', labels(MOVING), MOVING.affine)
+    assert run(tmp_path, tmp_path / 'a', '--labels', 'labels.npz', transform=data / 'forward.nii.gz') == 0
+    assert run(data, tmp_path / 'b', '--labels', 'labels.nii.gz') == 0
+    np.testing.assert_array_equal(*(moved(tmp_path / name / 'labels_moved.nii.gz') for name in 'ab'))
+    write_labels(tmp_path / 'grid.npz', labels(FIXED), FIXED.affine)
+    arguments = ('--labels', str(data / 'labels.nii.gz'), '--reference', str(tmp_path / 'grid.npz'))
+    assert run(data, tmp_path / 'c', *arguments) == 0
+    np.testing.assert_array_equal(*(moved(tmp_path / name / 'labels_moved.nii.gz') for name in 'bc'))
+    arguments = ('--transform', data / 'forward.nii.gz', '--image', tmp_path / 'labels.npz', '--out', tmp_path / 'd')
+    assert "an array named 'vol'" in fails(capsys, *arguments)
+
+
 def test_labels_label_by_label(data, tmp_path):
     assert run(data, tmp_path, '--labels', 'labels.nii.gz', '--label-interpolation', 'linear') == 0
     found = moved(tmp_path / 'labels_moved.nii.gz')
