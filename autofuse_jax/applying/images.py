@@ -9,7 +9,7 @@ from autofuse_jax.applying.points import move_points
 from autofuse_jax.applying.volumes import frame_by_frame, label_hint, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
 from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
-from autofuse_jax.data.headers import read_header
+from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.volumes import read_image, read_label_series, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grid_words import describe_grid
@@ -20,6 +20,7 @@ from autofuse_jax.transforms.resampling import sample_labels, sample_labels_line
 from autofuse_jax.transforms_io.composition import (
     Ends,
     Step,
+    elsewhere_in_itk,
     forward_of,
     gaps,
     linear_of,
@@ -109,8 +110,8 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
     if sources and request.out is None:
         raise UserError('no folder for the results is named', fix='add --out DIR')
     # What can be wrong with a file is found before the transforms, which may take long, are read and solved.
-    grids = {path: read_header(path).grid for path in request.images}
-    grids |= {path: read_header(path, key=LABELS_KEY).grid for path in request.labels}
+    headers = {path: read_header(path) for path in request.images}
+    headers |= {path: read_header(path, key=LABELS_KEY) for path in request.labels}
     for path in request.points:
         read_points(path, request.points_units)
     with staging(request.overwrite) as stage:
@@ -119,7 +120,8 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
             targets[path] = _target(request, path, stage)
         _claim_transform(request, stage)
         steps = _load(request, say)
-        _warn_of_direction(request, steps, grids, say)
+        _warn_of_direction(request, steps, headers, say)
+        _warn_of_places(request, steps, headers, say)
         for path in request.points:
             target = stage.temporary(targets[path])
             move_points(steps, path, target, units=request.points_units, points_in=request.points_in, say=say)
@@ -170,19 +172,31 @@ def _load(request: Request, say: Callable[[str], Any]) -> list[Step]:
 
 
 def _warn_of_direction(
-    request: Request, steps: Sequence[Step], grids: Mapping[Path, ImageGrid], say: Callable[[str], Any]
+    request: Request, steps: Sequence[Step], headers: Mapping[Path, HeaderFacts], say: Callable[[str], Any]
 ) -> None:
     """Say of each image that lies where the transforms lead to, and not where they start from."""
     fixed, moving = steps[-1].fixed, steps[0].moving
     if fixed is None or moving is None:
         return
     fix = 'leave out --inverse' if request.inverse else f'take {turned(request.transforms)}'
-    for path, grid in grids.items():
-        if grid.same_as(fixed.grid) and not grid.same_as(moving.grid):
+    for path, facts in headers.items():
+        if facts.grid.same_as(fixed.grid) and not facts.grid.same_as(moving.grid):
             say(
                 f'warning: {path} lies on the grid of {fixed.file}, the fixed image, and not on that of {moving.file}, '
                 f'which the transform moves; for the other direction {fix}'
             )
+
+
+def _warn_of_places(
+    request: Request, steps: Sequence[Step], headers: Mapping[Path, HeaderFacts], say: Callable[[str], Any]
+) -> None:
+    """Say of each image that a program of ITK, which made the transform, saw it at another place."""
+    onto = request.reference or steps[-1].fixed
+    obstacles = [(steps[0], facts.itk_obstacle) for facts in headers.values()]
+    obstacles += [] if onto is None else [(steps[-1], onto.itk_obstacle)]
+    for step, obstacle in dict.fromkeys(obstacles):
+        if sentence := elsewhere_in_itk(step, obstacle):
+            say(f'warning: {sentence}')
 
 
 def _ends(request: Request) -> Ends:

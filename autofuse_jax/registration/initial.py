@@ -16,7 +16,15 @@ from autofuse_jax.transforms.inversion import inverse_affine
 from autofuse_jax.transforms.lattices import lattice_points
 from autofuse_jax.transforms.maps import AffineTransform, Transform
 from autofuse_jax.transforms.resampling import covered, moving_positions, sample_known
-from autofuse_jax.transforms_io.composition import backward_of, forward_of, gaps, linear_of, load_steps, turned
+from autofuse_jax.transforms_io.composition import (
+    backward_of,
+    elsewhere_in_itk,
+    forward_of,
+    gaps,
+    linear_of,
+    load_steps,
+    turned,
+)
 from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # A smaller share of the smaller field of view in common is no overlap of two images of the same thing.
@@ -81,6 +89,9 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
                 f'the initial transform {role} the grid of {end.file} ({describe_grid(end.grid)}), not on that of '
                 f'{record.file} ({describe_grid(record.grid)}); right only if both show the same space'
             )
+    for step, volume in ((steps[-1], fixed), (steps[0], moving)):
+        if sentence := elsewhere_in_itk(step, volume.notes.itk_obstacle):
+            sentences.append(sentence)
     linear = linear_of(steps)
     forward: Transform = linear or forward_of(steps)
     backward: Transform = inverse_affine(linear) if linear else backward_of(steps)

@@ -167,6 +167,24 @@ def gaps(steps: Sequence[Step]) -> list[str]:
     return sentences
 
 
+def elsewhere_in_itk(step: Step, obstacle: str) -> str:
+    """Say that the program that made a step saw an image at another place than this package.
+
+    Args:
+        step: The step that begins or ends with the image.
+        obstacle: Reason in its file why ITK places it elsewhere, empty where it does not.
+
+    Returns:
+        The sentence; empty where the step is not of a program of ITK, or the image is where that puts it.
+    """
+    if not obstacle or not step.by_itk:
+        return ''
+    return (
+        f'{obstacle}; {step.name} was made by a program of ITK, so that the result may be off by as much: save the '
+        'image at the place that ITK takes'
+    )
+
+
 def inside(steps: Sequence[Step], fixed_points: np.ndarray, moving_points: np.ndarray) -> np.ndarray:
     """Tell which points the transforms know: inside the images at both ends and inside every field between them.
 

@@ -27,10 +27,13 @@ class ImageRecord:
     Attributes:
         file: Its file name.
         grid: The voxels of the image.
+        itk_obstacle: Reason in the file why ITK places it elsewhere; empty where it does not, or where only the record
+            of a transform is known.
     """
 
     file: str
     grid: ImageGrid
+    itk_obstacle: str = ''
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import cast
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
+from autofuse_jax.transforms_io.conventions import ITK
 from autofuse_jax.transforms_io.saved_inverse import open_saved_inverse
 from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 
@@ -26,6 +27,7 @@ class Step:
             or in that of `moving` where the step is an inverse that is solved for.
         grid_is_fixed: Whether `grid` lies in the world of `fixed`.
         source: Origin of `forward`, in words.
+        by_itk: Whether a program of ITK made it: its file is in ITK convention and has no sidecar.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Step:
     grid: ImageGrid | None
     grid_is_fixed: bool
     source: str
+    by_itk: bool = False
 
     def inverted(self) -> 'Step':
         """Return the step in the other direction."""
@@ -66,6 +69,9 @@ def steps_of_file(text: str, path: Path, transform: Transform, info: TransformIn
         UserError: The inverse that the sidecar names does not belong to the transform.
     """
     steps = _parts(text, path, transform, info, inverse=inverse)
+    # A sidecar always names the versions that it was made with.
+    by_itk = info.convention == ITK and not info.versions
+    steps = [dataclasses.replace(step, by_itk=by_itk) for step in steps]
     return steps[::-1] if inverse else steps
 
 

@@ -13,8 +13,9 @@ from autofuse_jax.transforms.resampling import (
     sample_labels,
     sample_labels_linear,
 )
-from tests.apply_transform.calls import FIXED, MOVING, fails, moved, positions, run, sample
-from tests.transforms.examples import both, grid, image, labels
+from autofuse_jax.transforms_io.files import write_transform
+from tests.apply_transform.calls import FIXED, INFO, MOVING, fails, moved, positions, run, sample
+from tests.transforms.examples import affine, both, grid, image, labels, turned
 
 
 def test_an_image_and_labels_are_brought_onto_the_fixed_grid(data, tmp_path, capsys):
@@ -124,6 +125,38 @@ def test_an_image_of_the_wrong_side_is_pointed_out(data, tmp_path, capsys):
     write_image(tmp_path / 'other.nii.gz', image(other), other.affine)
     assert run(data, tmp_path / 'c', '--image', 'moving.nii.gz', str(tmp_path / 'other.nii.gz')) == 0
     assert 'the other direction' not in capsys.readouterr().out
+
+
+def test_an_image_that_itk_places_elsewhere_is_pointed_out_with_a_transform_of_itk(data, tmp_path, capsys):
+    for name, on in (('fixed', FIXED), ('moving', MOVING)):
+        stored = nib.Nifti1Image(image(on), on.affine)
+        stored.set_sform(on.affine @ turned(10, 0), code='aligned')
+        stored.set_qform(on.affine, code='scanner')
+        nib.save(stored, tmp_path / f'{name}.nii.gz')
+    names = [str(tmp_path / f'{name}.nii.gz') for name in ('moving', 'fixed')]
+    arguments = ['--image', names[0], '--reference', names[1]]
+    write_transform(tmp_path / 'foreign.txt', affine(), 'itk', INFO)
+    (tmp_path / 'foreign.json').unlink()
+    assert run(tmp_path, tmp_path / 'a', *arguments, transform='foreign.txt') == 0
+    text = capsys.readouterr().out
+    for name in ('moving', 'fixed'):
+        assert f'warning: ITK takes the qform of {name}.nii.gz, which is up to' in text
+    assert text.count('foreign.txt was made by a program of ITK') == 2
+    # What this package wrote, it knows the place of.
+    assert run(data, tmp_path / 'b', *arguments, transform='affine.txt') == 0
+    assert (
+        run(
+            tmp_path,
+            tmp_path / 'c',
+            '--image',
+            str(data / 'moving.nii.gz'),
+            '--reference',
+            str(data / 'fixed.nii.gz'),
+            transform='foreign.txt',
+        )
+        == 0
+    )
+    assert 'ITK' not in capsys.readouterr().out
 
 
 def test_a_ct_is_filled_with_air_and_the_value_is_said(data, tmp_path, capsys):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from autofuse_jax.data.notes import Notes
 from autofuse_jax.errors import UserError
 from autofuse_jax.registration.alignment import AlignmentSettings
 from autofuse_jax.registration.initial import Initial, check_initial, moving_through, open_initial
@@ -157,6 +158,15 @@ def test_files_of_other_grids_are_told(pair, tmp_path):
     path = saved(tmp_path / 'a.txt', AffineTransform(TURN), fixed=other)
     sentences = open_initial(path, *pair, None).sentences
     assert len(sentences) == 2 and 'ends on the grid of f.nii.gz (10x11x12' in sentences[1]
+
+
+def test_images_that_itk_places_elsewhere_are_told_with_transforms_of_itk(pair, tmp_path):
+    path = ants(tmp_path / 'a.mat', TURN)
+    moved = dataclasses.replace(pair[1], notes=Notes(itk_obstacle='ITK takes the qform of moving'))
+    assert len(open_initial(path, *pair, None).sentences) == 1
+    sentences = open_initial(path, pair[0], moved, None).sentences
+    assert len(sentences) == 2 and 'ITK takes the qform of moving; ' in sentences[1] and 'a.mat was' in sentences[1]
+    assert len(open_initial(saved(tmp_path / 'b.txt', AffineTransform(TURN)), pair[0], moved, None).sentences) == 1
 
 
 def test_a_deformation_without_inverse_is_refused_before_the_work(pair, tmp_path):
