@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autofuse_jax.applying.points import move_points
 from autofuse_jax.applying.volumes import frame_by_frame, label_hint, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
@@ -13,7 +15,7 @@ from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.volumes import read_image, read_label_series, write_image, write_labels
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grid_words import describe_grid
-from autofuse_jax.transforms.grids import ImageGrid, grid_points
+from autofuse_jax.transforms.grids import ImageGrid, grid_points, slabs
 from autofuse_jax.transforms.inversion import NumericalInverse
 from autofuse_jax.transforms.maps import Transform, to_dense
 from autofuse_jax.transforms.resampling import sample_labels, sample_labels_linear
@@ -227,7 +229,7 @@ def _move_volumes(
         raise UserError('the grid of the result is not known', fix='name an image on it with --reference')
     mapped = None
     if request.images or request.labels:
-        mapped = forward_of(steps).map_points(grid_points(reference.grid))
+        mapped = _mapped(steps, reference.grid)
     for path in request.images:
         volume = read_image(path, allow_series=True, allow_missing=True, allow_constant=True)
         if hint := label_hint(path, volume.image, LABELS_REMEDY):
@@ -242,6 +244,17 @@ def _move_volumes(
         write_labels(stage.temporary(targets[path]), warped, reference.grid.affine, notes)
     if request.save_transform is not None:
         _save(request, steps, reference, stage)
+
+
+def _mapped(steps: Sequence[Step], grid: ImageGrid) -> np.ndarray:
+    """Where each voxel of a grid lies in the first moving world, float64 (D, H, W, 3), RAS millimetres."""
+    chain = forward_of(steps)
+    # What is solved for is judged by all of its points; the rest takes less memory slab by slab.
+    solved = any(isinstance(part, NumericalInverse) for part in chain.transforms)
+    mapped = np.empty((*grid.shape, 3))
+    for rows in [slice(None)] if solved else slabs(grid.shape):
+        mapped[rows] = chain.map_points(grid_points(grid, rows))
+    return mapped
 
 
 def _save(request: Request, steps: Sequence[Step], reference: ImageRecord | None, stage: Staging) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from autofuse_jax.data.background import Background, choose_background
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
-from autofuse_jax.transforms.grids import ImageGrid, to_voxels
+from autofuse_jax.transforms.grids import ImageGrid, slabs, to_voxels
 from autofuse_jax.transforms.resampling import covered, sample_known
 
 # An image of no more different whole numbers than this may be a label map.
@@ -99,7 +99,9 @@ def positions_in(path: Path, mapped: np.ndarray, grid: ImageGrid) -> np.ndarray:
     Raises:
         UserError: All of them lie outside of it.
     """
-    positions = np.moveaxis(to_voxels(grid.affine, mapped), -1, 0)
+    positions = np.empty((3, *mapped.shape[:-1]))
+    for rows in slabs(mapped.shape):
+        positions[:, rows] = np.moveaxis(to_voxels(grid.affine, mapped[rows]), -1, 0)
     if not covered(grid.shape, positions).any():
         raise UserError(
             f'{path} does not overlap with the result: every voxel of the output grid falls outside of it',

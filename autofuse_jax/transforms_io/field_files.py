@@ -102,10 +102,19 @@ def finite_field(path: str | os.PathLike, field: np.ndarray) -> np.ndarray:
     Raises:
         UserError: There are NaN or infinite values.
     """
+    check_finite(path, field)
+    return np.asarray(field, np.float64)
+
+
+def check_finite(path: str | os.PathLike, field: np.ndarray) -> None:
+    """Check that every number of a field is finite.
+
+    Raises:
+        UserError: There are NaN or infinite values.
+    """
     bad = int(np.count_nonzero(~np.isfinite(field)))
     if bad:
         raise UserError(f'the transform {path} holds {bad} NaN or infinite values', fix='make the transform again')
-    return np.asarray(field, np.float64)
 
 
 def store_nifti(

@@ -15,7 +15,7 @@ import numpy as np
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import ImageGrid, slabs
 from autofuse_jax.transforms.maps import DenseTransform
-from autofuse_jax.transforms_io.field_files import TransformFile, finite_field, store_nifti
+from autofuse_jax.transforms_io.field_files import TransformFile, check_finite, store_nifti
 
 VECTOR_INTENT, DISPLACEMENT_INTENT = 1007, 1006
 LPS_FROM_RAS = np.array([-1.0, -1.0, 1.0])
@@ -59,8 +59,9 @@ def read_itk(file: TransformFile) -> DenseTransform:
             expected='(D, H, W, 1, 3) with an affine for a displacement field of ITK',
             fix='name its real --convention',
         )
-    numbers = finite_field(file.path, file.array[:, :, :, 0])
-    return to_displacement(numbers * LPS_FROM_RAS if counts_in_ras(file) else numbers, file.affine)
+    numbers = file.array[:, :, :, 0]
+    check_finite(file.path, numbers)
+    return to_displacement(numbers, file.affine, ras=counts_in_ras(file))
 
 
 def counts_in_ras(file: TransformFile) -> bool:
@@ -73,15 +74,20 @@ def millimetres_of(transform: DenseTransform) -> np.ndarray:
     return transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T * LPS_FROM_RAS
 
 
-def to_displacement(millimetres: np.ndarray, affine: np.ndarray) -> DenseTransform:
-    """Return the dense transform of a displacement in LPS millimetres, the inverse of `millimetres_of`.
+def to_displacement(millimetres: np.ndarray, affine: np.ndarray, *, ras: bool = False) -> DenseTransform:
+    """Return the dense transform of a displacement in millimetres, the inverse of `millimetres_of`.
 
     Args:
-        millimetres: (D, H, W, 3).
+        millimetres: (D, H, W, 3), LPS.
         affine: (4, 4) of its grid, voxel indices to RAS millimetres.
+        ras: Whether it is RAS instead, default False.
     """
-    displacement = (millimetres * LPS_FROM_RAS) @ np.linalg.inv(affine[:3, :3]).T
-    return DenseTransform(displacement.astype(np.float32), affine)
+    signs = np.ones(3) if ras else LPS_FROM_RAS
+    to_voxels = np.linalg.inv(affine[:3, :3]).T
+    displacement = np.empty(millimetres.shape, np.float32)
+    for rows in slabs(displacement.shape):
+        displacement[rows] = (millimetres[rows] * signs) @ to_voxels
+    return DenseTransform(displacement, affine)
 
 
 def itk_misfit(grid: ImageGrid) -> float:

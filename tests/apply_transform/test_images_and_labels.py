@@ -1,11 +1,16 @@
 """Images and labels on the fixed grid: how they are interpolated, what fills their outside, series."""
 
+import functools
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pytest
 
+from autofuse_jax.applying.images import Request, apply
 from autofuse_jax.data.background import choose_background
 from autofuse_jax.data.volumes import read_labels, write_image, write_labels
+from autofuse_jax.transforms.grids import slabs
 from autofuse_jax.transforms.resampling import (
     covered,
     moving_positions,
@@ -14,8 +19,9 @@ from autofuse_jax.transforms.resampling import (
     sample_labels_linear,
 )
 from autofuse_jax.transforms_io.files import write_transform
+from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.apply_transform.calls import FIXED, INFO, MOVING, fails, moved, positions, run, sample
-from tests.transforms.examples import affine, both, grid, image, labels, turned
+from tests.transforms.examples import affine, both, grid, image, labels, record, turned
 
 
 def test_an_image_and_labels_are_brought_onto_the_fixed_grid(data, tmp_path, capsys):
@@ -69,6 +75,24 @@ def test_an_image_of_one_value_is_moved_and_said(data, tmp_path, capsys):
     assert run(data, tmp_path, '--image', str(tmp_path / 'blank.nii.gz')) == 0
     assert (moved(tmp_path / 'blank_moved.nii.gz') == 3).all()
     assert 'has the same value 3 everywhere' in (text := capsys.readouterr().out) and 'hint' not in text
+
+
+def test_large_images_take_little_more_memory_than_where_their_voxels_lie(tmp_path, monkeypatch):
+    large = grid((60, 60, 60), (2, 2, 2))
+    transform = both(large)
+    write_image(tmp_path / 'image.nii', image(large), large.affine)
+    write_transform(tmp_path / 'field.nii', transform, 'itk', TransformInfo(fixed=record(large, 'image.nii')))
+    request = Request((str(tmp_path / 'field.nii'),), images=(tmp_path / 'image.nii',), out=tmp_path / 'out')
+    for room in ('applying.images', 'applying.volumes', 'transforms_io.itk'):
+        monkeypatch.setattr(f'autofuse_jax.{room}.slabs', functools.partial(slabs, voxels=10_000))
+    tracemalloc.start()
+    apply(request, say=lambda text: None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Two places of three float64, a field of three float32, the image and what is sampled of it.
+    assert peak < 90 * np.prod(large.shape)
+    expected = sample(image(large), moving_positions(transform, large, large.affine))
+    np.testing.assert_allclose(moved(tmp_path / 'out' / 'image_moved.nii.gz'), expected, atol=1e-4)
 
 
 def test_labels_that_get_lost_are_told(data, tmp_path, capsys):
