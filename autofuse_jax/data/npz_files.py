@@ -108,8 +108,9 @@ def store_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         OSError: The file cannot be written; what was there before is kept.
     """
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # NumPy types the keyword allow_pickle only.
+    # To a name that ends in .NPZ, NumPy would add a suffix of its own.
+    with replacing(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy types the keyword allow_pickle only.
 
 
 def open_npz(path: str | os.PathLike, key: str) -> StoredImage:

@@ -59,6 +59,15 @@ def test_large_label_ids_are_kept(tmp_path, suffix, highest):
     np.testing.assert_array_equal(read_labels(tmp_path / f'a{suffix}')[0], labels)
 
 
+@pytest.mark.parametrize('suffix', ['.NII', '.NII.GZ', '.MGZ', '.NPZ'])
+def test_suffixes_in_capitals(tmp_path, suffix):
+    volume = make()
+    for _ in range(2):
+        write_image(tmp_path / f'A{suffix}', volume.image, AFFINE)
+        np.testing.assert_array_equal(read_image(tmp_path / f'A{suffix}').image, volume.image)
+    assert [path.name for path in tmp_path.iterdir()] == [f'A{suffix}']
+
+
 def test_npz_without_affine_has_voxels_of_one_millimetre(tmp_path):
     np.savez(tmp_path / 'a.npz', vol=make().image)
     assert read_image(tmp_path / 'a.npz').spacing == (1.0, 1.0, 1.0)
