@@ -22,6 +22,8 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 COMPOSITE, FIELD, LINEAR = 'CompositeTransform', 'DisplacementFieldTransform', 'AffineTransform'
 # What a name of ours gets as the type of its numbers and its dimensions.
 NAME_SUFFIX = '_double_3_3'
+# What 3D Slicer calls its classes whose parameters lead the other way.
+INVERSE_PREFIX = 'Inverse'
 SMALLEST_DETERMINANT = 1e-9
 # Text of six digits makes the vector part of a quaternion so much too long.
 VERSOR_TOLERANCE = 1e-5
@@ -80,6 +82,12 @@ def transform_of(path: str | os.PathLike, entries: Sequence[Entry]) -> AffineTra
     if not parts:
         raise UserError(f'{path} holds no transform', fix='fetch it again')
     for part in parts:
+        if part.kind.startswith(INVERSE_PREFIX):
+            raise UserError(
+                f'{path} holds an {part.kind}, by which 3D Slicer means the inverse of its parameters',
+                expected=f'one of {", ".join((*LINEAR_KINDS, FIELD))}',
+                fix='convert it in 3D Slicer to a displacement field (module Transforms, Convert) and save that',
+            )
         _check_numbers(path, part)
     joined: list[AffineTransform | DenseTransform] = []
     for part in parts:

@@ -126,6 +126,16 @@ def composite_of_itk(sitk):
     )
 
 
+def test_inverse_fields_of_slicer_are_no_fields():
+    grid_numbers = [2, 2, 2, 0, 0, 0, 1, 1, 1, *np.eye(3).ravel()]
+    kinds = (f'{word}DisplacementFieldTransform_double_3_3' for word in ('', 'Inverse'))
+    parts = [entry(kind, np.ones(24), grid_numbers) for kind in kinds]
+    assert isinstance(transform_of('a.h5', parts[:1]), DenseTransform)
+    for entries in (parts[1:], [entry('CompositeTransform_double_3_3', (), ()), *parts]):
+        with pytest.raises(UserError, match='holds an InverseDisplacementFieldTransform.*convert it in 3D Slicer'):
+            transform_of('a.h5', entries)
+
+
 @pytest.mark.parametrize('suffix', ['.h5', '.tfm'])
 def test_a_composite_with_a_field_is_read(tmp_path, suffix):
     sitk = pytest.importorskip('SimpleITK')
