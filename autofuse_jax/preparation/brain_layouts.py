@@ -25,6 +25,7 @@ from autofuse_jax.preparation.found_brains import (
     FoundBrains,
     first_file,
     image_files_below,
+    in_hidden_folder,
     in_order,
     names_below,
 )
@@ -75,7 +76,7 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
 
 def find_oasis(root: Path) -> FoundBrains:
     """List the subjects of neurite-OASIS."""
-    folders = [path for path in (root, *root.rglob('OASIS_OAS1_*')) if path.is_dir()]
+    folders = [root, *_folders_below(root, 'OASIS_OAS1_*')]
     brains, problems = [], []
     for folder in sorted(folders):
         image, labels = first_file(folder, OASIS_IMAGES), first_file(folder, OASIS_LABELS)
@@ -106,7 +107,7 @@ def find_mindboggle(root: Path) -> FoundBrains:
 def find_freesurfer(root: Path) -> FoundBrains:
     """List the subjects of a folder of FreeSurfer subjects."""
     brains, problems = [], []
-    for folder in sorted(path for path in (root, *root.rglob('mri')) if path.name == 'mri' and path.is_dir()):
+    for folder in sorted([*([root] if root.name == 'mri' else ()), *_folders_below(root, 'mri')]):
         name = folder.resolve().parent.name
         image, labels = first_file(folder, FREESURFER_IMAGES), first_file(folder, FREESURFER_LABELS)
         if image is not None:
@@ -136,6 +137,10 @@ def find_t1w_tree(root: Path) -> FoundBrains:
     brains = [FoundBrain(name, path, None) for name, path in zip(names, images, strict=True)]
     rule = 'T1w images by name' if t1w_files else 'all images'
     return FoundBrains(f'{rule} below the folder, one a subject', in_order(brains, root))
+
+
+def _folders_below(root: Path, name: str) -> list[Path]:
+    return [path for path in root.rglob(name) if path.is_dir() and not in_hidden_folder(path, root)]
 
 
 def _words(path: Path, root: Path) -> str:

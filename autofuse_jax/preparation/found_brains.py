@@ -61,8 +61,20 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def image_files_below(folder: Path) -> list[Path]:
-    """Return the image files anywhere below a folder, hidden ones left out, in order of their paths."""
-    return sorted(path for path in folder.rglob('*') if _is_image(path))
+    """Return the image files anywhere below a folder, those that are hidden or in hidden folders left out, in order of
+    their paths.
+    """
+    return sorted(path for path in folder.rglob('*') if _is_image(path) and not in_hidden_folder(path, folder))
+
+
+def in_hidden_folder(path: Path, root: Path) -> bool:
+    """Tell whether a folder between is hidden, such as those of git-annex for contents and of servers for snapshots.
+
+    Args:
+        path: A file or folder.
+        root: The folder that it is below, or itself.
+    """
+    return any(part.startswith('.') for part in path.relative_to(root).parts[:-1])
 
 
 def first_file(folder: Path, stems: Iterable[str]) -> Path | None:

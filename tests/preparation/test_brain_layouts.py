@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,22 @@ def test_mindboggle_prefers_native_space_and_labels_with_aseg(tmp_path):
         'NKI-1': ('NKI/NKI-1/t1weighted_brain.MNI152.nii.gz', 'NKI/NKI-1/labels.DKT31.manual.MNI152.nii.gz'),
     }
     assert [problem.subject for problem in found.problems] == ['NKI-2']
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    hidden = '.git/annex/objects/Fx/3k/MD5E-s7--9a0364b9e99bb480dd25e1f0284c8555.nii.gz'
+    touch(tmp_path, 'p1/scan.nii.gz', f'{hidden}/{Path(hidden).name}', 'p1/.snapshot/hourly.0/scan.nii.gz')
+    assert listed(find_brains('adni', tmp_path), tmp_path) == {'scan': ('p1/scan.nii.gz', None)}
+    touch(tmp_path, '004/mri/norm.mgz', '.snapshot/daily/004/mri/norm.mgz')
+    assert listed(find_brains('buckner', tmp_path), tmp_path) == {'004': ('004/mri/norm.mgz', None)}
+    name = 'OASIS_OAS1_0001_MR1/aligned_norm.nii.gz'
+    touch(tmp_path, name, f'.snapshot/daily/{name}')
+    assert listed(find_brains('oasis', tmp_path), tmp_path) == {Path(name).parent.name: (name, None)}
+
+
+def test_hidden_folders_of_one_s_own_are_left_out(tmp_path):
+    touch(tmp_path, 's1/t1.nii.gz', '.snapshot/daily/s1/t1.nii.gz')
+    assert listed(find_brains('folder', tmp_path), tmp_path) == {'s1': ('s1/t1.nii.gz', None)}
 
 
 def test_buckner_and_other_freesurfer_folders(tmp_path):
