@@ -11,6 +11,7 @@
 A Learn2Reg `dataset.json`, and the npz files and pair lists of the official code, are recognised under every name.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from autofuse_jax.preparation.found_brains import (
     in_hidden_folder,
     in_order,
     names_below,
+    unused_links,
 )
 from autofuse_jax.preparation.image_folders import find_folder
 from autofuse_jax.preparation.learn2reg_dataset import find_learn2reg
@@ -70,8 +72,11 @@ def find_brains(dataset: str, root: str | os.PathLike) -> FoundBrains:
         source = find_in(root)
         # A description that lists nothing, such as that of nnU-Net, leaves the folder to the next finder.
         if source is not None and (source.brains or source.problems):
-            return source
-    raise UserError(f'{root} holds no images of the layout {dataset!r}', expected=expected, fix='correct --source')
+            return dataclasses.replace(source, remarks=(*source.remarks, *unused_links(root, source.brains)))
+    links = ''.join(f'; {sentence}' for sentence in unused_links(root, ()))
+    raise UserError(
+        f'{root} holds no images of the layout {dataset!r}{links}', expected=expected, fix='correct --source'
+    )
 
 
 def find_oasis(root: Path) -> FoundBrains:

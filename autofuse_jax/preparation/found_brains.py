@@ -1,6 +1,7 @@
 """What the readers of brain data sets find: images and label maps by subject, before splits are made."""
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from autofuse_jax.data.formats import KNOWN_SUFFIXES, LABELS_KEY, is_npz, npz_na
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.persons import is_visit
 from autofuse_jax.preparation.sources import Problem
+
+# More names than these are counted.
+SHOWN_NAMES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +79,45 @@ def in_hidden_folder(path: Path, root: Path) -> bool:
         root: The folder that it is below, or itself.
     """
     return any(part.startswith('.') for part in path.relative_to(root).parts[:-1])
+
+
+def unused_links(root: Path, brains: Iterable[FoundBrain]) -> list[str]:
+    """Say which links below a folder were left out: those of images that lead nowhere, as git-annex and copies leave
+    them, and those to folders, which are not entered.
+
+    Args:
+        root: The folder.
+        brains: What was found in it; a folder with one of these files was entered.
+
+    Returns:
+        A sentence for either; none where there are no such links.
+    """
+    lost: list[str] = []
+    folders: set[Path] = set()
+    for place, names, files in os.walk(root):
+        # What is hidden is left out anyhow.
+        names[:] = [name for name in names if not name.startswith('.')]
+        folders |= {path for name in names if (path := Path(place, name)).is_symlink()}
+        images = (name for name in files if name.lower().endswith(KNOWN_SUFFIXES) and not name.startswith('.'))
+        lost += [os.path.relpath(path, root) for name in images if not (path := Path(place, name)).exists()]
+    for brain in brains:
+        for path in (brain.image, brain.labels):
+            folders -= set(() if path is None else path.parents)
+    entered = sorted(os.path.relpath(path, root) for path in folders)
+    return [
+        f'{what}: {some(names)}'
+        for what, names in (
+            ('links that lead nowhere were left out, fetch their content', sorted(lost)),
+            ('links to folders were not entered', entered),
+        )
+        if names
+    ]
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
+    return ', '.join(names[:SHOWN_NAMES]) + more
 
 
 def first_file(folder: Path, stems: Iterable[str]) -> Path | None:

@@ -26,6 +26,7 @@ from autofuse_jax.preparation.found_brains import (
     image_files_below,
     in_order,
     names_below,
+    some,
 )
 from autofuse_jax.preparation.label_words import LABEL_WORDS, base_of, is_label_name, key_of, match_labels
 from autofuse_jax.preparation.sources import Problem
@@ -33,8 +34,6 @@ from autofuse_jax.preparation.sources import Problem
 IMAGE_FOLDERS = (('images', 'labels'), ('imagesTr', 'labelsTr'), ('image', 'label'))
 IMAGE_STEMS = ('t1', 't1w', 'image', 'img', 'brain', 'norm', 'aligned_norm', 'vol')
 LABEL_STEMS = ('seg', 'labels', 'label', 'segmentation', 'aligned_seg35', 'aparc+aseg', *LABEL_WORDS)
-# More names than these are counted.
-SHOWN_NAMES = 8
 
 
 def find_folder(root: Path) -> FoundBrains:
@@ -112,12 +111,7 @@ def _paired(root: Path, layout: str, images: Sequence[Path], labels: Sequence[Pa
     unlabelled = [brain.id for brain in brains if brain.labels is None and not is_npz(brain.image)]
     remarks = []
     if others:
-        remarks.append(f'not used, because their images have another label map: {_some(others)}')
+        remarks.append(f'not used, because their images have another label map: {some(others)}')
     if lonely and unlabelled:
-        remarks.append(f'prepared without labels, because no label map has their name: {_some(unlabelled)}')
+        remarks.append(f'prepared without labels, because no label map has their name: {some(unlabelled)}')
     return FoundBrains(layout, in_order(brains, root), tuple(problems), remarks=tuple(remarks))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''
-    return ', '.join(names[:SHOWN_NAMES]) + more

@@ -75,6 +75,31 @@ def test_hidden_folders_are_left_out(tmp_path):
     assert listed(find_brains('oasis', tmp_path), tmp_path) == {Path(name).parent.name: (name, None)}
 
 
+def test_links_that_are_left_out_are_told(tmp_path):
+    root, archive = tmp_path / 'data', tmp_path / 'archive'
+    touch(root, 'sub-01/anat/sub-01_T1w.nii.gz')
+    for name in ('sub-01/anat/sub-01_dseg.nii.gz', 'sub-02/anat/sub-02_T1w.nii.gz', '.hidden/a.nii.gz'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to('../../.git/annex/objects/content.nii.gz')
+    (root / 'sub-03').symlink_to(touch(archive, 'anat/sub-03_T1w.nii.gz'))
+    found = find_brains('folder', root)
+    assert listed(found, root) == {'sub-01_T1w': ('sub-01/anat/sub-01_T1w.nii.gz', None)}
+    assert found.remarks == (
+        'links that lead nowhere were left out, fetch their content: sub-01/anat/sub-01_dseg.nii.gz, '
+        'sub-02/anat/sub-02_T1w.nii.gz',
+        'links to folders were not entered: sub-03',
+    )
+    (root / 'sub-01/anat/sub-01_T1w.nii.gz').unlink()
+    with pytest.raises(UserError, match='holds no images.*lead nowhere.*not entered: sub-03.*'):
+        find_brains('folder', root)
+    # One that is entered is none of them.
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'images').symlink_to(touch(archive, 'scans/a.nii.gz') / 'scans')
+    assert listed(find_brains('folder', other), other) == {'a': ('images/a.nii.gz', None)}
+    assert not find_brains('folder', other).remarks
+
+
 def test_hidden_folders_of_one_s_own_are_left_out(tmp_path):
     touch(tmp_path, 's1/t1.nii.gz', '.snapshot/daily/s1/t1.nii.gz')
     assert listed(find_brains('folder', tmp_path), tmp_path) == {'s1': ('s1/t1.nii.gz', None)}
