@@ -106,6 +106,18 @@ def test_without_alignment_the_volume_is_cropped_around_its_centre(job):
     assert 'template_overlap' not in outcome.report
 
 
+def test_missing_values_are_outside_of_the_brain(job):
+    plain = dataclasses.replace(job, alignment='none', template=None)
+    prepare_brain_subject(plain)
+    expected = load_npz(job.out / 's2' / 'frame_01.npz')['vol']
+    values = image(1, (1, 0, 0)).astype(np.float32)
+    save(job.brain.image, np.where(values == 0, np.nan, values))
+    assert prepare_brain_subject(plain).reused is False
+    found = load_npz(job.out / 's2' / 'frame_01.npz')['vol']
+    assert np.isfinite(found).all() and (found == 0).any()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_unlabelled_brain(job):
     outcome = prepare_brain_subject(dataclasses.replace(job, brain=dataclasses.replace(job.brain, labels=None)))
     assert outcome.ids == () and not outcome.subject.frames[0].has_labels
