@@ -7,7 +7,7 @@ from typing import cast
 from autofuse_jax.transforms.grids import ImageGrid
 from autofuse_jax.transforms.inversion import NumericalInverse, inverse_affine
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
-from autofuse_jax.transforms_io.conventions import ITK
+from autofuse_jax.transforms_io.conventions import FSL, ITK
 from autofuse_jax.transforms_io.saved_inverse import open_saved_inverse
 from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 
@@ -95,9 +95,10 @@ def _parts(text: str, path: Path, transform: Transform, info: TransformInfo, *, 
 
 def _step(text: str, path: Path, transform: Transform, info: TransformInfo, *, inverse: bool) -> Step:
     if isinstance(transform, AffineTransform):
-        step = Step(
-            text, transform, inverse_affine(transform), info.fixed, info.moving, None, True, f'affine, {path.name}'
-        )
+        # The same sixteen numbers in a .mat may be another program's, of which nothing in them tells.
+        taken = ', taken for a matrix of FLIRT' if info.convention == FSL else ''
+        source = f'affine, {path.name}{taken}'
+        step = Step(text, transform, inverse_affine(transform), info.fixed, info.moving, None, True, source)
         return step.inverted() if inverse else step
     dense = cast(DenseTransform, transform)
     saved = open_saved_inverse(path, dense, info)

@@ -136,7 +136,7 @@ def test_transforms_of_other_programs_move_an_image_alike(data, tmp_path, capsys
         assert (np.abs(found - expected) > 1e-3).mean() < 1e-3, name
     text = capsys.readouterr().out
     # What flirt leaves out is taken from the call, as flirt itself does, and said.
-    assert 'affine, flirt.mat, pulls moving.nii.gz onto fixed.nii.gz' in text
+    assert 'affine, flirt.mat, taken for a matrix of FLIRT, pulls moving.nii.gz onto fixed.nii.gz' in text
     assert 'affine, a.lta, pulls moving.mgz onto fixed.mgz' in text
 
 
