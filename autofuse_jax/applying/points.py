@@ -17,6 +17,8 @@ from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 # What the coordinates of points may be counted in.
 POINT_FRAMES = {MILLIMETRES: 'mm, RAS', MILLIMETRES_LPS: 'mm, LPS', VOXELS: 'voxels'}
+# What antsApplyTransformsToPoints reads and writes.
+ANTS_COLUMNS = {'x', 'y', 'z', 't'}
 # Line numbers in a warning.
 SHOWN_LINES = 8
 
@@ -40,6 +42,11 @@ def move_points(
         OSError: The target cannot be written.
     """
     table = read_points(path, units)
+    if units is None and table.header is not None and ANTS_COLUMNS <= {name.strip().lower() for name in table.header}:
+        say(
+            f'warning: the columns x, y, z, t of {path} are those of ANTs, which counts in LPS; they are taken for '
+            f'RAS: add --points-units {MILLIMETRES_LPS} if they were written by ANTs or for it'
+        )
     units = table.units
     fixed, moving = steps[-1].fixed or record_of_field(steps[-1]), steps[0].moving
     from_moving = points_in == 'moving'

@@ -17,6 +17,17 @@ def test_coordinates_that_are_not_moved_are_said(data, tmp_path, capsys):
     assert (tmp_path / 'p_moved.csv').read_text().splitlines()[1].startswith(',,,')
 
 
+def test_tables_of_ants_are_pointed_out(data, tmp_path, capsys):
+    (tmp_path / 'p.csv').write_text('x,y,z,t\n3,-7,11,0\n')
+    assert run(data, tmp_path / 'a', '--points', str(tmp_path / 'p.csv')) == 0
+    text = capsys.readouterr().out
+    assert 'are those of ANTs, which counts in LPS' in text and '--points-units mm-lps' in text
+    for units in ('mm', 'mm-lps'):
+        assert run(data, tmp_path / units, '--points', str(tmp_path / 'p.csv'), '--points-units', units) == 0
+    assert run(data, tmp_path / 'b', '--points', 'on_moving.csv') == 0
+    assert 'ANTs' not in capsys.readouterr().out
+
+
 def test_points_of_the_moving_image_take_the_inverse(data, tmp_path, capsys):
     assert run(data, tmp_path, '--points', 'on_moving.csv') == 0
     found = read_csv(tmp_path / 'on_moving_moved.csv')
