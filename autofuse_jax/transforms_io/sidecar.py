@@ -87,6 +87,7 @@ def write_sidecar(path: str | os.PathLike, info: TransformInfo) -> None:
         {
             'format': SIDECAR_FORMAT,
             'version': SIDECAR_VERSION,
+            'suffix': _suffix(path),
             'kind': info.kind,
             'convention': info.convention,
             'units': convention.units,
@@ -123,7 +124,8 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
         path: The transform file.
 
     Returns:
-        Its content; None where there is no JSON file of that stem, or one of something else (images have some, too).
+        Its content; None where there is no JSON file of that stem, or one of something else: images have some, too, and
+        so may a transform of another suffix.
 
     Raises:
         UserError: The sidecar is damaged, contradicts itself, or is of another version.
@@ -140,6 +142,9 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
             expected=f'version {SIDECAR_VERSION}',
             fix='use the version of autofuse_jax that wrote it, or a newer one',
         )
+    # Those of earlier versions do not say it.
+    if content.get('suffix', _suffix(path)) != _suffix(path):
+        return None
     _check_word(beside, content, 'kind', KINDS)
     _check_word(beside, content, 'convention', tuple(CONVENTIONS))
     _check_word(beside, content, 'units', (CONVENTIONS[content['convention']].units,))
@@ -163,6 +168,11 @@ def read_sidecar(path: str | os.PathLike) -> TransformInfo | None:
         settings=content['settings'],
         versions=content['versions'],
     )
+
+
+def _suffix(path: str | os.PathLike) -> str:
+    """Suffix of a transform file in small letters, compressed or not."""
+    return Path(path).name[len(stem_of(path)) :].lower().removesuffix('.gz')
 
 
 def _record(image: ImageRecord | None) -> dict[str, Any] | None:

@@ -138,7 +138,12 @@ def test_the_sidecar_is_not_overruled_silently(tmp_path):
     write_transform(tmp_path / 'a.nii.gz', both(FIXED), 'itk', INFO)
     with pytest.raises(UserError, match='says that a.nii.gz is in itk convention, not voxel'):
         read_transform(tmp_path / 'a.nii.gz', 'voxel')
+    # The sidecar is that of the other file from now on, unless it does not say whose it is.
     write_transform(tmp_path / 'a.txt', affine(), 'itk', INFO)
+    transform, info = read_transform(tmp_path / 'a.nii.gz')
+    assert isinstance(transform, DenseTransform) and info.fixed is None
+    content = json.loads((tmp_path / 'a.json').read_text())
+    (tmp_path / 'a.json').write_text(json.dumps({key: value for key, value in content.items() if key != 'suffix'}))
     with pytest.raises(UserError, match='describes a transform of another kind .affine. than a.nii.gz'):
         read_transform(tmp_path / 'a.nii.gz')
     with pytest.raises(UserError, match='a.txt is in itk convention, not fsl'):

@@ -39,7 +39,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_person_can_read_it(tmp_path):
     content = json.loads(written(tmp_path).read_text())
     assert list(content) == [
-        *('format', 'version', 'kind', 'convention', 'units', 'frame', 'direction', 'role'),
+        *('format', 'version', 'suffix', 'kind', 'convention', 'units', 'frame', 'direction', 'role'),
         *('fixed', 'moving', 'inverse', 'settings', 'versions'),
     ]
     assert content['format'] == 'autofuse_jax transform' and content['version'] == 1
@@ -57,6 +57,18 @@ def test_unknown_images_are_null(tmp_path):
 
 def test_names():
     assert sidecar_path('x/affine_itk.txt').as_posix() == 'x/affine_itk.json'
+
+
+def test_a_transform_of_the_same_stem_and_another_suffix_has_no_part_in_it(tmp_path):
+    beside = written(tmp_path, convention='fsl')
+    for name in ('forward_itk.nii', 'forward_itk.NII.GZ'):
+        assert read_sidecar(tmp_path / name).convention == 'fsl'
+    assert read_sidecar(tmp_path / 'forward_itk.npz') is None
+    # Earlier versions did not say whose it is.
+    content = json.loads(beside.read_text())
+    del content['suffix']
+    beside.write_text(json.dumps(content))
+    assert read_sidecar(tmp_path / 'forward_itk.npz').convention == 'fsl'
 
 
 def test_json_of_something_else_is_no_sidecar_and_is_not_replaced(tmp_path):
