@@ -159,7 +159,7 @@ def read_brain(brain: FoundBrain) -> Volume:
         brain: Its files; an npz image brings its own labels.
 
     Returns:
-        Image and int32 labels, or None where it has none.
+        Image and int32 labels, or None where it has none. Missing values (NaN) are 0, outside of the brain.
 
     Raises:
         UserError: A file is bad, the image is a label map by its values, or the label map is on another grid.
@@ -171,7 +171,7 @@ def read_brain(brain: FoundBrain) -> Volume:
             expected='grey values',
             fix='give the label map the name of its image with _seg behind, or take the file out of the folder',
         )
-    return dataclasses.replace(volume, name=brain.id)
+    return dataclasses.replace(volume, image=np.nan_to_num(volume.image, nan=0.0), name=brain.id)
 
 
 def align_to_template(template: Volume, volume: Volume, kind: str, similarity: str) -> tuple[np.ndarray, str]:
