@@ -2,8 +2,9 @@
 
     python -m experiments.weights.train_planes --weights=cardiac --data=DIR --work=runs/planes --out=planes.npz
 
-It starts at random (`model.plane_channels`, see `models.plane_branch`) and learns from planes of all labelled training
-frames, on parts of planes at first. The same command continues a training that was interrupted.
+It starts at random (`model.plane_channels`, see `models.plane_branch`), or where the weights have it from what it is, and
+learns from planes of all labelled training frames, on parts of planes at first. The same command continues a training
+that was interrupted.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.data.frame_store import FrameStore
@@ -24,7 +26,7 @@ from autofuse_jax.methods.autofuse import PLANE_BRANCH
 from autofuse_jax.methods.base import Batch, Objective, Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.models.plane_branch import OFFSETS, PLANE_MULTIPLE, PlaneBranch, volume_of
-from autofuse_jax.porting.convert import check_shapes, flatten
+from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.weights.released import read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
     parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
     parser.add_argument('--out', type=Path, required=True, help='npz to write')
-    parser.add_argument('--channels', type=int, default=16, help='base width of the branch; default 16')
+    parser.add_argument('--channels', type=int, default=16, help='base width of a branch that is new; default 16')
     parser.add_argument('--steps', type=int, default=6000, help='default 6000')
     parser.add_argument('--planes', type=int, default=8, help='planes of a step; default 8')
     parser.add_argument('--part', type=int, default=96, help='voxels of a part along both axes; default 96')
@@ -72,15 +74,17 @@ def train(options: argparse.Namespace) -> None:
     classes = description.model.get('num_classes', 0)
     if description.method != 'autofuse' or not classes:
         raise UserError(f'{source} holds no AutoFuse that segments', expected='such weights', fix='correct --weights')
-    branch = PlaneBranch(options.channels, classes)
+    mine = {name: array for name, array in flat.items() if name.startswith(f'{PLANE_BRANCH}/')}
+    channels = description.model['plane_channels'] if mine else options.channels
+    branch = PlaneBranch(channels, classes)
+    params = jax.tree.map(jnp.asarray, unflatten(mine)) if mine else fresh_params(branch, options.seed)
     objective = Objective('planes', functools.partial(planes_loss, branch), trains=(PLANE_BRANCH,))
-    learned = train_branch(options, _planes(options).at, objective, fresh_params(branch, options.seed))
+    learned = train_branch(options, _planes(options).at, objective, params)
     if learned is None:
         return
     trained, record = learned
-    description.model['plane_channels'] = options.channels
-    others = {name: array for name, array in flat.items() if not name.startswith(f'{PLANE_BRANCH}/')}
-    whole = others | flatten(trained)
+    description.model['plane_channels'] = channels
+    whole = flat | flatten(trained)
     check_shapes(whole, description.method, description.model)
     note_training(description.origin, 'segmenting planes', options, record)
     write_released(options.out, whole, description)

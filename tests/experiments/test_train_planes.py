@@ -116,6 +116,18 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weight
     assert load_model(tmp_path / 'whole.npz').num_parameters == sum(array.size for array in whole.values())
 
 
+def test_a_branch_that_is_there_goes_on_from_what_it_is(data, tmp_path):
+    start = write_random_weights(tmp_path / 'start.npz', MODEL | {'plane_channels': 2})
+    # So slowly that it stays where it begins.
+    with hurried():
+        assert main(arguments(start, data, tmp_path / 'more', '--channels=4', '--learning-rate=1e-9', '--seed=5')) == 0
+    (before, _), (after, description) = (read_released(tmp_path / f'{name}.npz') for name in ('start', 'more'))
+    assert description.model['plane_channels'] == 2
+    assert any(np.any(array != after[name]) for name, array in before.items() if name.startswith('plane_branch'))
+    for name, array in before.items():
+        np.testing.assert_allclose(after[name], array, atol=1e-6)
+
+
 def test_weights_that_segment_nothing_are_one_line(weights, data, tmp_path, capsys):
     params, description = read_released(weights)
     other = tmp_path / 'other.npz'
