@@ -2,8 +2,8 @@
 
     python -m experiments.weights.train_planes --weights=cardiac --data=DIR --work=runs/planes --out=planes.npz
 
-It starts at random (`model.plane_channels`, see `models.plane_branch`), or from what it is where the weights have it. It
-learns from planes of all labelled training frames, on parts of planes at first. The same command continues a training
+It starts at random (`model.plane_channels`, see `models.plane_branch`) or from what it is where the weights have it, and
+it learns from planes of all labelled training frames, parts of planes at first. The same command continues a training
 that was interrupted.
 """
 
