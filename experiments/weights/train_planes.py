@@ -2,7 +2,7 @@
 
     python -m experiments.weights.train_planes --weights=cardiac --data=DIR --work=runs/planes --out=planes.npz
 
-It starts at random (`model.plane_channels`, see `models.plane_branch`) or from what it is where the weights have it, and
+It starts at random (`model.plane_channels`, see `models.plane_branch`), or from what it is where weights have it, and
 it learns from planes of all labelled training frames, parts of planes at first. The same command continues a training
 that was interrupted.
 """
