@@ -1,4 +1,4 @@
-"""The schedules of the brain configs are those of the paper, section 4.2."""
+"""The schedules of the brain configs are those of the paper, section 4.2, but for the one for two cores."""
 
 import dataclasses
 import importlib
@@ -44,3 +44,15 @@ def test_settings_of_the_paper(name):
     shape = (144, 192, 160)
     manifest = dataclasses.replace(manifest_of(subject('a', '-+'), shape=shape), classes=MERGED_CLASSES)
     assert check_against_data(config, manifest) == shape
+
+
+def test_the_part_that_segments_brains_of_2_mm():
+    config = config_of('brain_segmentation')
+    assert phases_of(config) == (
+        Phase('phase_0', 'labelled_frames', 0, 2_500, crop=(64, 64, 64)),
+        Phase('phase_1', 'labelled_frames', 2_500, 2_800),
+    )
+    assert tuple(config.loss.segmentation_phases) == ('phase_0', 'phase_1')
+    # A field of a coarser grid than the images' needs sizes of multiples of 32.
+    manifest = dataclasses.replace(manifest_of(subject('a', '-+'), shape=(96, 96, 96)), classes=MERGED_CLASSES)
+    assert check_against_data(config, manifest) == (96, 96, 96)
