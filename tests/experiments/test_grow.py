@@ -9,6 +9,7 @@ from autofuse_jax.porting.convert import flatten, parameter_structure, unflatten
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights.grow import main
 from experiments.weights.join_branches import main as join
+from tests.experiments.random_weights import write_random_weights
 from tests.quick import quick_jit
 
 MODEL = {
@@ -73,6 +74,20 @@ def test_a_larger_branch_that_segments_joins_another_that_registers(trained, gro
     for name, array in params.items():
         source = of_grown if name.startswith('single_branch') else of_trained
         np.testing.assert_array_equal(array, source[name])
+
+
+def test_a_branch_of_planes_comes_from_the_first_file_or_else_from_the_second(trained, tmp_path):
+    planes, both, kept = (tmp_path / f'{name}.npz' for name in ('planes', 'both', 'kept'))
+    write_random_weights(planes, MODEL | {'plane_channels': 2})
+    assert join([f'--segmenting={planes}', f'--registering={trained}', f'--out={both}']) == 0
+    assert join([f'--segmenting={trained}', f'--registering={planes}', f'--out={kept}']) == 0
+    of_planes, of_trained = (read_released(path)[0] for path in (planes, trained))
+    for path, segmenting in ((both, ('single_branch', 'plane_branch')), (kept, ('plane_branch', 'fusion_branch'))):
+        params, description = read_released(path)
+        assert description.model['plane_channels'] == 2 and set(params) == set(of_planes)
+        for name, array in params.items():
+            source = of_planes if name.startswith(segmenting) else of_trained
+            np.testing.assert_array_equal(array, source[name])
 
 
 def test_branches_that_do_not_fit_are_one_line(trained, tmp_path, capsys):
