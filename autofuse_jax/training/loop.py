@@ -311,7 +311,9 @@ class Trainer:
 
     def _log(self) -> None:
         self._flush()
-        means = {name: float(np.mean([row[name] for row in self._window])) for name in self._window[0]}
+        # Steps before an interruption may have had other terms, where the config was changed for the continuation.
+        names = dict.fromkeys(name for row in self._window for name in row)
+        means = {name: float(np.mean([row[name] for row in self._window if name in row])) for name in names}
         means['learning_rate'] = float(self._experiment.schedule(self._step - 1))
         speed = self._show(means)
         self._writer.write(self._step, 'train', means | {'pairs_per_second': speed})

@@ -211,6 +211,14 @@ def test_speed_counts_the_steps_of_this_invocation_only(phantom, light, tmp_path
     assert trainer._show({'loss': 1.0}) == reports[0][1] == 2 * light_config(phantom).training.batch_size / 4.0
 
 
+def test_a_row_may_hold_steps_of_a_config_with_other_terms(phantom, tmp_path):
+    """Stopped between two rows and continued without one of the terms."""
+    train_and_evaluate(light_config(phantom, training__max_minutes=1e-9), tmp_path)
+    train_and_evaluate(light_config(phantom, training__max_minutes=1e-9, loss__dice=0.0), tmp_path)
+    (row,) = loss_curve(tmp_path)
+    assert row['step'] == 2 and np.isfinite([row['loss'], row['term/dice'], row['term/kl']]).all()
+
+
 @pytest.mark.slow
 def test_frames_alone_then_pairs_resume_exactly_with_averages(phantom, tmp_path):
     """Stopped inside the first kind of phase and between the kinds; the average of the parameters goes on as well."""
