@@ -9,8 +9,8 @@ from autofuse_jax.data.pair_policies import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 
-# Fields of the section `loss` that name phases, each of another kind.
-KINDS = ('segmentation_phases', 'fusion_phases', 'teacher_phases')
+# Fields of the section `loss` that name phases, each of another kind; a method has some of them.
+KINDS = ('segmentation_phases', 'fusion_phases', 'teacher_phases', 'first_stage')
 
 
 def check_recipe(config: ConfigDict) -> None:
@@ -39,18 +39,19 @@ def fusion_pooling(config: ConfigDict) -> tuple[int, ...]:
 
 
 def _check_kinds(config: ConfigDict) -> None:
-    phases = [name for kind in KINDS for name in config.loss.get(kind, ())]
+    kinds = [kind for kind in KINDS if kind in config.loss]
+    phases = [name for kind in kinds for name in config.loss[kind]]
     twice = sorted({name for name in phases if phases.count(name) > 1})
     if twice:
         raise UserError(
-            f'the phase {twice[0]} is of several kinds', expected=f'one of {", ".join(KINDS)}', fix='correct loss'
+            f'the phase {twice[0]} is of several kinds', expected=f'one of {", ".join(kinds)}', fix='correct loss'
         )
     unknown = sorted(set(phases) - set(config.phases))
     if unknown:
         raise UserError(
             f'the section loss names the phase {unknown[0]}',
             expected=f'phases among {", ".join(sorted(config.phases))}',
-            fix=f'correct {", ".join(f"loss.{kind}" for kind in KINDS)}',
+            fix=f'correct {", ".join(f"loss.{kind}" for kind in kinds)}',
         )
 
 

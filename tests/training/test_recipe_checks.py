@@ -6,6 +6,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.training.config_checks import validate
 from autofuse_jax.training.phases import Phase, phases_of
 from configs import cardiac_segmentation, cardiac_taught_semi, default
+from configs.comparison.presets import CARDIAC, comparison_config
 
 FRAMES = {'phases.phase_1.pairs': 'labelled_frames'}
 SEGMENTED = {'model.num_classes': 4, 'loss.segmentation_phases': ('phase_1',)}
@@ -41,6 +42,15 @@ def config_with(fields):
 def test_what_does_not_fit_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         validate(config_with(fields))
+
+
+def test_a_first_stage_is_one_of_the_phases():
+    config = comparison_config(CARDIAC, 'pc_reg')
+    config.loss.first_stage = ('phase1',)
+    with pytest.raises(UserError, match='names the phase phase1. Expected: phases among phase_1, .*loss.first_stage'):
+        validate(config)
+    config.loss.first_stage = ()
+    validate(config)
 
 
 def test_frames_alone_in_their_phase_are_accepted():
