@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from autofuse_jax.data.augment import WHOLE
 from autofuse_jax.data.pair_policies import LABELLED_FRAMES
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import WEIGHT, UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 
 # Fields of the section `loss` that name phases, each of another kind; a method has some of them.
@@ -29,13 +29,18 @@ def check_recipe(config: ConfigDict) -> None:
     optimizer = config.optimizer
     if not 0 <= optimizer.average_decay < 1:
         raise _wrong('optimizer.average_decay', optimizer.average_decay, 'at least 0 and less than 1')
-    if not all(len(pair) == 2 and pair[1] >= 0 for pair in optimizer.multiples):
+    if not all(_is_multiple(pair) for pair in optimizer.multiples):
         raise _wrong('optimizer.multiples', optimizer.multiples, 'pairs of a name and a factor of at least 0')
 
 
 def fusion_pooling(config: ConfigDict) -> tuple[int, ...]:
     """Return the voxels of the images that become one of the fusion branch; ones where a network has no such option."""
     return tuple(config.model.get('fusion_pooling', (1, 1, 1)))
+
+
+def _is_multiple(pair: Any) -> bool:
+    # A pair that was written without the brackets around all of them comes as a word and a number.
+    return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and pair[1] in WEIGHT
 
 
 def _check_kinds(config: ConfigDict) -> None:

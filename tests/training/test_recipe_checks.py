@@ -37,6 +37,10 @@ def config_with(fields):
         ),
         ({'optimizer.average_decay': 1.0}, 'less than 1'),
         ({'optimizer.multiples': (('gate_2', -1.0),)}, 'pairs of a name and a factor'),
+        ({'optimizer.multiples': ('gate_2', 3.0)}, 'pairs of a name and a factor'),
+        ({'optimizer.multiples': (('gate_2', '3'),)}, 'pairs of a name and a factor'),
+        ({'optimizer.multiples': (('gate_2', float('inf')),)}, 'pairs of a name and a factor'),
+        ({'optimizer.multiples': (('gate_2', 3.0), 0.1)}, 'pairs of a name and a factor'),
     ],
 )
 def test_what_does_not_fit_is_refused(fields, message):
