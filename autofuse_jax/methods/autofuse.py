@@ -74,8 +74,8 @@ def autofuse_method(
         `weights.teacher_phases` that branch from given velocities alone.
 
     Raises:
-        UserError: `symmetric` with a network that predicts a displacement, or phases that train a segmentation with a
-            network that has none.
+        UserError: `symmetric`, `inverse` or a teacher with a network that predicts a displacement, or phases that train
+            a segmentation with a network that has none.
 
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
@@ -120,6 +120,18 @@ def _check(model: Network, weights: ObjectiveWeights, inference: AutoFuseInferen
             f'inference.symmetric is on with model.output {model.output!r}',
             expected="model.output='velocity', because the average is one of velocities",
             fix='set inference.symmetric=False',
+        )
+    if weights.inverse and model.output != 'velocity':
+        raise UserError(
+            f'loss.inverse is {weights.inverse} with model.output {model.output!r}',
+            expected="model.output='velocity', because only a velocity gives the inverse map",
+            fix='set loss.inverse=0',
+        )
+    if (weights.teacher or weights.teacher_phases) and model.output != 'velocity':
+        raise UserError(
+            f'loss.teacher or loss.teacher_phases is set with model.output {model.output!r}',
+            expected="model.output='velocity', because velocities teach",
+            fix='set loss.teacher=0 and loss.teacher_phases=()',
         )
     if weights.segmentation_phases and not model.num_classes:
         raise UserError(

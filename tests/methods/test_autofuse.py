@@ -231,3 +231,12 @@ def test_a_teacher_of_another_grid_is_resampled(staged):
 def test_phases_that_segment_need_a_segmentation():
     with pytest.raises(UserError, match='a network with a segmentation'):
         autofuse_method('autofuse', MODEL, ObjectiveWeights(segmentation_phases=('one',)), AutoFuseInference())
+
+
+@pytest.mark.parametrize('options', [{'inverse': 1.0}, {'teacher': 1.0}, {'teacher_phases': ('one',)}])
+def test_what_a_velocity_is_needed_for_is_refused_for_a_displacement(options):
+    """A displacement has no inverse map, and compared with a velocity it would learn the wrong field."""
+    model = AutoFuse(base_channels=2, output='displacement')
+    with pytest.raises(UserError, match=f"loss.{next(iter(options))} .*model.output 'displacement'"):
+        autofuse_method('autofuse', model, ObjectiveWeights(**options), AutoFuseInference())
+    autofuse_method('autofuse', model, ObjectiveWeights(), AutoFuseInference())
