@@ -75,12 +75,12 @@ def autofuse_method(
 
     Raises:
         UserError: `symmetric`, `inverse` or a teacher with a network that predicts a displacement, or phases that train
-            a segmentation with a network that has none.
+            a segmentation or a fusion branch with a network that has none.
 
     Reference:
         Meng et al., AutoFuse, sections 3.2 and 3.3.
     """
-    _check(model, weights, inference)
+    _check(name, model, weights, inference)
 
     def loss(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Diagnostics]:
         noise = velocity_noise(key, model, batch['fixed'].shape)
@@ -114,12 +114,19 @@ def autofuse_method(
     )
 
 
-def _check(model: Network, weights: ObjectiveWeights, inference: AutoFuseInference) -> None:
+def _check(name: str, model: Network, weights: ObjectiveWeights, inference: AutoFuseInference) -> None:
     if inference.symmetric and model.output != 'velocity':
         raise UserError(
             f'inference.symmetric is on with model.output {model.output!r}',
             expected="model.output='velocity', because the average is one of velocities",
             fix='set inference.symmetric=False',
+        )
+    alone = (*weights.fusion_phases, *weights.teacher_phases)
+    if alone and not isinstance(model, PairNetwork):
+        raise UserError(
+            f'loss.fusion_phases or loss.teacher_phases names {alone}, and {name} has no fusion branch',
+            expected='a network with a fusion branch in phases that train it alone',
+            fix='set loss.fusion_phases=() and loss.teacher_phases=()',
         )
     if weights.inverse and model.output != 'velocity':
         raise UserError(

@@ -240,3 +240,9 @@ def test_what_a_velocity_is_needed_for_is_refused_for_a_displacement(options):
     with pytest.raises(UserError, match=f"loss.{next(iter(options))} .*model.output 'displacement'"):
         autofuse_method('autofuse', model, ObjectiveWeights(**options), AutoFuseInference())
     autofuse_method('autofuse', model, ObjectiveWeights(), AutoFuseInference())
+
+
+@pytest.mark.parametrize('kind', ['fusion_phases', 'teacher_phases'])
+def test_phases_that_train_the_fusion_branch_need_one(kind):
+    with pytest.raises(UserError, match=r"loss.teacher_phases names \('one',\), and early_fuse has no fusion branch"):
+        autofuse_method('early_fuse', EarlyFuse(base_channels=2), ObjectiveWeights(**{kind: ('one',)}))
