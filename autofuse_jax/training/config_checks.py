@@ -18,6 +18,7 @@ from autofuse_jax.methods.registry import METHODS, SECTIONS, make_method, sectio
 from autofuse_jax.metrics.determinants import DETERMINANTS
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.training.optimizers import SCHEDULES
+from autofuse_jax.training.phases import phases_of
 from autofuse_jax.training.precision import PRECISIONS
 from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling
 
@@ -86,7 +87,8 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
         (D, H, W), in voxels.
 
     Raises:
-        UserError: The number of classes differs, or the network cannot work on the data's shape.
+        UserError: The number of classes differs, the network cannot work on the data's shape, or a part of volumes is
+            larger than they are.
     """
     _check_classes(config, manifest)
     method = _method(config)
@@ -109,7 +111,25 @@ def check_against_data(config: ConfigDict, manifest: Manifest) -> tuple[int, int
             expected='the same size, because it has a parameter for each position',
             fix=f'set model.size={grid}',
         )
+    _check_crops(config, grid, method)
     return grid
+
+
+def _check_crops(config: ConfigDict, grid: tuple[int, ...], method: Method) -> None:
+    for phase in phases_of(config):
+        part = tuple(size or whole for size, whole in zip(phase.crop, grid, strict=True))
+        if any(size > whole for size, whole in zip(part, grid, strict=True)):
+            raise UserError(
+                f'phases.{phase.name}.crop is {phase.crop} for volumes of {grid} voxels',
+                expected='at most that along each axis; 0: all of it',
+                fix=_how_to_set(f'phases.{phase.name}.crop'),
+            )
+        if method.size is not None and part != grid:
+            raise UserError(
+                f'phases.{phase.name}.crop is {phase.crop}, and the network of {method.name} is made for size {grid}',
+                expected='zeros, because it has a parameter for each position',
+                fix=_how_to_set(f'phases.{phase.name}.crop'),
+            )
 
 
 def _check_classes(config: ConfigDict, manifest: Manifest) -> None:

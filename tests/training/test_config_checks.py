@@ -231,6 +231,22 @@ def test_a_network_with_positions_works_on_its_own_size_only():
     assert check_against_data(config, manifest) == (32, 32, 16)
 
 
+def test_parts_of_volumes_are_no_larger_than_they_are():
+    manifest = manifest_of(subject('a', 'ED+ ES+'), shape=(32, 32, 16))
+    assert check_against_data(config_with(phases__phase_1__crop=(32, 16, 0)), manifest) == (32, 32, 16)
+    with pytest.raises(UserError, match=r'phases.phase_1.crop is \(48, 0, 0\) for volumes of \(32, 32, 16\) voxels'):
+        check_against_data(config_with(phases__phase_1__crop=(48, 0, 0)), manifest)
+
+
+def test_a_network_with_positions_sees_no_parts():
+    config = comparison_config(CARDIAC, 'dtn').unlock()
+    config.model.size, config.phases.phase_1.crop = (32, 32, 16), (16, 0, 0)
+    with pytest.raises(
+        UserError, match=r'phases.phase_1.crop is \(16, 0, 0\), and the network of dtn is made for size'
+    ):
+        check_against_data(config, manifest_of(subject('a', 'ED+ ES+'), shape=(32, 32, 16)))
+
+
 @pytest.mark.parametrize('section', ['loss', 'inference'])
 def test_options_of_another_method_are_refused(section):
     config = comparison_config(CARDIAC, 'voxelmorph')
