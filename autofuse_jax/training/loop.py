@@ -349,8 +349,10 @@ class Trainer:
         if measure != self._measure:
             # What the phases before are measured by cannot be compared.
             self._best, self._measure = float('-inf'), measure
-        if means[measure] > self._best:
-            self._best = means[measure]
+        # Without labels in the validation split there is no score, and the latest parameters count.
+        score = means.get(measure, float('nan'))
+        if score > self._best:
+            self._best = score
             self._confirm()
             checkpoints.save_best(self._experiment.workdir, self._state, self._record())
         self._pause(VALIDATION, started)

@@ -14,11 +14,14 @@ import jax
 import numpy as np
 import pytest
 
+from autofuse_jax.data.pair_policies import LABELLED_FRAMES
 from autofuse_jax.errors import UserError
 from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoint_folders, checkpoints, loop
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.loop import evaluate, train_and_evaluate
+from autofuse_jax.training.phases import Phase
+from autofuse_jax.training.run_record import SEGMENTATION_MEASURE
 from tests.light import light_arguments, light_config
 from tests.quick import quick_jit
 from tests.tiny import tiny_config
@@ -209,6 +212,19 @@ def test_speed_counts_the_steps_of_this_invocation_only(phantom, light, tmp_path
     monkeypatch.setattr(loop.time, 'monotonic', lambda: 100.0)
     trainer._row_started = 96.0
     assert trainer._show({'loss': 1.0}) == reports[0][1] == 2 * light_config(phantom).training.batch_size / 4.0
+
+
+def test_frames_alone_may_be_validated_without_labels(phantom, light, tmp_path):
+    """As with pairs, there is no best then, and training goes on."""
+    shutil.copytree(light, tmp_path / 'run')
+    trainer = trainer_of(light_config(phantom), tmp_path / 'run')
+    names = ('note_validation', 'say', 'pause')
+    trainer._progress = types.SimpleNamespace(**dict.fromkeys(names, lambda *arguments: None))
+    trainer._writer = types.SimpleNamespace(write=lambda *arguments: None)
+    trainer._experiment = types.SimpleNamespace(score=lambda predictor, params: [{'njd_percent': 0.0}])
+    trainer._row_started = 0.0
+    trainer._validate(Phase('phase_0', LABELLED_FRAMES, 0, TOTAL_STEPS))
+    assert (trainer._best, trainer._measure) == (float('-inf'), SEGMENTATION_MEASURE)
 
 
 def test_a_row_may_hold_steps_of_a_config_with_other_terms(phantom, tmp_path):
