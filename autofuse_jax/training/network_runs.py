@@ -1,5 +1,6 @@
 """Trained networks as runs to evaluate: the pairs of a split of prepared data, registered when they are scored."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.manifests import read_manifest
+from autofuse_jax.data.manifests import Manifest, read_manifest
 from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.runs import Run, Sources
@@ -59,7 +60,7 @@ def open_workdir(folder: Path, name: str, sources: Sources) -> Run:
 
 
 def open_weights(path: Path, name: str, sources: Sources) -> Run:
-    """Open released weights.
+    """Open released weights, which see voxels about as large as in training.
 
     Args:
         path: The npz, with its JSON beside it.
@@ -82,7 +83,7 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
     check_shapes(flat, description.method, description.model)
     method = predicting_method(description.method, description.model, description.inference)
     manifest = read_manifest(sources.data)
-    grid = tuple(-(-size // step) * step for size, step in zip(manifest.shape, method.multiple, strict=True))
+    grid = _grid_of(manifest, description.spacing_mm or manifest.spacing, method.multiple)
     split = sources.split or DEFAULT_SPLIT
     everyone = frozenset(subject.id for subject in manifest.subjects)
     policy = description.config['evaluation']['pairs'] if description.config else DEFAULT_PAIRS
@@ -108,6 +109,12 @@ def open_network(path: Path, name: str, sources: Sources) -> Run:
         UserError: See there.
     """
     return open_workdir(path, name, sources) if path.is_dir() else open_weights(path, name, sources)
+
+
+def _grid_of(manifest: Manifest, spacing: Sequence[float], multiple: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a grid over the field of view of prepared data, of voxels about as large as given and sizes that fit."""
+    axes = zip(manifest.shape, manifest.spacing, spacing, multiple, strict=True)
+    return tuple(-(-max(1, round(size * own / voxel)) // step) * step for size, own, voxel, step in axes)
 
 
 def _run(name: str, source: Path, kind: str, predictor: PairPredictor, params: Any, split: str, note: str) -> Run:

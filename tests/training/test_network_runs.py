@@ -5,12 +5,13 @@ import json
 import jax
 import pytest
 
+from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import PROTOCOLS
 from autofuse_jax.evaluation.runs import Sources
 from autofuse_jax.porting.convert import flatten
-from autofuse_jax.training import checkpoints
+from autofuse_jax.training import checkpoints, network_runs
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.network_runs import open_network, open_weights
 from autofuse_jax.training.state import TrainState
@@ -56,6 +57,31 @@ def test_scores_are_those_of_the_report(trained, reported, kind, tmp_path):
             assert scores[name] == pytest.approx(record[name], rel=1e-4, nan_ok=True), name
         assert scores['seconds'] > 0 and scores['hd95_mm_after'] > 0
     assert run.classes[1] == experiment.manifest.classes[1]
+
+
+@pytest.mark.parametrize(
+    ('spacing', 'grid'),
+    [
+        (None, (32, 32, 16)),
+        ([3.0, 3.0, 6.0], (32, 32, 16)),
+        ([6.0, 6.0, 6.0], (16, 16, 16)),
+        ([6.1, 2.9, 6.0], (16, 48, 16)),
+    ],
+)
+def test_weights_see_voxels_as_large_as_in_training(trained, spacing, grid, tmp_path, monkeypatch):
+    """As the run that they come from does, whose data.grid may be coarser than the data: here 3 x 3 x 6 mm."""
+    _, data, experiment, params = trained
+    stores = []
+
+    def store(manifest, shape, cache_gib):
+        stores.append(shape)
+        return FrameStore(manifest, shape, cache_gib)
+
+    monkeypatch.setattr(network_runs, 'FrameStore', store)
+    description = Description('autofuse', experiment.config.model.to_dict(), spacing_mm=spacing)
+    write_released(tmp_path / 'params.npz', flatten(jax.device_get(params)), description)
+    open_weights(tmp_path / 'params.npz', 'run', Sources(data=data))
+    assert stores == [grid]
 
 
 def test_weights_need_data(tmp_path):
