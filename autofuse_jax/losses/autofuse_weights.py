@@ -41,10 +41,10 @@ class ObjectiveWeights:
         segmentation_phases: Names of the phases that train the single branch alone, on labelled frames without a
             partner, see `frame_segmentation_objective`; default none, as in the paper.
         fusion_phases: Names of the phases in which the single branch stays as it is and the fusion branch alone is
-            trained; default none, as in the paper.
+            trained, with the branch that refines its velocity where there is one; default none, as in the paper.
         teacher: Weight of the mean squared distance between the mean velocity and a given one, in voxels of the
             velocity; default 0, as in the paper.
-        teacher_phases: Names of the phases in which that term trains the fusion branch alone; default none.
+        teacher_phases: Names of the phases in which that term trains the fusion branch alone, likewise; default none.
 
     Raises:
         UserError: A weight is negative or not finite, the window is even, or an option is unknown.

@@ -70,8 +70,8 @@ def autofuse_method(
 
     Returns:
         A method with one objective that trains everything; in `weights.segmentation_phases` it trains the single branch
-        alone, on frames without a partner, in `weights.fusion_phases` the fusion branch alone, and in
-        `weights.teacher_phases` that branch from given velocities alone.
+        alone, on frames without a partner, in `weights.fusion_phases` the fusion branch alone, with what
+        refines its velocity, and in `weights.teacher_phases` these from given velocities alone.
 
     Raises:
         UserError: `symmetric`, `inverse` or a teacher with a network that predicts a displacement, or phases that train
@@ -92,8 +92,10 @@ def autofuse_method(
 
     segmentation = (Objective('segmentation', functools.partial(_segmentation_loss, model), trains=(SINGLE_BRANCH,)),)
     teacher_loss = functools.partial(_teacher_loss, model, weights.teacher or 1.0)
-    teacher = (Objective('teacher', teacher_loss, trains=(FUSION_BRANCH,)),)
-    fusion = (Objective('fusion', loss, trains=(FUSION_BRANCH,)),)
+    # What refines the velocity is a fusion branch, too, which no other phase of such a training would reach.
+    registering = (FUSION_BRANCH, REFINING_BRANCH) if getattr(model, 'refining_channels', 0) else (FUSION_BRANCH,)
+    teacher = (Objective('teacher', teacher_loss, trains=registering),)
+    fusion = (Objective('fusion', loss, trains=registering),)
     registration = (Objective('registration', loss),)
 
     def objectives(phase: str) -> tuple[Objective, ...]:

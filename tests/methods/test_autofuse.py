@@ -13,6 +13,7 @@ from autofuse_jax.methods.autofuse import AutoFuseInference, autofuse_method
 from autofuse_jax.methods.base import split_params
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.early_fuse import EarlyFuse
+from autofuse_jax.porting.convert import parameter_structure
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.step import make_train_step
 from tests.fields.inverse_consistency import inverse_consistency_error
@@ -246,3 +247,13 @@ def test_what_a_velocity_is_needed_for_is_refused_for_a_displacement(options):
 def test_phases_that_train_the_fusion_branch_need_one(kind):
     with pytest.raises(UserError, match=r"loss.teacher_phases names \('one',\), and early_fuse has no fusion branch"):
         autofuse_method('early_fuse', EarlyFuse(base_channels=2), ObjectiveWeights(**{kind: ('one',)}))
+
+
+def test_phases_of_the_fusion_branch_train_what_refines_it():
+    """No other phase of a training of such phases would, and it would stay as it was drawn."""
+    model = AutoFuse(base_channels=2, num_classes=CLASSES, refining_channels=2)
+    method = autofuse_method('autofuse', model, ObjectiveWeights(**PHASES))
+    for phase in ('two', 'three'):
+        (objective,) = method.objectives(phase)
+        assert objective.trains == ('fusion_branch', 'refining_branch')
+        split_params(parameter_structure(method), objective.trains)
