@@ -23,6 +23,7 @@ def check_recipe(config: ConfigDict) -> None:
         UserError: Names the first field that is wrong, its value, what is allowed, and what to do.
     """
     _check_kinds(config)
+    _check_planes(config)
     _check_teacher(config)
     for name in config.phases:
         _check_phase(config, name)
@@ -57,6 +58,18 @@ def _check_kinds(config: ConfigDict) -> None:
             f'the section loss names the phase {unknown[0]}',
             expected=f'phases among {", ".join(sorted(config.phases))}',
             fix=f'correct {", ".join(f"loss.{kind}" for kind in kinds)}',
+        )
+
+
+def _check_planes(config: ConfigDict) -> None:
+    channels = config.model.get('plane_channels', 0)
+    alone = {name for kind in KINDS for name in config.loss.get(kind, ())}
+    trained = any(config.phases[name].steps and name not in alone for name in config.phases)
+    if channels and not config.weights and not trained:
+        raise UserError(
+            f'model.plane_channels is {channels}, and no phase trains the branch that segments plane by plane',
+            expected='weights in which it is trained, or a phase that trains everything',
+            fix='set model.plane_channels=0, or weights',
         )
 
 

@@ -57,6 +57,18 @@ def test_a_first_stage_is_one_of_the_phases():
     validate(config)
 
 
+def test_a_branch_that_segments_planes_is_trained_somewhere():
+    """Phases that train the single branch alone would average its segmentation with one that is drawn at random."""
+    config = cardiac_segmentation.get_config()
+    config.model.plane_channels = 8
+    with pytest.raises(UserError, match='model.plane_channels is 8, and no phase trains'):
+        validate(config)
+    config.phases.phase_2.steps = 10
+    validate(config)
+    config.phases.phase_2.steps, config.weights = 0, 'planes.npz'
+    validate(config)
+
+
 def test_frames_alone_in_their_phase_are_accepted():
     validate(config_with(SEGMENTED | FRAMES | {'phases.phase_1.crop': (32, 32, 0)}))
 
