@@ -1,6 +1,5 @@
 """Trained networks as runs to evaluate: the pairs of a split of prepared data, registered when they are scored."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.scoring_config import config_for_scoring
 from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.training.validation import PairPredictor, make_predict
-from autofuse_jax.weights.released import read_released
+from autofuse_jax.weights.released import Description, read_released
 
 CONFIG_NAME = 'config.json'
 DEFAULT_SPLIT = 'test'
@@ -83,7 +82,7 @@ def open_weights(path: Path, name: str, sources: Sources) -> Run:
     check_shapes(flat, description.method, description.model)
     method = predicting_method(description.method, description.model, description.inference)
     manifest = read_manifest(sources.data)
-    grid = _grid_of(manifest, description.spacing_mm or manifest.spacing, method.multiple)
+    grid = network_grid(manifest, description, method.multiple)
     split = sources.split or DEFAULT_SPLIT
     everyone = frozenset(subject.id for subject in manifest.subjects)
     policy = description.config['evaluation']['pairs'] if description.config else DEFAULT_PAIRS
@@ -111,10 +110,20 @@ def open_network(path: Path, name: str, sources: Sources) -> Run:
     return open_workdir(path, name, sources) if path.is_dir() else open_weights(path, name, sources)
 
 
-def _grid_of(manifest: Manifest, spacing: Sequence[float], multiple: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a grid over the field of view of prepared data, of voxels about as large as given and sizes that fit."""
-    axes = zip(manifest.shape, manifest.spacing, spacing, multiple, strict=True)
-    return tuple(-(-max(1, round(size * own / voxel)) // step) * step for size, own, voxel, step in axes)
+def network_grid(manifest: Manifest, description: Description, multiple: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the grid over the field of view of prepared data on which released weights see about what they know.
+
+    Args:
+        manifest: The prepared data.
+        description: Description of the weights; where it has no voxel size, that of the data is taken.
+        multiple: Step that the sizes are multiples of.
+
+    Returns:
+        (D, H, W).
+    """
+    axes = zip(manifest.shape, manifest.spacing, description.spacing_mm or manifest.spacing, multiple, strict=True)
+    depth, height, width = (-(-max(1, round(size * own / wanted)) // step) * step for size, own, wanted, step in axes)
+    return depth, height, width
 
 
 def _run(name: str, source: Path, kind: str, predictor: PairPredictor, params: Any, split: str, note: str) -> Run:

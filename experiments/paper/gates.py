@@ -13,6 +13,7 @@ from autofuse_jax.files import json_types, replacing, write_json
 from autofuse_jax.provenance import provenance
 from autofuse_jax.registration.gate_maps import GateMap, gate_numbers
 from autofuse_jax.reports.markdown import MISSING
+from autofuse_jax.training.network_runs import network_grid
 from autofuse_jax.transforms.grids import ImageGrid, resize_grid
 from autofuse_jax.weights.released import file_hash
 from experiments.paper.networks import NamedNetwork, bytes_of, chosen_pair, data_words, mean_of, plane_of_labels
@@ -62,22 +63,21 @@ def measure_gates(networks: Sequence[NamedNetwork], record: Path, pair: str | No
 def _measure(network: NamedNetwork, pair: str | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     model = network.model()
     model.check_gates()
-    store, grid = (
-        FrameStore(network.manifest, network.manifest.shape, 1.0),
-        ImageGrid(network.manifest.shape, np.eye(4)),
-    )
+    manifest = network.manifest
+    store, grid = FrameStore(manifest, manifest.shape, 1.0), ImageGrid(manifest.shape, np.eye(4))
+    seen = FrameStore(manifest, network_grid(manifest, model.description, model.method.multiple), 1.0)
     pairs = network.pairs
     number_of_pair = chosen_pair(pairs, pair)
     numbers: dict[str, list[dict[str, Any]]] = {}
     images: dict[str, np.ndarray] = {}
     for position, one in enumerate(pairs):
-        (fixed, labels), (moving, _) = store.load(one.fixed), store.load(one.moving)
-        weights = model.gate_weights(fixed, moving)
+        weights = model.gate_weights(seen.load(one.fixed)[0], seen.load(one.moving)[0])
         maps = [GateMap(name, weight, resize_grid(grid, weight.shape[:3])) for name, weight in sorted(weights.items())]
         for each in maps:
             numbers.setdefault(each.name, []).append(gate_numbers(each))
         if position == number_of_pair:
-            affine = load_frame(network.manifest, one.fixed).affine
+            fixed, labels = store.load(one.fixed)
+            affine = load_frame(manifest, one.fixed).affine
             plane = plane_of_labels(affine, fixed if labels is None else labels)
             images = {'fixed': bytes_of(plane.cut(fixed))}
             images |= {each.name: plane.cut(each.image).astype(np.float16) for each in maps}

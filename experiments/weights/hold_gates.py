@@ -23,6 +23,7 @@ from autofuse_jax.errors import UserError, run_command
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.training.network_runs import network_grid
 from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
 
@@ -100,7 +101,7 @@ def mean_shares(
     """
     method = predicting_method(description.method, description.model)
     manifest = read_manifest(data)
-    store = FrameStore(manifest, manifest.shape, CACHE_GIB)
+    store = FrameStore(manifest, network_grid(manifest, description, method.multiple), CACHE_GIB)
     pairs = pair_source('ed_es', manifest, 'train', frozenset()).anchors
     chosen = [pairs[place] for place in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)]
     nested = unflatten(params)

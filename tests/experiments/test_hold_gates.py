@@ -1,5 +1,7 @@
 """Gates that are held: the same everywhere, at a half or at their mean; everything else as it was."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import unflatten
 from autofuse_jax.weights.released import read_released
-from experiments.weights.hold_gates import gate_names, main
+from experiments.weights import hold_gates
+from experiments.weights.hold_gates import gate_names, main, mean_shares
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -63,6 +66,21 @@ def test_held_gates_are_the_same_everywhere_and_nothing_else_changes(weights, da
     changed = {name for name in before if np.any(before[name] != after[name])}
     assert changed and all('/gate_fusion/' in name or '/gate_single/' in name for name in changed)
     assert len(gate_names(before)) == 7 and 'mean over training pairs' in description.origin['gates']
+
+
+def test_the_mean_is_of_voxels_as_in_training(weights, data, monkeypatch):
+    """Images that were resampled to a coarser grid for the training are measured on such a grid."""
+    grids = []
+
+    def store(manifest, shape, cache_gib):
+        grids.append(shape)
+        return FrameStore(manifest, shape, cache_gib)
+
+    monkeypatch.setattr(hold_gates, 'FrameStore', store)
+    params, description = read_released(weights)
+    with hurried():
+        mean_shares(params, dataclasses.replace(description, spacing_mm=[6.0, 6.0, 6.0]), data.root, 1)
+    assert grids == [(16, 16, 16)]
 
 
 def test_what_cannot_be_held_is_one_line(weights, tmp_path, capsys):

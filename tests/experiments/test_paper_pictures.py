@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_data import PairData, Segmentation
 from autofuse_jax.evaluation.runs import Case, Run
+from autofuse_jax.weights.released import Description
 from experiments.comparison.compare_with_syn import BOTH, INSTANCE, NETWORK, SYN
 from experiments.paper import pictures, segmentations
 from experiments.paper.curves import draw_figure5, figure5, labelled_points
@@ -98,7 +100,8 @@ def test_the_plane_that_is_shown_is_the_same_of_every_size():
 class Gated:
     """Stands in for a network with gates: their weights are a share of the fixed image."""
 
-    description = type('Description', (), {'method': 'autofuse', 'model': {'num_classes': 4}})
+    description = Description('autofuse', {'num_classes': 4})
+    method = types.SimpleNamespace(multiple=(16, 16, 16))
 
     def check_gates(self):
         """Nothing to say."""
@@ -113,6 +116,22 @@ def network(tmp_path, monkeypatch):
     (tmp_path / 'weights.npz').write_bytes(b'weights')
     monkeypatch.setattr(NamedNetwork, 'model', lambda self: Gated())
     return NamedNetwork(tmp_path / 'weights.npz', hearts(tmp_path / 'hearts'), 'test')
+
+
+def test_gates_are_measured_on_voxels_as_in_training(network, tmp_path, monkeypatch):
+    """Twice as large as those of the data within slices."""
+    first, second, third = network.manifest.spacing
+    coarse, shapes = Gated(), []
+    coarse.description = Description('autofuse', {}, spacing_mm=[2 * first, 2 * second, third])
+
+    def gate_weights(fixed, moving):
+        shapes.append((fixed.shape, moving.shape))
+        return {'gate_2': np.full((8, 8, 8, 2), 0.5)}
+
+    coarse.gate_weights = gate_weights
+    monkeypatch.setattr(NamedNetwork, 'model', lambda self: coarse)
+    measure_gates([network], tmp_path / 'gates.json', None)
+    assert set(shapes) == {((16, 16, 16),) * 2}
 
 
 def test_gates_are_measured_on_every_pair_and_drawn_on_one(network, tmp_path):
