@@ -9,7 +9,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from autofuse_jax.errors import UserError
+from autofuse_jax.errors import DivergedError, UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.base import Objective, Params
 from autofuse_jax.provenance import provenance
@@ -58,6 +58,7 @@ def train_branch(
         The averages, as NumPy arrays, and what a record says of the training; None where it was ended before.
 
     Raises:
+        DivergedError: A loss or a gradient is not finite any more.
         UserError: The folder holds a training with other options, or is in use.
         OSError: It cannot be written.
     """
@@ -137,6 +138,7 @@ def _advance(
 
     def log() -> None:
         rows = jax.device_get(window)
+        _check_finite(rows, step - len(rows) + 1)
         values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         window.clear()
         writer.write(step, 'train', values)
@@ -162,3 +164,14 @@ def _advance(
         if step % SAVE_EVERY:
             save()
     return state, minutes + (time.monotonic() - started) / 60.0
+
+
+def _check_finite(rows: Sequence[Mapping[str, Any]], first: int) -> None:
+    """Check the metrics of the steps from `first` on before anything is saved after them."""
+    for number, row in enumerate(rows, first):
+        broken = sorted(name for name, value in row.items() if not np.isfinite(value))
+        if broken:
+            raise DivergedError(
+                f'at step {number} these are not finite any more: {", ".join(broken)}',
+                fix='use a lower --learning-rate and another --work',
+            )
