@@ -41,6 +41,7 @@ from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.fusion_gate import FUSIONS
 from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.runtime import enable_compilation_cache
+from autofuse_jax.training.network_runs import network_grid
 from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
 from experiments.weights.advancing import note_training, train_branch
@@ -114,7 +115,7 @@ def train(options: argparse.Namespace) -> None:
     network = _network(source, description.method, description.model)
     check_shapes(flat, description.method, description.model)
     params = jax.tree.map(jnp.asarray, unflatten(flat))
-    pairs = _pairs(network, params, options)
+    pairs = _pairs(network, params, description, options)
     weights = FusionWeights(**{field.name: getattr(options, field.name) for field in dataclasses.fields(FusionWeights)})
     learning = REFINING_BRANCH if network.refining_channels else FUSION_BRANCH
     objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(learning,))
@@ -189,7 +190,7 @@ def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
     return AutoFuse(**options)
 
 
-def _pairs(network: AutoFuse, params: Params, options: argparse.Namespace) -> PerceivedPairs:
+def _pairs(network: AutoFuse, params: Params, description: Description, options: argparse.Namespace) -> PerceivedPairs:
     manifest = read_manifest(options.data)
     everyone = frozenset(subject.id for subject in manifest.subjects)
     augmentation = Augmentation(
@@ -198,7 +199,7 @@ def _pairs(network: AutoFuse, params: Params, options: argparse.Namespace) -> Pe
     return PerceivedPairs(
         network,
         params,
-        FrameStore(manifest, manifest.shape, CACHE_GIB),
+        FrameStore(manifest, network_grid(manifest, description, network.multiple), CACHE_GIB),
         pair_source('ed_es_labelled', manifest, 'train', everyone).anchors,
         augmentation,
         kept=options.kept,

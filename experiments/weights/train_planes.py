@@ -25,10 +25,12 @@ from autofuse_jax.losses.terms import Diagnostics
 from autofuse_jax.methods.autofuse import PLANE_BRANCH
 from autofuse_jax.methods.base import Batch, Objective, Params
 from autofuse_jax.methods.pair_method import apply_network
+from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.models.plane_branch import OFFSETS, PLANE_MULTIPLE, PlaneBranch, volume_of
 from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.runtime import enable_compilation_cache
-from autofuse_jax.weights.released import read_released, write_released
+from autofuse_jax.training.network_runs import network_grid
+from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
 from experiments.weights.advancing import note_training, train_branch
 from experiments.weights.labelled_planes import LabelledPlanes
@@ -79,7 +81,7 @@ def train(options: argparse.Namespace) -> None:
     branch = PlaneBranch(channels, classes)
     params = jax.tree.map(jnp.asarray, unflatten(mine)) if mine else fresh_params(branch, options.seed)
     objective = Objective('planes', functools.partial(planes_loss, branch), trains=(PLANE_BRANCH,))
-    learned = train_branch(options, _planes(options).at, objective, params)
+    learned = train_branch(options, _planes(description, options).at, objective, params)
     if learned is None:
         return
     trained, record = learned
@@ -111,15 +113,16 @@ def planes_loss(branch: PlaneBranch, params: Params, batch: Batch, key: jax.Arra
     return frame_segmentation_objective(segmentation, batch)
 
 
-def _planes(options: argparse.Namespace) -> LabelledPlanes:
+def _planes(description: Description, options: argparse.Namespace) -> LabelledPlanes:
     manifest = read_manifest(options.data)
+    multiple = predicting_method(description.method, description.model).multiple
     everyone = frozenset(subject.id for subject in manifest.subjects)
     frames = pair_source(LABELLED_FRAMES, manifest, 'train', everyone).anchors
     augmentation = Augmentation(
         rotation=options.rotation, scale=options.scale, gamma=options.gamma, elastic=options.elastic
     )
     return LabelledPlanes(
-        FrameStore(manifest, manifest.shape, CACHE_GIB),
+        FrameStore(manifest, network_grid(manifest, description, multiple), CACHE_GIB),
         [anchor.frame for anchor in frames],
         augmentation,
         count=options.planes,

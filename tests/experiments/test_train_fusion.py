@@ -1,6 +1,7 @@
 """Training of the branch that registers beside one that is held: what it is given, that it learns, and resuming."""
 
 import argparse
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -224,3 +225,19 @@ def test_a_folder_in_use_is_left_alone(data, weights, tmp_path, capsys):
         assert main(arguments(weights, data, tmp_path / 'work')) == 2
     assert 'work' in (error := capsys.readouterr().err) and 'in use' in error
     assert not (tmp_path / 'work.npz').exists()
+
+
+def test_pairs_are_of_voxels_as_in_training(weights, data, tmp_path, monkeypatch):
+    """A branch beside one that knows another grid than that of the data learns on such a grid."""
+    flat, description = read_released(weights)
+    write_released(tmp_path / 'fine.npz', flat, dataclasses.replace(description, spacing_mm=[3.0, 3.0, 3.0]))
+    grids = []
+
+    def store(manifest, shape, cache_gib):
+        grids.append(shape)
+        return FrameStore(manifest, shape, cache_gib)
+
+    monkeypatch.setattr(train_fusion, 'FrameStore', store)
+    monkeypatch.setattr(train_fusion, 'train_branch', lambda *arguments: None)
+    assert main(arguments(tmp_path / 'fine.npz', data, tmp_path / 'work')) == 0
+    assert grids == [(32, 32, 32)]

@@ -1,5 +1,7 @@
 """Training of the branch that segments plane by plane: what it learns from, that it learns, and resuming."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from autofuse_jax.models.plane_branch import OFFSETS, PlaneBranch
 from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.pretrained import load_model
 from autofuse_jax.weights.released import Description, read_released, write_released
+from experiments.weights import train_planes
 from experiments.weights.labelled_planes import LabelledPlanes
 from experiments.weights.train_planes import fresh_params, main, planes_loss
 from tests.experiments.random_weights import write_random_weights
@@ -134,3 +137,18 @@ def test_weights_that_segment_nothing_are_one_line(weights, data, tmp_path, caps
     write_released(other, params, Description('autofuse', description.model | {'num_classes': 0}))
     assert main(arguments(other, data, tmp_path / 'run')) == 2
     assert 'holds no AutoFuse that segments' in capsys.readouterr().err
+
+
+def test_planes_are_of_voxels_as_in_training(weights, data, tmp_path, monkeypatch):
+    """A branch beside others that know a coarser grid than that of the data learns on such a grid."""
+    flat, description = read_released(weights)
+    write_released(tmp_path / 'coarse.npz', flat, dataclasses.replace(description, spacing_mm=[6.0, 6.0, 6.0]))
+    grids = []
+
+    def train_branch(options, examples, *others):
+        grids.append(next(iter(examples(3).values())).shape)
+
+    monkeypatch.setattr(train_planes, 'train_branch', train_branch)
+    with hurried():
+        assert main(arguments(tmp_path / 'coarse.npz', data, tmp_path / 'work')) == 0
+    assert grids == [(2, 16, 16, len(OFFSETS))]
