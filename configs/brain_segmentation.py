@@ -10,7 +10,7 @@ Parts of 64 x 64 x 64 voxels first, a third of a volume, then whole volumes. Bra
 
 import ml_collections
 
-from configs import brain_semi
+from configs import brain_semi, cardiac_segmentation
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -34,14 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.phases.phase_1.pairs = 'labelled_frames'
     config.phases.phase_2.steps = 0
     config.optimizer.learning_rate = 2e-3
-    # Its bias alone has a long way to go: most voxels are background.
-    config.optimizer.multiples = (('segmentation_head', 4.0),)
-    config.optimizer.average_decay = 0.99
-    config.optimizer.schedule = 'cosine'
+    cardiac_segmentation.set_recipe(config)
     config.optimizer.warmup_steps = 50
-    config.optimizer.clip_norm = 1.0
     config.training.log_every = 25
-    config.training.validate_every = 10_000
-    config.training.checkpoint_every = 100
-    config.evaluation.split = 'validation'
     return config

@@ -31,6 +31,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.phases.phase_1 = ml_collections.ConfigDict({'steps': 500, 'pairs': 'labelled_frames', 'crop': (0, 0, 0)})
     config.phases.phase_2.steps = 0
     config.optimizer.learning_rate = 4e-3
+    set_recipe(config)
+    return config
+
+
+def set_recipe(config: ml_collections.ConfigDict) -> None:
+    """Set how a branch that segments is trained, whatever it segments."""
     # Its bias alone has a long way to go: most voxels are background.
     config.optimizer.multiples = (('segmentation_head', 4.0),)
     config.optimizer.average_decay = 0.99
@@ -41,4 +47,3 @@ def get_config() -> ml_collections.ConfigDict:
     config.training.validate_every = 10_000
     config.training.checkpoint_every = 100
     config.evaluation.split = 'validation'
-    return config

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from autofuse_jax.data.augment import Augmentation
 from autofuse_jax.errors import DivergedError, UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.methods.base import Objective, Params
@@ -34,8 +35,60 @@ from autofuse_jax.training.stopping import StopRequest
 WARMUP_STEPS, CLIP_NORM, AVERAGE_DECAY = 50, 1.0, 0.995
 LOG_EVERY, SAVE_EVERY = 50, 200
 RECORD_NAME = 'training.json'
+# Limits of `Augmentation` that a command line may give.
+CHANGES = {
+    'rotation': 'random change, degrees',
+    'scale': 'and of the size, a fraction',
+    'gamma': 'and of the contrast',
+    'elastic': 'and of the shape of each image',
+}
 # (step) -> what that step learns from.
 Examples = Callable[[int], Any]
+
+
+def branch_parser(description: str | None, *, steps: int, learning_rate: float) -> argparse.ArgumentParser:
+    """Return a parser with the options that every training of a branch has.
+
+    Args:
+        description: Text of the help.
+        steps: Default of `--steps`.
+        learning_rate: Default of `--learning-rate`.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--weights', required=True, help='npz or name of the weights to begin with')
+    parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
+    parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
+    parser.add_argument('--out', type=Path, required=True, help='npz to write')
+    parser.add_argument('--steps', type=int, default=steps, help=f'default {steps}')
+    parser.add_argument(
+        '--learning-rate',
+        type=float,
+        default=learning_rate,
+        help=f'highest rate of the cosine; default {learning_rate:g}',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='default 0')
+    return parser
+
+
+def add_changes(parser: argparse.ArgumentParser, default: Augmentation) -> None:
+    """Add the limits of the random change of what is learned from, see `changes_of`.
+
+    Args:
+        parser: The parser.
+        default: The limits where none are given.
+    """
+    for name, text in CHANGES.items():
+        limit = getattr(default, name)
+        parser.add_argument(f'--{name}', type=float, default=limit, help=f'{text}; default {limit:g}')
+
+
+def changes_of(options: argparse.Namespace) -> Augmentation:
+    """Return the limits that the options of `add_changes` give.
+
+    Raises:
+        UserError: A limit is out of its range.
+    """
+    return Augmentation(**{name: getattr(options, name) for name in CHANGES})
 
 
 def train_branch(

@@ -44,7 +44,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.network_runs import network_grid
 from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
-from experiments.weights.advancing import note_training, train_branch
+from experiments.weights.advancing import add_changes, branch_parser, changes_of, note_training, train_branch
 from experiments.weights.perceived_pairs import Example, PerceivedPairs
 
 CACHE_GIB = 4.0
@@ -71,20 +71,10 @@ class FusionWeights:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--weights', required=True, help='npz or name of the weights to begin with')
-    parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
-    parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
-    parser.add_argument('--out', type=Path, required=True, help='npz to write')
-    parser.add_argument('--steps', type=int, default=5000, help='default 5000')
-    parser.add_argument('--learning-rate', type=float, default=1e-3, help='highest rate of the cosine; default 1e-3')
+    parser = branch_parser(__doc__, steps=5000, learning_rate=1e-3)
+    add_changes(parser, Augmentation(rotation=20.0, scale=0.15, gamma=0.3))
     parser.add_argument('--kept', type=int, default=64, help='pairs that are kept; default 64')
     parser.add_argument('--uses', type=int, default=6, help='steps that a pair is learned from; default 6')
-    parser.add_argument('--rotation', type=float, default=20.0, help='random change of pairs, degrees; default 20')
-    parser.add_argument('--scale', type=float, default=0.15, help='and of their size, a fraction; default 0.15')
-    parser.add_argument('--gamma', type=float, default=0.3, help='and of their contrast; default 0.3')
-    parser.add_argument('--elastic', type=float, default=0.0, help='and of the shape of each image; default 0')
-    parser.add_argument('--seed', type=int, default=0, help='default 0')
     parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
     parser.add_argument('--fusion', choices=FUSIONS, help='how features are fused; with --fresh')
     parser.add_argument('--without-segmentations', action='store_true', help='do not feed them back; with --fresh')
@@ -193,15 +183,12 @@ def _network(source: Path, method: str, model: Mapping[str, Any]) -> AutoFuse:
 def _pairs(network: AutoFuse, params: Params, description: Description, options: argparse.Namespace) -> PerceivedPairs:
     manifest = read_manifest(options.data)
     everyone = frozenset(subject.id for subject in manifest.subjects)
-    augmentation = Augmentation(
-        rotation=options.rotation, scale=options.scale, gamma=options.gamma, elastic=options.elastic
-    )
     return PerceivedPairs(
         network,
         params,
         FrameStore(manifest, network_grid(manifest, description, network.multiple), CACHE_GIB),
         pair_source('ed_es_labelled', manifest, 'train', everyone).anchors,
-        augmentation,
+        changes_of(options),
         kept=options.kept,
         uses=options.uses,
         seed=options.seed,

@@ -10,7 +10,6 @@ that was interrupted.
 import argparse
 import functools
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +31,7 @@ from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.network_runs import network_grid
 from autofuse_jax.weights.released import Description, read_released, write_released
 from autofuse_jax.weights.shipped import weights_file
-from experiments.weights.advancing import note_training, train_branch
+from experiments.weights.advancing import add_changes, branch_parser, changes_of, note_training, train_branch
 from experiments.weights.labelled_planes import LabelledPlanes
 
 CACHE_GIB = 4.0
@@ -40,22 +39,12 @@ CACHE_GIB = 4.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--weights', required=True, help='npz or name of the weights that get the branch')
-    parser.add_argument('--data', type=Path, required=True, help='folder that `autofuse-jax prepare` wrote')
-    parser.add_argument('--work', type=Path, required=True, help='folder of checkpoints and metrics')
-    parser.add_argument('--out', type=Path, required=True, help='npz to write')
+    parser = branch_parser(__doc__, steps=6000, learning_rate=2e-3)
+    add_changes(parser, Augmentation(rotation=30.0, scale=0.2, gamma=0.5, elastic=0.4))
     parser.add_argument('--channels', type=int, default=16, help='base width of a branch that is new; default 16')
-    parser.add_argument('--steps', type=int, default=6000, help='default 6000')
     parser.add_argument('--planes', type=int, default=8, help='planes of a step; default 8')
     parser.add_argument('--part', type=int, default=96, help='voxels of a part along both axes; default 96')
     parser.add_argument('--whole-from', type=int, default=4500, help='step from which on planes are whole')
-    parser.add_argument('--learning-rate', type=float, default=2e-3, help='highest rate of the cosine; default 2e-3')
-    parser.add_argument('--rotation', type=float, default=30.0, help='random change, degrees; default 30')
-    parser.add_argument('--scale', type=float, default=0.2, help='and of the size, a fraction; default 0.2')
-    parser.add_argument('--gamma', type=float, default=0.5, help='and of the contrast; default 0.5')
-    parser.add_argument('--elastic', type=float, default=0.4, help='and of the shape; default 0.4')
-    parser.add_argument('--seed', type=int, default=0, help='default 0')
     options = parser.parse_args(arguments)
     enable_compilation_cache()
     return run_command(lambda: train(options))
@@ -118,13 +107,10 @@ def _planes(description: Description, options: argparse.Namespace) -> LabelledPl
     multiple = predicting_method(description.method, description.model).multiple
     everyone = frozenset(subject.id for subject in manifest.subjects)
     frames = pair_source(LABELLED_FRAMES, manifest, 'train', everyone).anchors
-    augmentation = Augmentation(
-        rotation=options.rotation, scale=options.scale, gamma=options.gamma, elastic=options.elastic
-    )
     return LabelledPlanes(
         FrameStore(manifest, network_grid(manifest, description, multiple), CACHE_GIB),
         [anchor.frame for anchor in frames],
-        augmentation,
+        changes_of(options),
         count=options.planes,
         part=options.part,
         whole_from=options.whole_from,
