@@ -9,6 +9,8 @@ def autofuse_model() -> ConfigDict:
     model = _pair_network_model()
     model.fusion_channels = 0  # Base width of the fusion branch; 0: twice base_channels (paper).
     model.refining_channels = 0  # Base width of a branch that corrects the first velocity; 0: none (paper).
+    model.descent_channels = 0  # Base width of a branch that corrects the velocity step by step; 0: none (paper).
+    model.descent_steps = 3  # How many times it does.
     model.plane_channels = 0  # Base width of a branch that segments plane by plane, too; 0: none (paper).
     model.fusion_pooling = (1, 1, 1)  # Voxels of the images averaged into one of the fusion branch; ones: paper.
     model.fine_pooling = (0, 0, 0)  # The same of the single branch, divisors of fusion_pooling; zeros: fusion_pooling.

@@ -19,7 +19,7 @@ from autofuse_jax.models.pair_network import PairNetwork, in_compute_dtype
 # Fusion of a network that has gates.
 GATED = 'gate'
 SINGLE_BRANCH, FUSION_BRANCH, REFINING_BRANCH = 'single_branch', 'fusion_branch', 'refining_branch'
-PLANE_BRANCH = 'plane_branch'
+PLANE_BRANCH, DESCENT_BRANCH = 'plane_branch', 'descent_branch'
 Network = PairNetwork | FusionBaseline
 
 
@@ -92,8 +92,9 @@ def autofuse_method(
 
     segmentation = (Objective('segmentation', functools.partial(_segmentation_loss, model), trains=(SINGLE_BRANCH,)),)
     teacher_loss = functools.partial(_teacher_loss, model, weights.teacher or 1.0)
-    # What refines the velocity is a fusion branch, too, which no other phase of such a training would reach.
-    registering = (FUSION_BRANCH, REFINING_BRANCH) if getattr(model, 'refining_channels', 0) else (FUSION_BRANCH,)
+    # What corrects the velocity registers, too, and no other phase of such a training would reach it.
+    correcting = {'refining_channels': REFINING_BRANCH, 'descent_channels': DESCENT_BRANCH}
+    registering = (FUSION_BRANCH, *(branch for option, branch in correcting.items() if getattr(model, option, 0)))
     teacher = (Objective('teacher', teacher_loss, trains=registering),)
     fusion = (Objective('fusion', loss, trains=registering),)
     registration = (Objective('registration', loss),)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from autofuse_jax.errors import COUNT, Range, UserError, check_numbers
 from autofuse_jax.models.conv_blocks import CUBE, Factor, downsample, upsample
+from autofuse_jax.models.descent import DescentBranch
 from autofuse_jax.models.fusion_gate import fuse_levels
 from autofuse_jax.models.fusion_unet import FUSED_BLOCKS, LEVELS, conv_block, decode, encode, numbered, thin_blocks
 from autofuse_jax.models.heads import RegistrationHead, SegmentationHead
@@ -124,6 +125,9 @@ class AutoFuse(PairNetwork):
         fusion_channels: Base width of the fusion branch; default 0: twice that of the single branch, as in the paper.
         refining_channels: Base width of a second fusion branch, which sees the moving image where the first one puts it
             and corrects the velocity, see `refinement`; default 0: there is none.
+        descent_channels: Base width of a branch that corrects the velocity several times, told by the forces that are
+            left, see `descent`; default 0: there is none.
+        descent_steps: How many times; default 3.
         plane_channels: Base width of a branch that segments plane by plane, see `plane_branch`; the segmentation is
             then the mean of its own and the single branch's. Default 0: there is none.
         fine_channels: Width of the single branch's blocks on the images' grid where `fusion_pooling` makes the fusion
@@ -144,7 +148,7 @@ class AutoFuse(PairNetwork):
 
     Raises:
         UserError: `thin_levels` is more than the branch has, `fine_pooling` does not divide `fusion_pooling`, a
-            displacement is to be refined, or planes are to be segmented without classes.
+            displacement is to be corrected, or planes are to be segmented without classes.
 
     Reference:
         Meng et al., AutoFuse: Automatic fusion networks for deformable medical image registration, Pattern
@@ -153,6 +157,8 @@ class AutoFuse(PairNetwork):
 
     fusion_channels: int = 0
     refining_channels: int = 0
+    descent_channels: int = 0
+    descent_steps: int = 3
     plane_channels: int = 0
     fine_channels: int = 0
     thin_levels: int = 0
@@ -165,6 +171,8 @@ class AutoFuse(PairNetwork):
     RANGES: ClassVar[dict[str, Range]] = {
         'fusion_channels': AT_LEAST_0,
         'refining_channels': AT_LEAST_0,
+        'descent_channels': AT_LEAST_0,
+        'descent_steps': COUNT,
         'plane_channels': AT_LEAST_0,
         'fine_channels': AT_LEAST_0,
         'thin_levels': Range(least=0, below=len(LEVELS), whole=True),
@@ -174,12 +182,13 @@ class AutoFuse(PairNetwork):
         super().__post_init__()
         check_numbers('model.fusion_pooling', self.fusion_pooling, COUNT, count=3)
         check_numbers('model.fine_pooling', self.fine_pooling, AT_LEAST_0, count=3)
-        if self.refining_channels and self.output != 'velocity':
-            raise UserError(
-                f'model.refining_channels is {self.refining_channels} and model.output {self.output!r}',
-                expected="model.output='velocity', because velocities are added",
-                fix='set model.refining_channels=0',
-            )
+        for option in ('refining_channels', 'descent_channels'):
+            if getattr(self, option) and self.output != 'velocity':
+                raise UserError(
+                    f'model.{option} is {getattr(self, option)} and model.output {self.output!r}',
+                    expected="model.output='velocity', because velocities are added",
+                    fix=f'set model.{option}=0',
+                )
         if self.plane_channels and not self.num_classes:
             raise UserError(
                 f'model.plane_channels is {self.plane_channels} and model.num_classes 0',
@@ -229,6 +238,11 @@ class AutoFuse(PairNetwork):
     def refining_branch(self) -> FusionBranch | None:
         """Return the branch that corrects the velocity of the first, or None."""
         return self._fusion_branch(self.refining_channels, 'refining_branch') if self.refining_channels else None
+
+    @nn.nowrap
+    def descent_branch(self) -> DescentBranch | None:
+        """Return the branch that corrects the velocity step by step, or None, see `PairNetwork.descent_branch`."""
+        return DescentBranch(self.descent_channels, name='descent_branch') if self.descent_channels else None
 
     @nn.nowrap
     def plane_branch(self) -> PlaneBranch | None:

@@ -11,6 +11,7 @@ from autofuse_jax.errors import Range
 from autofuse_jax.fields import upsample_displacement
 from autofuse_jax.models.class_probabilities import check_num_classes
 from autofuse_jax.models.conv_blocks import Factor, downsample
+from autofuse_jax.models.descent import descend
 from autofuse_jax.models.field_outputs import (
     SIZE_MULTIPLE,
     check_pair,
@@ -194,6 +195,16 @@ class PairNetwork(nn.Module):
         """Return the module named 'refining_branch', of the kind of the fusion branch, see `refinement`; None: none."""
         return None
 
+    @property
+    def descent_steps(self) -> int:
+        """How many times `descent_branch` corrects the velocity."""
+        return 0
+
+    @nn.nowrap
+    def descent_branch(self) -> Callable[[jax.Array], jax.Array] | None:
+        """Return the module named 'descent_branch', which corrects the velocity, see `descent`; None: none."""
+        return None
+
     @nn.nowrap
     def plane_branch(self) -> nn.Module | None:
         """Return the module named 'plane_branch', which segments plane by plane, see `plane_branch`; None: none."""
@@ -230,6 +241,9 @@ class PairNetwork(nn.Module):
         if refining is not None:
             correction, log_variance, _ = velocity_of(refining, moved_by(orders, mean))
             mean = mean + correction
+        descent = self.descent_branch()
+        if descent is not None:
+            mean = descend(descent, [images for images, _, _ in orders], mean, self.descent_steps)[-1]
         (_, fixed_segmentation), (_, moving_segmentation) = of_fixed, of_moving
         others = {
             'fixed_segmentation': fixed_segmentation,

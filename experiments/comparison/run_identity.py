@@ -39,6 +39,8 @@ LATER_FIELDS = {
     'model.fusion_pooling': [1, 1, 1],
     'model.refining_channels': 0,
     'model.plane_channels': 0,
+    'model.descent_channels': 0,
+    'model.descent_steps': 3,
     'model.thin_levels': 0,
     'optimizer.average_decay': 0.0,
     'optimizer.multiples': [],

@@ -15,7 +15,7 @@ from autofuse_jax.data.augment import Augmentation, augment_pair
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pairs import Pair
-from autofuse_jax.methods.autofuse import FUSION_BRANCH, PLANE_BRANCH, SINGLE_BRANCH
+from autofuse_jax.methods.autofuse import FUSION_BRANCH, PLANE_BRANCH, REFINING_BRANCH, SINGLE_BRANCH
 from autofuse_jax.methods.base import Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.models.autofuse import AutoFuse
@@ -89,15 +89,16 @@ def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> 
     """Return what the branch that learns is given of pairs, and what its field is judged by.
 
     Args:
-        network: The network. With a branch that refines it is that which learns, from what the fusion branch finds of
-            both orders of the images.
+        network: The network. With branches that correct the velocity it is the last of them that learns, from what
+            those before it find of both orders of the images.
         params: Parameters of its other branches.
         batch: Images (B, D, H, W, 1) and labels (B, D, H, W) as in `batches.pair_to_arrays`.
 
     Returns:
-        'inputs': the arguments of the branch, see `PairNetwork.fusion_inputs`. 'fixed', 'moving': images
+        'inputs': the arguments of the branch, see `PairNetwork.fusion_inputs`; of a branch that descends, the images
+        and their segmentations alone. 'fixed', 'moving': images
         (B, d, h, w, 1) and 'fixed_labels', 'moving_labels': the share of each class in a voxel (B, d, h, w, C), on the
-        grid of the single branch's block 1, which is the finest that its features have. Of a branch that refines,
+        grid of the single branch's block 1, which is the finest that its features have. Of a branch that corrects,
         'start': the velocity (B, d', h', w', 3) that it corrects. All float16.
     """
     (single, fusion), plane_branch = network.branches(), network.plane_branch()
@@ -106,10 +107,16 @@ def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> 
     of_fixed, of_moving = of_both(functools.partial(perceive_with, see, planes), batch['fixed'], batch['moving'])
     inputs = network.fusion_inputs(batch['fixed'], batch['moving'], of_fixed, of_moving)
     start = {}
-    if network.refining_channels:
+    if network.refining_channels or network.descent_channels:
         orders = [inputs, network.fusion_inputs(batch['moving'], batch['fixed'], of_moving, of_fixed)]
         velocity, _, _ = velocity_of(lambda *given: apply_network(fusion, params[FUSION_BRANCH], *given), orders)
-        inputs, start = moved_by(orders, velocity)[0], {'start': velocity}
+        if network.refining_channels:
+            orders = moved_by(orders, velocity)
+        if network.refining_channels and network.descent_channels:
+            refine = functools.partial(apply_network, network.refining_branch(), params[REFINING_BRANCH])
+            velocity = velocity + velocity_of(refine, orders)[0]
+        start = {'start': velocity}
+        inputs = inputs[:1] if network.descent_channels else orders[0]
     finest = tuple(whole // step for whole, step in zip(network.pooling, network.feature_pooling, strict=True))
     example: Example = {'inputs': inputs, **start}
     for role in ('fixed', 'moving'):

@@ -7,7 +7,8 @@ times, see `perceived_pairs`, which makes a step several times cheaper than one 
 Minimised is the paper's similarity, divergence and folding, and the overlap of the manual labels with the warped ones,
 in both directions. The same command continues a training that was interrupted.
 
-Where the weights have a branch that refines, which `grow --model refining_channels=8` adds, that branch alone learns.
+Where the weights have a branch that corrects the velocity, which `grow --model descent_channels=16` or
+refining_channels=8 adds, that branch alone learns.
 """
 
 import argparse
@@ -32,13 +33,15 @@ from autofuse_jax.losses.overlap import dice_loss
 from autofuse_jax.losses.regularity import negative_jacobian_loss, velocity_kl
 from autofuse_jax.losses.similarity import local_ncc
 from autofuse_jax.losses.terms import Diagnostics, everywhere, total
-from autofuse_jax.methods.autofuse import FUSION_BRANCH, REFINING_BRANCH
+from autofuse_jax.methods.autofuse import DESCENT_BRANCH, FUSION_BRANCH, REFINING_BRANCH
 from autofuse_jax.methods.base import Objective, Params
 from autofuse_jax.methods.pair_method import apply_network
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.descent import descend
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.models.fusion_gate import FUSIONS
+from autofuse_jax.models.heads import LOG_VARIANCE_BIAS
 from autofuse_jax.porting.convert import check_shapes, flatten, unflatten
 from autofuse_jax.runtime import enable_compilation_cache
 from autofuse_jax.training.network_runs import network_grid
@@ -48,6 +51,8 @@ from experiments.weights.advancing import add_changes, branch_parser, changes_of
 from experiments.weights.perceived_pairs import Example, PerceivedPairs
 
 CACHE_GIB = 4.0
+# Terms of the objective, and the option that is their weight.
+OPTION_OF = {'negative_ncc': 'similarity', 'overlap': 'overlap', 'jacobian': 'jacobian', 'kl': 'kl'}
 # Gates that start at exactly 0.5 move by their own small gradients only.
 MULTIPLES = (('gate_fusion', 3.0), ('gate_single', 3.0))
 
@@ -107,7 +112,7 @@ def train(options: argparse.Namespace) -> None:
     params = jax.tree.map(jnp.asarray, unflatten(flat))
     pairs = _pairs(network, params, description, options)
     weights = FusionWeights(**{field.name: getattr(options, field.name) for field in dataclasses.fields(FusionWeights)})
-    learning = REFINING_BRANCH if network.refining_channels else FUSION_BRANCH
+    learning = learning_branch(network)
     objective = Objective('fusion', functools.partial(fusion_loss, network, weights), trains=(learning,))
     learned = train_branch(options, pairs.at, objective, {learning: params[learning]}, MULTIPLES)
     if learned is None:
@@ -118,10 +123,19 @@ def train(options: argparse.Namespace) -> None:
     print(f'written: {options.out}')
 
 
+def learning_branch(network: AutoFuse) -> str:
+    """Return the name of the branch that learns: the last that has a say in the velocity."""
+    if network.descent_channels:
+        return DESCENT_BRANCH
+    return REFINING_BRANCH if network.refining_channels else FUSION_BRANCH
+
+
 def fusion_loss(
     network: AutoFuse, weights: FusionWeights, params: Params, example: Example, key: jax.Array
 ) -> tuple[jax.Array, Diagnostics]:
     """Return the loss of pairs that were perceived, the mean over both directions, and each of its terms.
+
+    Of a branch that descends it is the mean over its steps, too.
 
     Args:
         network: The network.
@@ -131,26 +145,55 @@ def fusion_loss(
         key: Source of the velocity's noise.
     """
     example = jax.tree.map(lambda array: array.astype(jnp.float32), example)
+    means, log_variance = predicted(network, params, example)
+    noise = None if log_variance is None else jax.random.normal(key, means[0].shape)
+    measures = [field_measures(example, mean, log_variance, noise) for mean in means]
+    factors = dataclasses.asdict(weights)
+    return total(
+        {
+            name: everywhere(sum(measure[name] for measure in measures) / len(means), factors[option])
+            for name, option in OPTION_OF.items()
+        }
+    )
+
+
+def predicted(network: AutoFuse, params: Params, example: Example) -> tuple[list[jax.Array], jax.Array | None]:
+    """Return the mean velocities that count, and their log-variance or None."""
+    inputs = example['inputs']
+    if network.descent_channels:
+        branch = functools.partial(apply_network, network.descent_branch(), params[DESCENT_BRANCH])
+        return descend(branch, inputs, example['start'], network.descent_steps), None
     refining, (_, fusion) = network.refining_branch(), network.branches()
     if refining is None:
-        mean, log_variance, _ = apply_network(fusion, params[FUSION_BRANCH], *example['inputs'])
-    else:
-        correction, log_variance, _ = apply_network(refining, params[REFINING_BRANCH], *example['inputs'])
-        mean = example['start'] + correction
-    noise = jax.random.normal(key, mean.shape)
+        mean, log_variance, _ = apply_network(fusion, params[FUSION_BRANCH], *inputs)
+        return [mean], log_variance
+    correction, log_variance, _ = apply_network(refining, params[REFINING_BRANCH], *inputs)
+    return [example['start'] + correction], log_variance
+
+
+def field_measures(
+    example: Example, mean: jax.Array, log_variance: jax.Array | None, noise: jax.Array | None
+) -> dict[str, jax.Array]:
+    """Return the terms of the objective without their weights, each per pair and of both directions.
+
+    Args:
+        example: Pairs, see `fusion_loss`.
+        mean: Velocity (B, d, h, w, 3).
+        log_variance: Its log-variance; None: it has none, and the divergence is that of its smoothness alone.
+        noise: Draws of the velocity, see `of_velocity`.
+    """
     output = of_velocity(mean, example['moving'], log_variance, noise)
     directions = (('fixed', 'moving', output.displacement), ('moving', 'fixed', output.inverse_displacement))
-    values: dict[str, list[jax.Array]] = {'negative_ncc': [], 'overlap': [], 'jacobian': []}
+    values: dict[str, list[jax.Array]] = {name: [] for name in OPTION_OF if name != 'kl'}
     for fixed, moving, displacement in directions:
         both = jnp.concatenate([example[moving], example[f'{moving}_labels']], axis=-1)
         warped = jax.vmap(warp_linear)(both, displacement)
         values['negative_ncc'].append(-jax.vmap(local_ncc)(example[fixed], warped[..., :1]))
         values['overlap'].append(jax.vmap(dice_loss)(example[f'{fixed}_labels'], warped[..., 1:]))
         values['jacobian'].append(jax.vmap(negative_jacobian_loss)(displacement))
-    factors = {'negative_ncc': weights.similarity, 'overlap': weights.overlap, 'jacobian': weights.jacobian}
-    terms = {name: everywhere(0.5 * sum(both), factors[name]) for name, both in values.items()}
-    terms['kl'] = everywhere(jax.vmap(velocity_kl)(mean, log_variance), weights.kl)
-    return total(terms)
+    if log_variance is None:
+        log_variance = jnp.full_like(mean, LOG_VARIANCE_BIAS)
+    return {name: 0.5 * sum(both) for name, both in values.items()} | {'kl': jax.vmap(velocity_kl)(mean, log_variance)}
 
 
 def with_fresh_fusion(
