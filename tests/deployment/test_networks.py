@@ -69,9 +69,10 @@ def check(method, params, size):
         ('autofuse', {'num_classes': 3}),
         pytest.param('autofuse', {'num_classes': 3, 'refining_channels': 2}, marks=pytest.mark.slow),
         pytest.param('autofuse', {'num_classes': 3, 'plane_channels': 2}, marks=pytest.mark.slow),
+        pytest.param('autofuse', {'num_classes': 3, 'descent_channels': 2}, marks=pytest.mark.slow),
         ('voxelmorph', {}),
     ],
-    ids=['unsupervised', 'semi-supervised', 'refined', 'planes', 'voxelmorph'],
+    ids=['unsupervised', 'semi-supervised', 'refined', 'planes', 'descending', 'voxelmorph'],
 )
 def test_networks_agree_with_jax(name, model):
     # Of a smaller volume a sixteenth is two voxels, whose normalisation makes of rounding errors what it likes.

@@ -15,6 +15,7 @@ from autofuse_jax.data.pair_policies import pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.methods.autofuse import FUSION_BRANCH
 from autofuse_jax.models.autofuse import AutoFuse
+from autofuse_jax.models.descent import descend
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.storage.locks import locked
@@ -35,6 +36,7 @@ MODEL = {
     'large_kernel': False,
 }
 REFINED = MODEL | {'refining_channels': 2}
+DESCENDING = MODEL | {'descent_channels': 2, 'descent_steps': 2}
 STEPS = 4
 ROLES = ('fixed', 'moving')
 NETWORK = AutoFuse(**MODEL)
@@ -218,6 +220,68 @@ def test_what_refines_is_given_what_the_whole_network_gives_it(perceived, refine
 
     whole, parts = quick_jit(velocities)(batch)
     np.testing.assert_allclose(parts, whole, atol=0.01 * np.ptp(whole))
+
+
+@pytest.fixture(scope='module', params=[{}, {'refining_channels': 2}], ids=['alone', 'refined'])
+def descending(request, tmp_path_factory):
+    options = DESCENDING | request.param
+    return options, write_random_weights(tmp_path_factory.mktemp('weights') / 'descending.npz', options)
+
+
+def test_a_branch_that_descends_learns_alone(descending, data, tmp_path):
+    _, path = descending
+    start, _ = read_released(path)
+    with hurried():
+        assert main(arguments(path, data, tmp_path / 'more')) == 0
+    more, _ = read_released(tmp_path / 'more.npz')
+    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, start[name])}
+    assert changed == {'descent_branch'}
+
+
+def test_what_descends_is_given_what_the_whole_network_gives_it(perceived, descending):
+    batch, _ = perceived
+    options, path = descending
+    network, params = AutoFuse(**options), unflatten(read_released(path)[0])
+    branch = lambda evidence: network.descent_branch().apply({'params': params['descent_branch']}, evidence)  # noqa: E731
+
+    def velocities(batch):
+        whole = network.apply({'params': params}, batch['fixed'], batch['moving'], symmetric=True).velocity_mean
+        examples = [
+            perceive(network, params, batch | {'fixed': batch[one], 'moving': batch[two]})
+            for one, two in (ROLES, ROLES[::-1])
+        ]
+        examples = jax.tree.map(jnp.float32, examples)
+        orders = [example['inputs'][0] for example in examples]
+        start = examples[0]['start']
+        return whole, descend(branch, orders, start, 2)[-1], start, examples[1]['start']
+
+    whole, parts, start, opposite = quick_jit(velocities)(batch)
+    np.testing.assert_allclose(parts, whole, atol=0.01 * np.ptp(whole))
+    np.testing.assert_allclose(opposite, -start, atol=0.01 * np.ptp(start))
+    assert np.max(np.abs(whole - start)) > 0.02 * np.ptp(whole)
+
+
+def test_the_loss_of_a_descent_is_the_mean_over_its_steps(perceived, descending):
+    batch, _ = perceived
+    options, path = descending
+    params = unflatten(read_released(path)[0])
+    learning = {'descent_branch': params['descent_branch']}
+
+    def losses(batch):
+        network = AutoFuse(**options)
+        example = perceive(network, params, batch)
+        once = dataclasses.replace(network, descent_steps=1)
+        key = jax.random.key(0)
+        first, _ = fusion_loss(once, FusionWeights(), learning, example, key)
+        branch = lambda told: network.descent_branch().apply({'params': params['descent_branch']}, told)  # noqa: E731
+        wide = jax.tree.map(jnp.float32, example)
+        further = wide | {'start': descend(branch, wide['inputs'], wide['start'], 1)[0]}
+        second, _ = fusion_loss(once, FusionWeights(), learning, further, key)
+        return 0.5 * (first + second), fusion_loss(network, FusionWeights(), learning, example, key)
+
+    expected, (loss, terms) = quick_jit(losses)(batch)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert {'term/overlap', 'term/kl', 'term/jacobian', 'term/negative_ncc'} <= set(terms)
 
 
 def test_a_folder_in_use_is_left_alone(data, weights, tmp_path, capsys):

@@ -249,11 +249,14 @@ def test_phases_that_train_the_fusion_branch_need_one(kind):
         autofuse_method('early_fuse', EarlyFuse(base_channels=2), ObjectiveWeights(**{kind: ('one',)}))
 
 
-def test_phases_of_the_fusion_branch_train_what_refines_it():
+@pytest.mark.parametrize(
+    ('option', 'branch'), [('refining_channels', 'refining_branch'), ('descent_channels', 'descent_branch')]
+)
+def test_phases_of_the_fusion_branch_train_what_corrects_it(option, branch):
     """No other phase of a training of such phases would, and it would stay as it was drawn."""
-    model = AutoFuse(base_channels=2, num_classes=CLASSES, refining_channels=2)
+    model = AutoFuse(base_channels=2, num_classes=CLASSES, **{option: 2})
     method = autofuse_method('autofuse', model, ObjectiveWeights(**PHASES))
     for phase in ('two', 'three'):
         (objective,) = method.objectives(phase)
-        assert objective.trains == ('fusion_branch', 'refining_branch')
+        assert objective.trains == ('fusion_branch', branch)
         split_params(parameter_structure(method), objective.trains)
