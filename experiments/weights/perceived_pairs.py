@@ -5,7 +5,6 @@ learn from it. So what they say of a pair, changed at random as in all training,
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ import numpy as np
 from autofuse_jax.data.augment import Augmentation, augment_pair
 from autofuse_jax.data.batches import pair_to_arrays
 from autofuse_jax.data.frame_store import FrameStore
-from autofuse_jax.data.pairs import Pair
+from autofuse_jax.data.pairs import PairSource
 from autofuse_jax.methods.autofuse import FUSION_BRANCH, PLANE_BRANCH, REFINING_BRANCH, SINGLE_BRANCH
 from autofuse_jax.methods.base import Params
 from autofuse_jax.methods.pair_method import apply_network
@@ -26,8 +25,9 @@ from autofuse_jax.models.pair_network import moved_by, of_both, perceive_with, v
 Example = dict[str, Any]
 # What is kept is a list of pairs in memory: half the bytes, and more digits than a gate can use.
 KEPT_TYPE = np.float16
-# Streams of random draws: which of the pairs kept a step takes, the order of the pairs, the change of a pair.
-CHOICE, ORDER, CHANGE = range(3)
+# Streams of random draws: which of the pairs kept a step takes, the order of the pairs, the change of a pair, and its
+# other image.
+CHOICE, ORDER, CHANGE, PARTNER = range(4)
 
 
 class PerceivedPairs:
@@ -40,7 +40,7 @@ class PerceivedPairs:
         network: The network.
         params: Parameters of the branches that are held.
         store: Source of the frames.
-        pairs: The training pairs.
+        source: The training pairs; where they are drawn at random, every time anew.
         augmentation: Limits of the random change of pairs.
         kept: Number of pairs that are kept, at least 1.
         uses: Steps after which the oldest pair gives way to a new one, so that each is taken that often on average.
@@ -52,14 +52,14 @@ class PerceivedPairs:
         network: AutoFuse,
         params: Params,
         store: FrameStore,
-        pairs: Sequence[Pair],
+        source: PairSource,
         augmentation: Augmentation,
         *,
         kept: int,
         uses: int,
         seed: int,
     ):
-        self._pairs, self._store, self._augmentation = pairs, store, augmentation
+        self._source, self._store, self._augmentation = source, store, augmentation
         self._kept, self._uses, self._seed = kept, uses, seed
         self._examples: dict[int, Example] = {}
         self._perceive = jax.jit(functools.partial(perceive, network, params))
@@ -75,8 +75,10 @@ class PerceivedPairs:
         return self._examples[chosen]
 
     def _example(self, number: int) -> Example:
-        epoch, place = divmod(number, len(self._pairs))
-        pair = self._pairs[self._rng(ORDER, epoch).permutation(len(self._pairs))[place]]
+        anchors = self._source.anchors
+        epoch, place = divmod(number, len(anchors))
+        anchor = anchors[self._rng(ORDER, epoch).permutation(len(anchors))[place]]
+        pair = self._source.draw(anchor, self._rng(PARTNER, number))
         arrays = augment_pair(pair_to_arrays(self._store, pair), self._augmentation, self._rng(CHANGE, number))
         example = self._perceive({name: array[None] for name, array in arrays.items()})
         return jax.tree.map(np.asarray, example)

@@ -51,6 +51,8 @@ from experiments.weights.advancing import add_changes, branch_parser, changes_of
 from experiments.weights.perceived_pairs import Example, PerceivedPairs
 
 CACHE_GIB = 4.0
+# Policies whose pairs have the labels of both images.
+LABELLED_POLICIES = ('ed_es_labelled', 'inter_labelled')
 # Terms of the objective, and the option that is their weight.
 OPTION_OF = {'negative_ncc': 'similarity', 'overlap': 'overlap', 'jacobian': 'jacobian', 'kl': 'kl'}
 # Gates that start at exactly 0.5 move by their own small gradients only.
@@ -78,6 +80,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = branch_parser(__doc__, steps=5000, learning_rate=1e-3)
     add_changes(parser, Augmentation(rotation=20.0, scale=0.15, gamma=0.3))
+    parser.add_argument(
+        '--pairs',
+        choices=LABELLED_POLICIES,
+        default=LABELLED_POLICIES[0],
+        help=f'policy of the training pairs; default {LABELLED_POLICIES[0]}: both phases of hearts',
+    )
     parser.add_argument('--kept', type=int, default=64, help='pairs that are kept; default 64')
     parser.add_argument('--uses', type=int, default=6, help='steps that a pair is learned from; default 6')
     parser.add_argument('--fresh', action='store_true', help='begin with a fusion branch that is drawn at random')
@@ -230,7 +238,7 @@ def _pairs(network: AutoFuse, params: Params, description: Description, options:
         network,
         params,
         FrameStore(manifest, network_grid(manifest, description, network.multiple), CACHE_GIB),
-        pair_source('ed_es_labelled', manifest, 'train', everyone).anchors,
+        pair_source(options.pairs, manifest, 'train', everyone),
         changes_of(options),
         kept=options.kept,
         uses=options.uses,

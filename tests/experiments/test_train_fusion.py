@@ -23,7 +23,7 @@ from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
 from experiments.weights.perceived_pairs import PerceivedPairs, perceive
-from experiments.weights.train_fusion import FusionWeights, fusion_loss, main, with_fresh_fusion
+from experiments.weights.train_fusion import LABELLED_POLICIES, FusionWeights, fusion_loss, main, with_fresh_fusion
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -58,15 +58,15 @@ def weights(tmp_path_factory):
 def perceived(data, weights):
     """The first pair as it is, perceived."""
     store = FrameStore(data, data.shape, 1.0)
-    arrays = pair_to_arrays(store, pairs_of(data)[0])
+    arrays = pair_to_arrays(store, pairs_of(data).anchors[0])
     batch = {name: array[None] for name, array in arrays.items()}
     params = unflatten(read_released(weights)[0])
     return batch, quick_jit(lambda batch: perceive(NETWORK, params, batch))(batch)
 
 
-def pairs_of(data):
+def pairs_of(data, policy='ed_es_labelled'):
     everyone = frozenset(subject.id for subject in data.subjects)
-    return pair_source('ed_es_labelled', data, 'train', everyone).anchors
+    return pair_source(policy, data, 'train', everyone)
 
 
 def arguments(weights, data, work, *more):
@@ -116,14 +116,15 @@ def test_the_loss_is_that_of_both_directions(perceived, weights):
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_pairs_follow_from_seed_and_step_alone(data, monkeypatch):
+@pytest.mark.parametrize('policy', LABELLED_POLICIES)
+def test_pairs_follow_from_seed_and_step_alone(data, policy, monkeypatch):
     # What the network makes of a pair is the same for the same pair; here the pair itself.
     monkeypatch.setattr(perceived_pairs, 'perceive', lambda network, params, batch: {'fixed': batch['fixed']})
     augmentation = Augmentation(rotation=20.0, scale=0.1, gamma=0.2)
 
     def source():
         store = FrameStore(data, data.shape, 1.0)
-        return PerceivedPairs(NETWORK, {}, store, pairs_of(data), augmentation, kept=3, uses=2, seed=1)
+        return PerceivedPairs(NETWORK, {}, store, pairs_of(data, policy), augmentation, kept=3, uses=2, seed=1)
 
     there = source()
     passed = [there.at(step)['fixed'] for step in range(9)]
