@@ -4,7 +4,8 @@ import pytest
 
 from autofuse_jax.errors import UserError
 from autofuse_jax.sharding import batch_sharded, make_mesh, put_batch, replicated, volumes_sharded
-from autofuse_jax.training.experiment import _check_shares
+from autofuse_jax.training.experiment import _check_parts, _check_shares
+from autofuse_jax.training.phases import Phase
 from tests.conftest import SIMULATED_DEVICES
 
 
@@ -80,6 +81,13 @@ def test_replicated_arrays_are_whole_on_each_device():
 def test_what_devices_cannot_share_equally_is_refused(batch, depth, words):
     with pytest.raises(UserError, match=words):
         _check_shares(batch, (18, 16, 16), make_mesh(4, depth))
+
+
+def test_parts_of_volumes_are_shared_equally_or_refused():
+    whole, parts = Phase('phase_0', 'semi', 0, 5), Phase('phase_1', 'semi', 5, 9, (18, 16, 16))
+    with pytest.raises(UserError, match='depth_devices is 4 for parts of 18 voxels along their first axis in phase_1'):
+        _check_parts([whole, parts], make_mesh(4, 4))
+    assert _check_parts([whole, parts], make_mesh(4, 2)) is None
 
 
 def test_what_devices_can_share_is_accepted():

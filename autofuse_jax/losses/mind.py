@@ -61,7 +61,8 @@ def mind_ssc(image: jax.Array) -> jax.Array:
     variance = jnp.mean(stack, axis=-1, keepdims=True)
     mean = jnp.mean(variance)
     variance = jnp.clip(variance, SMALLEST_VARIANCE * mean, LARGEST_VARIANCE * mean)
-    return jnp.exp(-stack / jnp.maximum(variance, jnp.finfo(stack.dtype).tiny))
+    # Of a flat image all distances are zero, and so is the gradient.
+    return jnp.exp(-stack / jnp.where(variance > 0, variance, 1.0))
 
 
 def descriptor_similarity(fixed: jax.Array, warped: jax.Array, valid: jax.Array) -> jax.Array:

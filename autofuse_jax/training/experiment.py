@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from autofuse_jax.training.distributed import first_process_first, is_first
 from autofuse_jax.training.memory import kept_by_compiler
 from autofuse_jax.training.official_switches import with_official_switches
 from autofuse_jax.training.optimizers import check_multiples, make_optimizer, make_schedule
-from autofuse_jax.training.phases import phases_of
+from autofuse_jax.training.phases import Phase, phases_of
 from autofuse_jax.training.precision import check_precision, compute_dtype, products_in
 from autofuse_jax.training.state import TrainState, create_train_state
 from autofuse_jax.training.training_data import TrainingData
@@ -97,6 +97,7 @@ class Experiment:
         self.protocol = training_protocol(config.evaluation.jacobian_determinant)
         self.mesh: Mesh = make_mesh(config.training.devices, config.training.depth_devices)
         _check_shares(config.training.batch_size, self.grid, self.mesh)
+        _check_parts(self.phases, self.mesh)
         self.augmentation = Augmentation(**config.data.augmentation.to_dict())
         self.store = FrameStore(self.manifest, self.grid, config.data.cache_gib)
         check_precision(config.training.precision, self.mesh.devices.flat[0])
@@ -267,6 +268,19 @@ def _check_shares(batch_size: int, grid: tuple[int, int, int], mesh: Mesh) -> No
             expected='a divisor of that',
             fix='correct training.depth_devices or data.grid',
         )
+
+
+def _check_parts(phases: Sequence[Phase], mesh: Mesh) -> None:
+    """Check that parts of volumes can be shared equally, too."""
+    depth = mesh.shape[DEPTH_AXIS]
+    for phase in phases:
+        if phase.crop[0] % depth:
+            raise UserError(
+                f'training.depth_devices is {depth} for parts of {phase.crop[0]} voxels along their first axis in '
+                f'{phase.name}',
+                expected='a divisor of that',
+                fix=f'correct training.depth_devices or phases.{phase.name}.crop',
+            )
 
 
 def _resolved(config: ConfigDict) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from autofuse_jax.weights.released import read_released, write_released
 
 # Branches that segment, and the options of the network that say what they are.
 SEGMENTING = {
-    SINGLE_BRANCH: ('fine_channels', 'thin_levels', 'compare_slices', 'background_in_padding'),
+    SINGLE_BRANCH: ('fine_pooling', 'fine_channels', 'thin_levels', 'compare_slices', 'background_in_padding'),
     PLANE_BRANCH: ('plane_channels',),
 }
 

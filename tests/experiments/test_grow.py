@@ -90,6 +90,14 @@ def test_a_branch_of_planes_comes_from_the_first_file_or_else_from_the_second(tr
             np.testing.assert_array_equal(array, source[name])
 
 
+def test_the_grid_of_the_branch_that_segments_comes_with_it(trained, tmp_path):
+    """No parameter shows it: with the other file's the branch would see voxels that it was not trained on."""
+    finer, joined = tmp_path / 'finer.npz', tmp_path / 'joined.npz'
+    write_random_weights(finer, MODEL | {'fine_pooling': [1, 1, 1]})
+    assert join([f'--segmenting={finer}', f'--registering={trained}', f'--out={joined}']) == 0
+    assert read_released(joined)[1].model['fine_pooling'] == [1, 1, 1]
+
+
 def test_branches_that_do_not_fit_are_one_line(trained, tmp_path, capsys):
     wide = tmp_path / 'wide.npz'
     model = MODEL | {'base_channels': 3}

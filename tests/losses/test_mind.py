@@ -1,5 +1,7 @@
 """Self-similarity descriptors: against patches compared one by one, and what they are blind to."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,8 +51,11 @@ def test_contrast_and_brightness_change_nothing(change):
     np.testing.assert_allclose(describe(change(IMAGE)), describe(IMAGE), atol=5e-3)
 
 
-def test_a_flat_image_is_finite_and_all_ones():
-    np.testing.assert_array_equal(describe(np.full(SHAPE, 0.3, np.float32)), 1.0)
+def test_a_flat_image_is_finite_and_all_ones_and_has_no_gradient():
+    flat = np.full(SHAPE, 0.3, np.float32)
+    np.testing.assert_array_equal(describe(flat), 1.0)
+    gradient = quick_jit(jax.grad(lambda image: jnp.sum(mind_ssc(image) ** 2)))(flat)
+    np.testing.assert_array_equal(gradient, 0.0)
 
 
 def test_similarity_counts_valid_voxels_among_all():
