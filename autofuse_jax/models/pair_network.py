@@ -243,7 +243,10 @@ class PairNetwork(nn.Module):
             mean = mean + correction
         descent = self.descent_branch()
         if descent is not None:
-            mean = descend(descent, [images for images, _, _ in orders], mean, self.descent_steps)[-1]
+            told = [self.descent_input(narrow_fixed, narrow_moving, of_fixed, of_moving)]
+            if symmetric:
+                told.append(self.descent_input(narrow_moving, narrow_fixed, of_moving, of_fixed))
+            mean = descend(descent, told, mean, self.descent_steps)[-1]
         (_, fixed_segmentation), (_, moving_segmentation) = of_fixed, of_moving
         others = {
             'fixed_segmentation': fixed_segmentation,
@@ -254,6 +257,24 @@ class PairNetwork(nn.Module):
             return of_velocity(mean, moving, log_variance, noise, **others)
         displacement = on_grid_of(moving, jax.vmap(upsample_displacement)(widened(mean)))
         return of_displacement(displacement, moving, velocity_mean=mean, **others)
+
+    @nn.nowrap
+    def descent_input(
+        self, fixed: jax.Array, moving: jax.Array, of_fixed: Perception, of_moving: Perception
+    ) -> jax.Array:
+        """Return what the branch that descends is given: images and segmentations side by side, as fine as they are.
+
+        Args:
+            fixed: (B, D, H, W, 1).
+            moving: (B, D, H, W, 1).
+            of_fixed: As in `fusion_inputs`.
+            of_moving: As in `fusion_inputs`.
+
+        Returns:
+            (B, D, H, W, 2 + 2 C), see `descent.evidence_of`.
+        """
+        segmentations = [one.astype(fixed.dtype) for _, one in (of_fixed, of_moving) if one is not None]
+        return jnp.concatenate([fixed, moving, *segmentations], axis=-1)
 
     @nn.nowrap
     def fusion_inputs(

@@ -98,7 +98,7 @@ def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> 
 
     Returns:
         'inputs': the arguments of the branch, see `PairNetwork.fusion_inputs`; of a branch that descends, the images
-        and their segmentations alone. 'fixed', 'moving': images
+        and their segmentations, see `PairNetwork.descent_input`. 'fixed', 'moving': images
         (B, d, h, w, 1) and 'fixed_labels', 'moving_labels': the share of each class in a voxel (B, d, h, w, C), on the
         grid of the single branch's block 1, which is the finest that its features have. Of a branch that corrects,
         'start': the velocity (B, d', h', w', 3) that it corrects. All float16.
@@ -118,7 +118,9 @@ def perceive(network: AutoFuse, params: Params, batch: dict[str, jax.Array]) -> 
             refine = functools.partial(apply_network, network.refining_branch(), params[REFINING_BRANCH])
             velocity = velocity + velocity_of(refine, orders)[0]
         start = {'start': velocity}
-        inputs = inputs[:1] if network.descent_channels else orders[0]
+        inputs = orders[0]
+        if network.descent_channels:
+            inputs = (network.descent_input(batch['fixed'], batch['moving'], of_fixed, of_moving),)
     finest = tuple(whole // step for whole, step in zip(network.pooling, network.feature_pooling, strict=True))
     example: Example = {'inputs': inputs, **start}
     for role in ('fixed', 'moving'):
