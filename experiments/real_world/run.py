@@ -101,10 +101,10 @@ def main(argv: list[str] | None = None) -> None:
         register = register_with(options.checkout)
     elif options.syn:
         register = register_by_syn(options.syn)
-    record = json.loads(options.out.read_text()) if options.out.is_file() else {'cases': {}}
     about = provenance() | {
         'command': 'python -m experiments.real_world.run' + f' --syn={options.syn}' * bool(options.syn)
     }
+    record = _begun(options.out, about['command'])
     if options.checkout is not None:
         about['commit'] = commit_of(options.checkout.resolve() / 'autofuse_jax')
     done = record['cases']
@@ -119,6 +119,18 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{"holds" if done[key]["holds"] else "FAILS"}  {key}  {done[key].get("values", done[key].get("error"))}')
         write_json(options.out, json_types({'cases': done} | about | record))
     print(f'{sum(entry["holds"] for entry in done.values())} of {len(done)} hold: {options.out}')
+
+
+def _begun(out: Path, command: str) -> dict[str, Any]:
+    """Return the record that a run goes on with, which must be of the same way to register."""
+    if not out.is_file():
+        return {'cases': {}}
+    record = json.loads(out.read_text())
+    if record.get('command', command) != command:
+        raise UserError(
+            f'{out} holds cases of {record["command"]!r}', expected=f'those of {command!r}', fix='use another --out'
+        )
+    return record
 
 
 def _chosen(cases: Iterable[Case], options: argparse.Namespace) -> dict[str, Case]:

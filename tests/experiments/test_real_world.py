@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 from autofuse_jax.data.volumes import Volume
+from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.maps import DenseTransform
 from experiments.real_world import run
 from experiments.real_world.cases import Case, swap_difference
@@ -45,6 +47,9 @@ def test_cases_that_others_are_counted_from_are_run_before_them(tmp_path, monkey
     done = json.loads((tmp_path / 'record.json').read_text())['cases']
     assert {key: entry['holds'] for key, entry in done.items()} == {'one contrast: a': True, 'other contrasts: c': True}
     assert done['other contrasts: c']['wanted'] == {'dsc': 68.0}
+    # The record is ours: SyN would add its cases to it.
+    with pytest.raises(UserError, match=r"holds cases of 'python -m experiments.real_world.run'.*--syn=mi'"):
+        run.main([f'--data={tmp_path}', '--syn=mi', f'--out={tmp_path / "record.json"}'])
 
 
 def test_the_table_says_what_older_code_came_to_and_what_it_refused():
