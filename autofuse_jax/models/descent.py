@@ -27,8 +27,11 @@ from autofuse_jax.models.refinement import displacement_on
 
 # Channels of the levels, from the velocity's grid to a quarter of it, in multiples of the base width.
 WIDTHS = (2, 3, 4)
-# Mean squared gradients below it, a thirtieth of the range of intensities a voxel squared, pull less and less.
-FORCE_FLOOR = 1e-3
+# Mean squared gradients below it, a tenth of the range of intensities a voxel squared, pull less and less.
+FORCE_FLOOR = 1e-2
+# Of each component of what a step adds, in voxels of the velocity's grid: without it, one step too far makes forces that
+# no training has shown, and the next steps go further.
+LONGEST_STEP = 0.5
 # Products of residuals and gradients of probabilities are small: a border of one voxel among four gives about 0.1.
 PULL_SCALE = 10.0
 
@@ -62,7 +65,8 @@ class DescentBranch(nn.Module):
             volume = jnp.concatenate([upsample(volume, factor), skips[level]], axis=-1)
             volume = convolved(volume, widths[level], f'up_{level}')
         # The forces go to the last layer themselves, too, so that it may begin with a step along them.
-        return mean_convolution('mean')(widened(jnp.concatenate([volume, evidence], axis=-1)))
+        added = mean_convolution('mean')(widened(jnp.concatenate([volume, evidence], axis=-1)))
+        return LONGEST_STEP * jnp.tanh(added / LONGEST_STEP)
 
 
 def halving(volume: jax.Array) -> tuple[int, ...]:
@@ -142,7 +146,7 @@ def pulls(fixed: jax.Array, warped: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def gauss_newton(pull: jax.Array, square: jax.Array) -> jax.Array:
-    """Return the step that several channels suggest together: `sum_c r_c g_c / (sum_c |g_c|^2 + 0.001)`.
+    """Return the step that several channels suggest together: `sum_c r_c g_c / (sum_c |g_c|^2 + 0.01)`.
 
     Args:
         pull: (B, d, h, w, 3, C), means of `r g`.
