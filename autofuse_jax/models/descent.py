@@ -29,8 +29,8 @@ from autofuse_jax.models.refinement import displacement_on
 WIDTHS = (2, 3, 4)
 # Mean squared gradients below it, a tenth of the range of intensities a voxel squared, pull less and less.
 FORCE_FLOOR = 1e-2
-# Of each component of what a step adds, in voxels of the velocity's grid: without it, one step too far makes forces that
-# no training has shown, and the next steps go further.
+# Of each component of what a step adds, in voxels of the velocity's grid: without it, one step too far makes forces
+# that no training has shown, and the next steps go further.
 LONGEST_STEP = 0.5
 # Products of residuals and gradients of probabilities are small: a border of one voxel among four gives about 0.1.
 PULL_SCALE = 10.0

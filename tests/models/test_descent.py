@@ -10,14 +10,23 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.models.autofuse import AutoFuse
 from autofuse_jax.models.conv_blocks import downsample
-from autofuse_jax.models.descent import DescentBranch, central_difference, descend, evidence_of, forces
+from autofuse_jax.models.descent import (
+    LONGEST_STEP,
+    DescentBranch,
+    central_difference,
+    descend,
+    evidence_of,
+    gauss_newton,
+    pulls,
+)
 from tests.quick import quick_jit, quick_key, random_params
 
 CLASSES = 3
 MODEL = AutoFuse(base_channels=2, num_classes=CLASSES, large_kernel=False, fusion_channels=2, descent_channels=2)
 SIZE = (16, 16, 16)
-# Of what `evidence_of` returns: images, segmentations, two forces, displacement.
-EVIDENCE = 2 + 2 * CLASSES + 3 * 3
+CHANNELS = 1 + CLASSES
+# Of what `evidence_of` returns: channels of both images, two steps, pulls and squares of all channels, the velocity.
+EVIDENCE = 2 * CHANNELS + 2 * 3 + 4 * CHANNELS + 3
 
 
 @pytest.fixture(scope='module')
@@ -48,54 +57,70 @@ def test_differences_are_those_of_numpy_away_from_the_ends():
     np.testing.assert_allclose(ends[:, -1], 0.5 * (volume[:, -1] - volume[:, -2]), atol=1e-6)
 
 
-def test_a_force_by_hand():
-    """Two ramps along the first axis of slope 0.2, the fixed one 0.1 higher: 0.02 / (0.04 + 0.01 + 0.001)."""
+def step_of(fixed, warped):
+    """The step that voxels suggest, each on its own."""
+    pull, square = pulls(fixed, warped)
+    return gauss_newton(pull.reshape(*pull.shape[:-1], 3, -1), square)
+
+
+def test_a_step_by_hand():
+    """Two ramps along the first axis of slope 0.2, the fixed one 0.1 higher: 0.02 / (0.04 + 0.01)."""
     ramp = jnp.broadcast_to(0.2 * jnp.arange(5.0)[None, :, None, None, None], (1, 5, 4, 4, 1))
-    one = forces(ramp + 0.1, ramp)
-    np.testing.assert_allclose(one[:, 1:-1, ..., 0], 0.02 / 0.051, rtol=1e-5)
+    one = step_of(ramp + 0.1, ramp)
+    np.testing.assert_allclose(one[:, 1:-1, ..., 0], 0.02 / 0.05, rtol=1e-5)
     np.testing.assert_allclose(one[..., 1:], 0.0, atol=1e-7)
-    # A second channel without any gradient and difference takes no part.
-    both = forces(*(jnp.concatenate([image, jnp.ones_like(image)], axis=-1) for image in (ramp + 0.1, ramp)))
-    np.testing.assert_allclose(both, one, rtol=1e-5)
+    # A second channel without any gradient takes no part, and one that is as wrong the other way undoes the step.
+    flat, opposite = jnp.ones_like(ramp), ramp - 0.1
+    for other, expected in (((flat, 0.5 * flat), one), ((opposite, ramp), jnp.zeros_like(one))):
+        both = [jnp.concatenate(channels, axis=-1) for channels in zip((ramp + 0.1, ramp), other, strict=True)]
+        np.testing.assert_allclose(step_of(*both), expected, atol=1e-6)
 
 
-def test_forces_are_at_most_half_a_voxel_and_vanish_without_a_difference():
-    fixed, warped = (jax.random.normal(quick_key(seed), (1, 8, 8, 8, 2)) for seed in (4, 5))
-    lengths = jnp.linalg.norm(forces(fixed, warped), axis=-1)
-    assert 0.3 < float(jnp.max(lengths)) <= 0.5 + 1e-6
-    np.testing.assert_array_equal(forces(fixed, fixed), 0.0)
+def test_nothing_pulls_without_a_difference():
+    fixed = jax.random.normal(quick_key(4), (1, 8, 8, 8, 2))
+    pull, square = pulls(fixed, fixed)
+    np.testing.assert_array_equal(pull, 0.0)
+    assert float(jnp.min(square)) >= 0 and float(jnp.max(square)) > 0.1
 
 
 def test_steps_along_the_forces_bring_images_together():
-    """The sign and the grids are those of a velocity: a branch that returns the mean force registers two balls."""
+    """The sign and the grids are those of a velocity: a branch that returns half the step registers two balls."""
     fixed, moving = ball((7.5, 7.5, 7.5)), ball((9.0, 7.5, 6.5))
-    along = lambda evidence: 0.5 * downsample(evidence[..., 2:5])  # noqa: E731
-    velocities = descend(along, [jnp.concatenate([fixed, moving], axis=-1)], jnp.zeros((1, 8, 8, 8, 3)), 12)
-    left = [
-        float(jnp.mean(jnp.square(evidence[..., 0] - evidence[..., 1])))
-        for velocity in (jnp.zeros((1, 8, 8, 8, 3)), *velocities)
-        for evidence in [evidence_of(jnp.concatenate([fixed, moving], axis=-1), velocity)]
-    ]
-    assert all(after < before for before, after in zip(left, left[1:], strict=False))
+    images = jnp.concatenate([fixed, moving], axis=-1)
+    velocities = descend(lambda evidence: 0.5 * evidence[..., 2:5], [images], jnp.zeros((1, 8, 8, 8, 3)), 12)
+    warped = [evidence_of(images, velocity)[..., 1] for velocity in (jnp.zeros((1, 8, 8, 8, 3)), *velocities)]
+    wanted = evidence_of(images, velocities[0])[..., 0]
+    left = [float(jnp.mean(jnp.square(there - wanted))) for there in warped]
+    assert all(after < before for before, after in zip(left[:5], left[1:6], strict=True))
     assert left[-1] < 0.1 * left[0]
-    # Pull: the moving ball lies further along the first axis and nearer along the third; half as much on this grid.
-    on_ball = velocities[-1][0, 3:5, 3:5, 3:5].mean((0, 1, 2))
-    np.testing.assert_allclose(on_ball, (0.75, 0.0, -0.5), atol=0.2)
+    # Pull: the moving ball lies further along the first axis, by 0.75 voxels of this grid, and nearer along the third,
+    # by 0.5. Within the ball, where the images show nothing, nothing smooths these steps.
+    first, second, third = velocities[-1][0, 3:5, 3:5, 3:5].mean((0, 1, 2))
+    assert 0.3 < first < 0.8 and abs(second) < 1e-4 and -0.6 < third < -0.2
 
 
 def test_what_a_step_is_told_in_its_order():
     images = jax.random.uniform(quick_key(6), (1, *SIZE, 2 + 2 * CLASSES))
-    told = evidence_of(images, jnp.zeros((1, 8, 8, 8, 3)))
-    assert told.shape == (1, *SIZE, EVIDENCE)
-    np.testing.assert_allclose(told[..., : 2 + 2 * CLASSES], images, atol=1e-6)
-    of_images = forces(images[..., :1], images[..., 1:2])
-    of_segmentations = forces(images[..., 2 : 2 + CLASSES], images[..., 2 + CLASSES :])
-    forced = jnp.concatenate([of_images, of_segmentations], axis=-1)
-    np.testing.assert_allclose(told[..., 2 + 2 * CLASSES : -3], forced, atol=1e-5)
-    np.testing.assert_allclose(told[..., -3:], 0.0, atol=1e-6)
-    # Voxels of the images: one of the velocity's grid is two of them.
-    moved = evidence_of(images, jnp.ones((1, 8, 8, 8, 3)))
-    np.testing.assert_allclose(moved[:, :8, :8, :8, -3:], 2.0, atol=1e-3)
+    told = evidence_of(images, jnp.zeros((1, 8, 8, 4, 3)))
+    assert told.shape == (1, 8, 8, 4, EVIDENCE)
+    factor = (2, 2, 4)
+    sides = [[0, *range(2, 2 + CLASSES)], [1, *range(2 + CLASSES, 2 + 2 * CLASSES)]]
+    fixed, moving = (images[..., channels] for channels in sides)
+    for place, side in enumerate((fixed, moving)):
+        found = told[..., place * CHANNELS : (place + 1) * CHANNELS]
+        np.testing.assert_allclose(found, downsample(side, factor), atol=1e-5)
+    pull, square = (downsample(measure, factor) for measure in pulls(fixed, moving))
+    split = pull.reshape(*pull.shape[:-1], 3, CHANNELS)
+    for place, channels in enumerate((slice(0, 1), slice(1, None))):
+        step = gauss_newton(split[..., channels], square[..., channels]) / jnp.asarray(factor)
+        start = 2 * CHANNELS + 3 * place
+        np.testing.assert_allclose(told[..., start : start + 3], step, atol=1e-4)
+    measured = jnp.concatenate([10.0 * pull, 10.0 * square], axis=-1)
+    np.testing.assert_allclose(told[..., 2 * CHANNELS + 6 : -3], measured, atol=1e-4)
+    velocity = jax.random.normal(quick_key(7), (1, 8, 8, 4, 3))
+    np.testing.assert_array_equal(evidence_of(images, velocity)[..., -3:], velocity)
+    # Without classes there is nothing but the images.
+    assert evidence_of(images[..., :2], velocity).shape[-1] == 2 + 3 + 4 + 3
 
 
 def test_no_gradient_goes_from_a_step_into_those_before():
@@ -103,17 +128,19 @@ def test_no_gradient_goes_from_a_step_into_those_before():
 
     def last(factors):
         scaled = iter(factors)
-        branch = lambda evidence: next(scaled) * downsample(evidence[..., -3:] + 1.0)  # noqa: E731
+        branch = lambda evidence: next(scaled) * (evidence[..., -3:] + 1.0)  # noqa: E731
         return jnp.sum(descend(branch, [images], jnp.zeros((1, 8, 8, 8, 3)), 2)[-1])
 
     first, second = jax.grad(last)(jnp.array([0.1, 0.1]))
     assert first == 0.0 and second != 0.0
 
 
-def test_axes_of_an_odd_length_stay_as_they_are():
-    branch, evidence = DescentBranch(2), jnp.ones((1, 12, 16, 6, EVIDENCE))
+def test_axes_of_an_odd_length_stay_as_they_are_and_no_step_is_longer_than_half_a_voxel():
+    branch, evidence = DescentBranch(2), 100.0 * jnp.ones((1, 6, 8, 3, EVIDENCE))
     params = random_params(jax.eval_shape(branch.init, quick_key(), evidence)['params'])
-    assert quick_jit(branch.apply)({'params': params}, evidence).shape == (1, 6, 8, 3, 3)
+    added = quick_jit(branch.apply)({'params': params}, evidence)
+    assert added.shape == (1, 6, 8, 3, 3)
+    np.testing.assert_allclose(np.max(np.abs(added)), LONGEST_STEP, rtol=1e-3)
 
 
 def test_velocities_are_added_and_a_branch_that_says_nothing_changes_nothing(pair, params):
