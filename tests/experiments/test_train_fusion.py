@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,11 @@ from autofuse_jax.models.descent import descend
 from autofuse_jax.models.field_outputs import of_velocity
 from autofuse_jax.porting.convert import check_shapes, unflatten
 from autofuse_jax.storage.locks import locked
-from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import perceived_pairs, train_fusion
 from experiments.weights.perceived_pairs import PerceivedPairs, perceive
 from experiments.weights.train_fusion import LABELLED_POLICIES, FusionWeights, fusion_loss, main, with_fresh_fusion
+from tests.experiments.interrupted_training import changed_branches, parameters_in, train_twice
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -144,26 +145,10 @@ def test_a_pair_is_perceived_when_it_is_wanted_and_once(data, monkeypatch):
     assert all(step // 4 <= number < step // 4 + 3 for step, number in enumerate(shown))
 
 
-def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, monkeypatch, capsys):
-    with hurried():
-        assert main(arguments(weights, data, tmp_path / 'whole')) == 0
-        # A signal after the second step.
-        looked = iter(range(100))
-        monkeypatch.setattr(StopRequest, 'ending', property(lambda stop: next(looked) >= 2))
-        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
-        assert not (tmp_path / 'parts.npz').exists()
-        monkeypatch.undo()
-        assert main(arguments(weights, data, tmp_path / 'parts', '--overlap=1')) == 2
-        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
-    said = capsys.readouterr().err
-    assert f'from step 2 of {STEPS}' in said and 'holds a training with other options' in said
-    (whole, description), (parts, _) = (read_released(tmp_path / f'{name}.npz') for name in ('whole', 'parts'))
-    start, _ = read_released(weights)
-    for name, array in whole.items():
-        np.testing.assert_array_equal(array, parts[name])
-        if name.startswith('single_branch'):
-            np.testing.assert_array_equal(array, start[name])
-    assert any(np.any(array != start[name]) for name, array in whole.items())
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, capsys):
+    command = functools.partial(arguments, weights, data)
+    trained, description = train_twice(main, command, tmp_path, '--overlap=1', capsys, steps=STEPS)
+    assert changed_branches(parameters_in(weights), trained) == ['fusion_branch']
     assert description.origin['registering']['step'] == STEPS
 
 
@@ -195,12 +180,9 @@ def refined(tmp_path_factory):
 
 
 def test_a_branch_that_refines_learns_alone(refined, data, tmp_path):
-    start, _ = read_released(refined)
     with hurried():
         assert main(arguments(refined, data, tmp_path / 'more')) == 0
-    more, _ = read_released(tmp_path / 'more.npz')
-    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, start[name])}
-    assert changed == {'refining_branch'}
+    assert changed_branches(parameters_in(refined), parameters_in(tmp_path / 'more.npz')) == ['refining_branch']
 
 
 def test_what_refines_is_given_what_the_whole_network_gives_it(perceived, refined):
@@ -231,12 +213,9 @@ def descending(request, tmp_path_factory):
 
 def test_a_branch_that_descends_learns_alone(descending, data, tmp_path):
     _, path = descending
-    start, _ = read_released(path)
     with hurried():
         assert main(arguments(path, data, tmp_path / 'more')) == 0
-    more, _ = read_released(tmp_path / 'more.npz')
-    changed = {name.split('/')[0] for name, array in more.items() if not np.array_equal(array, start[name])}
-    assert changed == {'descent_branch'}
+    assert changed_branches(parameters_in(path), parameters_in(tmp_path / 'more.npz')) == ['descent_branch']
 
 
 def test_what_descends_is_given_what_the_whole_network_gives_it(perceived, descending):

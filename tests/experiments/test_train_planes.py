@@ -1,6 +1,7 @@
 """Training of the branch that segments plane by plane: what it learns from, that it learns, and resuming."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -11,12 +12,12 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.pair_policies import LABELLED_FRAMES, pair_source
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.models.plane_branch import OFFSETS, PlaneBranch
-from autofuse_jax.training.stopping import StopRequest
 from autofuse_jax.weights.pretrained import load_model
 from autofuse_jax.weights.released import Description, read_released, write_released
 from experiments.weights import train_planes
 from experiments.weights.labelled_planes import LabelledPlanes
 from experiments.weights.train_planes import fresh_params, main, planes_loss
+from tests.experiments.interrupted_training import changed_branches, parameters_in, train_twice
 from tests.experiments.random_weights import write_random_weights
 from tests.quick import hurried, quick_jit
 
@@ -95,28 +96,13 @@ def test_the_loss_is_lowest_where_the_labels_are_met(data, monkeypatch):
     np.testing.assert_allclose(planes_loss(branch, params, batch, None)[0], -1.0, atol=1e-4)
 
 
-def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, monkeypatch, capsys):
-    with hurried():
-        assert main(arguments(weights, data, tmp_path / 'whole')) == 0
-        looked = iter(range(100))
-        monkeypatch.setattr(StopRequest, 'ending', property(lambda stop: next(looked) >= 2))
-        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
-        assert not (tmp_path / 'parts.npz').exists()
-        monkeypatch.undo()
-        assert main(arguments(weights, data, tmp_path / 'parts', '--planes=3')) == 2
-        assert main(arguments(weights, data, tmp_path / 'parts')) == 0
-    said = capsys.readouterr().err
-    assert f'from step 2 of {STEPS}' in said and 'holds a training with other options' in said
-    (whole, description), (parts, _) = (read_released(tmp_path / f'{name}.npz') for name in ('whole', 'parts'))
-    start, _ = read_released(weights)
-    assert {name.split('/')[0] for name in set(whole) - set(start)} == {'plane_branch'}
-    for name, array in whole.items():
-        np.testing.assert_array_equal(array, parts[name])
-        if name in start:
-            np.testing.assert_array_equal(array, start[name])
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(data, weights, tmp_path, capsys):
+    command = functools.partial(arguments, weights, data)
+    trained, description = train_twice(main, command, tmp_path, '--planes=3', capsys, steps=STEPS)
+    assert changed_branches(parameters_in(weights), trained) == ['plane_branch']
     assert description.model['plane_channels'] == 2
     assert description.origin['segmenting planes']['step'] == STEPS
-    assert load_model(tmp_path / 'whole.npz').num_parameters == sum(array.size for array in whole.values())
+    assert load_model(tmp_path / 'whole.npz').num_parameters == sum(array.size for array in trained.values())
 
 
 def test_a_branch_that_is_there_goes_on_from_what_it_is(data, tmp_path):
