@@ -50,6 +50,13 @@ def test_results_say_where_they_come_from():
         assert not record['commit'].endswith('-dirty'), f'{path} was made from changed sources'
 
 
+def test_records_that_the_page_on_training_names_exist():
+    text = (REPOSITORY / 'docs' / 'training.md').read_text(encoding='utf-8')
+    named = {name.rpartition('/')[2] for name in re.findall(r'`([\w/]+\.jsonl?)`', text)}
+    assert len(named) > 30
+    assert sorted(name for name in named if not (readme_tables.RESULTS / name).is_file()) == []
+
+
 def test_links_inside_the_documentation_lead_somewhere():
     for document in PAGES:
         links = re.findall(r'\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)', document.read_text(encoding='utf-8'))
