@@ -201,7 +201,7 @@ class PairNetwork(nn.Module):
         return 0
 
     @nn.nowrap
-    def descent_branch(self) -> Callable[[jax.Array], jax.Array] | None:
+    def descent_branch(self) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
         """Return the module named 'descent_branch', which corrects the velocity, see `descent`; None: none."""
         return None
 
