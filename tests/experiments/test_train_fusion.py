@@ -222,7 +222,7 @@ def test_what_descends_is_given_what_the_whole_network_gives_it(perceived, desce
     batch, _ = perceived
     options, path = descending
     network, params = AutoFuse(**options), unflatten(read_released(path)[0])
-    branch = lambda evidence: network.descent_branch().apply({'params': params['descent_branch']}, evidence)  # noqa: E731
+    branch = functools.partial(network.descent_branch().apply, {'params': params['descent_branch']})
 
     def velocities(batch):
         whole = network.apply({'params': params}, batch['fixed'], batch['moving'], symmetric=True).velocity_mean
@@ -253,7 +253,7 @@ def test_the_loss_of_a_descent_is_the_mean_over_its_steps(perceived, descending)
         once = dataclasses.replace(network, descent_steps=1)
         key = jax.random.key(0)
         first, _ = fusion_loss(once, FusionWeights(), learning, example, key)
-        branch = lambda told: network.descent_branch().apply({'params': params['descent_branch']}, told)  # noqa: E731
+        branch = functools.partial(network.descent_branch().apply, {'params': params['descent_branch']})
         wide = jax.tree.map(jnp.float32, example)
         further = wide | {'start': descend(branch, wide['inputs'], wide['start'], 1)[0]}
         second, _ = fusion_loss(once, FusionWeights(), learning, further, key)
