@@ -143,7 +143,7 @@ def table_of_ids(ids: Collection[int]) -> LabelTable:
     """Return the table in which every id is a class of its own, in ascending order.
 
     Args:
-        ids: The original ids that occur; 0 counts as background.
+        ids: The original ids that occur; 0 counts as background, and ids below 0 are unknown to the table.
 
     Returns:
         The table; structures are called 'label 7' after their original id.
@@ -151,7 +151,7 @@ def table_of_ids(ids: Collection[int]) -> LabelTable:
     Raises:
         UserError: More ids than training classes can be stored.
     """
-    ordered = sorted(set(ids) - {0})
+    ordered = sorted(label for label in set(ids) if label > 0)
     if len(ordered) >= MOST_CLASSES:
         raise UserError(
             f'the label maps hold {len(ordered)} different ids',

@@ -169,8 +169,9 @@ def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labe
         except UserError:
             # The subject is reported as a problem when it is prepared.
             continue
-    print(f'no --labels given: the {len(ids - {0})} ids that occur are a class each')
-    return table_of_ids(ids)
+    table = table_of_ids(ids)
+    print(f'no --labels given: the {len(table.names)} ids that occur are a class each')
+    return table
 
 
 def _settings(

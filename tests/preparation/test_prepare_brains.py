@@ -92,6 +92,19 @@ def test_folder_without_a_convention_keeps_every_id(prepare, tmp_path, capsys):
     assert 'no --labels given: the 3 ids' in capsys.readouterr().out
 
 
+def test_ids_below_0_are_told_and_never_stored_as_others(prepare, tmp_path, capsys):
+    source = make_folder(tmp_path / 'mine', ids=(5, 9, 12, 300))
+    strange = labels((5, 9, 12, 300))
+    strange[0, 0, 0] = -1
+    save(source / 's2' / 'seg.nii.gz', strange)
+    assert prepare('folder', source) == 2
+    report = capsys.readouterr()
+    assert 's2: the labels of s2 hold the unknown ids [-1]' in report.err and 'the 4 ids that occur' in report.out
+    manifest = read_manifest(tmp_path / 'out')
+    assert list(manifest.classes.values()) == ['background', 'label 5', 'label 9', 'label 12', 'label 300']
+    assert [subject.id for subject in manifest.subjects] == ['s1', 's3']
+
+
 def test_named_convention_and_table(prepare, tmp_path, capsys):
     source = make_folder(tmp_path / 'mine', ids=(48, 47, 101, 54))
     assert prepare('folder', source, '--labels=neuromorphometrics') == 0
