@@ -80,7 +80,7 @@ def prepare_brains(options: argparse.Namespace) -> int:
     name = root.resolve().name if options.dataset == FOLDER else options.dataset
     split_of, rule = split_brains(source, options.dataset, name, root, options.splits)
     brains = [brain for brain in source.brains if brain.id in split_of]
-    labelled = sum(brain.labels_file() is not None for brain in brains)
+    labelled = sum(_labels_file(brain) is not None for brain in brains)
     print(
         f'{root}: {source.layout}; {len(source.brains)} images, {len(brains)} of them in a split, {labelled} labelled'
     )
@@ -161,7 +161,7 @@ def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labe
         return oasis_table()
     ids: set[int] = set()
     for brain in brains:
-        path = brain.labels_file()
+        path = _labels_file(brain)
         if path is None:
             continue
         try:
@@ -172,6 +172,14 @@ def _label_table(options: argparse.Namespace, brains: Sequence[FoundBrain], labe
     table = table_of_ids(ids)
     print(f'no --labels given: the {len(table.names)} ids that occur are a class each')
     return table
+
+
+def _labels_file(brain: FoundBrain) -> Path | None:
+    """The file of a label map; None also of a damaged image, which is reported when its subject is prepared."""
+    try:
+        return brain.labels_file()
+    except UserError:
+        return None
 
 
 def _settings(

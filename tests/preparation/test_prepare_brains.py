@@ -173,6 +173,15 @@ def test_one_bad_subject_is_named_and_the_others_are_prepared(prepare, tmp_path,
     assert manifest.settings['left_out'] == ['s2', 's3', 's4']
 
 
+def test_a_damaged_npz_is_named_and_the_others_are_prepared(prepare, tmp_path, capsys):
+    source = make_authors(tmp_path / 'authors')
+    path = source / 'brain_5.npz'
+    path.write_bytes(path.read_bytes()[:200])
+    assert prepare('folder', source) == 2
+    assert 'brain_5: ' in capsys.readouterr().err
+    assert [subject.id for subject in read_manifest(tmp_path / 'out').subjects] == [f'brain_{n}' for n in (1, 2, 3, 4)]
+
+
 def test_a_label_map_is_no_image_whatever_its_name(prepare, tmp_path, capsys):
     source = tmp_path / 'mine'
     for number, name in enumerate(('s1', 's2')):
