@@ -41,7 +41,8 @@ def find_bids(root: Path) -> FoundBrains | None:
     for path in image_files_below(root):
         entities, suffix = parts_of(path)
         place = path.relative_to(root).parts[0]
-        raw = place.startswith(f'{PERSON}-')
+        # Names of BIDS say whose image it is; T1w.nii.gz in folders of that kind is another layout.
+        raw = place.startswith(f'{PERSON}-') and PERSON in entities
         if suffix == LABEL_SUFFIX and (raw or place == DERIVATIVES):
             label_maps.setdefault(_kind(entities), []).append(path)
         elif suffix in IMAGE_SUFFIXES and raw:

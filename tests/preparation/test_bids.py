@@ -53,6 +53,13 @@ def test_sessions_and_runs_have_label_maps_of_their_own(tmp_path):
     }
 
 
+def test_files_that_do_not_say_whose_they_are_are_called_after_their_folders(tmp_path):
+    touch(tmp_path, *(f'sub-0{number}/{name}.nii.gz' for number in (1, 2) for name in ('T1w', 'seg')))
+    assert listed(find_folder(tmp_path), tmp_path) == {
+        name: (f'{name}/T1w.nii.gz', f'{name}/seg.nii.gz') for name in ('sub-01', 'sub-02')
+    }
+
+
 def test_folders_that_are_called_like_bids_but_hold_other_files_are_left_to_the_next_layout(tmp_path):
     touch(tmp_path, 'sub-01/t1.nii.gz', 'sub-01/seg.nii.gz')
     assert find_bids(tmp_path) is None
