@@ -33,10 +33,12 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
     Raises:
         UserError: A list cannot be read, a subject is in two splits, or a list names a file that is not there.
     """
-    lists = sorted({*root.glob(PAIRS_PATTERN), *root.glob(f'*/{PAIRS_PATTERN}')})
+    # What is hidden is left out, such as snapshots and what macOS writes beside each file, '._val_pairs.npy'.
+    folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith('.'))]
+    lists = sorted(path for folder in folders for path in folder.glob(PAIRS_PATTERN) if not path.name.startswith('.'))
     if not lists:
         return None
-    files = [path for folder in (root, *sorted(root.iterdir())) if folder.is_dir() for path in image_files(folder)]
+    files = [path for folder in folders for path in image_files(folder)]
     image_of = {stem_of(path): path for path in files if path.name.lower().endswith(NPZ_SUFFIX)}
     split_of: dict[str, tuple[str, str]] = {}
     pairs: list[tuple[str, str]] = []

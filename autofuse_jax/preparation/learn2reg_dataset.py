@@ -35,7 +35,9 @@ def find_learn2reg(root: Path) -> FoundBrains | None:
     Raises:
         UserError: The file cannot be read or is not of that form.
     """
-    files = sorted({path for pattern in JSON_PATTERNS for path in root.glob(pattern)})
+    described = {path for pattern in JSON_PATTERNS for path in root.glob(pattern)}
+    # Beside each file that macOS copies it writes a hidden one, '._dataset.json'.
+    files = sorted(path for path in described if not path.name.startswith('.'))
     if not files:
         return None
     if len(files) > 1:

@@ -28,6 +28,14 @@ def test_training_pairs_are_not_kept_and_folders_in_names_do_not_matter(tmp_path
     assert len(found.pairs) == 3 and found.brains[4].split == 'train'
 
 
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    root = make_authors(tmp_path)
+    expected = find_npz_with_pairs(root)
+    (root / '._val_pairs.npy').write_bytes(b'Mac OS X')
+    make_authors(root / '.snapshot')
+    assert find_npz_with_pairs(root) == expected
+
+
 def test_without_lists_it_is_another_layout(tmp_path):
     np.savez(tmp_path / 'a.npz', vol=np.zeros((2, 2, 2)))
     assert find_npz_with_pairs(tmp_path) is None

@@ -29,6 +29,13 @@ def test_lists_by_modality_and_absent_files(tmp_path):
     assert [(problem.subject, 'does not exist' in problem.reason) for problem in found.problems] == [('lost', True)]
 
 
+def test_hidden_files_are_no_descriptions(tmp_path):
+    root = make_learn2reg(tmp_path)
+    expected = find_learn2reg(root)
+    (root / '._dataset.json').write_bytes(b'Mac OS X')
+    assert find_learn2reg(root) == expected
+
+
 def test_without_a_file_it_is_another_layout(tmp_path):
     assert find_learn2reg(tmp_path) is None
 
