@@ -31,7 +31,8 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
         The source; None where there is no list of pairs.
 
     Raises:
-        UserError: A list cannot be read, a subject is in two splits, or a list names a file that is not there.
+        UserError: A list cannot be read, a subject is in two splits, two files have one name, or a list names a file
+            that is not there.
     """
     # What is hidden is left out, such as snapshots and what macOS writes beside each file, '._val_pairs.npy'.
     folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith('.'))]
@@ -39,7 +40,9 @@ def find_npz_with_pairs(root: Path) -> FoundBrains | None:
     if not lists:
         return None
     files = [path for folder in folders for path in image_files(folder)]
-    image_of = {stem_of(path): path for path in files if path.name.lower().endswith(NPZ_SUFFIX)}
+    archives = [FoundBrain(stem_of(path), path, None) for path in files if path.name.lower().endswith(NPZ_SUFFIX)]
+    # Lists name files without their folders, so that two of one name cannot be told apart.
+    image_of = {brain.id: brain.image for brain in in_order(archives, root)}
     split_of: dict[str, tuple[str, str]] = {}
     pairs: list[tuple[str, str]] = []
     for path in lists:

@@ -36,6 +36,13 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
     assert find_npz_with_pairs(root) == expected
 
 
+def test_two_files_of_one_name_are_refused(tmp_path):
+    root = make_authors(tmp_path)
+    make_authors(root / 'test')
+    with pytest.raises(UserError, match='two images of the name brain_1'):
+        find_npz_with_pairs(root)
+
+
 def test_without_lists_it_is_another_layout(tmp_path):
     np.savez(tmp_path / 'a.npz', vol=np.zeros((2, 2, 2)))
     assert find_npz_with_pairs(tmp_path) is None
