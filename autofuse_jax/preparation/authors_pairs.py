@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from autofuse_jax.data.formats import COPY_AGAIN, NPZ_SUFFIX, stem_of
+from autofuse_jax.data.formats import COPY_AGAIN, DAMAGED_FILE_ERRORS, NPZ_SUFFIX, stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.found_brains import FoundBrain, FoundBrains, image_files, in_order
 
@@ -83,7 +83,7 @@ def read_pairs(path: str | os.PathLike) -> list[tuple[str, str]]:
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGED_FILE_ERRORS as error:
         if PICKLE_WORDS in str(error):
             name = Path(path).name
             raise UserError(
@@ -96,7 +96,10 @@ def read_pairs(path: str | os.PathLike) -> list[tuple[str, str]]:
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in 'SU':
         contents = f'{array.dtype} {array.shape}' if isinstance(array, np.ndarray) else 'no single array'
         raise UserError(f'{path} holds {contents}', expected='text of shape (N, 2): fixed and moving file names')
-    names = np.char.decode(array, 'utf-8') if array.dtype.kind == 'S' else array
+    try:
+        names = np.char.decode(array, 'utf-8') if array.dtype.kind == 'S' else array
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path} holds names that are no UTF-8 ({error})', fix='write the list as text') from error
     return [(_subject(fixed), _subject(moving)) for fixed, moving in names.tolist()]
 
 

@@ -81,6 +81,17 @@ def test_damaged_list(tmp_path):
         read_pairs(tmp_path / 'pairs.npy')
 
 
+def test_damaged_header_and_names_of_another_encoding(tmp_path):
+    path = tmp_path / 'test_pairs.npy'
+    np.save(path, np.array([['ä.npz', 'b.npz']]))
+    path.write_bytes(path.read_bytes().replace(b"{'descr'", b'(((((((('))
+    with pytest.raises(UserError, match='cannot be read'):
+        read_pairs(path)
+    np.save(path, np.char.encode([['ä.npz', 'b.npz']], 'latin-1'))
+    with pytest.raises(UserError, match='no UTF-8'):
+        read_pairs(path)
+
+
 def test_lists_that_do_not_fit_the_data(tmp_path):
     root = make_authors(tmp_path)
     np.save(root / 'train_pairs.npy', np.array([['brain_1', 'brain_5']]))
