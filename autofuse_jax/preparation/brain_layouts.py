@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autofuse_jax.choices import ABIDE, ADHD, ADNI, BUCKNER, FOLDER, IXI, MINDBOGGLE, OASIS
-from autofuse_jax.data.formats import stem_of
+from autofuse_jax.data.formats import is_npz, stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.authors_pairs import find_npz_with_pairs
 from autofuse_jax.preparation.found_brains import (
@@ -134,7 +134,9 @@ def find_ixi(root: Path) -> FoundBrains:
 
 def find_t1w_tree(root: Path) -> FoundBrains:
     """List the T1w images below a folder; where no path says T1w, all images that no path says are something else."""
-    files = [path for path in image_files_below(root) if not OTHER_WORDS.search(_words(path, root))]
+    # Frames that were prepared into a folder below the source are npz files, and no images of it.
+    images = [path for path in image_files_below(root) if not is_npz(path)]
+    files = [path for path in images if not OTHER_WORDS.search(_words(path, root))]
     t1w_files = [path for path in files if T1_WORDS.search(_words(path, root))]
     images = t1w_files or files
     # 'mprage.nii.gz' in every folder: then the folders make the name.

@@ -150,6 +150,11 @@ def test_trees_of_t1w_images_leave_out_everything_else(tmp_path):
     ]
 
 
+def test_prepared_frames_below_a_tree_are_no_images_of_it(tmp_path):
+    touch(tmp_path, 's1/anat/mprage.nii.gz', 'prepared/s1-anat-mprage/frame_01.npz')
+    assert [brain.image.name for brain in find_brains('adni', tmp_path).brains] == ['mprage.nii.gz']
+
+
 def test_trees_without_words_take_every_image(tmp_path):
     touch(tmp_path, 'a.nii.gz', 'b.nii', 'c.txt')
     found = find_brains('abide', tmp_path)
