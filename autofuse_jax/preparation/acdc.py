@@ -87,6 +87,13 @@ def _find_official(base: Path, splits_file: str | os.PathLike | None) -> Source:
     folders = {part: _patient_folders(base / part) for part in ('training', 'testing')}
     if not folders['training'] and not folders['testing']:
         raise UserError(f'{base} holds no patient folders', expected=LAYOUTS, fix='correct --source')
+    twice = sorted({folder.name for folder in folders['training']} & {folder.name for folder in folders['testing']})
+    if twice:
+        raise UserError(
+            f'{twice[0]} is in training/ and in testing/ of {base}',
+            expected='every patient in one of them',
+            fix='remove one of the two, so that no patient is both learned from and tested on',
+        )
     patients = folders['training'] + folders['testing']
     split_of = None if splits_file is None else read_splits(splits_file, ACDC)
     infos, problems = {}, []

@@ -36,6 +36,13 @@ def test_folder_above_database_gives_the_same(tmp_path):
     assert find_acdc(tmp_path) == find_acdc(tmp_path / 'database')
 
 
+def test_a_patient_in_both_parts_is_refused(tmp_path):
+    make_official(tmp_path, training=2, testing=1)
+    (tmp_path / 'training' / 'patient001').rename(tmp_path / 'training' / 'patient101')
+    with pytest.raises(UserError, match='patient101 is in training/ and in testing/'):
+        find_acdc(tmp_path)
+
+
 def test_official_tree_with_own_splits(tmp_path):
     make_official(tmp_path, training=3, testing=1)
     # A patient that is in no split is not looked at, so what is wrong with it does not matter.
