@@ -72,7 +72,7 @@ def read_info(path: Path) -> dict[str, str]:
         UserError: The file cannot be read, or ED or ES is missing or no frame number.
     """
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read ({error})') from error
     pairs = (line.split(':', 1) for line in lines if ':' in line)
@@ -174,7 +174,8 @@ def _flat_frame(folder: Path, phase: str, row: Mapping[str, str]) -> SourceFrame
 def _read_cases(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Read cases.csv into patient -> phase -> row."""
     try:
-        with path.open(newline='', encoding='utf-8') as file:
+        # Spreadsheets put a byte order mark in front, as some editors do.
+        with path.open(newline='', encoding='utf-8-sig') as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f'{path} cannot be read ({error})') from error

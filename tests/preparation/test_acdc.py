@@ -95,6 +95,13 @@ def test_flat_layout(tmp_path, place):
     ]
 
 
+def test_byte_order_marks_are_no_part_of_names(tmp_path):
+    flat, official = make_flat(tmp_path / 'flat'), make_official(tmp_path / 'official', training=1, testing=0)
+    for path in (flat / 'cases.csv', official / 'training' / 'patient001' / 'Info.cfg'):
+        path.write_text(path.read_text(), encoding='utf-8-sig')
+    assert len(find_acdc(flat).subjects) == 3 and len(find_acdc(official).subjects) == 1
+
+
 def test_flat_layout_needs_splits(tmp_path):
     with pytest.raises(UserError, match='no splits.json.*--splits FILE'):
         find_acdc(make_flat(tmp_path / 'acdc', splits=False))
