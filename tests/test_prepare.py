@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autofuse_jax.data import prepared
 from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.prepared import load_frame
 from autofuse_jax.preparation import one_cine as preparation
 from autofuse_jax.preparation.label_overlap import label_overlap
 from autofuse_jax.prepare import main
+from autofuse_jax.storage.contents import content_hash
 from autofuse_jax.storage.owners import this_process
 from tests.preparation.acdc_trees import image, labels, make_flat, make_official, save
 
@@ -267,6 +269,21 @@ def test_every_bad_file_is_listed_and_the_good_ones_are_prepared(tmp_path, capsy
     manifest = read_manifest(tmp_path / 'out')
     assert [subject.id for subject in manifest.subjects] == ['patient006', 'patient007']
     assert manifest.settings['left_out'] == names[:5]
+
+
+def test_a_file_that_cannot_be_opened_leaves_its_subject_out(tmp_path, monkeypatch, capsys):
+    source = make_flat(tmp_path / 'acdc')
+    secret = source / 'patient002' / 'seg_ES.nii.gz'
+
+    def refused(path):
+        if path == secret:
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        return content_hash(path)
+
+    monkeypatch.setattr(prepared, 'content_hash', refused)
+    assert prepare(source, tmp_path / 'out') == 2
+    assert f'patient002: {secret} cannot be read (Permission denied)' in capsys.readouterr().err
+    assert [subject.id for subject in read_manifest(tmp_path / 'out').subjects] == ['patient001', 'patient003']
 
 
 def test_bad_official_patients(tmp_path, capsys):

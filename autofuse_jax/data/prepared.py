@@ -103,8 +103,21 @@ def origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: 
 
     Returns:
         Text that differs where any of these or the bytes of a file differ.
+
+    Raises:
+        UserError: A file cannot be read.
     """
-    return _hash_of(settings, [content_hash(path) for path in files if path is not None], more)
+    return _hash_of(settings, [_hash_of_file(path) for path in files if path is not None], more)
+
+
+def _hash_of_file(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except OSError as error:
+        # Told as a fault of this file: an error of the system would end the preparation of all.
+        raise UserError(
+            f'{path} cannot be read ({error.strerror})', fix='check its permissions and its disk'
+        ) from error
 
 
 def _earlier_origin_of(settings: Mapping[str, Any], files: Sequence[Path | None], *more: Any) -> str:

@@ -114,7 +114,10 @@ def prepare_brain_subject(job: BrainJob) -> BrainOutcome:
     name, file = job.brain.id, f'{job.brain.id}/frame_01.npz'
     made_of = job.settings, (job.brain.image, job.brain.labels)
     # Before the files are read: whoever changes them meanwhile finds a frame of another origin.
-    origin = origin_of(*made_of)
+    try:
+        origin = origin_of(*made_of)
+    except UserError as error:
+        return BrainOutcome(name, None, (Problem(name, str(error)),), False, (), {})
     arrays = read_finished(job.out / file, *made_of)
     reused = arrays is not None
     if not reused:

@@ -71,7 +71,11 @@ def prepare_subject(job: Job) -> Outcome:
         file = f'{source.id}/frame_{frame.index:02d}.npz'
         made_of = job.settings, (frame.image, frame.labels), frame.position
         # Before the files are read: whoever changes them meanwhile finds a frame of another origin.
-        origin = origin_of(*made_of)
+        try:
+            origin = origin_of(*made_of)
+        except UserError as error:
+            problems.append(Problem(source.id, str(error)))
+            continue
         finished = read_finished(job.out / file, *made_of)
         if finished is not None:
             reused += 1
