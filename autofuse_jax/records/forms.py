@@ -14,7 +14,7 @@ LONGEST_TEXT = 100_000
 MOST_ENTRIES = 10_000_000
 SHOWN_CHARACTERS = 60
 # What the id of a label looks like as a name in an object.
-LABEL_ID = r'-?\d{1,9}'
+LABEL_ID = r'-?\d{1,10}'
 
 
 class FormError(ValueError):

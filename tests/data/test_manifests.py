@@ -19,6 +19,12 @@ def test_round_trip(tmp_path):
     assert read_manifest(tmp_path) == read_manifest(path) == manifest
 
 
+def test_the_largest_label_of_32_bits_is_a_structure(tmp_path):
+    manifest = dataclasses.replace(make(tmp_path), original_classes={2**31 - 1: 'label 2147483647'})
+    write_manifest(manifest)
+    assert read_manifest(tmp_path).original_classes == manifest.original_classes
+
+
 def test_lookups(tmp_path):
     manifest = make(tmp_path)
     assert [subject.id for subject in manifest.subjects_of('train')] == ['a']
