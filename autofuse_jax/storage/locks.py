@@ -77,10 +77,10 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
-            holder = read_lock(self._path)
-            if holder is not None and holder.content == self._content:
-                # Removed by hand meanwhile: `confirm` says so.
-                with contextlib.suppress(FileNotFoundError):
+            # Removed by hand meanwhile: `confirm` says so. A file server that does not answer now may do so next time.
+            with contextlib.suppress(OSError):
+                holder = read_lock(self._path)
+                if holder is not None and holder.content == self._content:
                     os.utime(self._path)
 
 

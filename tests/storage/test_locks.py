@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -133,6 +134,23 @@ def test_a_held_lock_shows_signs_of_life_and_notices_its_loss(tmp_path, haste):
             lock.confirm()
     # It is another's now.
     assert names(tmp_path) == ['.lock']
+
+
+def test_signs_of_life_go_on_after_an_error_of_the_file_server(tmp_path, haste, monkeypatch):
+    read, failed, again = locks.read_lock, threading.Event(), threading.Event()
+
+    def stale_once(path):
+        if threading.current_thread() is threading.main_thread():
+            return read(path)
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.ESTALE, 'Stale file handle', str(path))
+        again.set()
+        return read(path)
+
+    monkeypatch.setattr(locks, 'read_lock', stale_once)
+    with locked(tmp_path / 'run'):
+        assert failed.wait(10) and again.wait(10)
 
 
 def test_shares_exclude_the_whole_and_themselves_only(tmp_path):
