@@ -108,6 +108,19 @@ def write_field(root: Path, name: str, velocity: np.ndarray) -> None:
         np.savez_compressed(temporary, **{VELOCITY: velocity.astype(np.float16)})  # type: ignore[arg-type]  # As in formats.
 
 
+def field_shape(root: Path, name: str) -> tuple[int, ...]:
+    """Return the size of the written velocity of a pair.
+
+    Raises:
+        UserError: The file is damaged, or holds no velocity.
+    """
+    path = root / f'{name}.npz'
+    velocity = load_npz(path, (VELOCITY,), fix=f'remove it and {FIX}').get(VELOCITY)
+    if velocity is None or velocity.ndim != 4:
+        raise UserError(f'{path} holds no velocity', fix=f'remove it and {FIX}')
+    return velocity.shape[:3]
+
+
 def write_record(root: Path, manifest: Manifest, record: dict[str, Any]) -> None:
     """Write the record, which makes the folder a teacher; see `TeacherFields`."""
     write_json(root / RECORD_NAME, {'format': FORMAT, 'version': FORMAT_VERSION, 'data': data_hash(manifest)} | record)

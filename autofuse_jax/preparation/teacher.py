@@ -11,7 +11,7 @@ from autofuse_jax.data.frame_store import FrameStore
 from autofuse_jax.data.manifests import Manifest, read_manifest
 from autofuse_jax.data.pair_policies import ed_es_pairs
 from autofuse_jax.data.pairs import Pair, labelled_subject_ids
-from autofuse_jax.data.teacher_fields import data_hash, write_field, write_record
+from autofuse_jax.data.teacher_fields import data_hash, field_shape, write_field, write_record
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import json_types
 from autofuse_jax.metrics.warping import warp_labels
@@ -65,8 +65,7 @@ def _teach_pairs(out: Path, manifest: Manifest, pairs: Sequence[Pair], about: di
         result, before, after = teach_pair(manifest, store, pair)
         write_field(out, pair.name, result.velocity)
         print(f'{number}/{len(pairs)} {pair.name}: DSC {100 * before:.1f} -> {100 * after:.1f} %', flush=True)
-    with np.load(out / f'{pairs[0].name}.npz') as arrays:
-        shape = arrays['velocity'].shape[:3]
+    shape = field_shape(out, pairs[0].name)
     write_record(out, manifest, about | {'velocity_shape': list(shape)})
 
 

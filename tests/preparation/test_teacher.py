@@ -11,6 +11,7 @@ from autofuse_jax.data.manifests import read_manifest
 from autofuse_jax.data.pair_policies import ed_es_pairs
 from autofuse_jax.data.phantom import make_phantom_dataset
 from autofuse_jax.data.teacher_fields import RECORD_NAME, open_teacher
+from autofuse_jax.errors import UserError
 from autofuse_jax.preparation import teacher
 
 SHAPE = (32, 32, 16)
@@ -67,6 +68,16 @@ def test_a_repetition_keeps_what_is_there(data, tmp_path, few_steps, capsys):
     teacher.teach(data, out)
     assert first.stat().st_mtime_ns == before and capsys.readouterr().out == ''
     assert json.loads((out / RECORD_NAME).read_text())['settings'] == json.loads(json.dumps(dataclasses.asdict(FEW)))
+
+
+def test_a_damaged_field_of_an_earlier_run_is_one_line(data, tmp_path):
+    manifest = read_manifest(data)
+    pairs = ed_es_pairs(manifest.subjects_of('train'), frozenset())[::2]
+    for pair in pairs:
+        (tmp_path / f'{pair.name}.npz').write_bytes(b'PK')
+    with pytest.raises(UserError, match='cannot be read'):
+        teacher._teach_pairs(tmp_path, manifest, pairs, {})
+    assert not (tmp_path / RECORD_NAME).exists()
 
 
 def test_wrong_data_is_one_line(tmp_path, capsys):
