@@ -165,7 +165,8 @@ def _inter_fixed(subjects: Sequence[Subject], labelled: frozenset[str]) -> PairS
     """Choose `FIXED_PAIRS` of all ordered pairs, by the hash of their names, which no library version changes."""
 
     def rank(pair: Pair) -> str:
-        return hashlib.sha256(f'{FIXED_SEED}:{pair.name}'.encode()).hexdigest()
+        # Names of files need not be UTF-8.
+        return hashlib.sha256(f'{FIXED_SEED}:{pair.name}'.encode('utf-8', 'surrogateescape')).hexdigest()
 
     pairs = inter_pairs(subjects, labelled)
     names = {pair.name for pair in sorted(pairs, key=rank)[:FIXED_PAIRS]}

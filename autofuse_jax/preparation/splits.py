@@ -63,7 +63,11 @@ def draw_validation(group_of: Mapping[str, str], count: int, seed: int) -> list[
     """
     group_counts: dict[str, int] = {}
     ranked = []
-    for key, name in sorted((hashlib.sha256(f'{seed}:{name}'.encode()).hexdigest(), name) for name in group_of):
+    # Names of files need not be UTF-8; those that are give the same bytes on every computer.
+    hashes = {
+        name: hashlib.sha256(f'{seed}:{name}'.encode('utf-8', 'surrogateescape')).hexdigest() for name in group_of
+    }
+    for key, name in sorted((hashes[name], name) for name in group_of):
         rank = group_counts.get(group_of[name], 0)
         group_counts[group_of[name]] = rank + 1
         ranked.append((rank, key, name))

@@ -1,6 +1,7 @@
 """Pair policies between subjects, for brains."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -85,6 +86,11 @@ def test_inter_fixed_is_a_hundred_pairs_that_never_change():
 
 def test_inter_fixed_of_few_subjects_is_all_pairs():
     assert len(pair_source('inter_fixed', brains({'a': '-+', 'b': '-+'}), 'train', EVERYONE).anchors) == 2
+
+
+def test_inter_fixed_of_names_that_are_no_utf8():
+    subjects = [subject('a', '-'), subject(os.fsdecode(b'\xff'), '-')]
+    assert len(pair_source('inter_fixed', manifest_of(*subjects), 'train', frozenset()).anchors) == 2
 
 
 def test_listed_pairs_of_a_split():

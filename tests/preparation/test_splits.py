@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -51,6 +52,11 @@ def test_drawing_takes_evenly_from_the_groups_and_does_not_depend_on_order():
     assert drawn != draw_validation(group_of, 10, seed=2)
     assert draw_validation(group_of, 0, seed=1) == []
     assert draw_validation({'a': ''}, 5, seed=1) == ['a']
+
+
+def test_names_that_are_no_utf8_can_be_drawn():
+    names = ['a', os.fsdecode(b'\xff'), 'ä']
+    assert draw_validation(dict.fromkeys(names, ''), 3, 0) == sorted(names)
 
 
 def test_drawing_stays_as_it_was_published():
