@@ -120,7 +120,9 @@ def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _problems_of_header(header: Sequence[str]) -> list[str]:
     problems = [f'the column {column} is missing' for column in (FIXED, MOVING) if column not in header]
-    problems += [f'the column {name} is there {count} times' for name, count in Counter(header).items() if count > 1]
+    # Spreadsheets write empty columns behind the table.
+    counts = Counter(name for name in header if name)
+    problems += [f'the column {name} is there {count} times' for name, count in counts.items() if count > 1]
     for name in header:
         if name in COLUMNS or not any(word in name for word in TELLING_WORDS):
             continue

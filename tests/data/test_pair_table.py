@@ -50,6 +50,11 @@ def test_other_delimiters_and_the_mark_of_spreadsheets_are_understood(folder, de
     assert [row.name for row in read_pair_table(path)] == ['one']
 
 
+def test_empty_columns_behind_the_table_are_left_out(folder):
+    path = table(folder, 'fixed,moving,,\nc.nii,a/image.nii.gz,,\n')
+    assert [set(row.files) for row in read_pair_table(path)] == [{'fixed', 'moving'}]
+
+
 def test_everything_that_is_wrong_is_in_one_message(folder):
     (folder / 'd.nii').mkdir()
     path = table(
