@@ -1,7 +1,8 @@
 """Structures of label maps: which ids there are, how large they are, what they are called, and means over them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -44,17 +45,21 @@ def label_ids(*maps: np.ndarray | None) -> list[int]:
     return sorted(ids - {BACKGROUND})
 
 
-def structure_names(ids: Iterable[int], classes: Mapping[int, str]) -> dict[int, str]:
+def structure_names(ids: Iterable[int], classes: Mapping[int, str], *, taken: Collection[str] = ()) -> dict[int, str]:
     """Return the names of structures; 'label 7' for an id without one.
 
     Args:
         ids: Label ids; the background is left out even if it is among them.
         classes: Label id to name, as far as names are known.
+        taken: Names of something else.
 
     Returns:
-        Label id to name, in the order of `ids`.
+        Label id to name, in the order of `ids`. No two are the same, because results are kept by name: where a name is
+        there twice, or differs by blanks and underscores only, the id stands behind it.
     """
-    return {label: classes.get(label, f'label {label}') for label in ids if label != BACKGROUND}
+    names = {label: classes.get(label, f'label {label}') for label in ids if label != BACKGROUND}
+    times = Counter(map(_column, (*names.values(), *taken)))
+    return {label: name if times[_column(name)] == 1 else f'{name} (label {label})' for label, name in names.items()}
 
 
 def mean_over_structures(scores: Mapping[int, float]) -> float:
@@ -72,3 +77,8 @@ def mean_over_structures(scores: Mapping[int, float]) -> float:
     """
     numbers = [score for score in scores.values() if not math.isnan(score)]
     return float(np.mean(numbers)) if numbers else math.nan
+
+
+def _column(name: str) -> str:
+    """A name as the columns of tables have it."""
+    return name.replace(' ', '_')

@@ -10,7 +10,7 @@ from autofuse_jax.data.background import Background, choose_background
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.deployment.runtime import RuntimeModel
 from autofuse_jax.errors import UserError
-from autofuse_jax.metrics.cine import cine_curves
+from autofuse_jax.metrics.cine import WHOLE_IMAGE, cine_curves
 from autofuse_jax.metrics.folding import jacobian_determinant
 from autofuse_jax.metrics.strain import strain_curves
 from autofuse_jax.metrics.structures import label_ids, structure_names
@@ -155,7 +155,7 @@ def _curves(
     fixed: Volume, frames: Sequence[RegistrationResult], classes: Mapping[int, str]
 ) -> dict[str, dict[str, list[float]]]:
     labels = np.zeros(fixed.image.shape, np.int32) if fixed.labels is None else fixed.labels
-    names = structure_names(label_ids(labels), classes)
+    names = structure_names(label_ids(labels), classes, taken=(WHOLE_IMAGE,))
     curves = cine_curves(
         labels,
         (jacobian_determinant(frame.transform.displacement) for frame in frames),

@@ -36,6 +36,19 @@ def test_names_in_the_order_of_the_ids():
     assert names == {7: 'label 7', 2: 'heart'} and list(names) == [7, 2]
 
 
+def test_structures_of_one_name_are_told_apart():
+    classes = {1: 'heart', 2: 'heart', 3: 'left wall', 4: 'left_wall', 5: 'all', 6: 'lung'}
+    names = structure_names(classes, classes, taken=('all',))
+    assert list(names.values()) == [
+        'heart (label 1)',
+        'heart (label 2)',
+        'left wall (label 3)',
+        'left_wall (label 4)',
+        'all (label 5)',
+        'lung',
+    ]
+
+
 def test_mean_skips_what_is_no_number():
     assert mean_over_structures({1: 0.25, 2: math.nan, 3: 0.75}) == 0.5
     assert math.isnan(mean_over_structures({1: math.nan})) and math.isnan(mean_over_structures({}))

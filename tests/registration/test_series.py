@@ -133,3 +133,14 @@ def test_network_guide_and_page_are_as_they_were_asked_for(files, tmp_path, monk
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
     assert report['settings']['weights'] == 'phantom' and report['guide'] is None
     assert not (tmp_path / 'out' / 'report.html').exists() and 'report.html' not in report['files']
+
+
+def test_structures_of_one_name_have_curves_of_their_own(files, tmp_path):
+    (tmp_path / 'names.json').write_text('{"1": "heart", "2": "heart", "3": "whole image"}')
+    arguments = [f'--moving={files}/cine.nii.gz', '--reference-frame=0', f'--fixed-labels={files}/labels.nii.gz']
+    more = ['--no-deform', f'--classes={tmp_path}/names.json', f'--out={tmp_path}/out']
+    assert main([*arguments, *more]) == 0
+    with (tmp_path / 'out' / 'curves.csv').open(newline='') as file:
+        columns = list(csv.DictReader(file))[0]
+    assert float(columns['heart_(label_1)_volume_ml']) > float(columns['heart_(label_2)_volume_ml']) > 0
+    assert 'whole_image_jacobian_mean' in columns
