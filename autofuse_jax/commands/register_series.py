@@ -65,6 +65,7 @@ def register_series_files(
             'orientation': header.orientation,
         },
         'checks': [header.sentence(), *header.remarks],
+        'classes': classes,
     } | about
     report = write_series(options.out, result, about=about, suffix=f'.{options.out_format}', page=options.page)
     if report['guide']:

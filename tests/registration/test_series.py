@@ -144,3 +144,6 @@ def test_structures_of_one_name_have_curves_of_their_own(files, tmp_path):
         columns = list(csv.DictReader(file))[0]
     assert float(columns['heart_(label_1)_volume_ml']) > float(columns['heart_(label_2)_volume_ml']) > 0
     assert 'whole_image_jacobian_mean' in columns
+    # The pictures of the page call them as the curves do.
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'heart (label 1)' in page and '>label 1<' not in page
