@@ -47,7 +47,7 @@ NEEDS = (
         'leave it out, or seek a linear map (--align=affine) or a deformation',
     ),
     Need(
-        ('spacing',),
+        ('spacing', 'samples'),
         lambda options: options.deform or options.weights is not None,
         'together with --no-deform and without --weights',
         'leave it out',

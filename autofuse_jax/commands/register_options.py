@@ -116,7 +116,8 @@ def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:
         Files where any are given, and otherwise a name of `choices.GUIDES`, None for 'none'.
 
     Raises:
-        UserError: A guide is asked for without a deformation that it could guide, or twice.
+        UserError: A guide is asked for without a deformation that it could guide, or twice, or a network that is not
+            there is to guide.
     """
     files = GuideFiles(options.fixed_guide, options.moving_guide, *(options.guide_points or (None, None)))
     if (files.any_given or options.guide == NETWORK) and not options.deform:
@@ -125,4 +126,8 @@ def guide_of(options: argparse.Namespace) -> GuideFiles | str | None:
         raise UserError('files that guide together with --reference-frame', expected='a guide for two images')
     if files.any_given and options.guide != AUTO:
         raise UserError(f'files that guide together with --guide={options.guide}', fix='leave out one of the two')
+    if options.guide == NETWORK and options.weights is None:
+        raise UserError(
+            'the guide is a network, and there is none', fix='add --weights, or leave --guide at its default'
+        )
     return files if files.any_given else None if options.guide == NONE else options.guide

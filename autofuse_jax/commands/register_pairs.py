@@ -19,11 +19,13 @@ from autofuse_jax.commands.register_options import (
     check_composite,
     check_gate_maps,
     check_symmetric,
+    guide_of,
     open_network_of,
     settings_of,
 )
 from autofuse_jax.commands.register_pair import gated_model, register_pair
 from autofuse_jax.commands.register_words import summary_line
+from autofuse_jax.data.inputs import read_classes
 from autofuse_jax.data.pair_table import FILE_COLUMNS, PairRow, read_pair_table
 from autofuse_jax.errors import COUNT, UserError, check_option
 from autofuse_jax.evaluation.register_results import FAILED_NAME, REPORT
@@ -95,6 +97,9 @@ def run_pairs(options: argparse.Namespace) -> int:
     check_composite(options)
     check_gate_maps(options)
     check_symmetric(options)
+    # What each pair would fail by is said once, before any of them.
+    guide_of(options)
+    read_classes(options.classes)
     settings = settings_of(options)
     claim_folder(options.out, continues=True)
     share = '' if options.part is None else options.part.file_name

@@ -233,6 +233,26 @@ def test_options_of_one_pair_are_refused(folder, capsys, more, words):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('more', 'words'),
+    [
+        (['--guide=network', '--weights=phantom'], 'a guide together with --no-deform'),
+        (['--samples=2'], '--samples is given together with --no-deform and without --weights'),
+        (['--classes={folder}/pairs.csv'], 'label names'),
+    ],
+)
+def test_what_every_pair_would_fail_by_is_said_before_any(folder, registrations, capsys, more, words):
+    assert run(folder, *(option.format(folder=folder) for option in more)) == 2
+    assert words in capsys.readouterr().err
+    assert registrations == [] and not (folder / 'out').exists()
+
+
+def test_a_network_that_is_not_there_guides_no_pair(folder, registrations, capsys):
+    assert main([f'--pairs={folder}/pairs.csv', f'--out={folder}/out', '--guide=network']) == 2
+    assert 'the guide is a network, and there is none' in capsys.readouterr().err
+    assert registrations == [] and not (folder / 'out').exists()
+
+
 def test_a_part_needs_pairs_and_numbers(folder, capsys):
     assert main([f'--moving={folder}/a.nii.gz', f'--out={folder}/out', '--part=1/2']) == 2
     assert '--part is given without --pairs' in capsys.readouterr().err
