@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autofuse_jax.commands import export
-from autofuse_jax.deployment.artefacts import load_exported, record_of
+from autofuse_jax.deployment.artefacts import ExportedModel, load_exported, record_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.export import main
 from autofuse_jax.weights.pretrained import load_model
@@ -69,6 +69,20 @@ def test_it_registers_as_in_jax(exported, weights, images):
 def test_another_size_is_refused(exported):
     with pytest.raises(UserError, match=r'\(16, 48, 16\).*\(16, 32, 16\)'):
         load_exported(exported).register(*np.random.default_rng(0).random((2, 16, 40, 16)))
+
+
+def test_images_are_padded_to_the_steps_of_the_network(exported):
+    assert json.loads(record_of(exported).read_text())['multiple'] == [16, 16, 16]
+    shapes = []
+
+    def run(fixed, moving):
+        shapes.append(fixed.shape)
+        return {'displacement': np.zeros((*fixed.shape[:4], 3), np.float32)}
+
+    # What pools in the slices takes sizes of larger steps there.
+    model = ExportedModel(run, {'size': [64, 64, 16], 'multiple': [32, 32, 16]})
+    assert model.register(*np.random.default_rng(0).random((2, 40, 45, 10))).displacement.shape == (40, 45, 10, 3)
+    assert shapes == [(1, 64, 64, 16, 1)]
 
 
 def test_files_of_different_exports_do_not_go_together(exported, tmp_path):

@@ -32,7 +32,10 @@ CONVENTIONS = {
 }
 
 # What is needed of the record beside an exported network; its files lie in the same folder.
-EXPORT = Fields({'sha256': Table(Text(), r'[^/\\]+', least=1), 'size': Entries(Number(COUNT), 3, 3)})
+EXPORT = Fields(
+    {'sha256': Table(Text(), r'[^/\\]+', least=1), 'size': Entries(Number(COUNT), 3, 3)},
+    {'multiple': Entries(Number(COUNT), 3, 3)},
+)
 
 
 def record_of(path: Path) -> Path:
@@ -58,7 +61,7 @@ def export_model(
     Args:
         model: The network with its weights.
         path: `NAME.stablehlo`, or `NAME.xml`, beside which `NAME.bin` is written. `NAME.*.json` comes beside both.
-        size: (D, H, W) of the images, multiples of 16.
+        size: (D, H, W) of the images, multiples of what the network takes, usually 16.
         platforms: Platforms that StableHLO is lowered for, some of 'cpu', 'cuda', 'tpu'.
 
     Returns:
@@ -77,6 +80,7 @@ def export_model(
         'format_version': FORMAT_VERSION,
         'kind': path.suffix.removeprefix('.'),
         'size': list(size),
+        'multiple': list(model.method.multiple),
         'inputs': _described(images_of_size(size), lambda name: f'the {name} image, (1, D, H, W, 1)'),
         'outputs': _described(results, meaning_of),
         'conventions': CONVENTIONS,
@@ -116,11 +120,14 @@ class ExportedModel:
     Attributes:
         record: Content of its JSON.
         size: (D, H, W) of its images.
+        multiple: Step that images are padded to multiples of.
     """
 
     def __init__(self, run: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]], record: dict[str, Any]):
         self.record = record
         self.size: tuple[int, ...] = tuple(record['size'])
+        # Records of earlier versions do not say it.
+        self.multiple: tuple[int, ...] = tuple(record.get('multiple', (SIZE_MULTIPLE,) * 3))
         self._run = run
 
     def predict(self, fixed: np.ndarray, moving: np.ndarray) -> dict[str, np.ndarray]:
@@ -139,7 +146,7 @@ class ExportedModel:
         for name, image in (('fixed', fixed), ('moving', moving)):
             if image.shape != (1, *self.size, 1):
                 raise UserError(
-                    f'the {name} image has size {image.shape[1:4]} after padding to multiples of {SIZE_MULTIPLE}',
+                    f'the {name} image has size {image.shape[1:4]} after padding to multiples of {self.multiple}',
                     expected=f'{self.size}, the size that the network was exported for',
                     fix='resample the images, or export the network for their size with --size',
                 )
@@ -149,10 +156,10 @@ class ExportedModel:
         """Register two images; arguments, results and errors see `RegistrationModel.register`.
 
         Args:
-            fixed: (D, H, W), the network's size once padded to multiples of 16.
+            fixed: (D, H, W), the network's size once padded to multiples of `multiple`.
             moving: (D, H, W), likewise.
         """
-        return register_pair(lambda *images: of_named(self.predict(*images)), fixed, moving)
+        return register_pair(lambda *images: of_named(self.predict(*images)), fixed, moving, self.multiple)
 
 
 def load_exported(path: str | Path) -> ExportedModel:
