@@ -59,12 +59,23 @@ def register_symmetrically(
     if settings.samples:
         raise UserError('samples of a symmetric registration are asked for', fix='leave out one of the two')
     settings = dataclasses.replace(settings, instance=_weighed(settings.instance))
-    if structure_size(fixed) >= structure_size(moving):
+    if _comes_first(fixed, moving):
         return register_volumes(fixed, moving, settings, guide=guide, on_progress=on_progress)
     result = register_volumes(
         moving, fixed, settings, guide=None if guide is None else _turned_guide(guide), on_progress=on_progress
     )
     return _turned(result, settings.background)
+
+
+def _comes_first(fixed: Volume, moving: Volume) -> bool:
+    """Whether the map is sought from the fixed image. The answer turns round with the images unless they are the same:
+    of a copy that is shifted or mirrored, or has another header, the structures are as large, and the content decides.
+    """
+    sizes = structure_size(fixed), structure_size(moving)
+    if sizes[0] != sizes[1]:
+        return sizes[0] > sizes[1]
+    first, second = ((volume.image.tobytes(), volume.affine.tobytes()) for volume in (fixed, moving))
+    return first >= second
 
 
 def structure_size(volume: Volume) -> float:

@@ -93,6 +93,28 @@ def test_a_guide_is_turned_round_with_the_images(pair, monkeypatch):
     assert given[name].fixed_points is (guide.moving_points if pair[0].name == name else guide.fixed_points)
 
 
+@pytest.mark.parametrize('what', ['shifted', 'mirrored', 'header'])
+def test_of_copies_the_same_one_comes_first_from_either_side(monkeypatch, what):
+    given = []
+
+    def remembering(fixed, moving, settings, *, guide, on_progress):
+        given.append(fixed.name)
+        raise InterruptedError
+
+    monkeypatch.setattr(symmetric, 'register_volumes', remembering)
+    image = np.zeros((16, 16, 16), np.float32)
+    image[4:9, 5:11, 4:12] = 1.0
+    copy = {'shifted': np.roll(image, 2, axis=0), 'mirrored': image[::-1].copy(), 'header': image}[what]
+    away = np.eye(4)
+    away[:3, 3] = 5.0
+    pair = Volume(image, None, np.eye(4), 'image'), Volume(copy, None, away if what == 'header' else np.eye(4), 'copy')
+    assert structure_size(pair[0]) == structure_size(pair[1])
+    for images in (pair, pair[::-1]):
+        with pytest.raises(InterruptedError):
+            register_symmetrically(*images, QUICK)
+    assert given[0] == given[1]
+
+
 def test_what_has_a_direction_is_refused(pair):
     with pytest.raises(UserError, match='symmetric registration together with a network or initial'):
         register_images(*pair, QUICK, symmetric=True, model='cardiac')
