@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from autofuse_jax.choices import AFFINE, AUTO, LINEAR_MAPS, SIMILARITIES, STARTS
+from autofuse_jax.choices import AFFINE, AUTO, LINEAR_MAPS, NONE, ROTATIONS, SIMILARITIES, STARTS, TRANSLATION
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import COUNT, POSITIVE, SHARE, WHOLE, UserError, check_numbers, check_option
 from autofuse_jax.registration.pyramid import in_proportion
@@ -33,7 +33,8 @@ class AlignmentSettings:
         tolerance: Tolerance of `Schedule`.
 
     Raises:
-        UserError: An option is unknown or out of its range, or spacings and steps differ in length.
+        UserError: An option is unknown or out of its range, spacings and steps differ in length, or rotations are to be
+            tried for a kind without any.
     """
 
     kind: str = AFFINE
@@ -49,6 +50,12 @@ class AlignmentSettings:
         check_option('the kind of the alignment', self.kind, LINEAR_MAPS)
         check_option('the similarity of the alignment', self.similarity, (AUTO, *SIMILARITIES))
         check_option('the start of the alignment', self.start, STARTS)
+        if self.start == ROTATIONS and self.kind in (NONE, TRANSLATION):
+            raise UserError(
+                f'the alignment starts from rotations, and its kind is {self.kind}',
+                expected='rigid or affine, which are refined from rotations',
+                fix='seek another linear map (--align=rigid), or start from the header, centres or masses',
+            )
         spacings = SPACINGS_MM if self.spacings is None else self.spacings
         check_numbers('the spacings of the alignment', spacings, POSITIVE)
         check_numbers('the steps of the alignment', self.steps, COUNT)

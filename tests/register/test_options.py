@@ -74,6 +74,8 @@ def test_bad_options_end_with_one_line(files, tmp_path, capsys, more, words):
         (['--no-deform', '--smoothness=0.5'], '--smoothness is given together with --no-deform'),
         (['--no-deform', '--shrink=2'], '--shrink is given together with --no-deform'),
         (['--no-deform', '--spacing=2'], '--spacing is given together with --no-deform and without --weights'),
+        (['--start=rotations', '--align=translation'], 'starts from rotations, and its kind is translation'),
+        (['--start=rotations', '--align=none'], 'starts from rotations, and its kind is none'),
         (['--part=1/2'], '--part is given without --pairs'),
     ],
 )
