@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from autofuse_jax.data.formats import stem_of
@@ -16,6 +17,7 @@ from autofuse_jax.records.forms import LABEL_ID, Anything, Entries, Fields, Numb
 from autofuse_jax.records.reading import read_json
 from autofuse_jax.storage.temporary import is_temporary
 from autofuse_jax.transforms.grid_words import describe_difference
+from autofuse_jax.transforms.grids import axes_onto
 from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms_io.conventions import ITK, VOXEL
 from autofuse_jax.transforms_io.files import read_transform
@@ -171,7 +173,9 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
             return PairData(displacement, affine, affine, np.eye(4), seconds=seconds)
         fixed_labels, fixed_grid = read_labels(labels[0])
         moving_labels, moving_grid = read_labels(labels[1])
-        if not dense.grid.same_as(fixed_grid):
+        # Like `register`, which takes label maps in any order of axes.
+        axes = axes_onto(fixed_grid, dense.grid)
+        if axes is None:
             here, there, apart = describe_difference(fixed_grid, dense.grid)
             raise UserError(
                 f'the label map {labels[0]} is on another grid ({here}) than the fixed image of {transform.parent} '
@@ -180,7 +184,7 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
                 fix='resample the label map (nearest neighbour), or correct the path in the report',
             )
         moving_shape = report['moving'].get('shape')
-        if moving_shape is not None and tuple(moving_shape) != moving_labels.shape:
+        if moving_shape is not None and sorted(moving_shape) != sorted(moving_labels.shape):
             raise UserError(
                 f'the label map {labels[1]} is on another grid ({moving_labels.shape} voxels) than the moving image '
                 f'{report["moving"]["file"]} ({tuple(moving_shape)} voxels)',
@@ -189,10 +193,10 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
             )
         return PairData(
             displacement,
-            fixed_grid.affine,
+            affine,
             moving_grid.affine,
-            through_the_world(fixed_grid.affine, moving_grid.affine),
-            fixed_labels,
+            through_the_world(affine, moving_grid.affine),
+            np.ascontiguousarray(nib.orientations.apply_orientation(fixed_labels, axes)),
             moving_labels,
             seconds=seconds,
         )

@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -82,6 +83,18 @@ def test_labels_on_another_grid_are_refused(tmp_path, role):
     write_labels(tmp_path / 'data' / 'one' / f'{role}_seg.nii.gz', np.ones((4, 4, 4), np.uint8), AFFINE)
     with pytest.raises(UserError, match=rf'{role}_seg.nii.gz is on another grid \((4x4x4,|\(4, 4, 4\) voxels)'):
         opened(folder).cases[0].load()
+
+
+@pytest.mark.parametrize('role', ['fixed', 'moving'])
+def test_labels_with_their_axes_in_another_order_score_the_same(tmp_path, role):
+    folder = write_result(tmp_path / 'out', shift=-2.0, data=tmp_path / 'data')
+    wanted = score_pair(opened(folder).cases[0].load(), PROTOCOLS['default'])
+    file = tmp_path / 'data' / 'one' / f'{role}_seg.nii.gz'
+    image = nib.load(file)
+    turned = image.as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+    assert turned.shape != image.shape
+    nib.save(turned, file)
+    assert score_pair(opened(folder).cases[0].load(), PROTOCOLS['default']) == wanted
 
 
 def test_labels_at_another_place_are_refused(tmp_path):
