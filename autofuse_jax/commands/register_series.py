@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from autofuse_jax.commands.register_words import change_text
 from autofuse_jax.data.headers import read_header
 from autofuse_jax.data.inputs import open_volume, read_classes
 from autofuse_jax.errors import UserError
@@ -72,7 +73,7 @@ def register_series_files(
         print(guide_sentence(report['guide']))
     before, after = report['scores']['ncc_before'], report['scores']['ncc_after']
     print(
-        f'{len(result.frames)} frames to frame {result.reference}: mean correlation {before:.3f} -> {after:.3f}, '
+        f'{len(result.frames)} frames to frame {result.reference}: mean correlation {change_text(before, after, 3)}, '
         f'largest NJD {report["scores"]["njd_percent"]:.3f} %, {report["seconds"]:.1f} s\nresults: {options.out}'
     )
     print(verdict_line(report['verdict']))

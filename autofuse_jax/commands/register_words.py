@@ -42,11 +42,25 @@ def say_checks(checks: list[str]) -> list[str]:
 def summary_line(report: dict[str, Any]) -> str:
     """Return the outcome of a registration in one line."""
     scores = report['scores']
-    parts = [f'correlation {scores["ncc_before"]:.3f} -> {scores["ncc_after"]:.3f}'] if scores['ncc_before'] else []
-    if 'dsc_after' in scores and scores['dsc_after'] is not None:
-        parts.append(f'DSC {100 * scores["dsc_before"]:.1f} -> {100 * scores["dsc_after"]:.1f} %')
+    parts = []
+    for key, name, digits, factor, unit in (('ncc', 'correlation', 3, 1, ''), ('dsc', 'DSC', 1, 100, ' %')):
+        before, after = (scores.get(f'{key}_{when}') for when in ('before', 'after'))
+        if before is not None or after is not None:
+            parts.append(f'{name} {change_text(before, after, digits, factor)}{unit}')
     parts.append(f'NJD {scores["njd_percent"]:.3f} %')
     error = scores['inverse_consistency_mm']['mean']
     if error is not None:
         parts.append(f'inverse consistency {error:.3f} mm')
     return ', '.join(parts) + f', {report["seconds"]:.1f} s'
+
+
+def change_text(before: float | None, after: float | None, digits: int, factor: float = 1) -> str:
+    """Return a score before and after as '0.412 -> 0.873'; what could not be measured, None, is 'unknown'.
+
+    Args:
+        before: The score before the registration.
+        after: That after it.
+        digits: Digits behind the point.
+        factor: What both are multiplied by.
+    """
+    return ' -> '.join('unknown' if value is None else f'{factor * value:.{digits}f}' for value in (before, after))

@@ -1,6 +1,7 @@
 """Many pairs in one command: what is done, what is done again, what failed, and the summary of it."""
 
 import csv
+import dataclasses
 import json
 
 import nibabel as nib
@@ -134,6 +135,17 @@ def test_a_defect_of_the_package_is_told_with_its_place(folder, monkeypatch, cap
     assert run(folder) == 1
     assert rows(folder)['one']['reason'] == 'ValueError: broken'
     assert 'Traceback' in capsys.readouterr().err
+
+
+def test_a_score_that_cannot_be_measured_is_unknown_and_stops_nothing(folder, monkeypatch, capsys):
+    def moved_away(*arguments, **options):
+        result = register_volumes(*arguments, **options)
+        return dataclasses.replace(result, moved=np.zeros_like(result.moved))
+
+    monkeypatch.setattr('autofuse_jax.registration.images.register_volumes', moved_away)
+    assert run(folder) == 0
+    assert {row['verdict'] for row in rows(folder).values()} == {'failed'}
+    assert capsys.readouterr().out.count(' -> unknown, DSC ') == 2
 
 
 def test_a_full_disk_stops_everything(folder, monkeypatch, capsys):
