@@ -126,7 +126,7 @@ def train(options: argparse.Namespace) -> None:
     if learned is None:
         return
     trained, record = learned
-    note_training(description.origin, 'registering', options, record)
+    note_training(description.origin, 'registering' if learning == FUSION_BRANCH else 'correcting', options, record)
     write_released(options.out, flat | flatten(trained), description)
     print(f'written: {options.out}')
 
