@@ -69,7 +69,7 @@ def registration_tables(read_record: Callable[[str], Record]) -> dict[str, Calla
         ),
         'instance acdc': lambda: comparison_table(summary_of(read_record('instance_acdc.json'))),
         'instance acdc syn': lambda: comparison_table(summary_of(read_record('instance_acdc.json'), with_syn=True)),
-        'instance brains': lambda: comparison_table(summary_of(read_record('instance_brains.json'))),
+        'instance brains': lambda: comparison_table(summary_of(read_record('instance_brains_again.json'))),
         'instance brains syn': lambda: comparison_table(summary_of(read_record('instance_brains.json'), with_syn=True)),
         'brain cut': lambda: brain_cut_table(read_record('prepare_brains.json')),
     }
