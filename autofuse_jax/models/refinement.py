@@ -30,27 +30,14 @@ def with_moved(inputs: FusionInputs, velocity: jax.Array) -> FusionInputs:
         The inputs of the branch that refines, of the same shapes.
     """
     images, of_fixed, of_moving = inputs
-    velocity = jax.lax.stop_gradient(velocity)
+    displacement = jax.lax.stop_gradient(jax.vmap(integrate_velocity)(widened(velocity)))
 
     def moved(volume: jax.Array) -> jax.Array:
-        return jax.vmap(warp_linear)(volume, displacement_on(velocity, volume.shape[1:4])).astype(volume.dtype)
+        on_grid = jax.vmap(lambda field: resample_displacement(field, volume.shape[1:4]))(displacement)
+        return jax.vmap(warp_linear)(volume, on_grid).astype(volume.dtype)
 
     fixed_image, moving_image, segmentations = jnp.split(images, (1, 2), axis=-1)
     fixed_segmentation, moving_segmentation = jnp.split(segmentations, 2, axis=-1)
     warped = moved(jnp.concatenate([moving_image, moving_segmentation], axis=-1))
     beside = (fixed_image, warped[..., :1], fixed_segmentation, warped[..., 1:])
     return jnp.concatenate(beside, axis=-1), of_fixed, tuple(moved(features) for features in of_moving)
-
-
-def displacement_on(velocity: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Return `exp(velocity)` as a displacement on a grid of the same field of view.
-
-    Args:
-        velocity: (B, d, h, w, 3), voxels of its own grid.
-        shape: (D, H, W) of the other grid.
-
-    Returns:
-        (B, D, H, W, 3), voxels of that grid, float32 at least.
-    """
-    displacement = jax.vmap(integrate_velocity)(widened(velocity))
-    return jax.vmap(lambda field: resample_displacement(field, shape))(displacement)

@@ -3,8 +3,9 @@
     python -m experiments.weights.grow --weights=cardiac --model fine_channels=16 compare_slices=True --out=grown.npz
 
 Wider layers keep their trained channels; new channels start at random and reach the trained ones with weight zero.
-Larger kernels hold the trained one in their middle, and zeros around it. A branch that was not there, such as that of
-refining_channels=8, starts as it is drawn, and what it adds to the velocity is next to nothing.
+Larger kernels hold the trained one in their middle, and zeros around it. A branch that was not there starts as it is
+drawn: what that of refining_channels=8 adds to the velocity is next to nothing. That of descent_channels=16 is the one
+that changes something at once: it begins with the steps that the forces suggest, see `models.descent`.
 """
 
 import argparse
