@@ -52,7 +52,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--platforms',
         type=lambda text: tuple(text.split(',')),
-        default=PLATFORMS,
         metavar='NAME,..',
         help=f'what StableHLO is for; default {",".join(PLATFORMS)}',
     )

@@ -106,6 +106,10 @@ def test_files_of_different_exports_do_not_go_together(exported, tmp_path):
         (['--to={out}/model.onnx'], "'.onnx'. Expected: .stablehlo for StableHLO, .xml for OpenVINO"),
         (['--to={out}/model.xml', '--size=16,30,16'], 'To fix: --size=16,32,16'),
         (['--to={out}/model.stablehlo', '--platforms=cpu,phone'], 'cpu, phone'),
+        (
+            ['--to={out}/model.xml', '--platforms=cpu'],
+            '--platforms=cpu for model.xml. Expected: platforms for .stablehlo',
+        ),
         (['--to={out}/model.xml', '--weights={out}/nothing.npz'], 'there is no file'),
         (['--to={out}/model.xml', '--weights={out}'], 'config.json'),
     ],

@@ -225,11 +225,13 @@ def _missing(
     for row in rows:
         folder = options.out / row.name
         report = _read(folder / REPORT_NAME)
-        complete = report is not None and all(path.exists() for path in listed_files(folder / REPORT_NAME))
-        if complete and (report.get('pair') or {}).get('inputs') == inputs[row.name]:
+        same = report is not None and (report.get('pair') or {}).get('inputs') == inputs[row.name]
+        if same and all(path.exists() for path in listed_files(folder / REPORT_NAME)):
             continue
         missing.append(row)
-        if report is not None:
+        if same:
+            print(f'{folder} lacks files that its report lists: {row.name} is registered again', file=sys.stderr)
+        elif report is not None:
             others.append(row.name)
         elif folder.exists() and not _of_ours(folder):
             strange.append(row.name)

@@ -54,7 +54,7 @@ def check_target(path: Path) -> None:
 
 
 def export_model(
-    model: RegistrationModel, path: Path, size: tuple[int, ...], platforms: Sequence[str] = PLATFORMS
+    model: RegistrationModel, path: Path, size: tuple[int, ...], platforms: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Write a network in a form that needs no part of this package to run.
 
@@ -62,16 +62,23 @@ def export_model(
         model: The network with its weights.
         path: `NAME.stablehlo`, or `NAME.xml`, beside which `NAME.bin` is written. `NAME.*.json` comes beside both.
         size: (D, H, W) of the images, multiples of what the network takes, usually 16.
-        platforms: Platforms that StableHLO is lowered for, some of 'cpu', 'cuda', 'tpu'.
+        platforms: Platforms that StableHLO is lowered for, some of 'cpu', 'cuda', 'tpu'; None: all of them.
 
     Returns:
         Content of the JSON.
 
     Raises:
-        UserError: The size is not one of the network, a package is missing, or an operation has no counterpart.
+        UserError: The size is not one of the network, a package is missing, an operation has no counterpart, or
+            platforms are given for OpenVINO, which is for processors.
         OSError: The files cannot be written; nothing is left that looks complete.
     """
     check_target(path)
+    if platforms is not None and path.suffix == OPENVINO:
+        raise UserError(
+            f'--platforms={",".join(platforms)} for {path.name}',
+            expected=f'platforms for {STABLEHLO} only: OpenVINO runs on processors',
+            fix=f'leave out --platforms, or give NAME{STABLEHLO} as --to',
+        )
     size = tuple(int(length) for length in size)
     results = check_size(model.method, model.params, size)
     description = model.description
@@ -93,8 +100,9 @@ def export_model(
         'parameters': model.num_parameters,
     }
     if path.suffix == STABLEHLO:
-        program = to_stablehlo(model.method, model.params, size, platforms)
-        record['platforms'] = list(platforms)
+        wanted = PLATFORMS if platforms is None else platforms
+        program = to_stablehlo(model.method, model.params, size, wanted)
+        record['platforms'] = list(wanted)
     else:
         graph = network_graph(model.method, model.params, size)
         record['runtime'] = runtime_name()

@@ -10,9 +10,11 @@ Recognised, the first that fits:
 4. Files side by side: NAME.nii.gz and NAME_seg.nii.gz; NAME.npz with `vol` and perhaps `seg`.
 
 Which label map belongs to which image in 2 and 4 is in `label_words`: NAME_gt, NAME_mask and others, lab7 and img7,
-NAME to nnU-Net's NAME_0000. Files may be .nii.gz, .nii, .mgz or .npz everywhere, in capitals too.
+NAME to nnU-Net's NAME_0000, whose further channels are left out. Files may be .nii.gz, .nii, .mgz or .npz
+everywhere, in capitals too.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +30,14 @@ from autofuse_jax.preparation.found_brains import (
     names_below,
     some,
 )
-from autofuse_jax.preparation.label_words import LABEL_WORDS, base_of, is_label_name, key_of, match_labels
+from autofuse_jax.preparation.label_words import (
+    LABEL_WORDS,
+    base_of,
+    further_channels,
+    is_label_name,
+    key_of,
+    match_labels,
+)
 from autofuse_jax.preparation.sources import Problem
 
 IMAGE_FOLDERS = (('images', 'labels'), ('imagesTr', 'labelsTr'), ('image', 'label'))
@@ -65,12 +74,17 @@ def _find_parallel(root: Path, image_name: str, label_name: str) -> FoundBrains:
     # The folder says that these are images, unless the image is there, too.
     among = [path for path in files if base_of(stem_of(path)) in stems - {stem_of(path)}]
     labels = [*(image_files(label_folder) if label_folder.is_dir() else ()), *among]
-    images = [path for path in files if path not in among]
-    return _paired(root, f'{image_name}/ and {label_name}/ with equal names', images, labels)
+    channels = set(further_channels(stems, [stem_of(path) for path in labels]))
+    images = [path for path in files if path not in among and stem_of(path) not in channels]
+    found = _paired(root, f'{image_name}/ and {label_name}/ with equal names', images, labels)
+    if not channels:
+        return found
+    remark = f'not used, because they are further channels of images: {some(sorted(channels))}'
+    return dataclasses.replace(found, remarks=(*found.remarks, remark))
 
 
 def _find_subject_folders(root: Path) -> FoundBrains | None:
-    found, problems = [], []
+    found, problems, unknown = [], [], []
     for folder in sorted({path.parent for path in image_files_below(root)} - {root}):
         image, labels = first_file(folder, IMAGE_STEMS), first_file(folder, LABEL_STEMS)
         # mri/ is the same in all FreeSurfer subjects.
@@ -80,12 +94,17 @@ def _find_subject_folders(root: Path) -> FoundBrains | None:
         elif labels is not None:
             stems = ', '.join(IMAGE_STEMS)
             problems.append(Problem(place.name, f'the label map {labels} has no image beside it ({stems})'))
+        else:
+            unknown.append(folder.relative_to(root).as_posix())
     if not found:
         return None
     places = [place for place, _, _ in found]
     names = names_below(root, places, [place.name for place in places])
     brains = [FoundBrain(name, image, labels) for name, (_, image, labels) in zip(names, found, strict=True)]
-    return FoundBrains('a folder a subject', in_order(brains, root), tuple(problems))
+    remarks = (f'not used, because none of their files is called {", ".join(IMAGE_STEMS)}: {some(unknown)}',)
+    return FoundBrains(
+        'a folder a subject', in_order(brains, root), tuple(problems), remarks=remarks if unknown else ()
+    )
 
 
 def _find_side_by_side(root: Path) -> FoundBrains:

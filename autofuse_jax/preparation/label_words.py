@@ -23,6 +23,7 @@ LABEL_WORDS = (
 IMAGE_WORDS = ('image', 'img', 'im', 'volume', 'vol', 'scan', 'brain', 't1', 't1w', 'norm', 'orig')
 # The first, often the only channel of an image in the naming of nnU-Net; label maps go without.
 FIRST_CHANNEL = '_0000'
+CHANNEL = re.compile(r'(.+)_\d{4}')
 SEPARATORS = re.compile(r'[\W_]+')
 ENDING = re.compile(rf'(.+)[_\-. +]({"|".join(LABEL_WORDS)})', re.IGNORECASE)
 # 'lab7' is the word and the number.
@@ -52,6 +53,24 @@ def key_of(stem: str) -> tuple[str, ...]:
     """Return the words and numbers of a name without those that say label map or image, in lower case."""
     words = _words(stem.removesuffix(FIRST_CHANNEL))
     return tuple(word for word in words if word not in LABEL_WORDS and word not in IMAGE_WORDS)
+
+
+def further_channels(images: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Return the images that are further channels of others in the naming of nnU-Net: NAME_0001 beside NAME_0000.
+
+    Only where a label map is called NAME: numbers alone may as well count the images.
+
+    Args:
+        images: Names of images without suffix.
+        labels: Names of label maps without suffix.
+
+    Returns:
+        Their names, in order.
+    """
+    images, bases = set(images), {base_of(label) for label in labels}
+    matches = [match for stem in sorted(images) if (match := CHANNEL.fullmatch(stem))]
+    first_of = {match[0]: match[1] + FIRST_CHANNEL for match in matches if match[1] in bases}
+    return [stem for stem, first in first_of.items() if stem != first and first in images]
 
 
 def match_labels(images: Iterable[str], labels: Iterable[str]) -> dict[str, str]:

@@ -86,6 +86,15 @@ def test_finished_pairs_are_not_done_again(folder, registrations):
     assert (folder / 'out' / 'one' / 'report.json').read_bytes() == before
 
 
+def test_a_pair_that_lost_a_result_is_done_again(folder, registrations, capsys):
+    assert run(folder) == 0
+    moved = folder / 'out' / 'one' / 'moved.nii.gz'
+    moved.unlink()
+    assert run(folder) == 0
+    assert registrations == ['b.nii.gz', 'c.nii.gz', 'b.nii.gz'] and moved.is_file()
+    assert 'lacks files that its report lists: one is registered again' in capsys.readouterr().err
+
+
 def test_a_pair_whose_files_changed_is_replaced_only_when_asked(folder, registrations, capsys):
     assert run(folder) == 0
     write_image(folder / 'b.nii.gz', blob(1) + 1, AFFINE)

@@ -75,6 +75,29 @@ def test_label_folders_may_name_what_is_in_them(tmp_path, image, label_map):
     assert found.problems == ()
 
 
+def test_further_channels_of_an_image_are_no_subjects(tmp_path):
+    touch(tmp_path, *(f'imagesTr/h_{subject}_000{channel}.nii.gz' for subject in (1, 2) for channel in (0, 1, 2)))
+    touch(tmp_path, 'labelsTr/h_1.nii.gz', 'labelsTr/h_2.nii.gz')
+    found = find_folder(tmp_path)
+    assert list(listed(found, tmp_path)) == ['h_1_0000', 'h_2_0000'] and found.problems == ()
+    names = 'h_1_0001, h_1_0002, h_2_0001, h_2_0002'
+    assert found.remarks == (f'not used, because they are further channels of images: {names}',)
+
+
+def test_numbers_of_images_are_no_channels(tmp_path):
+    names = [f'img_000{number}' for number in (0, 1, 2)]
+    touch(tmp_path, *(f'images/{name}.nii.gz' for name in names), *(f'labels/{name}.nii.gz' for name in names))
+    assert list(listed(find_folder(tmp_path), tmp_path)) == names
+
+
+def test_folders_without_a_known_name_are_told(tmp_path):
+    touch(tmp_path, 'a/t1.nii.gz', 'b/scan1.nii.gz', 'c/d/other.nii.gz')
+    found = find_folder(tmp_path)
+    assert list(listed(found, tmp_path)) == ['a'] and found.problems == ()
+    (remark,) = found.remarks
+    assert remark.startswith('not used, because none of their files is called t1, ') and remark.endswith(': b, c/d')
+
+
 def test_label_maps_among_the_images_are_not_taken_for_images(tmp_path):
     touch(tmp_path, 'images/a.nii.gz', 'images/a_seg.nii.gz')
     assert listed(find_folder(tmp_path), tmp_path) == {'a': ('images/a.nii.gz', 'images/a_seg.nii.gz')}
