@@ -22,6 +22,8 @@ from autofuse_jax.data.formats import is_npz, stem_of
 from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.authors_pairs import find_npz_with_pairs
 from autofuse_jax.preparation.found_brains import (
+    FREESURFER_FOLDER,
+    FREESURFER_IMAGES,
     FoundBrain,
     FoundBrains,
     first_file,
@@ -41,7 +43,6 @@ MINDBOGGLE_FILES = (
     ('t1weighted_brain', ('labels.DKT31.manual+aseg', 'labels.DKT31.manual')),
     ('t1weighted_brain.MNI152', ('labels.DKT31.manual+aseg.MNI152', 'labels.DKT31.manual.MNI152')),
 )
-FREESURFER_IMAGES = ('norm', 'brain', 'brainmask')
 FREESURFER_LABELS = ('aparc+aseg', 'aparc.DKTatlas+aseg', 'aseg')
 IXI_NAME = re.compile(r'(IXI\d+.*)-T1$', re.IGNORECASE)
 # Words of a path, between separators.
@@ -112,7 +113,8 @@ def find_mindboggle(root: Path) -> FoundBrains:
 def find_freesurfer(root: Path) -> FoundBrains:
     """List the subjects of a folder of FreeSurfer subjects."""
     brains, problems = [], []
-    for folder in sorted([*([root] if root.name == 'mri' else ()), *_folders_below(root, 'mri')]):
+    own = [root] if root.name == FREESURFER_FOLDER else []
+    for folder in sorted([*own, *_folders_below(root, FREESURFER_FOLDER)]):
         name = folder.resolve().parent.name
         image, labels = first_file(folder, FREESURFER_IMAGES), first_file(folder, FREESURFER_LABELS)
         if image is not None:

@@ -13,6 +13,10 @@ from autofuse_jax.preparation.sources import Problem
 
 # More names than these are counted.
 SHOWN_NAMES = 8
+# Folder of a subject's volumes in FreeSurfer, and the images in it of the brain alone, in order of preference.
+FREESURFER_FOLDER = 'mri'
+FREESURFER_IMAGES = ('norm', 'brain', 'brainmask')
+ONE_NAME = 'rename one of them, or prepare the folders one by one'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +174,7 @@ def in_order(brains: Iterable[FoundBrain], root: Path) -> tuple[FoundBrain, ...]
         if one.id == other.id:
             raise UserError(
                 f'{root} holds two images of the name {one.id} ({one.image} and {other.image})',
-                fix='rename one of them, or prepare the folders one by one',
+                fix=ONE_NAME,
             )
     return tuple(ordered)
 

@@ -19,8 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autofuse_jax.data.formats import is_npz, stem_of
+from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.bids import find_bids
 from autofuse_jax.preparation.found_brains import (
+    FREESURFER_FOLDER,
+    FREESURFER_IMAGES,
+    ONE_NAME,
     FoundBrain,
     FoundBrains,
     first_file,
@@ -55,7 +59,7 @@ def find_folder(root: Path) -> FoundBrains:
         The source; label maps without an image are among the problems.
 
     Raises:
-        UserError: Two images have the same name.
+        UserError: Two images or two label maps have the same name.
     """
     bids = find_bids(root)
     if bids is not None:
@@ -86,14 +90,17 @@ def _find_parallel(root: Path, image_name: str, label_name: str) -> FoundBrains:
 def _find_subject_folders(root: Path) -> FoundBrains | None:
     found, problems, unknown = [], [], []
     for folder in sorted({path.parent for path in image_files_below(root)} - {root}):
-        image, labels = first_file(folder, IMAGE_STEMS), first_file(folder, LABEL_STEMS)
-        # mri/ is the same in all FreeSurfer subjects.
-        place = folder.parent if folder.name == 'mri' and folder.parent != root else folder
+        of_freesurfer = folder.name == FREESURFER_FOLDER
+        # There t1 is the whole head, and norm the brain in the same intensities.
+        stems = (*FREESURFER_IMAGES, *IMAGE_STEMS) if of_freesurfer else IMAGE_STEMS
+        image, labels = first_file(folder, stems), first_file(folder, LABEL_STEMS)
+        # The folder is called the same in all subjects.
+        place = folder.parent if of_freesurfer and folder.parent != root else folder
         if image is not None:
             found.append((place, image, labels))
         elif labels is not None:
-            stems = ', '.join(IMAGE_STEMS)
-            problems.append(Problem(place.name, f'the label map {labels} has no image beside it ({stems})'))
+            wanted = ', '.join(stems)
+            problems.append(Problem(place.name, f'the label map {labels} has no image beside it ({wanted})'))
         else:
             unknown.append(folder.relative_to(root).as_posix())
     if not found:
@@ -116,7 +123,13 @@ def _find_side_by_side(root: Path) -> FoundBrains:
 
 def _paired(root: Path, layout: str, images: Sequence[Path], labels: Sequence[Path]) -> FoundBrains:
     """Put images and label maps together by their names."""
-    label_files = {stem_of(path): path for path in labels}
+    label_files: dict[str, Path] = {}
+    for path in labels:
+        other = label_files.setdefault(stem_of(path), path)
+        if other != path:
+            raise UserError(
+                f'{root} holds two label maps of the name {stem_of(path)} ({other} and {path})', fix=ONE_NAME
+            )
     label_of = match_labels([stem_of(path) for path in images], label_files)
     brains = [FoundBrain(stem_of(path), path, label_files.get(label_of.get(stem_of(path), ''))) for path in images]
     rest = [stem for stem in label_files if stem not in label_of.values()]

@@ -1,5 +1,6 @@
 import pytest
 
+from autofuse_jax.errors import UserError
 from autofuse_jax.preparation.image_folders import find_folder
 from tests.preparation.brain_trees import make_folder
 from tests.preparation.test_brain_layouts import listed, touch
@@ -88,6 +89,19 @@ def test_numbers_of_images_are_no_channels(tmp_path):
     names = [f'img_000{number}' for number in (0, 1, 2)]
     touch(tmp_path, *(f'images/{name}.nii.gz' for name in names), *(f'labels/{name}.nii.gz' for name in names))
     assert list(listed(find_folder(tmp_path), tmp_path)) == names
+
+
+@pytest.mark.parametrize('place', ['images', 'labels', '.'])
+def test_two_files_of_one_name_are_refused(tmp_path, place):
+    name = 'a_seg' if place != 'images' else 'a'
+    touch(tmp_path, f'{place}/{name}.nii', f'{place}/{name}.nii.gz', *(['images/a.nii'] if place == 'labels' else []))
+    with pytest.raises(UserError, match=f'holds two (images|label maps) of the name {name} .*To fix: rename one'):
+        find_folder(tmp_path)
+
+
+def test_of_a_freesurfer_subject_it_is_the_brain_that_counts(tmp_path):
+    touch(tmp_path, *(f's{number}/mri/{name}.mgz' for number in (1, 2) for name in ('T1', 'norm', 'aparc+aseg')))
+    assert listed(find_folder(tmp_path), tmp_path)['s2'] == ('s2/mri/norm.mgz', 's2/mri/aparc+aseg.mgz')
 
 
 def test_folders_without_a_known_name_are_told(tmp_path):
