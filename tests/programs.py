@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from autofuse_jax.training import experiment, loop, network_runs, run_parameters
+from autofuse_jax.training import compiled_steps, experiment, network_runs, run_parameters
 from autofuse_jax.training.experiment import Experiment
 from autofuse_jax.training.state import create_train_state
 
@@ -19,7 +19,7 @@ MADE = {
     experiment: ('make_method', 'make_schedule', 'make_optimizer', 'parameter_structure', 'make_predict'),
     network_runs: ('make_predict',),
     run_parameters: ('make_method', 'parameter_structure'),
-    loop: ('compile_train_step',),
+    compiled_steps: ('compile_train_step',),
 }
 
 

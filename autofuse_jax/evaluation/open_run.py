@@ -7,8 +7,8 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation import earlier_scores as earlier
 from autofuse_jax.evaluation import learn2reg_fields, register_results
 from autofuse_jax.evaluation.runs import KINDS, Run, Sources
+from autofuse_jax.records.run_folder import CHECKPOINTS_NAME, CONFIG_NAME
 
-CHECKPOINTS_NAME, CONFIG_NAME = 'checkpoints', 'config.json'
 WEIGHTS_SUFFIX = '.npz'
 # Opens a training folder or released weights: path, name of the run, and where else to look.
 OpenNetwork = Callable[[Path, str, Sources], Run]

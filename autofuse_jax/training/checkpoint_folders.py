@@ -5,11 +5,11 @@ import shutil
 import time
 from pathlib import Path
 
+from autofuse_jax.records.run_folder import CHECKPOINTS_NAME
 from autofuse_jax.storage.temporary import temporary_path
 
 LATEST = 'latest'
 BEST = 'best'
-CHECKPOINTS = 'checkpoints'
 # Part of the names of checkpoints that Orbax is writing.
 UNFINISHED = '.orbax-checkpoint-tmp'
 # How often and after how many seconds it is looked for them.
@@ -18,7 +18,7 @@ REMOVALS, REMOVAL_PAUSE = 20, 0.05
 
 def folder_of(workdir: str | os.PathLike, kind: str) -> Path:
     """Return the folder of the checkpoints of a kind."""
-    return Path(workdir).absolute() / CHECKPOINTS / kind
+    return Path(workdir).absolute() / CHECKPOINTS_NAME / kind
 
 
 def begin(workdir: str | os.PathLike, step: int) -> None:

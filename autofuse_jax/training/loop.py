@@ -1,6 +1,5 @@
 """Training and evaluation of a registration method from a config: the whole path in one place."""
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -8,31 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from autofuse_jax.data.pair_policies import LABELLED_FRAMES
 from autofuse_jax.errors import DivergedError
-from autofuse_jax.files import write_json
+from autofuse_jax.methods.base import Batch
 from autofuse_jax.progress import format_duration
-from autofuse_jax.sharding import put_batch, replicated
+from autofuse_jax.sharding import put_batch
 from autofuse_jax.training import checkpoint_folders, checkpoints
-from autofuse_jax.training.config_differences import differing_fields
-from autofuse_jax.training.distributed import first_process_first, is_first, largest_of_all
+from autofuse_jax.training.compiled_steps import CompiledSteps
+from autofuse_jax.training.distributed import is_first, largest_of_all
 from autofuse_jax.training.experiment import Experiment, training_folder
 from autofuse_jax.training.final_report import report_run
-from autofuse_jax.training.memory import GIB, check_compiled_fits, check_step_fits
 from autofuse_jax.training.metrics_log import MetricsWriter, Progress
 from autofuse_jax.training.phases import Phase
-from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE, RunSoFar, check_record
+from autofuse_jax.training.run_record import REGISTRATION_MEASURE, SEGMENTATION_MEASURE
+from autofuse_jax.training.run_start import start_of
 from autofuse_jax.training.scoring_config import config_for_scoring
-from autofuse_jax.training.state import TrainState
-from autofuse_jax.training.step import StepFunction, compile_train_step
+from autofuse_jax.training.step import StepFunction
 from autofuse_jax.training.stopping import Ending, StopRequest
 from autofuse_jax.training.validation import summarise
 
-CONFIG_NAME = 'config.json'
 # Steps handed to the device before the host waits for one: enough to keep it busy, few enough that a stop is prompt.
 STEPS_AHEAD = 2
 # What interrupts the steps now and then.
@@ -121,13 +117,7 @@ class Trainer:
         self._training = experiment.config.training
         self._data = experiment.training_data()
         self._predictor = experiment.predictor('validation')
-        self._step_functions: dict[Any, StepFunction] = {}
-        # What counts, in this order: the run's own checkpoint, the weights that the config names, random parameters. A
-        # run that was started from weights and has a checkpoint thus does not go back to the weights.
-        if checkpoint_folders.latest_step(experiment.workdir) is None:
-            self._state, so_far = self._create(), RunSoFar()
-        else:
-            self._state, so_far = self._restore()
+        self._state, so_far = start_of(experiment, _say)
         self._best, self._measure = so_far.best, so_far.measure
         self._seconds_before = so_far.seconds
         # The place in the data belongs to a phase; `_run_phase` hands it over once that phase starts.
@@ -139,51 +129,6 @@ class Trainer:
         self._row_steps, self._fresh = 0, True
         self._ending = Ending.NONE
 
-    def _create(self) -> TrainState:
-        """Start from the weights that the config names, or from random parameters."""
-        experiment = self._experiment
-        layout = replicated(experiment.mesh)
-        self._begin_at(0)
-        self._write_config()
-        state = experiment.create_state(layout)
-        if not experiment.config.weights:
-            return state
-        _say(f'starting from {experiment.config.weights}')
-        params = experiment.read_weights(layout)
-        # Buffers of their own, because those of a state are donated.
-        average = None if state.average is None else jax.tree.map(jnp.copy, params)
-        return dataclasses.replace(state, params=params, average=average)
-
-    def _restore(self) -> tuple[TrainState, RunSoFar]:
-        """Continue from the latest checkpoint of the work folder."""
-        experiment = self._experiment
-        # The arrays first: where they do not fit the config, the run's folder stays as it is.
-        layout = replicated(experiment.mesh)
-        state, record = checkpoints.restore(experiment.workdir, experiment.state_structure(), layout)
-        check_record(record, experiment.workdir)
-        for difference in differing_fields(record['config'], experiment.resolved):
-            _say(f'the config differs from the one before: {difference}')
-        self._write_config()
-        self._begin_at(int(state.step))
-        so_far = RunSoFar.of(record)
-        if checkpoint_folders.latest_step(experiment.workdir, checkpoint_folders.BEST) is None:
-            # A score without its parameters would keep those that follow from being saved.
-            so_far = dataclasses.replace(so_far, best=float('-inf'))
-        _say(f'continuing from step {int(state.step)}')
-        return state, so_far
-
-    def _begin_at(self, step: int) -> None:
-        """Bring the checkpoints of the work folder in order for a training that goes on from a step."""
-        workdir = self._experiment.workdir
-        later = checkpoint_folders.latest_step(workdir, checkpoint_folders.BEST)
-        if later is not None and later > step:
-            _say(f'the best parameters of step {later} are removed: training goes on from step {step}, before them')
-        first_process_first(lambda: checkpoint_folders.begin(workdir, step))
-
-    def _write_config(self) -> None:
-        if is_first():
-            write_json(self._experiment.workdir / CONFIG_NAME, self._experiment.resolved)
-
     def run(self) -> bool:
         """Train to the last step or until something asks for an end.
 
@@ -194,6 +139,7 @@ class Trainer:
         labelled, total = len(self._data.labelled_ids), len(experiment.manifest.subjects_of('train'))
         _say(f'{total} training subjects, labels used of {labelled}')
         self._progress = Progress(experiment.total_steps, first_step=self._step)
+        self._steps = CompiledSteps(experiment, self._progress.say)
         writer = MetricsWriter(experiment.workdir, step=self._step, tensorboard=training.tensorboard, active=is_first())
         with writer as self._writer, StopRequest(training.max_minutes) as stop, self._progress.watched():
             self._started = time.monotonic()
@@ -258,41 +204,14 @@ class Trainer:
         elif self._step % self._training.log_every == 0:
             self._ending = Ending(largest_of_all(here))
 
-    def _step_function(self, phase: Phase, batch: dict[str, jax.Array]) -> StepFunction:
-        """Compile once for each set of objectives and size; phases that share them share the compiled step."""
-        objectives = self._experiment.method.objectives(phase.name)
-        program = objectives, batch['fixed'].shape
-        if program not in self._step_functions:
-            demand = None
-            if self._training.check_memory:
-                objectives_in_memory, mesh = (
-                    self._experiment.method_in_memory().objectives(phase.name),
-                    self._experiment.mesh,
-                )
-                platform = mesh.devices.flat[0].platform
-                demand = check_step_fits(objectives_in_memory, self._state, batch, devices=mesh.size, platform=platform)
-            about = '' if demand is None else f', which needs about {demand / GIB:.1f} GiB on each device'
-            self._progress.say(f'compiling the training step{about} ...')
-            # What still runs counts as training.
-            jax.block_until_ready(self._window[-1:])
-            started = time.monotonic()
-            step = compile_train_step(
-                objectives,
-                self._experiment.optimizer,
-                self._experiment.mesh,
-                self._experiment.config.optimizer.average_decay,
-            )
-            compiled = step.lower(self._state, batch).compile()
-            if self._training.check_memory:
-                check_compiled_fits(compiled, batch, devices=self._experiment.mesh.size)
-            self._step_functions[program] = compiled
-            seconds = time.monotonic() - started
+    def _step_function(self, phase: Phase, batch: Batch) -> StepFunction:
+        """The compiled step of a phase. The speed of the row should not suffer from the compiler."""
+        step_function, seconds = self._steps.step_of(phase, self._state, batch)
+        if seconds:
             self._progress.leave_out(seconds)
-            self._progress.say(f'compiled in {format_duration(seconds)}')
-            # The speed of the row should not suffer from the compiler.
             self._row_started += seconds
             self._fresh = True
-        return self._step_functions[program]
+        return step_function
 
     def _flush(self) -> None:
         """Bring the metrics of the last steps to the host and stop if one is not finite."""

@@ -13,6 +13,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.runs import Run, Sources
 from autofuse_jax.methods.registry import predicting_method
 from autofuse_jax.porting.convert import check_shapes, unflatten
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from autofuse_jax.runtime import keep_compiled_programs
 from autofuse_jax.sharding import replicated
 from autofuse_jax.training import checkpoints
@@ -23,7 +24,6 @@ from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.training.validation import PairPredictor, make_predict
 from autofuse_jax.weights.released import Description, read_released
 
-CONFIG_NAME = 'config.json'
 DEFAULT_SPLIT = 'test'
 # Of weights that come without the config of their training.
 DEFAULT_PAIRS = 'ed_es'

@@ -12,6 +12,7 @@ from autofuse_jax.errors import UserError
 from autofuse_jax.methods.registry import make_method
 from autofuse_jax.porting.convert import flatten, parameter_structure
 from autofuse_jax.provenance import provenance
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from autofuse_jax.training.stored_config import read_config
 from autofuse_jax.weights.released import Description
 
@@ -30,7 +31,6 @@ def read_run(source: Path) -> tuple[Mapping[str, np.ndarray], Description]:
     """
     # Only here is Orbax needed.
     from autofuse_jax.training import checkpoint_folders, checkpoints
-    from autofuse_jax.training.loop import CONFIG_NAME
 
     # A checkpoint inside the run may be named, too: RUN/checkpoints/latest.
     workdir = next((folder for folder in (source, *source.parents) if (folder / CONFIG_NAME).is_file()), None)

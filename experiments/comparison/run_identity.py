@@ -8,8 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from autofuse_jax.errors import UserError
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from autofuse_jax.training.config_differences import ABSENT, Difference, differing_fields
-from autofuse_jax.training.loop import CONFIG_NAME
 
 # Runs whose settings differ in these only are the same.
 FREE_FIELDS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from autofuse_jax.data.manifests import Manifest, write_manifest
 from autofuse_jax.data.open_dataset import open_dataset
 from autofuse_jax.files import write_json, write_text
-from autofuse_jax.training.loop import CONFIG_NAME
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from autofuse_jax.training.metrics_log import METRICS_NAME
 
 PHANTOMS = {'train': 3, 'validation': 2, 'test': 2, 'frames': 4, 'shape': (32, 32, 16)}

@@ -9,6 +9,7 @@ from autofuse_jax.configs.comparison.rows import ROWS, Row
 
 from autofuse_jax.errors import DivergedError
 from autofuse_jax.files import write_text
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from autofuse_jax.training import loop
 from experiments.comparison import row_runs
 from experiments.comparison.compare_methods import main
@@ -163,7 +164,7 @@ def test_a_row_that_diverges_does_not_end_the_comparison(prepared, small_rows, t
     def diverging(config, folder):
         trained.append(folder.name)
         if folder.name.startswith('autofuse_no_elk'):
-            write_text(folder / loop.CONFIG_NAME, config.to_json_best_effort())
+            write_text(folder / CONFIG_NAME, config.to_json_best_effort())
             raise DivergedError('at step 2 these are not finite any more: term/negative_ncc')
         return really_train(config, folder)
 

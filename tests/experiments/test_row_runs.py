@@ -5,7 +5,7 @@ from autofuse_jax.configs.comparison.rows import ROWS
 
 from autofuse_jax.errors import DivergedError, UserError
 from autofuse_jax.files import write_json, write_text
-from autofuse_jax.training.loop import CONFIG_NAME
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from experiments.comparison import row_runs
 from experiments.comparison.row_runs import DIVERGENCE_NAME, is_run_of, published_config, run_of, train_row
 from experiments.comparison.run_identity import fingerprint

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autofuse_jax.errors import UserError
-from autofuse_jax.training.loop import CONFIG_NAME
+from autofuse_jax.records.run_folder import CONFIG_NAME
 from experiments.comparison.recipe import row_config
 from experiments.comparison.run_identity import LATER_FIELDS, fingerprint, holds_run
 
