@@ -20,6 +20,7 @@ import numpy as np
 from autofuse_jax.errors import run_command
 from autofuse_jax.files import write_json
 from autofuse_jax.provenance import provenance
+from autofuse_jax.reports.markdown import markdown_table
 from autofuse_jax.transforms_io.files import read_transform
 from experiments.record_parser import record_parser
 
@@ -80,6 +81,20 @@ def measure(shape: tuple[int, int, int]) -> dict[str, Any]:
         'before_mm': _spread(before),
         'error_mm': _spread(errors),
     }
+
+
+def table(record: dict[str, Any]) -> str:
+    """Return what a record says of the pair in Markdown."""
+    pair = record['pair']
+    row = [
+        ' x '.join(map(str, pair['shape'])),
+        f'{pair["peak_gib"]:.1f}',
+        f'{pair["processor_seconds"] / 60:.0f}',
+        *(f'{pair[name][of]:.2f}' for of in ('mean', 'p95') for name in ('before_mm', 'error_mm')),
+    ]
+    head = ['voxels', 'most memory, GiB', 'processor minutes']
+    errors = [f'{what}, {of}, mm' for of in ('mean', '95 %') for what in ('misplaced before', 'error after')]
+    return markdown_table([*head, *errors], [row])
 
 
 def true_transform(points: np.ndarray) -> np.ndarray:

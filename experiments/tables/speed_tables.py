@@ -14,6 +14,7 @@ from experiments.speed.benchmark_programs import FORWARD as NETWORK_FORWARD
 from experiments.speed.benchmark_programs import STEP as NETWORK_STEP
 from experiments.speed.complexity import text_of
 from experiments.speed.input_rate import table as input_table
+from experiments.speed.large_pair import table as large_pair_table
 from experiments.speed.profile_step import table as profile_table
 from experiments.speed.scaling import FORWARD, STEP
 from experiments.speed.step_memory import table as step_memory_table
@@ -47,6 +48,7 @@ def speed_tables(read_record: ReadRecord) -> dict[str, Callable[[], str]]:
         'devices': lambda: devices_table(read_record('devices_cpu.json')),
         'accelerators': lambda: accelerators_table(read_record('accelerators.json')),
         'devices memory': lambda: devices_memory_table(read_record('devices_cpu.json')),
+        'large pair': lambda: large_pair_table(read_record('large_pair_cpu.json')),
     }
 
 
