@@ -14,7 +14,13 @@ from autofuse_jax.metrics.landmarks import robust_summary, target_registration_e
 from autofuse_jax.metrics.learn2reg import labels_in_both, sample_labels_between_centres
 from autofuse_jax.metrics.overlap import dice_per_label
 from autofuse_jax.metrics.structures import BACKGROUND, label_ids, mean_over_structures, structure_names
-from autofuse_jax.metrics.surface import SurfaceDefinition, average_distance, distances_per_label, percentile_distance
+from autofuse_jax.metrics.surface import (
+    SurfaceDefinition,
+    average_distance,
+    distances_per_label,
+    percentile_distance,
+    with_margin,
+)
 from autofuse_jax.transforms.grids import spacing_of, to_voxels, to_world
 from autofuse_jax.transforms.resampling import sample_labels, sample_labels_linear
 
@@ -134,7 +140,10 @@ def _structure_scores(
 def _foreground(fixed: np.ndarray, warped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both maps on the box that holds all of their structures."""
     boxes = ndimage.find_objects(((fixed != BACKGROUND) | (warped != BACKGROUND)).astype(np.uint8))
-    return (fixed[boxes[0]], warped[boxes[0]]) if boxes else (fixed, warped)
+    if not boxes:
+        return fixed, warped
+    box = with_margin(boxes[0])
+    return fixed[box], warped[box]
 
 
 def _spacing(pair: PairData, surface: Surface) -> tuple[float, float, float]:

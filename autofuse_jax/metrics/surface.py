@@ -2,7 +2,8 @@
 
 Two definitions of a surface are in use, and their numbers differ by up to about a voxel:
 
-- 'voxels': the voxels of a structure that have a face neighbour outside it, at their centres, all of equal weight.
+- 'voxels': the voxels of a structure that have a face neighbour outside it, at their centres, all of equal weight. Of a
+  volume that is a single slice, these are the voxels of the outline within its plane.
 - 'surfels': the corners of voxels around which not all eight voxels are inside or outside, each weighted by the area
   of the marching-cubes surface there. This is what the Python package surface-distance and Learn2Reg compute.
 """
@@ -69,7 +70,7 @@ def surface_distances(
     """Distances between the surfaces of two masks, in both directions.
 
     Args:
-        first: bool (D, H, W). What lies beyond the volume counts as outside.
+        first: bool (D, H, W). What lies beyond the volume counts as outside, except across a single slice.
         second: bool, the same shape.
         spacing: Voxel size along (D, H, W), in millimetres.
         elements: 'voxels' or 'surfels', see the module.
@@ -85,10 +86,13 @@ def surface_distances(
         raise ValueError(f'masks of shapes {first.shape} and {second.shape} must have one shape (D, H, W)')
     if not first.any() or not second.any():
         return None
+    neighbours = _neighbours(first.shape)
     # Nothing outside the box that holds both can be nearer.
     box = ndimage.find_objects((first | second).astype(np.uint8))[0]
     spacing = tuple(float(size) for size in spacing)
-    surfaces, weights = zip(*(_surface(mask[box], spacing, elements) for mask in (first, second)), strict=True)
+    surfaces, weights = zip(
+        *(_surface(mask[box], spacing, elements, neighbours) for mask in (first, second)), strict=True
+    )
     to_first, to_second = (ndimage.distance_transform_edt(~surface, sampling=spacing) for surface in surfaces)
     return SurfaceDistances(to_second[surfaces[0]], weights[0], to_first[surfaces[1]], weights[1])
 
@@ -202,7 +206,7 @@ def distances_per_label(
         if label not in fixed_boxes or label not in warped_boxes:
             distances[int(label)] = None
             continue
-        box = tuple(
+        box = with_margin(
             slice(min(one.start, other.start), max(one.stop, other.stop))
             for one, other in zip(fixed_boxes[label], warped_boxes[label], strict=True)
         )
@@ -211,10 +215,30 @@ def distances_per_label(
     return distances
 
 
-def _surface(mask: np.ndarray, spacing: tuple[float, ...], elements: str) -> tuple[np.ndarray, np.ndarray]:
+def with_margin(box: Iterable[slice]) -> tuple[slice, ...]:
+    """Return a box that is one voxel larger on each side: cut out by it, only a volume of one slice is a single slice.
+
+    Args:
+        box: Part of a volume along each axis, with both ends.
+    """
+    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+
+
+def _neighbours(shape: tuple[int, ...]) -> np.ndarray:
+    """A voxel and its face neighbours as a structuring element; of a single slice only those within it."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    # A line or a point has no plane, and no outline in it.
+    if shape.count(1) != 1:
+        return cross
+    return cross[tuple(slice(1, 2) if size == 1 else slice(None) for size in shape)]
+
+
+def _surface(
+    mask: np.ndarray, spacing: tuple[float, ...], elements: str, neighbours: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Elements of a surface as a mask, and the weight of each in the order of that mask."""
     if elements == 'voxels':
-        surface = mask & ~ndimage.binary_erosion(mask)
+        surface = mask & ~ndimage.binary_erosion(mask, neighbours)
         return surface, np.ones(np.count_nonzero(surface))
     codes = corner_codes(mask)
     surface = (codes != 0) & (codes != ALL_INSIDE)

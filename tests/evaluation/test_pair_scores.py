@@ -44,6 +44,20 @@ def test_unit_spacing_counts_voxels():
     assert record['hd95_mm_after'] == 2.0
 
 
+@pytest.mark.parametrize('slices', [1, 3])
+def test_surface_distances_of_slices_and_of_stacks(slices):
+    """Of a single slice the outlines are compared; in a stack each voxel of the only labelled slice is surface."""
+    maps = [np.zeros((20, 20, slices), np.uint8) for _ in range(2)]
+    for labels, first in zip(maps, (4, 6), strict=True):
+        labels[first : first + 10, 5:15, slices // 2] = 1
+    field = np.zeros((20, 20, slices, 3))
+    record = score_pair(PairData(field, fixed_labels=maps[0], moving_labels=maps[1]), DEFAULT)
+    # Of the 36 pixels of an outline 16 lie on the other one, 4 are a pixel away from it and 16 two. Of all 100 pixels
+    # of a square 80 lie in the other one.
+    expected = (4 * 1 + 16 * 2) / 36 if slices == 1 else (10 * 1 + 10 * 2) / 100
+    assert record['assd_mm_before'] == pytest.approx(expected)
+
+
 def test_listed_labels_only():
     protocol = dataclasses.replace(DEFAULT, labels={2: 'second', 9: 'nowhere'})
     record = score_pair(pair_of(fixed=labels_at(5, second=False)), protocol)

@@ -81,6 +81,39 @@ def test_inner_voxels_are_no_surface_and_the_border_of_the_volume_is():
     assert not distances.forward.any() and not distances.backward.any()
 
 
+@pytest.mark.parametrize('axis', [0, 1, 2])
+def test_of_a_slice_the_outline_within_it_counts(axis):
+    rows, columns = np.indices((40, 44))
+    first, second = ((rows - 20) ** 2 + (columns - middle) ** 2 < 144 for middle in (20, 24))
+    outlines = [mask & ~ndimage.binary_erosion(mask) for mask in (first, second)]
+    pixels = (1.5, 0.5)
+    apart = [
+        ndimage.distance_transform_edt(~other, sampling=pixels)[one] for one, other in (outlines, reversed(outlines))
+    ]
+    slices = [np.expand_dims(mask, axis) for mask in (first, second)]
+    spacing = np.insert(pixels, axis, 8.0)
+    assert average_surface_distance(*slices, spacing) == pytest.approx(np.concatenate(apart).mean())
+    expected = max(np.percentile(part, 95, method='inverted_cdf') for part in apart)
+    assert robust_hausdorff(*slices, spacing) == pytest.approx(expected)
+    labels = [mask.astype(np.uint8) for mask in slices]
+    assert average_distance(distances_per_label(*labels, [1], spacing)[1]) == pytest.approx(
+        np.concatenate(apart).mean()
+    )
+
+
+def test_a_structure_in_one_slice_of_a_volume_has_two_sides():
+    first, second = block((5, 2, 2), (1, 6, 6)), block((5, 2, 4), (1, 6, 6))
+    # 24 of the 36 voxels of each lie on the other one, 6 a voxel away from it and 6 two.
+    labels = [mask.astype(np.uint8) for mask in (first, second)]
+    distances = distances_per_label(*labels, [1], (1.0, 1.0, 1.0))[1]
+    assert average_distance(distances) == average_surface_distance(first, second, (1.0, 1.0, 1.0)) == 0.5
+
+
+def test_a_volume_of_one_voxel_is_its_own_surface():
+    voxel = np.ones((1, 1, 1), bool)
+    assert robust_hausdorff(voxel, voxel, (1.0, 1.0, 1.0)) == 0.0
+
+
 def test_equal_masks_have_distance_zero():
     first, _ = blobs(0)
     for definition in (SurfaceDefinition(), SURFELS):
