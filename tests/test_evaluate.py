@@ -87,6 +87,27 @@ def test_earlier_scores_are_taken_as_they_are(runs, tmp_path):
     assert 'worse was scored under the protocol default, not under learn2reg' in (third / 'comparison.md').read_text()
 
 
+def test_earlier_scores_keep_their_units(runs, tmp_path, capsys):
+    voxels = tmp_path / 'voxels.json'
+    voxels.write_text('{"name": "voxels", "surface": {"spacing": "unit"}}')
+    for run in ('good', 'worse'):
+        assert main([str(runs / run), f'--out={tmp_path / run}', f'--protocol={voxels}']) == 0
+    earlier = [str(tmp_path / run / run) for run in ('good', 'worse')]
+    capsys.readouterr()
+    assert main([*earlier, f'--out={tmp_path / "both"}']) == 0
+    # A plane of 2 mm is missed, which is a voxel.
+    assert 'worse: 7 pairs, DSC % 75.0 ± 0.0, HD95 voxels 1.00 ± 0.00' in capsys.readouterr().out
+    page = (tmp_path / 'both' / 'comparison.md').read_text()
+    assert 'HD95 voxels' in page and 'HD95 mm' not in page
+    assert main([str(runs / 'good'), earlier[1], f'--out={tmp_path / "mixed"}']) == 0
+    page = (tmp_path / 'mixed' / 'comparison.md').read_text()
+    assert 'may differ for that reason, and it has HD95 voxels, ASSD voxels.' in page
+    arguments = [earlier[0], f'--out={tmp_path / "protocols"}', '--protocol', 'default', 'learn2reg']
+    assert main(arguments) == 0
+    page = (tmp_path / 'protocols' / 'protocols.md').read_text()
+    assert 'The scores of good were taken as they are, made under the protocol voxels; no other was applied.' in page
+
+
 @pytest.mark.parametrize(
     ('protocol', 'remark'),
     [(None, 'under an unrecorded protocol'), (training_protocol().as_record(), None)],

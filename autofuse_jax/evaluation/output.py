@@ -77,12 +77,12 @@ def _write_all(
             lines.append(f'protocol {protocol.name}')
         for run in runs:
             files += _write_run(folder / run.name, run, records_of[protocol.name][run.name], protocol, facts)
-        lines += _terminal_lines(records_of[protocol.name], protocol.as_record())
+        lines += _terminal_lines(records_of[protocol.name], {run.name: _protocol_of(run, protocol) for run in runs})
         if len(runs) > 1:
             files += _write_comparison(folder, runs, records_of[protocol.name], protocol, reference)
     if len(protocols) > 1:
         records = [protocol.as_record() for protocol in protocols]
-        write_text(out / PROTOCOLS_NAME, protocol_table(records_of, records))
+        write_text(out / PROTOCOLS_NAME, protocol_table(records_of, records, _taken_as_they_are(runs)))
         files.append(out / PROTOCOLS_NAME)
     marker = {
         **facts,
@@ -95,7 +95,7 @@ def _write_all(
 
 
 def _write_run(folder: Path, run: Run, records: Records, protocol: Protocol, facts: Mapping[str, Any]) -> list[Path]:
-    recorded = run.protocol if run.records is not None else protocol.as_record()
+    recorded = _protocol_of(run, protocol)
     name = recorded['name'] if recorded else 'not recorded'
     content = RunContent(
         records,
@@ -120,7 +120,12 @@ def _write_comparison(
     classes = name_structures(protocol, classes, [record for records in common_records.values() for record in records])
     rows = [dataclasses.asdict(row) for row in compare(common_records, reference, classes)]
     content = ComparisonContent(
-        common_records, reference, classes, rows, _remarks(runs, records_of, common, protocol), protocol.as_record()
+        common_records,
+        reference,
+        classes,
+        rows,
+        _remarks(runs, records_of, common, protocol),
+        _common_protocol(runs, protocol),
     )
     texts = {
         '.csv': comparison_csv(content),
@@ -133,6 +138,38 @@ def _write_comparison(
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths
+
+
+def _protocol_of(run: Run, protocol: Protocol) -> Mapping[str, Any] | None:
+    """The protocol that the numbers of a run were made under; None where that is unknown."""
+    return protocol.as_record() if run.records is None else run.protocol
+
+
+def _common_protocol(runs: Sequence[Run], protocol: Protocol) -> Mapping[str, Any]:
+    """The protocol whose units head the columns: that of earlier scores where all runs have scores of the same one."""
+    first, *others = (_protocol_of(run, protocol) for run in runs)
+    same = first is not None and all(same_definitions(first, other) for other in others)
+    return first if first is not None and same else protocol.as_record()
+
+
+def _other_units(run: Run, protocol: Protocol) -> str:
+    """Say where earlier scores are in another unit than the protocol's; empty where none are."""
+    pairs = [
+        (heading(quantity, run.protocol), heading(quantity, protocol.as_record()))
+        for quantity in present(run.records or ())
+    ]
+    other = [mine for mine, asked in pairs if mine != asked]
+    return f', and it has {", ".join(other)}' if other else ''
+
+
+def _taken_as_they_are(runs: Sequence[Run]) -> list[str]:
+    """Sentences on runs whose numbers are the same under every protocol, because they were scored before."""
+    return [
+        f'The scores of {run.name} were taken as they are, made under '
+        f'{"the protocol " + run.protocol["name"] if run.protocol else "an unrecorded protocol"}; no other was applied.'
+        for run in runs
+        if run.records is not None
+    ]
 
 
 def _remarks(
@@ -149,14 +186,14 @@ def _remarks(
             name = f'the protocol {run.protocol["name"]}' if run.protocol else 'an unrecorded protocol'
             remarks.append(
                 f'{run.name} was scored under {name}, not under {protocol.name}: its numbers may differ for that '
-                'reason.'
+                f'reason{_other_units(run, protocol)}.'
             )
     return remarks
 
 
-def _terminal_lines(records_of: Mapping[str, Records], protocol: Mapping[str, Any]) -> list[str]:
+def _terminal_lines(records_of: Mapping[str, Records], protocols: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     lines = []
     for run, records in records_of.items():
-        parts = [f'{heading(q, protocol)} {spread_text(records, q, q.key)}' for q in present(records)]
+        parts = [f'{heading(q, protocols[run])} {spread_text(records, q, q.key)}' for q in present(records)]
         lines.append(f'{run}: {len(records)} {"pair" if len(records) == 1 else "pairs"}, {", ".join(parts)}')
     return lines

@@ -82,12 +82,15 @@ def comparison_latex(content: ComparisonContent) -> str:
     return '\n'.join(parts)
 
 
-def protocol_table(means: Mapping[str, Mapping[str, Records]], protocols: Sequence[Mapping[str, Any]]) -> str:
+def protocol_table(
+    means: Mapping[str, Mapping[str, Records]], protocols: Sequence[Mapping[str, Any]], remarks: Sequence[str] = ()
+) -> str:
     """Return a page that shows the same pairs under several protocols side by side.
 
     Args:
         means: Records by protocol, then by run.
         protocols: The protocols in JSON types, in that order.
+        remarks: Sentences that stand above the table; default none.
 
     Returns:
         Markdown text.
@@ -109,6 +112,7 @@ def protocol_table(means: Mapping[str, Mapping[str, Records]], protocols: Sequen
         '# The same pairs under several protocols',
         'Mean and standard deviation over pairs, after registration. Distances are in voxels where a protocol sets the '
         'voxel size to 1.',
+        *map(markdown_text, remarks),
         text_table(['quantity, run', *names], rows),
         '## Where the protocols differ',
         text_table(['field', *names], settings),
