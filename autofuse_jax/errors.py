@@ -116,7 +116,12 @@ def check_option(name: str, value: Any, domain: Range | Collection[Any], *, fix:
     Raises:
         UserError: It is not.
     """
-    if value not in domain:
+    try:
+        known = value in domain
+    except TypeError:
+        # A list or a dictionary, which sets and dictionaries of known values cannot be asked for.
+        known = False
+    if not known:
         expected = str(domain) if isinstance(domain, Range) else f'one of {", ".join(map(str, domain))}'
         raise UserError(f'{name} is {value!r}', expected=expected, fix=fix or f'correct {name}')
 

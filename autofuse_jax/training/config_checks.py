@@ -20,7 +20,7 @@ from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 from autofuse_jax.training.optimizers import SCHEDULES
 from autofuse_jax.training.phases import phases_of
 from autofuse_jax.training.precision import PRECISIONS
-from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling
+from autofuse_jax.training.recipe_checks import check_recipe, fusion_pooling, is_size
 
 EVALUATION_POLICIES = ('ed_es', 'inter_all', 'inter_fixed', 'listed')
 AT_LEAST_0 = Range(least=0, whole=True)
@@ -50,6 +50,8 @@ DOMAINS: dict[str, Any] = {
     'evaluation.jacobian_determinant': tuple(DETERMINANTS),
     'evaluation.pictures': Range(least=-1, whole=True),
 }
+# Switches, of which a word such as 'no' would turn each on.
+SWITCHES = ('reproduce_official', 'training.check_memory', 'training.tensorboard')
 
 
 def validate(config: ConfigDict) -> None:
@@ -67,7 +69,13 @@ def validate(config: ConfigDict) -> None:
         if name not in fields:
             raise UserError(f'the config has no {field}', expected=str(domain), fix='start from configs/default.py')
         _check(field, fields[name], domain)
+    for field in SWITCHES:
+        section, _, name = field.rpartition('.')
+        value = (config[section] if section else config).get(name, False)
+        if not isinstance(value, bool):
+            raise UserError(f'{field} is {value!r}', expected='True or False', fix=_how_to_set(field))
     _check_sections(config)
+    _check_fields_of_phases(config)
     with _telling_how_to_set():
         Augmentation(**config.data.augmentation.to_dict())
         _method(config)
@@ -157,18 +165,33 @@ def _check_sections(config: ConfigDict) -> None:
             )
 
 
-def _check_grid(name: str, grid: tuple[int, ...], *, zeros_allowed: bool, pooling: tuple[int, ...]) -> None:
-    if zeros_allowed and not any(grid):
+def _check_fields_of_phases(config: ConfigDict) -> None:
+    """Check that there are phases, each with the fields that all other checks take for granted."""
+    phases = config.get('phases')
+    named = (
+        {f'phases.{name}': phases[name] for name in phases} if isinstance(phases, ConfigDict) else {'phases': phases}
+    )
+    for name, phase in named.items():
+        if not isinstance(phase, ConfigDict) or not {'steps', 'pairs'} <= set(phase):
+            raise UserError(
+                f'{name} is {phase.to_dict() if isinstance(phase, ConfigDict) else phase!r}',
+                expected="a section with the fields steps and pairs, such as {'steps': 1000, 'pairs': 'ed_es'}",
+                fix='start from configs/default.py',
+            )
+
+
+def _check_grid(name: str, grid: Any, *, zeros_allowed: bool, pooling: tuple[int, ...]) -> None:
+    numbers = is_size(grid)
+    if zeros_allowed and numbers and not any(grid):
         return
     multiples = tuple(SIZE_MULTIPLE * step for step in pooling)
-    numbers = len(grid) == 3 and all(isinstance(size, int) for size in grid)
     if not numbers or any(size < step or size % step for size, step in zip(grid, multiples, strict=True)):
         fitting: tuple[int, ...] = ()
         if numbers:
             fitting = tuple(max(1, round(size / step)) * step for size, step in zip(grid, multiples, strict=True))
         multiple = SIZE_MULTIPLE if len({*multiples}) == 1 else multiples
         raise UserError(
-            f'{name} is {tuple(grid)}',
+            f'{name} is {tuple(grid) if isinstance(grid, list) else grid!r}',
             expected=f'three multiples of {multiple}, because the network halves its grid four times',
             fix=f'set data.grid={fitting}' if numbers else 'give three numbers',
         )

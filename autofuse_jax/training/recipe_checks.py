@@ -6,11 +6,13 @@ from ml_collections import ConfigDict
 
 from autofuse_jax.data.augment import WHOLE
 from autofuse_jax.data.pair_policies import LABELLED_FRAMES
-from autofuse_jax.errors import WEIGHT, UserError
+from autofuse_jax.errors import WEIGHT, Range, UserError
 from autofuse_jax.models.field_outputs import SIZE_MULTIPLE
 
 # Fields of the section `loss` that name phases, each of another kind; a method has some of them.
 KINDS = ('segmentation_phases', 'fusion_phases', 'teacher_phases', 'first_stage')
+
+WHOLE_NUMBER = Range(whole=True)
 
 
 def check_recipe(config: ConfigDict) -> None:
@@ -28,15 +30,21 @@ def check_recipe(config: ConfigDict) -> None:
     for name in config.phases:
         _check_phase(config, name)
     optimizer = config.optimizer
-    if not 0 <= optimizer.average_decay < 1:
+    if optimizer.average_decay not in Range(least=0, below=1):
         raise _wrong('optimizer.average_decay', optimizer.average_decay, 'at least 0 and less than 1')
-    if not all(_is_multiple(pair) for pair in optimizer.multiples):
+    multiples = optimizer.multiples
+    if not isinstance(multiples, tuple | list) or not all(_is_multiple(pair) for pair in multiples):
         raise _wrong('optimizer.multiples', optimizer.multiples, 'pairs of a name and a factor of at least 0')
 
 
 def fusion_pooling(config: ConfigDict) -> tuple[int, ...]:
     """Return the voxels of the images that become one of the fusion branch; ones where a network has no such option."""
     return tuple(config.model.get('fusion_pooling', (1, 1, 1)))
+
+
+def is_size(value: Any) -> bool:
+    """Tell whether a value is three whole numbers."""
+    return isinstance(value, tuple | list) and len(value) == 3 and all(number in WHOLE_NUMBER for number in value)
 
 
 def _is_multiple(pair: Any) -> bool:
@@ -97,9 +105,10 @@ def _check_phase(config: ConfigDict, name: str) -> None:
             expected=f'{LABELLED_FRAMES!r} in the phases that train the segmentation alone, and in no other',
             fix='correct phases or loss.segmentation_phases',
         )
-    crop = tuple(phase.get('crop', WHOLE))
+    crop = phase.get('crop', WHOLE)
     multiples = tuple(SIZE_MULTIPLE * step for step in fusion_pooling(config))
-    if len(crop) != 3 or any(size < 0 or size % step for size, step in zip(crop, multiples, strict=True)):
+    sizes = is_size(crop) and all(size >= 0 and not size % step for size, step in zip(crop, multiples, strict=True))
+    if not sizes:
         raise _wrong(f'phases.{name}.crop', crop, f'three multiples of {multiples}; 0 along an axis: all of it')
     if any(crop) and config.data.teacher and not frames:
         raise _wrong(

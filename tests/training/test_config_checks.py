@@ -255,6 +255,37 @@ def test_options_of_another_method_are_refused(section):
         validate(config)
 
 
+# What a config file may hold, whose fields have the types of their defaults on the command line only.
+OTHER_TYPES = [
+    ('data.grid', 32, 'three multiples of 16'),
+    ('data.grid', None, 'three multiples of 16'),
+    ('data.grid', (32, 32.0, 16), 'three multiples of 16'),
+    ('evaluation.pairs', ['ed_es'], 'one of ed_es'),
+    ('optimizer.average_decay', '0.9', 'less than 1'),
+    ('optimizer.average_decay', None, 'less than 1'),
+    ('optimizer.multiples', None, 'pairs of a name and a factor'),
+    ('optimizer.multiples', 0.1, 'pairs of a name and a factor'),
+    ('phases.phase_1.crop', 32, r'three multiples of \(16, 16, 16\)'),
+    ('phases.phase_1.crop', ('32', '32', '16'), r'three multiples of \(16, 16, 16\)'),
+    ('phases.phase_1.pairs', ['ed_es'], 'one of ed_es'),
+    ('phases.phase_1', 1000, 'a section with the fields steps and pairs'),
+    ('phases.phase_1', {'steps': 1000}, 'a section with the fields steps and pairs'),
+    ('phases', None, 'a section with the fields steps and pairs'),
+    ('reproduce_official', 'no', 'True or False'),
+    ('training.tensorboard', 'no', 'True or False'),
+    ('training.check_memory', None, 'True or False'),
+]
+
+
+@pytest.mark.parametrize(('field', 'value', 'allowed'), OTHER_TYPES)
+def test_values_of_other_types_are_refused_in_one_line(field, value, allowed):
+    content = default.get_config().to_dict()
+    *sections, name = field.split('.')
+    functools.reduce(dict.__getitem__, sections, content)[name] = value
+    with pytest.raises(UserError, match=rf'^{field} is .*Expected: .*{allowed}'):
+        validate(ConfigDict(content))
+
+
 @pytest.mark.parametrize('field', ['data.threads', 'training.batch_size', 'evaluation.split'])
 def test_what_is_missing_is_named(field):
     config = default.get_config()
