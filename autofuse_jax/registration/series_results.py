@@ -15,7 +15,7 @@ from autofuse_jax.metrics.strain import RADIAL
 from autofuse_jax.registration.guide_files import guide_record
 from autofuse_jax.registration.measures import measure_result
 from autofuse_jax.registration.pipeline import RegistrationResult
-from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid
+from autofuse_jax.registration.results import PAGE_NAME, REPORT_NAME, full_grid, known_values
 from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.series import SeriesResult, labels_on_frame
 from autofuse_jax.registration.transform_files import SUFFIX
@@ -60,6 +60,7 @@ def write_series(
     report = json_types(
         {
             **about,
+            'checks': [*about.get('checks', ()), *_missing_values(frames)],
             'reference_frame': result.reference,
             'frames': [_frame_record(frame, verdicts.get(number)) for number, frame in enumerate(frames)],
             'verdict': verdict.record(),
@@ -97,6 +98,18 @@ def write_series(
     return report
 
 
+def _missing_values(frames: Sequence[RegistrationResult]) -> list[str]:
+    """Say how many voxels hold no number, and in which frames, as the report of a pair does of its images."""
+    counts = [int(np.count_nonzero(~np.isfinite(frame.moving.image))) for frame in frames]
+    numbers = [str(number) for number, count in enumerate(counts) if count]
+    if not numbers:
+        return []
+    where = f'frame{"s" if len(numbers) > 1 else ""} {", ".join(numbers)}'
+    if len(numbers) == len(frames):
+        where = f'all {len(frames)} frames'
+    return [f'{sum(counts)} voxels of {where} hold no number and do not count']
+
+
 def _frame_record(frame: RegistrationResult, verdict: Verdict | None) -> dict[str, Any]:
     """What the report says of a frame; the reference has no verdict."""
     record = {'seconds': round(frame.seconds, 3), 'stages': list(frame.stages)}
@@ -109,6 +122,8 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any], ver
     before = [correlation(fixed.image, frame.moving.image) for frame in result.frames]
     most = int(np.nanargmin(before))
     frame = result.frames[most]
+    determinant = jacobian_determinant(frame.transform.displacement)
+    # Numbers beside pictures are those of the frame that they show.
     frame_report = {
         **report,
         'fixed': {'file': f'frame {result.reference}'},
@@ -117,16 +132,17 @@ def _write_page(path: Path, result: SeriesResult, report: Mapping[str, Any], ver
             **report['scores'],
             'ncc_before': before[most],
             'ncc_after': correlation(fixed.image, frame.moved),
+            'njd_percent': njd_percent(determinant),
             'inverse_consistency_mm': inverse_consistency(frame.transform, frame.inverse),
         },
     }
     registration_page(
         path,
-        fixed=fixed.image,
-        moving_before=frame.moving.image,
-        moved=frame.moved,
+        fixed=known_values(fixed.image),
+        moving_before=known_values(frame.moving.image),
+        moved=known_values(frame.moved),
         displacement=frame.transform.displacement,
-        jacobian=jacobian_determinant(frame.transform.displacement),
+        jacobian=determinant,
         affine=fixed.affine,
         report=frame_report,
         fixed_labels=fixed.labels,

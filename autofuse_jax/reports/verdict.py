@@ -86,13 +86,16 @@ def verdict_of_series(frames: Mapping[int, Verdict]) -> Verdict:
     level = max((verdict.level for verdict in frames.values()), key=LEVELS.index)
     worst = {number: verdict for number, verdict in frames.items() if verdict.level == level}
     share = f'{len(worst)} of {len(frames)} frames' if len(worst) < len(frames) else f'{len(frames)} frames'
+    alone = len(frames) == 1
     if level == GOOD:
-        return Verdict(f'{share} are aligned', level, (), ())
+        return Verdict('1 frame is aligned' if alone else f'{share} are aligned', level, (), ())
     reasons = [f'Frame {number}: {" ".join(verdict.warnings)}' for number, verdict in worst.items()]
     more = len(reasons) - SHOWN_FRAMES
     if more > 0:
         reasons[SHOWN_FRAMES:] = [f'And {more} more {"frames" if more > 1 else "frame"} of this level.']
-    return Verdict(HEADLINES[level], level, tuple(reasons), (f'{share} have this level.',))
+    return Verdict(
+        HEADLINES[level], level, tuple(reasons), ('1 frame has this level.' if alone else f'{share} have this level.',)
+    )
 
 
 def judge(

@@ -7,9 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from autofuse_jax.data.volumes import write_image, write_labels
+from autofuse_jax.data.background import choose_background
+from autofuse_jax.data.volumes import Volume, write_image, write_labels
 from autofuse_jax.register import main
-from autofuse_jax.registration.pipeline import register_volumes
+from autofuse_jax.registration.pipeline import RegistrationResult, register_volumes
+from autofuse_jax.registration.series import SeriesResult
+from autofuse_jax.registration.series_results import write_series
+from autofuse_jax.transforms.maps import AffineTransform, DenseTransform
 from tests.registration.scenes import centred_grid, picture
 
 GRID = centred_grid((32, 36, 28), (3.0, 3.0, 3.0))
@@ -101,6 +105,47 @@ def test_blank_frames_are_named_before_any_work(files, tmp_path, capsys, monkeyp
         arguments = [f'--moving={tmp_path}/blank.nii.gz', '--reference-frame=0', f'--out={tmp_path}/out']
         assert main(arguments) == 2
         assert words in capsys.readouterr().err
+
+
+def test_voxels_without_a_number_are_counted_by_frame(files, tmp_path):
+    series = nib.load(files / 'cine.nii.gz').get_fdata(dtype=np.float32)
+    series[3, 4, 5, 0], series[:2, 0, 0, 2] = np.nan, np.inf
+    write_image(tmp_path / 'holes.nii.gz', series, GRID.affine)
+    arguments = [f'--moving={tmp_path}/holes.nii.gz', '--reference-frame=0', '--no-deform', f'--out={tmp_path}/out']
+    assert main(arguments) == 0
+    said = '3 voxels of frames 0, 2 hold no number and do not count'
+    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['checks'][-1] == said
+    assert said in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_the_page_says_how_much_folds_in_the_frame_that_it_shows(files, tmp_path):
+    image = nib.load(files / 'cine.nii.gz').get_fdata(dtype=np.float32)
+    # Frame 0 differs most from the reference; frame 2 is the one that folds.
+    image[..., 0] = np.indices(GRID.shape)[0]
+    volumes = [Volume(image[..., number], None, GRID.affine, f'frame {number}') for number in range(3)]
+    still, folding = np.zeros((2, *GRID.shape, 3), np.float32)
+    folding[10, 10, 10, 0] = 3
+    frames = tuple(
+        RegistrationResult(
+            volumes[1],
+            volume,
+            DenseTransform(field, GRID.affine),
+            DenseTransform(still, GRID.affine),
+            AffineTransform(np.eye(4)),
+            volume.image,
+            None,
+            (),
+            0.0,
+            background=choose_background(image, 0.0),
+        )
+        for volume, field in zip(volumes, (still, still, folding), strict=True)
+    )
+    curves = {'jacobian_mean': {'whole image': [1.0] * 3}}
+    report = write_series(tmp_path / 'out', SeriesResult(1, frames, curves), about={})
+    assert report['scores']['njd_percent'] > 0
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'frame 0 registered to frame 1' in page
+    assert '<span>folded voxels (NJD)</span><b>none</b>' in page
 
 
 def test_times_survive(files, tmp_path):

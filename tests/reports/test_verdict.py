@@ -121,6 +121,7 @@ def test_a_series_is_as_good_as_its_worst_frames():
         'headline': '2 frames are aligned',
         'reasons': [],
     }
+    assert verdict_of_series({1: good}).headline == '1 frame is aligned'
     one = verdict_of_series({1: good, 2: look, 3: good})
     assert (one.level, one.warnings, one.remarks) == (
         'look',
