@@ -26,7 +26,7 @@ LARGEST_SIZE = 400, 480
 DOTS_PER_INCH = 100
 LETTER_POINTS = 10
 # Round lengths of a scale bar in millimetres; the longest that is at most a quarter of the picture's width.
-BAR_LENGTHS_MM = (1, 2, 5, 10, 20, 50, 100)
+BAR_LENGTHS_MM = (*(step * 10.0**power for power in range(-4, 2) for step in (1, 2, 5)), 100.0)
 # Red, green and blue are rounded to multiples of 4: nobody sees it in a picture, and the file is a third smaller.
 KEPT_BITS = np.uint8(0b11111100)
 # Height of a colour bar on a sheet in pixels.
@@ -113,7 +113,7 @@ class Canvas:
                     ends, (0.04, 0.04), color=colour, linewidth=width, solid_capstyle='butt', transform=axes.transAxes
                 )
             )
-        _write(axes, ends[0], 0.055, f'{length} mm', ha='left', va='bottom', fontsize=LETTER_POINTS - 1)
+        _write(axes, ends[0], 0.055, f'{length:g} mm', ha='left', va='bottom', fontsize=LETTER_POINTS - 1)
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **settings) -> None:

@@ -1,5 +1,6 @@
 """Pictures and the section of a page on volumes, mean Jacobian determinants and strain over the frames of a cine."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -145,9 +146,10 @@ def cine_section(
         if not np.isfinite(values).any():
             continue
         most, least = int(np.nanargmax(values)), int(np.nanargmin(values))
-        row = [name, number(values[reference_frame], 1)]
+        digits = _digits(values[most])
+        row = [name, number(values[reference_frame], digits)]
         for index in (most, least):
-            row += [number(values[index], 1), f'{places[index]:g}']
+            row += [number(values[index], digits), f'{places[index]:g}']
         change = 100 * (values[least] / values[most] - 1) if values[most] > 0 else None
         rows.append([*row, number(change, 1)])
     header = ['structure', 'reference ml', 'largest ml', f'at {time_label}', 'smallest ml', f'at {time_label}']
@@ -164,6 +166,11 @@ def cine_section(
     summary = table([*header, 'smallest vs largest %'], rows) if rows else None
     strain = _strain(curves, places, time_label, reference_frame)
     return section('Over the cycle', tag('p', text), tag('div', figure, class_='plot'), summary, strain)
+
+
+def _digits(largest: float) -> int:
+    """Decimals of volumes up to `largest`: one for those of human hearts, more for the small ones of animals."""
+    return max(1, 2 - math.floor(math.log10(largest))) if largest > 0 else 1
 
 
 def _strain(curves: Curves, places: np.ndarray, time_label: str, reference_frame: int) -> Html | None:
@@ -224,7 +231,8 @@ def _curve(
     label = name
     if extremes:
         most, least = int(np.nanargmax(values)), int(np.nanargmin(values))
-        label = f'{name}: {number(values[least], 1)} – {number(values[most], 1)} ml'
+        digits = _digits(values[most])
+        label = f'{name}: {number(values[least], digits)} – {number(values[most], digits)} ml'
         for index, marker in ((most, '^'), (least, 'v')):
             panel.plot(times[index], values[index], marker=marker, color=colour, markersize=10, linestyle='none')
     # A mark at each frame, so that a single frame or one between gaps is seen too.

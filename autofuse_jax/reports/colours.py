@@ -1,6 +1,7 @@
 """The colours of all pictures, told apart by colour-blind readers on dark images and on white paper."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 import matplotlib
@@ -65,6 +66,8 @@ def displacement_scale(limit: float) -> Scale:
 
 
 def _from_zero(label: str, colour_map: colors.Colormap, limit: float, digits: int) -> Scale:
+    # Half of a small limit must not read as the whole of it.
+    digits = max(digits, 1 - math.floor(math.log10(limit)))
     ticks = {share * limit: f'{share * limit:.{digits}f}' for share in (0.0, 0.5, 1.0)}
     return Scale(label, colour_map, colors.Normalize(0, limit), ticks)
 

@@ -15,8 +15,9 @@ from autofuse_jax.reports.display import Display, View, choose_views, display_of
 FIT_VOXELS = 40
 # Differences of grey values are shown on a scale of at least this much of the window: less is noise.
 SMALLEST_DIFFERENCE = 0.05
-# Local displacements are shown on a scale of at least this many millimetres: less is rounding.
-SMALLEST_REST_MM = 0.1
+# Local displacements are shown on a scale of at least this many millimetres or voxels, whichever is less: less is
+# rounding.
+SMALLEST_REST = 0.1
 # Scales end here: a few outliers should not turn the rest of the pictures black.
 SCALE_PERCENTILE = 99.5
 
@@ -107,7 +108,7 @@ class RegistrationView:
     def displacement_scale(self) -> Scale:
         """One scale for the local displacements in all planes."""
         ends = (_scale_end(self.lengths_mm(self.local_displacement(view)[1])) for view in self.views)
-        return displacement_scale(max(SMALLEST_REST_MM, *ends))
+        return displacement_scale(max(SMALLEST_REST * min(1.0, *self.display.spacing), *ends))
 
     def affinely_moved(self, view: View) -> np.ndarray:
         """Return grey values (rows, columns) of the moving image after the affine part of the displacement alone."""

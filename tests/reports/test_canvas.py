@@ -34,7 +34,9 @@ def test_picture_has_true_proportions_in_the_middle_of_the_canvas():
     assert (picture[:, 90] > 0.9).all()
 
 
-@pytest.mark.parametrize(('width', 'length'), [(60.0, 10), (79.9, 10), (80.0, 20), (3.0, 1), (2000.0, 100)])
+@pytest.mark.parametrize(
+    ('width', 'length'), [(60.0, 10), (79.9, 10), (80.0, 20), (3.0, 0.5), (0.01, 0.002), (2000.0, 100)]
+)
 def test_scale_bar_has_a_round_length_of_at_most_a_quarter(width, length):
     scale = 400 / width
     canvas = Canvas(width, width, scale)

@@ -47,6 +47,12 @@ def test_section_has_the_picture_and_the_extremes():
     assert page.rows()[0][3] == 'at time (ms)'
 
 
+def test_volumes_of_small_animals_keep_their_digits():
+    small = {'volume_ml': {'LV cavity': [0.0512, 0.0203, 0.04]}}
+    page = ParsedPage(cine_section(small))
+    assert page.rows()[1] == ['LV cavity', '0.0512', '0.0512', '0', '0.0203', '1', '−60.4']
+
+
 def test_strain_has_a_picture_and_extremes_of_its_own(tmp_path):
     strain = {
         'radial_strain_percent': {'myocardium': [0.0, 30.0, 12.0]},

@@ -61,4 +61,7 @@ def test_scales_have_ticks_at_equal_distances_and_their_end_colours():
         np.testing.assert_allclose(places, np.linspace(0, 1, len(places)), atol=1e-12)
         assert scale.ramp[0] != scale.ramp[-1]
     assert list(displacement_scale(8.0).ticks.values()) == ['0.0', '4.0', '8.0']
+    # The middle of a small scale is not its end.
+    assert list(displacement_scale(0.1).ticks.values()) == ['0.00', '0.05', '0.10']
+    assert list(displacement_scale(0.0003).ticks.values()) == ['0.00000', '0.00015', '0.00030']
     assert difference_scale(1.0).ramp[0] == matplotlib.colors.to_hex(matplotlib.colormaps['inferno'](0.0))

@@ -33,4 +33,4 @@ def test_section_tells_the_affine_part_from_the_rest():
     still = ParsedPage(deformation_section(view_of(pair), 'folded?')).text
     assert 'what is left is 0.00 mm on average and 0.0 mm at most' in still and 'folded?' in still
     # The scale does not blow up rounding.
-    assert '0.0 0.1 0.1' in still
+    assert '0.00 0.05 0.10' in still

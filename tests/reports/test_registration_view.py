@@ -43,6 +43,9 @@ def test_scales_cover_all_planes_and_never_blow_up_rounding():
     pair |= {'moving_before': pair['fixed'], 'displacement': np.zeros((*SHAPE, 3))}
     still = view_of(pair)
     assert (still.difference_scale.norm.vmax, still.displacement_scale.norm.vmax) == (0.05, 0.1)
+    # Of voxels of 2 micrometres a tenth of a millimetre would be no rounding.
+    tiny = view_of(pair | {'affine': np.diag([0.002, 0.002, 0.002, 1.0])})
+    assert tiny.displacement_scale.norm.vmax == pytest.approx(0.0002)
 
 
 @pytest.mark.parametrize('codes', ['RAS', 'LIA'])
