@@ -153,7 +153,8 @@ def nifti_image(array: np.ndarray, affine: np.ndarray, notes: Notes = NO_NOTES) 
     image.set_qform(affine, code='scanner')
     header = image.header
     header.set_xyzt_units('mm', notes.time_unit)
-    if notes.time_step:
+    # A new header holds 1, which with a unit would be a time that nobody measured.
+    if notes.time_step or notes.time_unit != UNKNOWN_UNIT:
         header['pixdim'][4] = notes.time_step
     header['toffset'] = notes.time_offset
     header['descrip'] = notes.description

@@ -148,9 +148,10 @@ def test_the_page_says_how_much_folds_in_the_frame_that_it_shows(files, tmp_path
     assert '<span>folded voxels (NJD)</span><b>none</b>' in page
 
 
-def test_times_survive(files, tmp_path):
+@pytest.mark.parametrize('step', [0.045, 0.0], ids=['known', 'not known'])
+def test_times_survive(files, tmp_path, step):
     image = nib.load(files / 'cine.nii.gz')
-    image.header['pixdim'][4] = 0.045
+    image.header['pixdim'][4] = step
     image.header.set_xyzt_units('mm', 'sec')
     nib.save(image, tmp_path / 'cine.nii.gz')
     out = tmp_path / 'out'
@@ -158,7 +159,7 @@ def test_times_survive(files, tmp_path):
     assert main([f'--moving={tmp_path}/cine.nii.gz', '--reference-frame=1', '--no-deform', labels, f'--out={out}']) == 0
     for name in ('moved_4d', 'jacobian_4d', 'displacement_4d', 'labels_4d'):
         header = nib.load(out / f'{name}.nii.gz').header
-        assert header['pixdim'][4] == pytest.approx(0.045) and header.get_xyzt_units() == ('mm', 'sec')
+        assert header['pixdim'][4] == pytest.approx(step) and header.get_xyzt_units() == ('mm', 'sec')
 
 
 @pytest.mark.parametrize(('choice', 'given'), [('none', None), ('auto', 'auto')])
