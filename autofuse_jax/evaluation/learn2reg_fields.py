@@ -92,7 +92,7 @@ def _read_dataset(path: Path) -> Mapping[str, Any]:
 def _pairs(content: Mapping[str, Any], described: Path, folder: Path) -> tuple[list[dict[str, str]], str]:
     for key in PAIR_LISTS:
         pairs = content.get(key) or []
-        if not all(isinstance(pair, dict) and {'fixed', 'moving'} <= pair.keys() for pair in pairs):
+        if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
             raise UserError(f'{key} in {described} is no list of pairs', expected='entries with "fixed" and "moving"')
         missing = [pair for pair in pairs if _field(pair, folder) is None]
         if not missing and pairs:
@@ -109,6 +109,10 @@ def _pairs(content: Mapping[str, Any], described: Path, folder: Path) -> tuple[l
         f'fields named disp_FIXED_MOVING for the pairs listed in {described}',
         'check that --dataset-json describes the data set of these fields',
     )
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(role), str) for role in ('fixed', 'moving'))
 
 
 def _ids(file: str) -> tuple[str, str]:

@@ -119,6 +119,8 @@ def test_field_under_another_key_is_refused(data, fields):
         ('{', 'is no JSON'),
         ('{"training": []}', 'lists no pairs'),
         ('{"registration_val": [1]}', 'is no list of pairs'),
+        ('{"registration_val": 12}', 'is no list of pairs'),
+        ('{"registration_val": [{"fixed": 1, "moving": 2}]}', 'is no list of pairs'),
         ('{"registration_val": [{"fixed": "a.nii.gz", "moving": "b.nii.gz"}]}', 'NAME_CASE_MODALITY'),
     ],
 )
