@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autofuse_jax.data.volumes import write_labels
 from autofuse_jax.evaluate import main
 from autofuse_jax.reports.summary import RunContent
 from autofuse_jax.reports.tables import write_tables
 from autofuse_jax.training.validation import training_protocol
-from tests.evaluation.made_results import shift_field, write_learn2reg, write_result, write_results
+from tests.evaluation.made_results import AFFINE, SHAPE, shift_field, write_learn2reg, write_result, write_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUN_FILES = {'pairs.csv', 'structures.csv', 'pairs.json', 'summary.md', 'summary.tex'}
@@ -85,6 +86,27 @@ def test_earlier_scores_are_taken_as_they_are(runs, tmp_path):
     third = tmp_path / 'third'
     assert main([str(runs / 'good'), str(first / 'worse'), f'--out={third}', '--protocol', 'learn2reg']) == 0
     assert 'worse was scored under the protocol default, not under learn2reg' in (third / 'comparison.md').read_text()
+
+
+def test_means_say_over_how_many_pairs_they_are(tmp_path, capsys):
+    write_results(tmp_path / 'run', dict.fromkeys('abc', -2.0), tmp_path / 'data')
+    write_results(tmp_path / 'other', dict.fromkeys('abc', -1.0), tmp_path / 'data')
+    # Of b neither image has a structure.
+    for role in ('fixed', 'moving'):
+        write_labels(tmp_path / 'data' / 'b' / f'{role}_seg.nii.gz', np.zeros(SHAPE, np.uint8), AFFINE)
+    assert main([str(tmp_path / 'run'), str(tmp_path / 'other'), f'--out={tmp_path / "out"}']) == 0
+    assert 'run: 3 pairs, DSC % 100.0 ± 0.0 (2 of 3 pairs), HD95 mm 0.00' in capsys.readouterr().out
+    said = 'DSC, HD95, ASSD: means over 2 of 3 pairs, the others have no number.'
+    assert f'\n\n{said}\n' in (tmp_path / 'out' / 'run' / 'summary.md').read_text()
+    assert f'\n\nother, {said}\n' in (tmp_path / 'out' / 'comparison.md').read_text()
+
+
+def test_a_pair_that_cannot_be_scored_is_named(tmp_path, capsys):
+    data = write_learn2reg(tmp_path / 'data', {'0001': 5, '0002': 3})
+    (tmp_path / 'fields').mkdir()
+    np.savez(tmp_path / 'fields' / 'disp_0001_0002.npz', shift_field(np.nan))
+    message = refused_after_scoring(capsys, tmp_path / 'fields', f'--dataset-json={data}', f'--out={tmp_path / "out"}')
+    assert 'the pair 0002_0000_to_0001_0000: the displacement cannot be scored' in message
 
 
 def test_earlier_scores_keep_their_units(runs, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from autofuse_jax.errors import UserError
 from autofuse_jax.evaluation.pair_data import PairData
 from autofuse_jax.evaluation.pair_scores import score_pair
 from autofuse_jax.evaluation.protocol import Protocol
@@ -34,7 +35,11 @@ def score_cases(
     for case in cases:
         pair = case.load()
         names = {'pair': case.name, 'subject': case.group}
-        records = {protocol.name: {**names, **case.facts, **score_pair(pair, protocol)} for protocol in protocols}
+        try:
+            records = {protocol.name: {**names, **case.facts, **score_pair(pair, protocol)} for protocol in protocols}
+        except UserError as error:
+            # Of what is in memory nobody knows the file any more.
+            raise UserError(f'the pair {case.name}: {error.found}', expected=error.expected, fix=error.fix) from error
         for protocol, record in records.items():
             records_of[protocol].append(record)
         if on_case is not None:

@@ -18,8 +18,9 @@ from autofuse_jax.reports.comparison_tables import (
     comparison_page,
     protocol_table,
 )
+from autofuse_jax.reports.evaluation_quantities import Quantity
 from autofuse_jax.reports.protocol_words import heading
-from autofuse_jax.reports.summary import RunContent, present, spread_text
+from autofuse_jax.reports.summary import RunContent, present, spread_of, spread_text
 from autofuse_jax.reports.tables import write_tables
 from autofuse_jax.storage.swaps import replacing_folder
 
@@ -194,6 +195,15 @@ def _remarks(
 def _terminal_lines(records_of: Mapping[str, Records], protocols: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     lines = []
     for run, records in records_of.items():
-        parts = [f'{heading(q, protocols[run])} {spread_text(records, q, q.key)}' for q in present(records)]
+        parts = [
+            f'{heading(q, protocols[run])} {spread_text(records, q, q.key)}{_share(records, q)}'
+            for q in present(records)
+        ]
         lines.append(f'{run}: {len(records)} {"pair" if len(records) == 1 else "pairs"}, {", ".join(parts)}')
     return lines
+
+
+def _share(records: Records, quantity: Quantity) -> str:
+    """How many pairs a mean is over, where some have no number."""
+    count = spread_of(records, quantity.key).count
+    return f' ({count} of {len(records)} pairs)' if count < len(records) else ''

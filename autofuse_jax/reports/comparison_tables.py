@@ -9,7 +9,7 @@ from autofuse_jax.reports.evaluation_quantities import QUANTITIES, Quantity
 from autofuse_jax.reports.latex import latex_table
 from autofuse_jax.reports.markdown import MISSING, markdown_text, text_table
 from autofuse_jax.reports.protocol_words import heading
-from autofuse_jax.reports.summary import Spread, present, seconds_apart, spread_of, spread_text
+from autofuse_jax.reports.summary import Spread, partial_sentences, present, seconds_apart, spread_of, spread_text
 from autofuse_jax.reports.tables import csv_text
 
 CONFIDENT = 0.05
@@ -59,6 +59,8 @@ def comparison_page(content: ComparisonContent) -> str:
         '## Means over pairs',
     ]
     parts.append(text_table(_mean_head(content, quantities), _mean_rows(content, quantities)))
+    for run, records in content.runs.items():
+        parts += [markdown_text(f'{run}, {sentence}') for sentence in partial_sentences(records)]
     parts += [f'## Differences from {markdown_text(content.reference)}', text_table(*_difference_table(content))]
     for quantity in quantities:
         if quantity.per_label and content.classes:

@@ -157,15 +157,17 @@ def _row(outcome: PairOutcome) -> list[Any]:
 
 
 def _means(outcomes: Sequence[PairOutcome]) -> Html | None:
-    """Means and deviations over the pairs that have a number."""
+    """Means and deviations over the pairs that have a number, of what is compared over those that have both."""
     tiles = []
     for key, name, decimals, factor, unit in (
         ('dsc', 'DSC', 1, 100.0, ' %'),
         ('hd95_mm', 'HD95', 1, 1.0, ' mm'),
         ('ncc', 'NCC', 3, 1.0, ''),
     ):
-        pair = [spread(outcome.score(f'{key}_{when}') for outcome in outcomes) for when in ('before', 'after')]
-        if all(one.count for one in pair):
+        scores = [[outcome.score(f'{key}_{when}') for when in ('before', 'after')] for outcome in outcomes]
+        both = [score for score in scores if all(map(is_number, score))]
+        if both:
+            pair = [spread(values) for values in zip(*both, strict=True)]
             tiles.append((f'{name} before → after', ' → '.join(one.text(decimals, factor) for one in pair) + unit))
     folded = spread(outcome.score('njd_percent') for outcome in outcomes)
     if folded.count:

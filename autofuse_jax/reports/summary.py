@@ -124,6 +124,22 @@ def present(records: Records) -> list[Quantity]:
     return [quantity for quantity in QUANTITIES if spread_of(records, quantity.key).count]
 
 
+def partial_sentences(records: Records) -> list[str]:
+    """Say which means are over some of the pairs only, because the others have no number; empty where all have all."""
+    titles: dict[int, list[str]] = {}
+    for quantity in present(records):
+        count = spread_of(records, quantity.key).count
+        titles.setdefault(count, []).append(quantity.title)
+        before = spread_of(records, quantity.before).count if quantity.before else count
+        if before != count:
+            titles.setdefault(before, []).append(f'{quantity.title} before')
+    return [
+        f'{", ".join(names)}: means over {count} of {len(records)} pairs, the others have no number.'
+        for count, names in titles.items()
+        if count < len(records)
+    ]
+
+
 def gates_of(records: Records) -> list[str]:
     """Return the names of the gates in any record, by level."""
     names = {gate for record in records for gate in record.get('gate_means') or {}}

@@ -11,6 +11,7 @@ from autofuse_jax.reports.protocol_words import heading, protocol_words
 from autofuse_jax.reports.summary import (
     RunContent,
     gates_of,
+    partial_sentences,
     present,
     seconds_apart,
     spread_of,
@@ -111,8 +112,8 @@ def _pairs(content: RunContent) -> tuple[list[str], list[list[str]]]:
 
 
 def _remarks(content: RunContent) -> list[str]:
-    remarks: list[str] = []
     records = content.records
+    remarks = partial_sentences(records)
     for quantity in present(records)[:1]:
         remarks += _interval(content, quantity)
     both = [r for r in records if _is_number(r.get('dsc_before')) and _is_number(r.get('dsc_after'))]

@@ -52,3 +52,14 @@ def test_page_and_table_say_the_same(tmp_path):
     assert page.rows()[4] == ['fair', 'good', 'A headline', '50.0', '70.0', '–', '–', '0.0000', '0.250', '3.0']
     assert '&lt;empty&gt;' in text and 'a &amp; b.csv' in text
     assert 'href="fair/report.html"' in text and 'href="broken' not in text
+
+
+def test_means_before_and_after_are_over_the_same_pairs(tmp_path):
+    # One pair has no number before, another none after.
+    scores = {'x': (0.5, 0.8), 'y': (None, 0.2), 'z': (0.1, None)}
+    outcomes = [
+        outcome(name, 'good', scores={'ncc_before': before, 'ncc_after': after})
+        for name, (before, after) in scores.items()
+    ]
+    write_summary(tmp_path, outcomes, command='')
+    assert '<span>NCC before → after</span><b>0.500 → 0.800</b>' in (tmp_path / 'summary.html').read_text()

@@ -8,6 +8,7 @@ from autofuse_jax.reports.evaluation_quantities import QUANTITIES
 from autofuse_jax.reports.summary import (
     RunContent,
     gates_of,
+    partial_sentences,
     present,
     seconds_apart,
     spread,
@@ -34,6 +35,12 @@ def record(pair, before, after, **more):
 
 
 RECORDS = [record('a_to_b', 0.5, 0.8, seconds=9.0, first_call=True), record('b_to_a', 0.5, 0.6, first_call=False)]
+
+
+def test_means_over_some_pairs_are_said_to_be():
+    assert partial_sentences(RECORDS) == []
+    missing = [*RECORDS, {'pair': 'c', 'dsc_after': 0.5, 'sdlogj': math.nan, 'njd_percent': 0.0}]
+    assert partial_sentences(missing) == ['DSC before, SDlogJ: means over 2 of 3 pairs, the others have no number.']
 
 
 def test_spread_by_hand():
