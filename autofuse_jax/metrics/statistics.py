@@ -6,6 +6,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from scipy import stats
 
+# Decimals of differences that are ranked, as shares of the largest score: what is behind them is rounding.
+RANK_DECIMALS = 10
+
 
 def bootstrap_interval(
     values: Sequence[float],
@@ -83,8 +86,7 @@ def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float:
     """
     if len(first) != len(second):
         raise ValueError(f'{len(first)} and {len(second)} scores: the test needs the same pairs for both methods')
-    difference = np.asarray(first, float) - np.asarray(second, float)
-    difference = difference[~np.isnan(difference)]
+    difference = _for_ranks(first, second)
     if not difference.any():
         return 1.0
     return float(stats.wilcoxon(difference).pvalue)
@@ -141,8 +143,7 @@ def rank_biserial(first: Sequence[float], second: Sequence[float]) -> float:
         >>> rank_biserial([2.0, 3.0], [1.0, 1.0])
         1.0
     """
-    difference = paired_differences(first, second)
-    difference = difference[~np.isnan(difference)]
+    difference = _for_ranks(first, second)
     if not difference.size:
         return math.nan
     difference = difference[difference != 0]
@@ -161,6 +162,16 @@ def paired_differences(first: Sequence[float], second: Sequence[float]) -> np.nd
     if len(first) != len(second):
         raise ValueError(f'{len(first)} and {len(second)} scores: the same pairs are needed for both methods')
     return np.asarray(first, np.float64) - np.asarray(second, np.float64)
+
+
+def _for_ranks(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    """Differences of the pairs that have both numbers, as shares of the largest number, rounded to `RANK_DECIMALS`."""
+    difference = paired_differences(first, second)
+    known = ~np.isnan(difference)
+    scores = np.abs([np.asarray(numbers, np.float64)[known] for numbers in (first, second)])
+    largest = scores[np.isfinite(scores)].max(initial=0.0)
+    # 0.9 - 0.8 and 0.8 - 0.7 are a tie, and no rank is to tell their last digits apart.
+    return np.round(difference[known] / (largest or 1.0), RANK_DECIMALS)
 
 
 def difference_interval(

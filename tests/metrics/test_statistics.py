@@ -69,6 +69,22 @@ def test_wilcoxon_without_differences_is_one():
     assert wilcoxon_p([], []) == 1
 
 
+def test_rounding_breaks_no_ties():
+    # All differences are 0.1 but for their last digits; one of them is the other way.
+    first = np.array([0.8, 0.7, 0.9, 0.6, 0.5, 0.3])
+    sign = np.array([1, 1, 1, 1, -1, 1])
+    second = first - 0.1 * sign
+    assert np.unique(np.abs(first - second)).size > 1
+    assert wilcoxon_p(first, second) == pytest.approx(stats.wilcoxon(sign).pvalue)
+    assert rank_biserial(first, second) == pytest.approx(4 / 6)
+    assert wilcoxon_p([0.1 + 0.2], [0.3]) == 1.0 and rank_biserial([0.1 + 0.2], [0.3]) == 0.0
+    assert rank_biserial(1e4 * first, 1e4 * second) == rank_biserial(first, second)
+
+
+def test_an_infinite_score_is_the_largest():
+    assert rank_biserial([math.inf, 1.0, 3.0], [1.0, 2.0, 1.0]) == pytest.approx((3 + 2 - 1) / 6)
+
+
 def test_wilcoxon_needs_pairs():
     with pytest.raises(ValueError, match='same pairs'):
         wilcoxon_p([0.5], [0.5, 0.6])
