@@ -184,7 +184,7 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
                 fix='resample the label map (nearest neighbour), or correct the path in the report',
             )
         moving_shape = report['moving'].get('shape')
-        if moving_shape is not None and sorted(moving_shape) != sorted(moving_labels.shape):
+        if moving_shape is not None and _sizes(moving_shape) != _sizes(moving_labels.shape):
             raise UserError(
                 f'the label map {labels[1]} is on another grid ({moving_labels.shape} voxels) than the moving image '
                 f'{report["moving"]["file"]} ({tuple(moving_shape)} voxels)',
@@ -202,6 +202,11 @@ def _loader(transform: Path, report: dict[str, Any], labels: Sequence[Path | Non
         )
 
     return load
+
+
+def _sizes(shape: Sequence[int]) -> list[int]:
+    """Sizes in any order, without axes of one voxel or one frame, which a file may have or leave out."""
+    return sorted(size for size in shape if size > 1)
 
 
 def _pair_name(report: dict[str, Any]) -> str:

@@ -97,6 +97,14 @@ def test_labels_with_their_axes_in_another_order_score_the_same(tmp_path, role):
     assert score_pair(opened(folder).cases[0].load(), PROTOCOLS['default']) == wanted
 
 
+def test_an_image_of_one_frame_has_the_labels_of_a_volume(tmp_path):
+    folder = write_result(tmp_path / 'out', shift=0.0, data=tmp_path / 'data')
+    report = json.loads((folder / 'report.json').read_text())
+    report['moving']['shape'] = [*SHAPE, 1]
+    (folder / 'report.json').write_text(json.dumps(report))
+    assert opened(folder).cases[0].load().moving_labels.shape == SHAPE
+
+
 def test_labels_at_another_place_are_refused(tmp_path):
     folder = write_result(tmp_path / 'out', shift=0.0, data=tmp_path / 'data')
     elsewhere = AFFINE.copy()
