@@ -45,8 +45,11 @@ class PairOutcome:
         """One of `ORDER`."""
         if self.error:
             return ERROR
-        # A report of an earlier version has no verdict.
-        return OPEN if self.report is None else str(self.verdict.get('level', LOOK))
+        if self.report is None:
+            return OPEN
+        # A report of another version has no verdict, or one that is not known here.
+        level = self.verdict.get('level')
+        return level if level in ORDER else LOOK
 
     @property
     def verdict(self) -> Mapping[str, Any]:
@@ -86,7 +89,7 @@ def write_summary(folder: Path, outcomes: Sequence[PairOutcome], *, command: str
             times = report.get('times') or {}
             numbers = [outcome.score(key) for key in SCORES]
             numbers += [_inverse_mm(outcome), report.get('seconds'), *(times.get(key) for key in TIMES)]
-            cells = ['' if value is None else f'{value:.6g}' for value in numbers]
+            cells = [f'{value:.6g}' if is_number(value) else '' for value in numbers]
             writer.writerow(
                 [outcome.name, outcome.level, outcome.reason(), *cells, *(outcome.files.get(c, '') for c in columns)]
             )
@@ -177,4 +180,5 @@ def _means(outcomes: Sequence[PairOutcome]) -> Html | None:
 
 
 def _inverse_mm(outcome: PairOutcome) -> float | None:
-    return (outcome.score('inverse_consistency_mm') or {}).get('mean')
+    score = outcome.score('inverse_consistency_mm')
+    return score.get('mean') if isinstance(score, Mapping) else score

@@ -38,6 +38,16 @@ def test_a_report_without_a_verdict_is_to_be_looked_at():
     assert PairOutcome('old', {}, {'scores': {}}).level == 'look'
 
 
+def test_reports_of_other_versions_are_summarised(tmp_path):
+    scores = {'dsc_after': 'high', 'inverse_consistency_mm': 0.3}
+    strange = PairOutcome('strange', {}, {'verdict': {'level': 'splendid'}, 'scores': scores})
+    assert strange.level == 'look'
+    write_summary(tmp_path, [strange], command='')
+    with (tmp_path / 'summary.csv').open(newline='') as file:
+        row = next(csv.DictReader(file))
+    assert (row['verdict'], row['dsc_after'], row['inverse_consistency_mm']) == ('look', '', '0.3')
+
+
 def test_page_and_table_say_the_same(tmp_path):
     write_summary(tmp_path, OUTCOMES, command='register --pairs "a & b.csv"')
     with (tmp_path / 'summary.csv').open(newline='') as file:
