@@ -135,7 +135,15 @@ def sdlogj(determinant: np.ndarray) -> float:
         >>> sdlogj(np.ones((2, 2, 2)))
         0.0
     """
-    return float(np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT))))
+    count, mean, squares = 0, 0.0, 0.0
+    for rows in slabs(determinant.shape):
+        logarithm = np.log(np.maximum(determinant[rows], SMALLEST_DETERMINANT), dtype=np.float64)
+        more, apart = logarithm.size, logarithm.mean() - mean
+        # Spreads of parts joined (Chan, Golub and LeVeque, 1979): a whole field at once takes several times its memory.
+        squares += more * logarithm.var() + apart**2 * count * more / (count + more)
+        count += more
+        mean += apart * more / count
+    return float(np.sqrt(squares / count))
 
 
 def _check_shape(displacement: np.ndarray, smallest: int) -> None:

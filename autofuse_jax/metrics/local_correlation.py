@@ -1,6 +1,9 @@
 """Local correlation of two images on the host: how alike they are where both are valid, whatever the scale of each."""
 
+import functools
 import math
+from collections.abc import Callable, Sequence
+from types import EllipsisType
 
 import numpy as np
 from scipy import ndimage
@@ -13,6 +16,8 @@ MOST_VOXELS = 500_000
 FLAT_SHARE = 0.01
 # Windows valid for less than this share say nothing.
 LEAST_VALID = 0.2
+# A part of a volume.
+Rows = tuple[slice, ...] | EllipsisType
 
 
 def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | None = None) -> float:
@@ -29,14 +34,23 @@ def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | 
     Returns:
         0 .. 1; nan where nothing can be compared.
     """
-    known = np.ones(fixed.shape, np.float32) if valid is None else np.asarray(valid, np.float32)
-    images = [np.where(known > 0, image, 0) for image in (fixed, moved)]
-    step = math.ceil((known.size / MOST_VOXELS) ** (1 / 3))
+
+    def known_in(rows: Rows) -> np.ndarray:
+        return np.ones(fixed[rows].shape) if valid is None else np.asarray(valid[rows], np.float64)
+
+    def values_in(rows: Rows, image: np.ndarray) -> np.ndarray:
+        weights = known_in(rows)
+        return np.where(weights > 0, image[rows], 0) * weights
+
+    step = math.ceil((fixed.size / MOST_VOXELS) ** (1 / 3))
     if step > 1:
-        sides = [min(step, size) for size in known.shape]
-        weights = _thinned(known, sides)
-        images = [_thinned(image * known, sides) / np.maximum(weights, LEAST_VALID) for image in images]
-        known = weights
+        blocks = Blocks(fixed.shape, [min(step, size) for size in fixed.shape])
+        known = blocks.means(known_in)
+        sums = [blocks.means(functools.partial(values_in, image=image)) for image in (fixed, moved)]
+        images = [total / np.maximum(known, LEAST_VALID) for total in sums]
+    else:
+        known = known_in(...)
+        images = [np.where(known > 0, image, 0) for image in (fixed, moved)]
     images = [np.asarray(image, np.float64) for image in images]
     if not known.any():
         return float('nan')
@@ -55,10 +69,35 @@ def local_correlation(fixed: np.ndarray, moved: np.ndarray, valid: np.ndarray | 
     return float(np.clip(correlation[shown], 0.0, 1.0).mean())
 
 
-def _thinned(image: np.ndarray, sides: list[int]) -> np.ndarray:
-    """Mean over blocks of voxels."""
-    first = tuple(slice(side // 2, None, side) for side in sides)
-    return ndimage.uniform_filter(np.asarray(image, np.float64), sides, mode='constant')[first]
+class Blocks:
+    """Blocks of voxels of a volume, from its first voxel on; those that end less than half inside are left out.
+
+    Args:
+        shape: (D, H, W) of the volume.
+        sides: Sides of a block, voxels, none longer than the volume.
+    """
+
+    def __init__(self, shape: Sequence[int], sides: Sequence[int]):
+        self._sides = sides
+        self._starts = [
+            np.arange(len(range(side // 2, size, side))) * side for size, side in zip(shape, sides, strict=True)
+        ]
+        self._ends = [min(start[-1] + side, size) for start, side, size in zip(self._starts, sides, shape, strict=True)]
+
+    def means(self, values_in: Callable[[Rows], np.ndarray]) -> np.ndarray:
+        """Return the mean over each block; what a block lacks counts as zeros.
+
+        Block by block along the first axis: a large volume in float64 would take many times its memory.
+
+        Args:
+            values_in: Gives the values of a part of the volume.
+        """
+        means = np.empty([start.size for start in self._starts])
+        for number, first in enumerate(self._starts[0]):
+            last = min(first + self._sides[0], self._ends[0])
+            layer = values_in(np.s_[first:last, : self._ends[1], : self._ends[2]]).sum(axis=0)
+            means[number] = np.add.reduceat(np.add.reduceat(layer, self._starts[1], axis=0), self._starts[2], axis=1)
+        return means / math.prod(self._sides)
 
 
 def _mean(image: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ class Measures(NamedTuple):
 
     Attributes:
         before: The moving volume on the fixed grid through the headers only.
-        determinant: Jacobian determinant of the transform's displacement.
+        determinant: float32, Jacobian determinant of the transform's displacement.
         scores: The entry 'scores' of report.json.
         evidence: The entry 'evidence' of report.json; None where the alignment was given.
         verdict: What they say.
@@ -40,7 +40,8 @@ def measure_result(result: RegistrationResult) -> Measures:
     """
     fixed, moving = result.fixed, result.moving
     before = move_volume(moving, fixed.grid, background=result.background.value)
-    determinant = jacobian_determinant(result.transform.displacement)
+    # Kept until the files are written, where it is float32 anyhow; what folds is counted with all digits.
+    determinant = jacobian_determinant(result.transform.displacement).astype(np.float32)
     covered = covered_voxels(fixed, moving, result.transform)
     scores = score_registration(
         fixed,

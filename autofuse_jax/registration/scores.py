@@ -95,14 +95,30 @@ def correlation(first: np.ndarray, second: np.ndarray, covered: np.ndarray | Non
         second: (D, H, W).
         covered: bool (D, H, W), voxels that count; None: all. Voxels that hold no number in either image never do.
     """
-    known = np.isfinite(first) & np.isfinite(second)
-    if covered is not None:
-        known &= covered
-    if not known.any():
+    # Slab by slab, because copies of whole images in float64 take several times their memory.
+    parts = slabs(first.shape)
+
+    def known_in(rows: slice) -> list[np.ndarray]:
+        known = np.isfinite(first[rows]) & np.isfinite(second[rows])
+        if covered is not None:
+            known &= covered[rows]
+        return [np.asarray(image[rows][known], np.float64) for image in (first, second)]
+
+    count, sums, products = 0, np.zeros(2), np.zeros(3)
+    lowest, highest = np.full(2, np.inf), np.full(2, -np.inf)
+    for rows in parts:
+        values = known_in(rows)
+        count += values[0].size
+        sums += [value.sum() for value in values]
+        lowest = np.minimum(lowest, [value.min(initial=np.inf) for value in values])
+        highest = np.maximum(highest, [value.max(initial=-np.inf) for value in values])
+    if (lowest >= highest).any():
         return float('nan')
-    a, b = (np.asarray(image[known], np.float64) - image[known].mean(dtype=np.float64) for image in (first, second))
-    scale = np.sqrt((a * a).sum() * (b * b).sum())
-    return float((a * b).sum() / scale) if scale > 0 else float('nan')
+    for rows in parts:
+        a, b = (value - mean for value, mean in zip(known_in(rows), sums / count, strict=True))
+        products += [(a * a).sum(), (b * b).sum(), (a * b).sum()]
+    scale = np.sqrt(products[0] * products[1])
+    return float(products[2] / scale) if scale > 0 else float('nan')
 
 
 def inverse_consistency(transform: DenseTransform, inverse: DenseTransform) -> dict[str, float]:
@@ -121,12 +137,13 @@ def inverse_consistency(transform: DenseTransform, inverse: DenseTransform) -> d
         points = grid_points(transform.grid, rows).reshape(-1, 3)
         there = transform.map_points(points)
         inside = inverse.covers(there)
-        pieces.append(np.linalg.norm(inverse.map_points(there[inside]) - points[inside], axis=-1))
+        missed = np.linalg.norm(inverse.map_points(there[inside]) - points[inside], axis=-1)
+        pieces.append(missed.astype(np.float32))
     apart = np.concatenate(pieces)
     if not apart.size:
         return dict.fromkeys(('mean', 'p95', 'max'), float('nan'))
     return {
-        'mean': float(apart.mean()),
+        'mean': float(apart.mean(dtype=np.float64)),
         'p95': float(np.percentile(apart, HIGH_PERCENTILE)),
         'max': float(apart.max()),
     }

@@ -30,7 +30,7 @@ def write_voxel(path: str | os.PathLike, transform: DenseTransform) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    displacement = transform.displacement.astype(np.float32)
+    displacement = np.asarray(transform.displacement, np.float32)
     if is_npz(path):
         store_npz(path, {IMAGE_KEY: displacement, AFFINE_KEY: np.asarray(transform.affine, np.float64)})
         return

@@ -5,9 +5,9 @@ import pytest
 
 from autofuse_jax.data.resample import move_volume
 from autofuse_jax.data.volumes import Volume
-from autofuse_jax.metrics.folding import jacobian_determinant
+from autofuse_jax.metrics.folding import SMALLEST_DETERMINANT, jacobian_determinant, sdlogj
 from autofuse_jax.registration.evidence import covered_voxels
-from autofuse_jax.registration.scores import inverse_consistency
+from autofuse_jax.registration.scores import correlation, inverse_consistency
 from autofuse_jax.registration.working_grid import field_of_view, on_grid
 from autofuse_jax.transforms.grids import ImageGrid, grid_points, slabs
 from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, to_dense
@@ -59,3 +59,22 @@ def test_slab_by_slab_results_are_the_same_to_the_last_bit(monkeypatch, voxels):
         monkeypatch.setattr(f'autofuse_jax.{room}.slabs', lambda shape: slabs(shape, voxels))
     for alone, together in zip(everything(), whole, strict=True):
         np.testing.assert_array_equal(alone, together)
+
+
+@pytest.mark.parametrize('voxels', [30, 60, 10_000])
+def test_sums_over_slabs_are_those_over_all_voxels(monkeypatch, voxels):
+    for room in ('registration.scores', 'metrics.folding'):
+        monkeypatch.setattr(f'autofuse_jax.{room}.slabs', lambda shape: slabs(shape, voxels))
+    rng = np.random.default_rng(1)
+    determinant = rng.normal(1.0, 0.4, GRID.shape)
+    expected = np.std(np.log(np.maximum(determinant, SMALLEST_DETERMINANT)))
+    assert sdlogj(determinant) == pytest.approx(expected, rel=1e-12)
+    assert sdlogj(determinant.ravel()) == pytest.approx(expected, rel=1e-12)
+    first, second = rng.uniform(size=(2, *GRID.shape)).astype(np.float32)
+    second += first
+    first[2, 1], covered = np.nan, rng.uniform(size=GRID.shape) > 0.3
+    known = covered & np.isfinite(first)
+    expected = np.corrcoef(first[known], second[known])[0, 1]
+    assert correlation(first, second, covered) == pytest.approx(expected, rel=1e-6)
+    assert np.isnan(correlation(np.full(GRID.shape, 7.3), second))
+    assert np.isnan(correlation(first, second, np.zeros(GRID.shape, bool)))
