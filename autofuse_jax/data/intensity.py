@@ -6,6 +6,7 @@ import numpy as np
 
 from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
+from autofuse_jax.transforms.grids import slabs
 
 # Values above this percentile of the foreground are clipped, and values below that one of all, if they are outliers:
 # if they take more than this share of the range between both percentiles.
@@ -29,18 +30,21 @@ def min_max_normalise(image: np.ndarray, name: str) -> np.ndarray:
     Raises:
         UserError: NaN or infinite values, or the same value everywhere.
     """
-    # float64, because max - min of large float32 values can overflow or lose the small differences.
-    values = np.asarray(image, np.float64)
-    if not np.isfinite(values).all():
+    image = np.asarray(image)
+    if not np.isfinite(image).all():
         raise UserError(f'{name} holds NaN or infinite values', fix='repair or leave out this volume')
-    low, high = values.min(), values.max()
+    low, high = np.float64(image.min()), np.float64(image.max())
     if low == high:
         raise UserError(
             f'{name} has the same value {low:g} everywhere',
             expected='an image with contrast inside the prepared grid',
             fix='leave out this volume, or check spacing and shape',
         )
-    return ((values - low) / (high - low)).astype(np.float32)
+    scaled = np.empty(image.shape, np.float32)
+    for rows in slabs(image.shape):
+        # float64, because max - min of large float32 values can overflow or lose the small differences.
+        scaled[rows] = (image[rows].astype(np.float64) - low) / (high - low)
+    return scaled
 
 
 def window_normalise(volume: Volume) -> Volume:
@@ -73,8 +77,11 @@ def window_normalise(volume: Volume) -> Volume:
         low = 0.0
     smallest = np.float64(counted.min())
     span = np.float64(counted.max()) - smallest
-    shares = scaled if counted is volume.image else ((volume.image - smallest) / span).astype(np.float32)
-    image = np.clip((shares - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0).astype(np.float32)
+    image = scaled if counted is volume.image else np.empty(volume.image.shape, np.float32)
+    for rows in slabs(image.shape):
+        if counted is not volume.image:
+            image[rows] = (volume.image[rows] - smallest) / span
+        image[rows] = np.clip((image[rows] - low) / max(high - low, SMALLEST_WINDOW), 0.0, 1.0)
     return dataclasses.replace(volume, image=image)
 
 
