@@ -9,7 +9,7 @@ import numpy as np
 from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.grids import to_voxels, to_world
-from autofuse_jax.transforms.inversion import FAILED_MM
+from autofuse_jax.transforms.inversion import failed_mm
 from autofuse_jax.transforms.maps import Transform
 from autofuse_jax.transforms_io.composition import Step, backward_of, forward_of, inside, record_of_field
 from autofuse_jax.transforms_io.points import INSIDE_COLUMN, LPS_FROM_RAS, PointTable, read_points, write_points
@@ -87,7 +87,8 @@ def _there_and_back(back: Transform, counterparts: np.ndarray, world: np.ndarray
     except UserError as error:
         # The points themselves went the way that needs no inverse, so they are good nevertheless.
         return f'warning: there and back cannot be checked, {error.found}'
-    warning = f'warning: more than {FAILED_MM} mm, ' if away.max() > FAILED_MM else ''
+    limit = failed_mm(back)
+    warning = f'warning: more than {limit:.2g} mm, ' if away.max() > limit else ''
     return f'{warning}there and back: mean {away.mean():.2g} mm, largest {away.max():.2g} mm'
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.affine_fit import nearest_affine
 from autofuse_jax.transforms.grids import to_world
-from autofuse_jax.transforms.maps import AffineTransform, Transform
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, Transform
 
-# Points are taken out of the iteration once they are this close, in millimetres.
+# All lengths hold for voxels of a millimetre or more; of smaller ones, as of microscopes, they are shares of a voxel.
+# Points are taken out of the iteration once they are this close.
 TARGET_MM = 1e-3
-# A point further off than this has not been inverted, in millimetres.
+# A point further off than this has not been inverted.
 FAILED_MM = 0.1
 # More failed points than this share is an error: the transform has no inverse there, or none that can be found.
 TOLERATED_SHARE = 0.01
@@ -21,7 +22,7 @@ SMALLEST_STEP = 2.0**-6
 # Damping of the Levenberg-Marquardt steps, relative to a Jacobian of about 1: nearly a Newton step at first, and no
 # visible step at the end.
 FIRST_DAMPING, LARGEST_DAMPING, DAMPING_FACTOR = 1e-3, 1e6, 4.0
-# Distance over which derivatives are taken, in millimetres: well within a voxel, well above rounding.
+# Distance over which derivatives are taken: well within a voxel, well above rounding.
 DIFFERENCE_MM = 0.02
 
 
@@ -33,8 +34,9 @@ class Inversion:
         points: Number of points.
         mean_mm: Mean distance between a point and the transform of its inverse.
         max_mm: Largest such distance.
-        failed: Number of points with a distance above `FAILED_MM`.
+        failed: Number of points with a distance above `limit_mm`.
         iterations: Number of iterations.
+        limit_mm: What `failed_mm` returns for the transform.
     """
 
     points: int
@@ -42,13 +44,14 @@ class Inversion:
     max_mm: float
     failed: int
     iterations: int
+    limit_mm: float = FAILED_MM
 
     @property
     def sentence(self) -> str:
         """The numbers in words."""
         text = f'inverse solved for {self.points} points in {self.iterations} iterations: '
         text += f'residual mean {self.mean_mm:.2g} mm, largest {self.max_mm:.2g} mm'
-        return text + (f'; {self.failed} points are off by more than {FAILED_MM} mm' if self.failed else '')
+        return text + (f'; {self.failed} points are off by more than {self.limit_mm:.2g} mm' if self.failed else '')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,11 +80,32 @@ class NumericalInverse:
         if inversion.failed > TOLERATED_SHARE * inversion.points:
             raise UserError(
                 f'the transform cannot be inverted: {inversion.failed} of {inversion.points} points are off by more '
-                f'than {FAILED_MM} mm (largest {inversion.max_mm:.3g} mm)',
+                f'than {inversion.limit_mm:.2g} mm (largest {inversion.max_mm:.3g} mm)',
                 expected='a transform without folds, on a grid that covers the points',
                 fix='go the other way, which needs no inverse, or register again with more smoothness',
             )
         return solution
+
+
+def failed_mm(transform: Transform) -> float:
+    """Return how far from its target a point may end, `FAILED_MM`, or that share of a voxel where those are smaller.
+
+    Args:
+        transform: The transform that is inverted, or an inverse that is solved for; of a chain the finest grid counts.
+
+    Returns:
+        Millimetres.
+    """
+    return FAILED_MM * _fineness(transform)
+
+
+def _fineness(transform: Transform) -> float:
+    """Return the smallest voxel size among the fields of a transform, 1 where that is larger or there are none."""
+    if isinstance(transform, DenseTransform):
+        return min(1.0, *transform.grid.spacing)
+    if isinstance(transform, NumericalInverse):
+        return _fineness(transform.transform)
+    return min((_fineness(part) for part in transform.transforms), default=1.0) if isinstance(transform, Chain) else 1.0
 
 
 def inverse_affine(transform: AffineTransform) -> AffineTransform:
@@ -112,24 +136,29 @@ def invert_points(
     """
     targets = np.asarray(points, np.float64).reshape(-1, 3)
     inverse = np.linalg.inv(nearest_affine(transform))
+    fineness = _fineness(transform)
+    target = TARGET_MM * fineness
     first = to_world(inverse, targets) if start is None else np.array(start.map_points(targets), np.float64)
-    solution, distance, iterations = _iterate(transform, targets, first, inverse[:3, :3])
-    remaining = np.flatnonzero(distance > TARGET_MM)
+    solution, distance, iterations = _iterate(transform, targets, first, inverse[:3, :3], target)
+    remaining = np.flatnonzero(distance > target)
     if remaining.size:
-        solution[remaining], distance[remaining], more = _newton(transform, targets[remaining], solution[remaining])
+        solution[remaining], distance[remaining], more = _newton(
+            transform, targets[remaining], solution[remaining], target, DIFFERENCE_MM * fineness
+        )
         iterations += more
     inversion = Inversion(
         points=len(targets),
         mean_mm=float(distance.mean()) if len(targets) else 0.0,
         max_mm=float(distance.max()) if len(targets) else 0.0,
-        failed=int(np.count_nonzero(distance > FAILED_MM)),
+        failed=int(np.count_nonzero(distance > failed_mm(transform))),
         iterations=iterations,
+        limit_mm=failed_mm(transform),
     )
     return solution.reshape(np.shape(points)), inversion
 
 
 def _iterate(
-    transform: Transform, targets: np.ndarray, start: np.ndarray, linear: np.ndarray
+    transform: Transform, targets: np.ndarray, start: np.ndarray, linear: np.ndarray, target_mm: float
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Iterate from `start` (N, 3) with B^-1 = `linear`; return points, distances (N,) and the number of iterations."""
     solution = np.array(start)
@@ -137,7 +166,7 @@ def _iterate(
     distance = np.linalg.norm(residual, axis=-1)
     step = np.ones(len(targets))
     iterations = 0
-    active = np.flatnonzero(distance > TARGET_MM)
+    active = np.flatnonzero(distance > target_mm)
     while active.size and iterations < ITERATIONS:
         iterations += 1
         proposal = solution[active] - step[active, None] * (residual[active] @ linear.T)
@@ -152,11 +181,13 @@ def _iterate(
         step[improved] = np.minimum(1, 2 * step[improved])
         step[active[~better]] /= 2
         # Points that arrived leave, and so do those whose steps have become useless: `_newton` takes them on.
-        active = active[(distance[active] > TARGET_MM) & (step[active] >= SMALLEST_STEP)]
+        active = active[(distance[active] > target_mm) & (step[active] >= SMALLEST_STEP)]
     return solution, distance, iterations
 
 
-def _newton(transform: Transform, targets: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _newton(
+    transform: Transform, targets: np.ndarray, start: np.ndarray, target_mm: float, difference_mm: float
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Levenberg-Marquardt steps from `start` (N, 3); return points, distances (N,) and the number of iterations."""
     solution = np.array(start)
     residual = transform.map_points(solution) - targets
@@ -166,7 +197,7 @@ def _newton(transform: Transform, targets: np.ndarray, start: np.ndarray) -> tup
     active = np.arange(len(targets))
     while active.size and iterations < ITERATIONS:
         iterations += 1
-        jacobian = _jacobian(transform, solution[active])
+        jacobian = _jacobian(transform, solution[active], difference_mm)
         normal = np.einsum('nki,nkj->nij', jacobian, jacobian) + damping[active, None, None] * np.eye(3)
         gradient = np.einsum('nki,nk->ni', jacobian, residual[active])
         proposal = solution[active] - np.linalg.solve(normal, gradient[..., None])[..., 0]
@@ -179,13 +210,13 @@ def _newton(transform: Transform, targets: np.ndarray, start: np.ndarray) -> tup
         # Little damping is a Newton step, much of it a short step downhill, which always gets closer in the end.
         damping[improved] /= DAMPING_FACTOR
         damping[active[~better]] *= DAMPING_FACTOR
-        active = active[(distance[active] > TARGET_MM) & (damping[active] <= LARGEST_DAMPING)]
+        active = active[(distance[active] > target_mm) & (damping[active] <= LARGEST_DAMPING)]
     return solution, distance, iterations
 
 
-def _jacobian(transform: Transform, points: np.ndarray) -> np.ndarray:
+def _jacobian(transform: Transform, points: np.ndarray, difference_mm: float) -> np.ndarray:
     """Return the derivative of a transform at points (N, 3) by central differences, (N, 3, 3)."""
     columns = []
-    for shift in DIFFERENCE_MM * np.eye(3):
+    for shift in difference_mm * np.eye(3):
         columns.append(transform.map_points(points + shift) - transform.map_points(points - shift))
-    return np.stack(columns, axis=-1) / (2 * DIFFERENCE_MM)
+    return np.stack(columns, axis=-1) / (2 * difference_mm)

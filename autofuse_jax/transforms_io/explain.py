@@ -88,13 +88,18 @@ def _affine_words(transform: AffineTransform, info: TransformInfo) -> str:
     middle = info.fixed.grid.centre_mm if info.fixed else np.zeros(3)
     place = 'the middle of the fixed image' if info.fixed else 'the origin'
     shift = float(np.linalg.norm(transform.map_points(middle) - middle))
-    text = f'it turns by {angle:.1f} degrees, scales volumes by {abs(factor):.3f} and moves {place} by {shift:.1f} mm'
+    text = f'it turns by {angle:.1f} degrees, scales volumes by {abs(factor):.3f} and moves {place} by {_length(shift)}'
     return f'{text}, mirrored' if factor < 0 else text
 
 
 def _field_words(transform: DenseTransform) -> str:
     shift = transform.displacement.astype(np.float64) @ transform.affine[:3, :3].T
-    return f'largest displacement {np.linalg.norm(shift, axis=-1).max():.1f} mm'
+    return f'largest displacement {_length(float(np.linalg.norm(shift, axis=-1).max()))}'
+
+
+def _length(millimetres: float) -> str:
+    """Return a length in words: a digit behind the point, and more under a microscope, where that would be 0."""
+    return f'{millimetres:.2g} mm' if 0 < millimetres < 0.05 else f'{millimetres:.1f} mm'
 
 
 def _parts_words(chain: Chain, info: TransformInfo) -> str:

@@ -136,6 +136,12 @@ def _check_is_field(file: TransformFile) -> None:
             fix='save the field of one frame, (D, H, W, 3), and name its convention; those that register writes for a '
             'series are in voxels (--convention voxel)',
         )
+    if array.ndim == 5 and array.shape[2:] == (1, 1, 2):
+        raise UserError(
+            f'{file.path} is a displacement field of a plane: its shape is {array.shape}',
+            expected='three numbers for each voxel',
+            fix='save it with a third number, which is 0 in a plane, as (D, H, 1, 1, 3)',
+        )
     if 3 not in (array.shape[-1], array.shape[0]):
         raise UserError(
             f'{file.path} is no transform: its shape {array.shape} is that of a series of images',

@@ -8,10 +8,11 @@ from autofuse_jax.transforms.inversion import (
     FAILED_MM,
     TARGET_MM,
     NumericalInverse,
+    failed_mm,
     inverse_affine,
     invert_points,
 )
-from autofuse_jax.transforms.maps import AffineTransform, DenseTransform, sample_field, to_dense
+from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform, sample_field, to_dense
 from tests.transforms.examples import PAIRS, affine, both, grid, inner_points, smooth, turned
 
 
@@ -112,6 +113,26 @@ def test_a_fold_is_reported_and_many_are_an_error():
     assert '1 points are off' in inversion.sentence
     with pytest.raises(UserError, match='cannot be inverted: .* of 27 points.*without folds.*more smoothness'):
         inverse.map_points(candidates)
+
+
+@pytest.mark.parametrize('size', [1e-3, 1e-4])
+def test_voxels_of_a_microscope_are_inverted_to_the_same_share_of_a_voxel(size):
+    coarse = smooth(grid((12, 12, 12), (1, 1, 1), centre=(0, 0, 0)))
+    fine = DenseTransform(coarse.displacement, np.diag([size, size, size, 1]) @ coarse.affine)
+    points = inner_points(coarse.grid)
+    found, inversion = invert_points(fine, points * size)
+    np.testing.assert_allclose(fine.map_points(found) / size, points, atol=TARGET_MM)
+    assert inversion.iterations == invert_points(coarse, points)[1].iterations
+    for inverse in (NumericalInverse(fine), Chain((NumericalInverse(fine), affine()))):
+        assert failed_mm(inverse) == pytest.approx(size * FAILED_MM)
+
+
+def test_folds_of_a_microscope_are_reported():
+    folded = crumpled()
+    fine = DenseTransform(folded.displacement, np.diag([1e-3, 1e-3, 1e-3, 1]) @ folded.affine)
+    points = np.array([[x, y, 0.0] for x in (3, 4, 5) for y in range(-4, 5)])
+    with pytest.raises(UserError, match=r'off by more than 0\.0001 mm'):
+        NumericalInverse(fine).map_points(points / 1000)
 
 
 def test_a_bad_affine_part_does_not_spoil_points_that_stay_where_they_are():

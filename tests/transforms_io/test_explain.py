@@ -88,6 +88,18 @@ def test_fields_of_other_tools(tmp_path):
     assert 'largest displacement 10.0 mm' in explain(tmp_path / 'disp_0001_0002.npz', fixed=same, moving=same)
 
 
+def test_lengths_of_a_microscope_are_not_called_0(tmp_path):
+    field = np.zeros((4, 5, 6, 3), np.float32)
+    field[1, 2, 3] = 0, -3, 4
+    on = record(grid((4, 5, 6), (0.001, 0.001, 0.001)), 'cells.nii.gz')
+    write_transform(tmp_path / 'a.nii.gz', DenseTransform(field, on.grid.affine), 'itk', TransformInfo(fixed=on))
+    assert 'largest displacement 0.005 mm' in explain(tmp_path / 'a.nii.gz')
+    shift = np.eye(4)
+    shift[0, 3] = 0.012
+    write_transform(tmp_path / 'b.txt', AffineTransform(shift), 'itk', TransformInfo(fixed=on))
+    assert 'moves the middle of the fixed image by 0.012 mm' in explain(tmp_path / 'b.txt')
+
+
 def test_files_that_are_no_transforms(tmp_path):
     nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 9, 9)), np.eye(4)), tmp_path / 'scan.nii.gz')
     with pytest.raises(UserError, match='scan.nii.gz is no transform but an image of 9x9x9 voxels'):
@@ -100,6 +112,10 @@ def test_files_that_are_no_transforms(tmp_path):
         explain(tmp_path / 'notes.docx')
     with pytest.raises(UserError, match='there is no file'):
         explain(tmp_path / 'absent.h5')
+    # What ANTs writes for images of a plane.
+    nib.save(nib.Nifti1Image(np.zeros((9, 8, 1, 1, 2), np.float32), np.eye(4)), tmp_path / 'plane.nii.gz')
+    with pytest.raises(UserError, match='is a displacement field of a plane.*three numbers'):
+        explain(tmp_path / 'plane.nii.gz')
 
 
 def test_files_of_ants_fsl_and_freesurfer(tmp_path):
