@@ -46,11 +46,19 @@ class Entry(NamedTuple):
 
 
 class _Linear(NamedTuple):
-    """How many parameters a linear transform has, which of them are the translation, and its 3 x 3 matrix."""
+    """A linear transform.
+
+    Attributes:
+        size: How many parameters it has.
+        translation: Which of them are the translation, None for none.
+        matrix: Function that returns its 3 x 3 matrix.
+        about_centre: Whether it has a centre among its fixed parameters.
+    """
 
     size: int
     translation: slice | None
     matrix: Callable[[np.ndarray], np.ndarray]
+    about_centre: bool = True
 
 
 def entry(name: str, parameters: Sequence[float] | np.ndarray, fixed_parameters: Sequence[float] | np.ndarray) -> Entry:
@@ -191,7 +199,14 @@ def _matrix(path: str | os.PathLike, part: Entry) -> np.ndarray:
     form = LINEAR_KINDS[kind]
     if len(parameters) != form.size:
         raise UserError(f'{path}: {kind} has {len(parameters)} parameters', expected=f'{form.size} for 3-D')
-    centre = part.fixed_parameters[:3] if len(part.fixed_parameters) >= 3 else np.zeros(3)
+    centre = part.fixed_parameters[:3] if form.about_centre else np.zeros(3)
+    if centre.size < 3:
+        # Without its end, a file turns about another place.
+        raise UserError(
+            f'{path}: {kind} has {centre.size} fixed parameters',
+            expected='3, the centre of rotation (0 0 0 for the origin)',
+            fix='check that the file was copied completely',
+        )
     if kind == 'Euler3DTransform':
         # The fourth fixed parameter, where there is one, says in which order the rotations follow each other.
         linear = _euler(parameters[:3], zyx=len(part.fixed_parameters) > 3 and part.fixed_parameters[3] != 0)
@@ -267,7 +282,7 @@ LINEAR_KINDS = {
     LINEAR: _Linear(12, _END, _elements),
     'MatrixOffsetTransformBase': _Linear(12, _END, _elements),
     'FixedCenterOfRotationAffineTransform': _Linear(12, _END, _elements),
-    'CenteredAffineTransform': _Linear(15, slice(12, 15), _elements),
+    'CenteredAffineTransform': _Linear(15, slice(12, 15), _elements, about_centre=False),
     'Euler3DTransform': _Linear(6, _MIDDLE, _euler),
     'VersorTransform': _Linear(3, None, _versor),
     'VersorRigid3DTransform': _Linear(6, _MIDDLE, _versor),
@@ -279,6 +294,6 @@ LINEAR_KINDS = {
     'ScaleSkewVersor3DTransform': _Linear(15, _MIDDLE, _with_skew),
     'ComposeScaleSkewVersor3DTransform': _Linear(12, _MIDDLE, _composed),
     'ScaleTransform': _Linear(3, None, np.diag),
-    'TranslationTransform': _Linear(3, slice(0, 3), lambda parameters: np.eye(3)),
-    'IdentityTransform': _Linear(0, None, lambda parameters: np.eye(3)),
+    'TranslationTransform': _Linear(3, slice(0, 3), lambda parameters: np.eye(3), about_centre=False),
+    'IdentityTransform': _Linear(0, None, lambda parameters: np.eye(3), about_centre=False),
 }

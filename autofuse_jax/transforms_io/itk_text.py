@@ -62,6 +62,7 @@ def _entries(path: Path, lines: Sequence[str]) -> list[Entry]:
     numbers: list[dict[str, list[float]]] = []
     for number, line in enumerate(lines, start=1):
         name, _, rest = line.partition(':')
+        name = name.strip()
         if name == 'Transform':
             names.append(rest.strip())
             numbers.append({'Parameters': [], 'FixedParameters': []})

@@ -92,6 +92,24 @@ def test_bad_content(tmp_path, kind, parameters, message):
         read_itk_text(write(tmp_path / 'a.txt', kind, parameters))
 
 
+@pytest.mark.parametrize('fixed', ['', '10 0'])
+def test_a_file_that_lost_its_centre_is_refused(tmp_path, fixed):
+    turn = '0 -1 0 1 0 0 0 0 1 0 0 0'
+    with pytest.raises(UserError, match=f'has {len(fixed.split())} fixed parameters.*centre of rotation'):
+        read_itk_text(write(tmp_path / 'a.txt', 'AffineTransform_double_3_3', turn, fixed))
+    # Its last line is missing.
+    text = (tmp_path / 'a.txt').read_text().split('Fixed')[0]
+    (tmp_path / 'a.txt').write_text(text)
+    with pytest.raises(UserError, match='has 0 fixed parameters'):
+        read_itk_text(tmp_path / 'a.txt')
+
+
+def test_blanks_before_a_colon(tmp_path):
+    path = write(tmp_path / 'a.txt', 'AffineTransform_double_3_3', '0 -1 0 1 0 0 0 0 1 0 0 0', '10 0 0')
+    path.write_text(path.read_text().replace(':', ' :'))
+    np.testing.assert_allclose(read_itk_text(path).map_points(np.array([-12.0, 0, 0])), [-10, -2, 0], atol=1e-12)
+
+
 def test_bad_files(tmp_path):
     with pytest.raises(UserError, match='there is no file'):
         read_itk_text(tmp_path / 'absent.txt')
