@@ -118,8 +118,10 @@ def read_recognised(
     info = dataclasses.replace(
         file_facts.info, fixed=file_facts.info.fixed or fixed, moving=file_facts.info.moving or moving
     )
-    _check_same(path, 'fixed', file_facts.info.fixed, fixed)
-    _check_same(path, 'moving', file_facts.info.moving, moving)
+    # Files of FreeSurfer name their images themselves.
+    said_by = path if info.convention == LTA else sidecar_path(path)
+    _check_same(said_by, 'fixed', file_facts.info.fixed, fixed)
+    _check_same(said_by, 'moving', file_facts.info.moving, moving)
     named = {'fixed': info.fixed, 'moving': info.moving}
     for role in missing_images(file_facts):
         if named[role] is None:
@@ -223,13 +225,11 @@ def _write_field(path: str | os.PathLike, transform: Transform, convention: str,
         write_learn2reg(path, transform, info.moving.grid)
 
 
-def _check_same(
-    path: str | os.PathLike, name: str, sidecar_image: ImageRecord | None, user_image: ImageRecord | None
-) -> None:
-    if sidecar_image is not None and user_image is not None and not sidecar_image.grid.same_as(user_image.grid):
-        here, there, apart = describe_difference(sidecar_image.grid, user_image.grid)
+def _check_same(said_by: Path, name: str, said_image: ImageRecord | None, user_image: ImageRecord | None) -> None:
+    if said_image is not None and user_image is not None and not said_image.grid.same_as(user_image.grid):
+        here, there, apart = describe_difference(said_image.grid, user_image.grid)
         raise UserError(
-            f'{sidecar_path(path)} says that the {name} image is {sidecar_image.file} ({here}), but {user_image.file} '
+            f'{said_by} says that the {name} image is {said_image.file} ({here}), but {user_image.file} '
             f'lies on another grid ({there}){apart}',
             fix=f'leave out --{name}, or name the image that the transform was made with',
         )

@@ -16,6 +16,8 @@ DEFAULT_FRAME, DEFINED = 'LPS', 'defined'
 # Coordinate systems of markups, and the units of points in them.
 FRAMES = {'RAS': MILLIMETRES, 'LPS': MILLIMETRES_LPS}
 UNIT = 'mm'
+# The schema of Slicer also allows a unit as three texts: its code, what it is a code of, and its name.
+CODED_UNIT = ['mm', 'UCUM', 'millimeter']
 CONTROL_POINT = Fields(
     {}, {'label': OrNull(Text()), 'position': OrNull(Entries(Number(), 3, 3)), 'positionStatus': Text()}
 )
@@ -70,7 +72,7 @@ def read_markups(path: Path) -> ControlPoints:
         raise UserError(f'{path} holds {found}', expected='one list of points', fix='save one list with its points')
     (markups,) = lists
     frame, unit = markups.get('coordinateSystem', DEFAULT_FRAME), markups.get('coordinateUnits', UNIT)
-    if frame not in FRAMES or unit != UNIT:
+    if frame not in FRAMES or unit not in (UNIT, CODED_UNIT):
         raise UserError(
             f'{path} says that its coordinates are {frame} in {unit}',
             expected=f'millimetres, {" or ".join(FRAMES)}',

@@ -103,6 +103,13 @@ def test_the_geometry_of_an_lta_file_is_that_of_mgz(tmp_path):
     np.testing.assert_allclose(read.matrix[:3, 3], [-5, 0, 0])
 
 
+def test_another_image_than_the_file_names_is_refused_in_the_name_of_the_file(tmp_path):
+    fixed, moving = PAIRS['isotropic']
+    path = write_lta(tmp_path / 'a.lta', np.eye(4), 1, moving, fixed)
+    with pytest.raises(UserError, match='a.lta says that the fixed image is fixed.mgz.*--fixed'):
+        read_transform(path, fixed=record(moving, 'other.nii.gz'))
+
+
 def test_bad_lta_files(tmp_path):
     fixed, moving = PAIRS['isotropic']
     path, unit = tmp_path / 'a.lta', np.eye(4)

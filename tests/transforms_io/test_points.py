@@ -185,6 +185,12 @@ def test_markups_of_slicer_become_a_table_that_says_its_frame(tmp_path, frame, u
         read_points(path, 'voxel')
 
 
+def test_the_unit_of_markups_may_be_a_code(tmp_path):
+    points = [{'position': list(point)} for point in POINTS]
+    path = markups(tmp_path, {'coordinateUnits': ['mm', 'UCUM', 'millimeter'], 'controlPoints': points})
+    np.testing.assert_array_equal(read_points(path).points, POINTS)
+
+
 @pytest.mark.parametrize(
     ('lists', 'message'),
     [
