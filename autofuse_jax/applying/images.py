@@ -10,7 +10,7 @@ import numpy as np
 from autofuse_jax.applying.points import move_points
 from autofuse_jax.applying.volumes import frame_by_frame, label_hint, moved_image, positions_in, warn_of_lost_labels
 from autofuse_jax.choices import AUTO
-from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_array, stem_of
+from autofuse_jax.data.formats import IMAGE_KEY, LABELS_KEY, load_image, stem_of
 from autofuse_jax.data.headers import HeaderFacts, read_header
 from autofuse_jax.data.volumes import read_image, read_label_series, write_image, write_labels
 from autofuse_jax.errors import UserError
@@ -206,8 +206,9 @@ def _ends(request: Request) -> Ends:
     records = []
     for paths, key in ((request.images, IMAGE_KEY), (request.labels, LABELS_KEY)):
         for path in paths:
-            array, affine = load_array(path, key)
-            records.append(ImageRecord(path.name, ImageGrid(array.shape[:3], affine)))
+            stored, array = load_image(path, key)
+            grid = ImageGrid(array.shape[:3], stored.affine.astype(np.float64))
+            records.append(ImageRecord(path.name, grid, fsl_obstacle=stored.notes.fsl_obstacle))
     alike = bool(records) and all(record.grid.same_as(records[0].grid) for record in records)
     return request.reference, records[0] if alike else None
 

@@ -104,7 +104,7 @@ def image_record(path: Path) -> ImageRecord:
     facts = read_header(path, key=_key_in(path), alone=True)
     if len(facts.shape) < 3 or 0 in facts.shape:
         raise UserError(f'{path} has shape {facts.shape}', expected='an image of three axes (D, H, W)')
-    return ImageRecord(path.name, facts.grid, facts.itk_obstacle)
+    return ImageRecord(path.name, facts.grid, facts.itk_obstacle, facts.fsl_obstacle)
 
 
 def _key_in(path: Path) -> str:

@@ -28,6 +28,7 @@ class HeaderFacts:
         grid: The voxels of the first three axes, millimetres whatever unit the file counts in.
         remarks: Sentences that a user should know; empty where nothing is suspicious.
         itk_obstacle: Reason why ITK places the image elsewhere; empty where it does not.
+        fsl_obstacle: Reason why FSL counts along its axes in another way; empty where it does not.
     """
 
     file: str
@@ -35,6 +36,7 @@ class HeaderFacts:
     grid: ImageGrid
     remarks: tuple[str, ...]
     itk_obstacle: str = ''
+    fsl_obstacle: str = ''
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -109,4 +111,4 @@ def header_facts(image: StoredImage) -> HeaderFacts:
         remarks += (f'{name} has slices of {thick:.3g} mm and pixels of {thin:.3g} mm',)
     if thick > LARGEST_VOXEL_MM:
         remarks += (f'{name} has voxels of {thick:.4g} mm: check the unit of length in its header',)
-    return HeaderFacts(name, image.shape, grid, remarks, image.notes.itk_obstacle)
+    return HeaderFacts(name, image.shape, grid, remarks, image.notes.itk_obstacle, image.notes.fsl_obstacle)

@@ -60,7 +60,7 @@ def open_with_nibabel(path: str | os.PathLike) -> StoredImage:
         except DAMAGED_FILE_ERRORS as error:
             raise unreadable(path, error) from error
 
-    notes, intent, fields = Notes(itk_obstacle=place.itk_obstacle), {}, {}
+    notes, intent, fields = Notes(itk_obstacle=place.itk_obstacle, fsl_obstacle=place.fsl_obstacle), {}, {}
     if is_nifti:
         notes = dataclasses.replace(
             notes,

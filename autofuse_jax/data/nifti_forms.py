@@ -1,8 +1,11 @@
-"""Where a NIfTI or Analyze header puts its image: sform, qform or neither; and whether ITK puts it there, too.
+"""Where a NIfTI or Analyze header puts its image: sform, qform or neither; and whether ITK and FSL put it there, too.
 
 Of a header without sform and qform only the voxel sizes are known. ITK takes its axes for LPS and its first voxel for
 the origin; so does this package, so that what is written for ITK fits what ITK reads. Of two forms ITK prefers the
 sform only where that comes from the scanner and has right angles.
+
+FSL counts along the axes in the header's voxel sizes, whatever their unit and whatever the sform says of them. The axes
+of a header without sform and qform it takes for left-handed ones, where ITK takes them for right-handed ones.
 """
 
 import dataclasses
@@ -15,8 +18,8 @@ from autofuse_jax.transforms.grids import ImageGrid, spacing_of
 
 # Corners of the image that sform and qform place further apart than this share of a voxel are a disagreement.
 FORMS_TOLERANCE_VOXELS = 0.1
-# Corners that ITK places further away than this share of a voxel do not fit.
-ITK_TOLERANCE_VOXELS = 0.05
+# Corners that ITK or FSL places further away than this share of a voxel do not fit.
+ITK_TOLERANCE_VOXELS = FSL_TOLERANCE_VOXELS = 0.05
 SCANNER_CODE = 1
 # Largest cosine between axes that ITK takes for right angles.
 ITK_COSINE = 1e-3
@@ -31,11 +34,13 @@ class Place:
         affine: float64 (4, 4), from voxel indices to RAS millimetres.
         remarks: Sentences that a user should know.
         itk_obstacle: Reason why ITK puts the image elsewhere, empty where it does not.
+        fsl_obstacle: Reason why FSL counts along its axes in another way, empty where it does not.
     """
 
     affine: np.ndarray
     remarks: tuple[str, ...] = ()
     itk_obstacle: str = ''
+    fsl_obstacle: str = ''
 
 
 def place_of(image: Any, name: str, unit_mm: float) -> Place:
@@ -49,7 +54,9 @@ def place_of(image: Any, name: str, unit_mm: float) -> Place:
     header = image.header
     affine = np.array(image.affine, np.float64)
     if isinstance(header, nib.Nifti1Header):
-        return _place_of_forms(header, (*image.shape, 1, 1)[:3], affine, name, np.diag([*[unit_mm] * 3, 1.0]))
+        shape = (*image.shape, 1, 1)[:3]
+        place = _place_of_forms(header, shape, affine, name, np.diag([*[unit_mm] * 3, 1.0]))
+        return dataclasses.replace(place, fsl_obstacle=_fsl_obstacle(header, shape, place.affine, name, unit_mm))
     if not isinstance(image, nib.AnalyzeImage):
         return Place(affine)
     words = f'{name} is an Analyze file, which does not say where it lies: axes {_axes(affine)} are taken'
@@ -98,6 +105,20 @@ def _place_of_forms(header: Any, shape: tuple[int, ...], affine: np.ndarray, nam
     if apart > ITK_TOLERANCE_VOXELS * min(grid.spacing) and not (sform_code == SCANNER_CODE and right_angles(sform)):
         obstacle = f'ITK takes the qform of {name}, which is up to {apart:.3g} mm away from the sform'
     return Place(grid.affine, remarks, obstacle)
+
+
+def _fsl_obstacle(header: Any, shape: tuple[int, ...], affine: np.ndarray, name: str, unit_mm: float) -> str:
+    """Tell why FSL counts along the axes of an image in another way than by its `affine`, '' where it does not."""
+    if not header['sform_code'] and not header['qform_code']:
+        return f'{name} has neither sform nor qform, and FSL takes the axes of such images for left-handed ones'
+    if unit_mm != 1:
+        return f'FSL takes the lengths of {name} for millimetres, which they are not'
+    sizes, spacing = np.abs(np.asarray(header['pixdim'][1:4], np.float64)), np.array(spacing_of(affine))
+    apart = np.abs(sizes - spacing) * (np.array(shape) - 1)
+    if (apart > FSL_TOLERANCE_VOXELS * spacing).any():
+        in_header, in_sform = ('x'.join(f'{length:.4g}' for length in lengths) for lengths in (sizes, spacing))
+        return f'FSL takes the voxel size in the header of {name}, {in_header} mm, and its sform says {in_sform} mm'
+    return ''
 
 
 def _without_forms(header: Any) -> np.ndarray:

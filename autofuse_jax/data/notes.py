@@ -1,4 +1,4 @@
-"""What a file says of an image besides its values and its place: times, a description, and how ITK reads it."""
+"""What a file says of an image besides its values and its place: times, a description, and how ITK and FSL read it."""
 
 import dataclasses
 
@@ -17,6 +17,7 @@ class Notes:
         time_unit: Unit of time as NIfTI names it: 'sec', 'msec', 'usec', 'hz', 'ppm', 'rads' or 'unknown'.
         description: Text of the header, at most 79 bytes in NIfTI.
         itk_obstacle: Reason why ITK places the image elsewhere than this package; empty where it does not.
+        fsl_obstacle: Reason why FSL counts along its axes in another way; empty where it does not.
     """
 
     time_step: float = 0.0
@@ -24,6 +25,7 @@ class Notes:
     time_unit: str = UNKNOWN_UNIT
     description: bytes = b''
     itk_obstacle: str = ''
+    fsl_obstacle: str = ''
 
     @property
     def times(self) -> 'Notes':

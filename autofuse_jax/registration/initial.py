@@ -78,7 +78,7 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
     if initial is None or isinstance(initial, Initial):
         return initial
     texts = [os.fspath(text) for text in ([initial] if isinstance(initial, str | os.PathLike) else initial)]
-    records = ImageRecord(fixed.name, fixed.grid), ImageRecord(moving.name, moving.grid)
+    records = _record(fixed), _record(moving)
     steps = load_steps(texts, convention, ends=lambda: records)
     first, last = steps[0].moving, steps[-1].fixed
     _check_direction(texts, (last, first), records)
@@ -142,6 +142,10 @@ def moving_through(initial: Initial, fixed: Volume, moving: Volume) -> Volume:
         mask *= sample_known(moving.mask, positions, 0.0)
     image = sample_known(moving.image, positions, choose_background(moving.image).value)
     return Volume(image, None, fixed.affine, moving.name, mask if mask.min() < 1 else None)
+
+
+def _record(volume: Volume) -> ImageRecord:
+    return ImageRecord(volume.name, volume.grid, fsl_obstacle=volume.notes.fsl_obstacle)
 
 
 def _check_direction(

@@ -30,6 +30,7 @@ class TransformFile:
         intent: NIfTI intent code, 0 for other formats.
         intent_name: NIfTI intent name, '' for other formats.
         key: Name of the array in an npz file, '' for other formats.
+        fsl_obstacle: Reason in the header why FSL counts along its axes in another way, '' where it does not.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class TransformFile:
     intent: int
     intent_name: str
     key: str
+    fsl_obstacle: str = ''
 
     @property
     def grid(self) -> ImageGrid | None:
@@ -64,7 +66,7 @@ def open_field(path: str | os.PathLike) -> TransformFile:
         raise UserError(f'{path} is a folder', expected='a file with a transform', fix='check the path')
     if reader_of(path) != NPZ:
         image, array = load_image(path, IMAGE_KEY)
-        return TransformFile(path, array, image.affine, image.intent, image.intent_name, '')
+        return TransformFile(path, array, image.affine, image.intent, image.intent_name, '', image.notes.fsl_obstacle)
     names = npz_names(path)
     key = next((key for key in (IMAGE_KEY, UNNAMED_KEY) if key in names), None)
     if key is None:

@@ -93,7 +93,7 @@ def read_transform(
 
     Raises:
         UserError: The file cannot be read, is no transform, may be one in several conventions, lacks an image that its
-            convention needs, or does not belong to the images that are named.
+            convention needs, or does not belong to the images that are named, or to images that FSL reads differently.
     """
     return read_recognised(recognise(path, convention), fixed=fixed, moving=moving)
 
@@ -126,6 +126,8 @@ def read_recognised(
     for role in missing_images(file_facts):
         if named[role] is None:
             raise _needs_image(path, info.convention, role)
+    if info.convention == FSL:
+        _check_fsl_frames(path, info, file_facts.field.fsl_obstacle if file_facts.field else '')
     if file_facts.field is None:
         transform = _read_whole(path, info)
         return transform, dataclasses.replace(info, kind=_kind_of(transform))
@@ -210,6 +212,8 @@ def _write_field(path: str | os.PathLike, transform: Transform, convention: str,
         raise UserError(f'{path}: the grid of the displacement field is not known', fix='name a --reference image')
     if CONVENTIONS[convention].needs_moving and info.moving is None:
         raise _needs_image(path, convention, 'moving')
+    if convention == FSL:
+        _check_fsl_frames(path, info)
     if not isinstance(transform, DenseTransform) or not transform.grid.same_as(info.fixed.grid):
         transform = to_dense([transform], info.fixed.grid)
     bad = int(np.count_nonzero(~np.isfinite(transform.displacement)))
@@ -233,6 +237,17 @@ def _check_same(said_by: Path, name: str, said_image: ImageRecord | None, user_i
             f'lies on another grid ({there}){apart}',
             fix=f'leave out --{name}, or name the image that the transform was made with',
         )
+
+
+def _check_fsl_frames(path: str | os.PathLike, info: TransformInfo, obstacle: str = '') -> None:
+    """Refuse a transform of FSL whose images, or whose file with that `obstacle`, have other axes in FSL than here."""
+    for reason in (obstacle, *(image.fsl_obstacle for image in (info.fixed, info.moving) if image is not None)):
+        if reason:
+            raise UserError(
+                f'{path} cannot be used in FSL convention: {reason}',
+                expected='images with sform or qform, in millimetres, whose voxel sizes agree',
+                fix='correct the header, and make the transform again with the corrected image',
+            )
 
 
 def _needs_image(path: str | os.PathLike, convention: str, name: str) -> UserError:

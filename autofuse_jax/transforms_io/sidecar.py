@@ -29,11 +29,13 @@ class ImageRecord:
         grid: The voxels of the image.
         itk_obstacle: Reason in the file why ITK places it elsewhere; empty where it does not, or where only the record
             of a transform is known.
+        fsl_obstacle: Reason in the file why FSL counts along its axes in another way, likewise.
     """
 
     file: str
     grid: ImageGrid
     itk_obstacle: str = ''
+    fsl_obstacle: str = ''
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """NIfTI, Analyze and MGH files as people have them: other units, other compression than the name says, no position."""
 
+import dataclasses
 import gzip
+import re
 
 import nibabel as nib
 import numpy as np
@@ -72,7 +74,7 @@ def test_times_and_text_survive(tmp_path, unit):
     image.header['pixdim'][4], image.header['toffset'], image.header['descrip'] = 2.5, 0.5, b'made by hand'
     nib.save(image, tmp_path / 'a.nii.gz')
     volume = read_image(tmp_path / 'a.nii.gz', allow_series=True)
-    assert volume.notes == Notes(2.5, 0.5, unit, b'made by hand')
+    assert dataclasses.replace(volume.notes, fsl_obstacle='') == Notes(2.5, 0.5, unit, b'made by hand')
     write_image(tmp_path / 'b.nii.gz', volume.image, volume.affine, volume.notes)
     header = nib.load(tmp_path / 'b.nii.gz').header
     assert header['pixdim'][4] == 2.5 and header.get_xyzt_units() == ('mm', unit)
@@ -169,3 +171,24 @@ def test_an_obstacle_is_told_where_itk_reads_another_place(tmp_path, sform, qfor
         return  # ITK does not read such a file at all; the shear itself is the obstacle.
     apart = np.abs(itk_affine(tmp_path / 'a.nii') - stored.affine).max() > 1e-3
     assert apart == bool(stored.notes.itk_obstacle)
+
+
+@pytest.mark.parametrize(
+    ('forms', 'unit', 'sizes', 'obstacle'),
+    [
+        ((1, 1), 'mm', (1.5, 2, 3), ''),
+        ((0, 1), 'mm', (1.5, 2, 3), ''),
+        ((0, 0), 'mm', (1.5, 2, 3), 'a.nii has neither sform nor qform, and FSL takes the axes .* left-handed'),
+        ((1, 1), 'micron', (1.5, 2, 3), 'FSL takes the lengths of a.nii for millimetres'),
+        ((1, 0), 'mm', (1.5, 2, 3.1), r'a.nii, 1.5x2x3.1 mm, and its sform says 1.5x2x3 mm'),
+        ((1, 0), 'mm', (1.5, 2, 3.00001), ''),
+    ],
+)
+def test_an_obstacle_is_told_where_fsl_counts_in_another_way(tmp_path, forms, unit, sizes, obstacle):
+    header = nifti(sform=forms[0], qform=forms[1]).header
+    header.set_xyzt_units(unit)
+    header['pixdim'][1:4] = sizes
+    (tmp_path / 'a.nii').write_bytes(nib.Nifti1Image(ARRAY, None, header).to_bytes())
+    facts = read_header(tmp_path / 'a.nii')
+    assert re.search(obstacle, facts.fsl_obstacle) and bool(obstacle) == bool(facts.fsl_obstacle)
+    assert read_image(tmp_path / 'a.nii').notes.fsl_obstacle == facts.fsl_obstacle

@@ -178,6 +178,9 @@ def test_a_deformation_without_inverse_is_refused_before_the_work(pair, tmp_path
 
 def test_the_voxels_of_fsl_are_those_of_the_pair(pair, tmp_path):
     np.savetxt(tmp_path / 'flirt.mat', np.eye(4))
+    other = dataclasses.replace(pair[1], notes=Notes(fsl_obstacle='moving has neither sform nor qform'))
+    with pytest.raises(UserError, match='moving has neither'):
+        open_initial(tmp_path / 'flirt.mat', pair[0], other, None)
     initial = open_initial(tmp_path / 'flirt.mat', *pair, None)
     # The first corners of FSL's frames meet.
     corner = np.array([FIXED_GRID.shape[0] - 1, 0, 0]), np.array([MOVING_GRID.shape[0] - 1, 0, 0])

@@ -11,8 +11,9 @@ from autofuse_jax.transforms.maps import DenseTransform
 from autofuse_jax.transforms.resampling import moving_positions, sample_image
 from autofuse_jax.transforms_io.files import read_transform, write_transform
 from autofuse_jax.transforms_io.fsl import FIELD_INTENT, fsl_frame
-from autofuse_jax.transforms_io.sidecar import TransformInfo
+from autofuse_jax.transforms_io.sidecar import ImageRecord, TransformInfo
 from tests.transforms.examples import PAIRS, both, image, inner_points, record
+from tests.transforms_io.foreign import write_matrix
 
 
 def write(path, transform, fixed, moving):
@@ -42,6 +43,26 @@ def test_fslpy_moves_points_as_we_do(tmp_path, name):
     points = grid_points(fixed)[4:-4:3, 4:-4:3, 2:-2].reshape(-1, 3)
     found = field.transform(points, from_='world', to='world')
     np.testing.assert_allclose(found, transform.map_points(points), atol=1e-4)
+
+
+def test_images_that_fsl_counts_in_another_way_are_refused(tmp_path):
+    fixed, moving = PAIRS['isotropic']
+    odd = ImageRecord('odd.nii', moving, fsl_obstacle='odd.nii has neither sform nor qform')
+    whole = record(fixed, 'fixed.nii.gz')
+    with pytest.raises(UserError, match='FSL convention: odd.nii has neither.*make the transform again'):
+        write_transform(tmp_path / 'a.nii.gz', both(fixed), 'fsl', TransformInfo(fixed=whole, moving=odd))
+    write(tmp_path / 'a.nii.gz', both(fixed), fixed, moving)
+    (tmp_path / 'a.json').unlink()
+    with pytest.raises(UserError, match='odd.nii has neither'):
+        read_transform(tmp_path / 'a.nii.gz', fixed=whole, moving=odd)
+    with pytest.raises(UserError, match='odd.nii has neither'):
+        read_transform(write_matrix(tmp_path / 'b.mat', np.eye(4)), fixed=odd, moving=whole)
+    # Fields of a fixed image without position have none either.
+    field = nib.load(tmp_path / 'a.nii.gz')
+    field.header['sform_code'] = field.header['qform_code'] = 0
+    nib.save(nib.Nifti1Image(field.get_fdata(), None, field.header), tmp_path / 'c.nii.gz')
+    with pytest.raises(UserError, match='c.nii.gz has neither sform nor qform'):
+        read_transform(tmp_path / 'c.nii.gz', moving=whole)
 
 
 @pytest.mark.parametrize('name', PAIRS)
