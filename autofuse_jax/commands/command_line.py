@@ -1,7 +1,6 @@
 """What all command lines share: a parser that knows its program, and the way from arguments to an exit status."""
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +8,9 @@ from autofuse_jax.choices import AUTO, MINIMUM
 from autofuse_jax.commands.needs import given_options
 from autofuse_jax.errors import NOTHING_WRITTEN, run_command
 from autofuse_jax.runtime import Part
+
+# Images are written in this type, in which larger numbers would become infinite.
+LARGEST_FLOAT32 = float.fromhex('0x1.fffffep127')
 
 # Does what the options of a command say, and returns the exit status or None.
 Worker = Callable[[argparse.Namespace], int | None]
@@ -61,12 +63,12 @@ def background_value(text: str) -> float | str:
         text: Text behind the option.
 
     Raises:
-        ValueError: It is neither, or infinite; argparse says so.
+        ValueError: It is neither, or more than float32 holds; argparse says so.
     """
     if text in (AUTO, MINIMUM):
         return text
     value = float(text)
-    if math.isinf(value):
+    if abs(value) > LARGEST_FLOAT32:
         raise ValueError(text)
     return value
 

@@ -12,7 +12,7 @@ from autofuse_jax.data.formats import AFFINE_KEY, IMAGE_KEY, load_array, load_im
 from autofuse_jax.data.nifti_files import nifti_image
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import replacing
-from autofuse_jax.transforms.grids import ImageGrid
+from autofuse_jax.transforms.grids import LONGEST_MM, ImageGrid
 
 # Key that `numpy.savez` gives to an array without a name; Learn2Reg submissions have it.
 UNNAMED_KEY = 'arr_0'
@@ -99,24 +99,31 @@ def check_is_file(path: str | os.PathLike) -> None:
 
 
 def finite_field(path: str | os.PathLike, field: np.ndarray) -> np.ndarray:
-    """Return a field (D, H, W, 3) as float64 after checking that every number is finite.
+    """Return a field (D, H, W, 3) as float64 after checking that every number is finite and could be a length.
 
     Raises:
-        UserError: There are NaN or infinite values.
+        UserError: There are NaN, infinite or far too large values.
     """
     check_finite(path, field)
     return np.asarray(field, np.float64)
 
 
 def check_finite(path: str | os.PathLike, field: np.ndarray) -> None:
-    """Check that every number of a field is finite.
+    """Check that every number of a field is finite and could be a length.
 
     Raises:
-        UserError: There are NaN or infinite values.
+        UserError: There are NaN or infinite values, or some beyond `LONGEST_MM`, which are damage.
     """
-    bad = int(np.count_nonzero(~np.isfinite(field)))
+    # Of 64 bits, because half a number's precision does not reach so far.
+    longest = np.float64(LONGEST_MM)
+    good = field <= longest
+    good &= field >= -longest
+    bad = field.size - int(np.count_nonzero(good))
     if bad:
-        raise UserError(f'the transform {path} holds {bad} NaN or infinite values', fix='make the transform again')
+        raise UserError(
+            f'the transform {path} holds {bad} NaN or infinite values, or values beyond {LONGEST_MM:g}',
+            fix='make the transform again',
+        )
 
 
 def store_nifti(

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from autofuse_jax.choices import MILLIMETRES, MILLIMETRES_LPS, VOXELS
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_text
+from autofuse_jax.transforms.grids import LONGEST_MM
 from autofuse_jax.transforms_io.point_columns import Columns, choose_columns, named_columns
 from autofuse_jax.transforms_io.slicer_markups import is_markups, read_markups
 from autofuse_jax.transforms_io.text_files import read_text
@@ -259,9 +259,9 @@ def _coordinates(path: Path, line: int, row: Sequence[str], columns: tuple[int, 
         )
     values = [_number(row[column]) for column in columns]
     for column, value in zip(columns, values, strict=True):
-        if value is None or not math.isfinite(value):
+        if value is None or not abs(value) <= LONGEST_MM:
             raise UserError(
-                f'{path}, line {line}, column {column + 1}: {row[column]!r} is no finite number',
+                f'{path}, line {line}, column {column + 1}: {row[column]!r} is no finite number up to {LONGEST_MM:g}',
                 expected='three coordinates',
                 fix='correct or remove this line',
             )

@@ -195,8 +195,9 @@ def test_a_ct_is_filled_with_air_and_the_value_is_said(data, tmp_path, capsys):
         found = moved(tmp_path / f'{value}{len(options)}' / 'ct_moved.nii.gz')
         outside = ~covered(MOVING.shape, moving_positions(both(FIXED), far, MOVING.affine))
         assert outside.mean() > 0.3 and (found[outside] == value).all()
-    with pytest.raises(SystemExit):
-        run(data, tmp_path / 'x', *words, '--background', 'inf')
+    for value in ('inf', '1e39'):
+        with pytest.raises(SystemExit):
+            run(data, tmp_path / 'x', *words, '--background', value)
 
 
 def test_missing_data_stay_missing_and_are_said_once(data, tmp_path, capsys):

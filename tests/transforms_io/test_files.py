@@ -108,6 +108,12 @@ def test_bad_files(tmp_path):
     nib.save(nib.Nifti1Image(field, np.eye(4)), tmp_path / 'c.nii.gz')
     with pytest.raises(UserError, match='c.nii.gz holds 4 NaN or infinite values'):
         read_transform(tmp_path / 'c.nii.gz', 'voxel')
+    for kind, large in ((np.float32, 1e30), (np.float64, -1e200)):
+        damaged = np.zeros((4, 4, 4, 3), kind)
+        damaged[3, 2, 1, 0] = large
+        nib.save(nib.Nifti1Image(damaged, np.eye(4)), tmp_path / 'damaged.nii.gz')
+        with pytest.raises(UserError, match='damaged.nii.gz holds 1 NaN or infinite values, or values beyond 1e'):
+            read_transform(tmp_path / 'damaged.nii.gz', 'voxel')
     singular = nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), None)
     singular.header['sform_code'] = 1
     singular.header['srow_x'] = 1, 0, 0, 0

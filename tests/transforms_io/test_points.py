@@ -64,6 +64,7 @@ def test_a_file_without_header_keeps_its_columns(tmp_path):
         ('x,y,z\n', 'a header and no points'),
         ('x,y,z\n1,2,3\n\n1,2\n', 'line 4: 2 columns.*columns 1, 2, 3'),
         ('1,2,3\n1,nan,3\n', "line 2, column 2: 'nan' is no finite number"),
+        ('1,2,3\n1,1e300,3\n', "line 2, column 2: '1e300' is no finite number up to 1e"),
         ('1,2,3\n1,2,inf\n', "line 2, column 3: 'inf'"),
         ('1,2,3\n1,,3\n', "line 2, column 2: ''"),
         ('P1,1,2,3\nP2,4,5,6\n', '4 columns and no header'),
