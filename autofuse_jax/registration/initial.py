@@ -70,7 +70,7 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
         convention: Convention of files that do not show it, or None.
 
     Returns:
-        The transforms, checked against the pair; None for None.
+        The transforms, checked against the pair; None for None and for no files.
 
     Raises:
         UserError: A file cannot be read, is singular or has no inverse, or does not belong to the pair.
@@ -78,6 +78,8 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
     if initial is None or isinstance(initial, Initial):
         return initial
     texts = [os.fspath(text) for text in ([initial] if isinstance(initial, str | os.PathLike) else initial)]
+    if not texts:
+        return None
     records = _record(fixed), _record(moving)
     steps = load_steps(texts, convention, ends=lambda: records)
     first, last = steps[0].moving, steps[-1].fixed

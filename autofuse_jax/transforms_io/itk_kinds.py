@@ -122,6 +122,8 @@ def entries_of(path: str | os.PathLike, transform: AffineTransform | DenseTransf
     """
     if isinstance(transform, Chain):
         parts = [part for inner in transform.transforms for part in entries_of(path, inner)]  # type: ignore[arg-type]
+        # ITK has no place for a composite in another one; its parts in a row are the same map.
+        parts = [part for part in parts if part.kind != COMPOSITE]
         return [Entry(COMPOSITE, np.zeros(0), np.zeros(0)), *parts]
     if isinstance(transform, AffineTransform):
         check_matrix(path, transform.matrix)

@@ -153,6 +153,10 @@ def test_files_that_say_that_they_go_the_other_way(pair, tmp_path):
     assert open_initial(f'inverse:{path}', *pair, None).matrix is not None
 
 
+def test_no_files_are_no_transform(pair):
+    assert open_initial([], *pair, None) is None
+
+
 def test_files_of_other_grids_are_told(pair, tmp_path):
     other = centred_grid((10, 11, 12), (7, 7, 7))
     path = saved(tmp_path / 'a.txt', AffineTransform(TURN), fixed=other)

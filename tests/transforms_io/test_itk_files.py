@@ -8,7 +8,7 @@ import pytest
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.files import read_transform, write_transform
-from autofuse_jax.transforms_io.itk_kinds import entry, transform_of
+from autofuse_jax.transforms_io.itk_kinds import entries_of, entry, transform_of
 from autofuse_jax.transforms_io.sidecar import TransformInfo
 from tests.transforms.examples import PAIRS, affine, grid, inner_points, record, smooth, turned
 from tests.transforms_io.foreign import write_matlab
@@ -124,6 +124,20 @@ def composite_of_itk(sitk):
             sitk.DisplacementFieldTransform(field),
         ]
     )
+
+
+def test_a_chain_in_a_chain_is_written_part_by_part():
+    inner = Chain((affine(), smooth(FIXED)))
+    parts = entries_of('a.h5', Chain((inner, affine())))
+    assert [part.kind for part in parts] == [
+        'CompositeTransform',
+        'AffineTransform',
+        'DisplacementFieldTransform',
+        'AffineTransform',
+    ]
+    points = inner_points(FIXED)
+    found = transform_of('a.h5', parts).map_points(points)
+    np.testing.assert_allclose(found, Chain((inner, affine())).map_points(points), atol=1e-4)
 
 
 def test_inverse_fields_of_slicer_are_no_fields():
