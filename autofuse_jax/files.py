@@ -1,6 +1,7 @@
 """Claiming a folder for results, and writing files so that a failed write never damages what was there before."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -54,6 +55,8 @@ def claim_folder(
     """
     folder = Path(folder)
     for place in (folder, *folder.parents):
+        if _leads_to_itself(place):
+            raise UserError(f'{place} is a link that leads to itself', fix=f'correct the link, or {option}')
         if place.exists() and not place.is_dir():
             expected = 'a folder, or a path where one can be made'
             raise UserError(f'{place} is a file', expected=expected, fix=f'correct {option}')
@@ -71,6 +74,15 @@ def claim_folder(
             fix=f'name another {option} folder',
         )
     listed_files(folder / record)
+
+
+def _leads_to_itself(place: Path) -> bool:
+    """Tell whether a path is a symbolic link, or leads over one, that comes back to itself."""
+    try:
+        place.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 @contextlib.contextmanager

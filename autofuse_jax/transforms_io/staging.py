@@ -1,6 +1,7 @@
 """Writing several files all or none: under temporary names first, renamed when everything has succeeded."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ class Staging:
         # Hidden folder by the folder it lies in, and those folders that had to be made.
         self._folders: dict[Path, Path] = {}
         self._made: list[Path] = []
-        self._claimed: dict[Path, str] = {}
+        self._claimed: dict[str, str] = {}
 
     def claim(self, path: Path, source: str) -> None:
         """Check before any work that a file may be written.
@@ -32,7 +33,8 @@ class Staging:
         Raises:
             UserError: It exists and may not be replaced, or two results would get the same name.
         """
-        key = path.resolve()
+        # Unlike the path's own method, it takes a link that leads to itself for a name.
+        key = os.path.realpath(path)
         if key in self._claimed:
             raise UserError(
                 f'{self._claimed[key]} and {source} would both be written to {path}',

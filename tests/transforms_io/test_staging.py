@@ -58,3 +58,10 @@ def test_folders_and_files_in_the_way(tmp_path):
             stage.claim(tmp_path, 'test')
         with pytest.raises(UserError, match='file is a file.*a folder'):
             stage.claim(tmp_path / 'file' / 'sub' / 'a.txt', 'test')
+
+
+def test_a_link_that_leads_to_itself_is_told(tmp_path):
+    (tmp_path / 'one').symlink_to(tmp_path / 'two')
+    (tmp_path / 'two').symlink_to(tmp_path / 'one')
+    with pytest.raises(UserError, match='one is a link that leads to itself'), staging(False) as stage:
+        stage.claim(tmp_path / 'one' / 'a.txt', 'a')
