@@ -29,7 +29,8 @@ class ImageRecord:
         grid: The voxels of the image.
         itk_obstacle: Reason in the file why ITK places it elsewhere; empty where it does not, or where only the record
             of a transform is known.
-        fsl_obstacle: Reason in the file why FSL counts along its axes in another way, likewise.
+        fsl_obstacle: Reason in the file why FSL counts along its axes in another way, empty where it does not; records
+            of transforms keep it.
     """
 
     file: str
@@ -181,7 +182,8 @@ def _record(image: ImageRecord | None) -> dict[str, Any] | None:
     if image is None:
         return None
     affine = np.asarray(image.grid.affine, np.float64).tolist()
-    return {'file': image.file, 'shape': [int(size) for size in image.grid.shape], 'affine': affine}
+    record = {'file': image.file, 'shape': [int(size) for size in image.grid.shape], 'affine': affine}
+    return record | ({'fsl_obstacle': image.fsl_obstacle} if image.fsl_obstacle else {})
 
 
 def _content(beside: Path, *, strict: bool) -> dict[str, Any] | None:
@@ -209,12 +211,13 @@ def _image(beside: Path, content: dict[str, Any], name: str) -> ImageRecord | No
     try:
         file, shape = record['file'], tuple(record['shape'])
         affine = np.array(record['affine'], np.float64)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        obstacle = record.get('fsl_obstacle', '')
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise _wrong(beside, name, record, expected) from error
     good_shape = len(shape) == 3 and all(isinstance(size, int) and size > 0 for size in shape)
-    if not isinstance(file, str) or not good_shape or affine_fault(affine):
+    if not isinstance(file, str) or not isinstance(obstacle, str) or not good_shape or affine_fault(affine):
         raise _wrong(beside, name, record, expected)
-    return ImageRecord(file, ImageGrid(shape, affine))
+    return ImageRecord(file, ImageGrid(shape, affine), fsl_obstacle=obstacle)
 
 
 def _wrong(beside: Path, name: str, value: Any, expected: str) -> UserError:

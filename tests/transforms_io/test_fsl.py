@@ -57,6 +57,11 @@ def test_images_that_fsl_counts_in_another_way_are_refused(tmp_path):
         read_transform(tmp_path / 'a.nii.gz', fixed=whole, moving=odd)
     with pytest.raises(UserError, match='odd.nii has neither'):
         read_transform(write_matrix(tmp_path / 'b.mat', np.eye(4)), fixed=odd, moving=whole)
+    # The sidecars of other conventions keep it.
+    write_transform(tmp_path / 'd.nii.gz', both(fixed), 'itk', TransformInfo(fixed=whole, moving=odd))
+    transform, info = read_transform(tmp_path / 'd.nii.gz')
+    with pytest.raises(UserError, match='odd.nii has neither'):
+        write_transform(tmp_path / 'e.nii.gz', transform, 'fsl', info)
     # Fields of a fixed image without position have none either.
     field = nib.load(tmp_path / 'a.nii.gz')
     field.header['sform_code'] = field.header['qform_code'] = 0
