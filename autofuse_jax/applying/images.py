@@ -126,7 +126,15 @@ def apply(request: Request, say: Callable[[str], Any] = print) -> list[Path]:
         _warn_of_places(request, steps, headers, say)
         for path in request.points:
             target = stage.temporary(targets[path])
-            move_points(steps, path, target, units=request.points_units, points_in=request.points_in, say=say)
+            move_points(
+                steps,
+                path,
+                target,
+                units=request.points_units,
+                points_in=request.points_in,
+                say=say,
+                reference=request.reference,
+            )
         if request.images or request.labels or request.save_transform is not None:
             _move_volumes(request, steps, targets, stage, say)
         files = list(targets.values())

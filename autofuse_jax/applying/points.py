@@ -24,7 +24,14 @@ SHOWN_LINES = 8
 
 
 def move_points(
-    steps: Sequence[Step], path: Path, target: Path, *, units: str | None, points_in: str, say: Callable[[str], Any]
+    steps: Sequence[Step],
+    path: Path,
+    target: Path,
+    *,
+    units: str | None,
+    points_in: str,
+    say: Callable[[str], Any],
+    reference: ImageRecord | None = None,
 ) -> None:
     """Move the points of a CSV file from one image of a composition to the other, and say which way they took.
 
@@ -35,6 +42,8 @@ def move_points(
         units: A key of `POINT_FRAMES`, of the points that are read and written alike; None: what the file says.
         points_in: The image in which the points were set, 'moving' or 'fixed'.
         say: Callback for every sentence to the user.
+        reference: Image in whose voxels points that come to the fixed image are counted, as results of images lie on
+            its grid; None: the fixed image.
 
     Raises:
         UserError: The file cannot be read, voxels are asked for of an image that is not known, or the transform cannot
@@ -50,7 +59,7 @@ def move_points(
     units = table.units
     fixed, moving = steps[-1].fixed or record_of_field(steps[-1]), steps[0].moving
     from_moving = points_in == 'moving'
-    source, destination = (moving, fixed) if from_moving else (fixed, moving)
+    source, destination = (moving, reference or fixed) if from_moving else (fixed, moving)
     forward, backward = forward_of(steps), backward_of(steps)
     world = _to_ras(table, units, source, points_in)
     there, back = (backward, forward) if from_moving else (forward, backward)

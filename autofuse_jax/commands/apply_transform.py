@@ -15,7 +15,7 @@ from autofuse_jax.transforms_io.sidecar import ImageRecord
 
 NEEDS = (
     Need(
-        ('image', 'labels', 'points', 'save_transform', 'out'),
+        ('image', 'labels', 'points', 'save_transform', 'out', 'inverse', 'reference'),
         lambda options: not options.explain,
         'together with --explain, which does nothing else',
     ),

@@ -7,7 +7,7 @@ import pytest
 from autofuse_jax.data.volumes import write_image
 from autofuse_jax.transforms.grids import grid_points, to_voxels
 from tests.apply_transform.calls import FIXED, MOVING, POINTS, moved, read_csv, run
-from tests.transforms.examples import both, image
+from tests.transforms.examples import both, grid, image
 
 
 def test_coordinates_that_are_not_moved_are_said(data, tmp_path, capsys):
@@ -70,6 +70,16 @@ def test_units_of_points(data, tmp_path, units):
     found = np.loadtxt(tmp_path / 'p_moved.csv', delimiter=',')
     assert found.shape == (len(POINTS), 3)
     np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_voxels_of_results_are_those_of_the_reference_as_for_images(data, tmp_path):
+    other = grid((20, 20, 20), (3, 2, 4))
+    write_image(tmp_path / 'other.nii.gz', image(other), other.affine)
+    np.savetxt(tmp_path / 'p.csv', to_voxels(MOVING.affine, read_csv(data / 'on_moving.csv')), delimiter=',')
+    words = ['--points', str(tmp_path / 'p.csv'), '--points-units', 'voxel']
+    assert run(data, tmp_path, *words, '--reference', str(tmp_path / 'other.nii.gz')) == 0
+    found = np.loadtxt(tmp_path / 'p_moved.csv', delimiter=',')
+    np.testing.assert_allclose(found, to_voxels(other.affine, POINTS), atol=0.01)
 
 
 def test_points_outside_move_with_the_nearest_voxel_and_are_told(data, tmp_path, capsys):

@@ -81,6 +81,7 @@ def test_wrong_calls(data, tmp_path, capsys):
         assert f'{more[0]} is given without' in fails(capsys, *moving, *more)
     given = ['--explain', forward, '--image', data / 'moving.nii.gz']
     assert '--image is given together with --explain' in fails(capsys, *given)
+    assert '--inverse is given together with --explain' in fails(capsys, '--explain', forward, '--inverse')
     assert '--explain together with --transform' in fails(capsys, '--transform', forward, '--explain', forward)
     assert 'no file name for a transform' in fails(
         capsys, '--transform', forward, '--save-transform', tmp_path / 'a.mat'
