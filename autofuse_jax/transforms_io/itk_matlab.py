@@ -12,6 +12,7 @@ from autofuse_jax.transforms_io.itk_kinds import entry, transform_of
 
 FIXED = 'fixed'
 MATLAB_5 = b'MATLAB 5.0'
+SNIFFED_BYTES = 128
 
 
 def read_itk_matlab(path: str | os.PathLike) -> AffineTransform | DenseTransform | Chain:
@@ -24,17 +25,25 @@ def read_itk_matlab(path: str | os.PathLike) -> AffineTransform | DenseTransform
         The transform, in RAS.
 
     Raises:
-        UserError: Missing or damaged file, MATLAB's format of another version, matrices of something else, or what
-            `itk_kinds` does not read.
+        UserError: Missing or damaged file, text, MATLAB's format of another version, matrices of something else, or
+            what `itk_kinds` does not read.
     """
     check_is_file(path)
     with open(path, 'rb') as file:
-        if file.read(len(MATLAB_5)) == MATLAB_5:
+        start = file.read(SNIFFED_BYTES)
+        if start.startswith(MATLAB_5):
             raise UserError(
                 f'{path} is a MATLAB file of version 5, as SPM writes them',
                 expected='a transform of ITK or ANTs (version 4), or a matrix of FLIRT (text)',
                 fix='save the matrix as ITK transform, for instance with c3d_affine_tool',
             )
+    # Each matrix of version 4 begins with numbers of four bytes, of which some are 0.
+    if start and start.isascii() and b'\0' not in start:
+        raise UserError(
+            f'{path} is a text file, but no matrix of 4 x 4 numbers',
+            expected='four lines of four numbers with decimal points, as FLIRT writes them',
+            fix='fetch it again; commas in its numbers come from the language of a system',
+        )
     try:
         # Version 4 holds numbers only; nothing is ever unpickled.
         content = io.loadmat(os.fspath(path), appendmat=False)

@@ -23,6 +23,7 @@ LTA_SUFFIX = '.lta'
 VOXEL_TO_VOXEL, RAS_TO_RAS = 0, 1
 SOURCE, DESTINATION = 'src volume info', 'dst volume info'
 CONVERT = 'convert it with lta_convert --inlta FILE --outlta RESULT, which writes RAS to RAS'
+CONVERT_WITH_IMAGES = 'name them to lta_convert: --inlta FILE --outlta RESULT --src MOVING --trg FIXED'
 
 
 class LtaFile(NamedTuple):
@@ -73,7 +74,7 @@ def read_lta(path: str | os.PathLike) -> LtaFile:
     check_matrix(path, matrix)
     if kind == VOXEL_TO_VOXEL:
         if fixed is None or moving is None:
-            raise UserError(f'{path} counts in voxels and does not know its images', fix=CONVERT)
+            raise UserError(f'{path} counts in voxels and does not know its images', fix=CONVERT_WITH_IMAGES)
         matrix = fixed.grid.affine @ matrix @ np.linalg.inv(moving.grid.affine)
     return LtaFile(AffineTransform(np.linalg.inv(matrix)), fixed, moving)
 

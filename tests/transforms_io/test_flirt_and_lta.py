@@ -63,7 +63,11 @@ def test_bad_matrices(tmp_path):
         read_transform(write_matrix(tmp_path / 'a.mat', np.diag([1.0, 1, 0, 1])), **named(fixed, moving))
     with pytest.raises(UserError, match='no matrix of FLIRT'):
         read_transform(write_matrix(tmp_path / 'a.mat', np.diag([1.0, 1, 1, 2])), **named(fixed, moving))
-    (tmp_path / 'a.mat').write_text('1 2 3\n')
+    for text in ('1 2 3\n', '1,5 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n'):
+        (tmp_path / 'a.mat').write_text(text)
+        with pytest.raises(UserError, match='is a text file, but no matrix of 4 x 4 numbers.*commas'):
+            read_transform(tmp_path / 'a.mat')
+    (tmp_path / 'a.mat').write_bytes(bytes(range(100)))
     with pytest.raises(UserError, match='no MATLAB file of version 4'):
         read_transform(tmp_path / 'a.mat')
     assert 'to use it, name its images with --fixed and --moving' in explain(
@@ -117,7 +121,7 @@ def test_bad_lta_files(tmp_path):
         read_transform(write_lta(path, unit, 14, moving, fixed))
     with pytest.raises(UserError, match='holds 2 transforms'):
         read_transform(write_lta(path, unit, 1, moving, fixed, count=2))
-    with pytest.raises(UserError, match='does not know its images.*lta_convert'):
+    with pytest.raises(UserError, match='does not know its images.*lta_convert.*--src MOVING --trg FIXED'):
         read_transform(write_lta(path, unit, 0, moving, fixed, valid=0))
     assert read_transform(write_lta(path, unit, 1, moving, fixed, valid=0))[1].fixed is None
     with pytest.raises(UserError, match='singular'):
