@@ -8,7 +8,7 @@ from scipy import io
 from autofuse_jax.errors import UserError
 from autofuse_jax.transforms.maps import AffineTransform, Chain, DenseTransform
 from autofuse_jax.transforms_io.field_files import check_is_file
-from autofuse_jax.transforms_io.itk_kinds import entry, transform_of
+from autofuse_jax.transforms_io.itk_kinds import COMPOSITE, entry, transform_of
 
 FIXED = 'fixed'
 MATLAB_5 = b'MATLAB 5.0'
@@ -47,17 +47,24 @@ def read_itk_matlab(path: str | os.PathLike) -> AffineTransform | DenseTransform
     try:
         # Version 4 holds numbers only; nothing is ever unpickled.
         content = io.loadmat(os.fspath(path), appendmat=False)
+        # Of matrices of one name, the content has the last one only.
+        names = [name for name, *_ in io.whosmat(os.fspath(path), appendmat=False) if name != FIXED]
     except Exception as error:  # SciPy raises whatever its parser meets in a damaged file.
         raise UserError(
             f'{path} is no MATLAB file of version 4 ({error!r})',
             expected='a transform of ITK or ANTs, or a matrix of FLIRT as text',
             fix='check that it was copied completely',
         ) from error
-    names = [name for name in content if not name.startswith('__') and name != FIXED]
     if len(names) != 1 or '_' not in names[0]:
         raise UserError(
             f'{path} holds the matrices {", ".join(names) or "none"}',
             expected=f'one that is named after a transform of ITK, and {FIXED!r}',
+        )
+    if names[0].startswith(COMPOSITE):
+        raise UserError(
+            f'{path} was a {COMPOSITE}, of which a MATLAB file keeps no more than numbers',
+            expected='one linear transform',
+            fix='save it as .h5 or .tfm',
         )
     values = [np.asarray(content.get(name, ())) for name in (names[0], FIXED)]
     if any(array.dtype.kind not in 'biuf' for array in values):

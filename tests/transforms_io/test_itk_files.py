@@ -241,6 +241,12 @@ def test_bad_matlab_files(tmp_path):
         read_transform(tmp_path / 't.mat')
     with pytest.raises(UserError, match='holds the matrices M'):
         read_transform(write_matlab(tmp_path / 'c.mat', 'M', np.ones(16), np.zeros(3)))
+    # Of two of a kind, SciPy returns the last one.
+    (tmp_path / 'two.mat').write_bytes(2 * path.read_bytes())
+    with pytest.raises(UserError, match='two.mat holds the matrices AffineTransform_double_3_3, AffineTransform_doub'):
+        read_transform(tmp_path / 'two.mat')
+    with pytest.raises(UserError, match='was a CompositeTransform.*save it as .h5'):
+        read_transform(write_matlab(tmp_path / 'd.mat', 'CompositeTransform_double_3_3', np.ones(18), np.zeros(6)))
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError, match='a.mat is no MATLAB file of version 4'):
         read_transform(path)
