@@ -1,6 +1,7 @@
 """The figure of a comparison of methods: validation DSC against steps, a line for every row of the record."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ WIDTH, REFERENCE_WIDTH = 1.3, 2.4
 LEGEND_COLUMNS, LEGEND_BELOW = 2, -0.1
 
 
-def draw_curves(path: str | os.PathLike, record: dict[str, Any]) -> None:
+def draw_curves(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """Draw the curves of validation of all rows into one PNG, AutoFuse in black.
 
     Args:
@@ -28,15 +29,26 @@ def draw_curves(path: str | os.PathLike, record: dict[str, Any]) -> None:
     """
     canvas, panels = two_panels(HEIGHT_INCHES)
     for semi, panel in zip(TITLES, panels, strict=True):
-        panel.set_title(TITLES[semi])
-        rows = {name: row for name, row in record['rows'].items() if row['semi'] == semi and row.get('validation')}
-        _draw_group(panel, rows, REFERENCES[semi])
+        draw_group(panel, record, semi)
     with replacing(path) as temporary:
         temporary.write_bytes(png_of(canvas))
 
 
-def _draw_group(panel: Axes, rows: dict[str, dict[str, Any]], reference: str) -> None:
-    """Draw the rows that were trained in the same way, and how much overlaps without registration."""
+def rows_with_curves(record: Mapping[str, Any], semi: bool) -> dict[str, Mapping[str, Any]]:
+    """Return the rows of a record that were trained with labels, or without, and validated several times."""
+    return {name: row for name, row in record['rows'].items() if row['semi'] == semi and row.get('validation')}
+
+
+def draw_group(panel: Axes, record: Mapping[str, Any], semi: bool) -> None:
+    """Draw the rows that were trained in the same way, and how much overlaps without registration.
+
+    Args:
+        panel: Where.
+        record: Record of `compare_methods`.
+        semi: Whether those with labels on part of the data are meant.
+    """
+    rows, reference = rows_with_curves(record, semi), REFERENCES[semi]
+    panel.set_title(TITLES[semi])
     others = [name for name in rows if name != reference]
     for name, row in rows.items():
         points = [(point['step'], point['dsc_after']) for point in row['validation'] if point['dsc_after'] is not None]

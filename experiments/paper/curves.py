@@ -1,4 +1,4 @@
-"""Fig. 5 and the gates over training: lines from records of trained rows."""
+"""Fig. 5, validations and gates over training: lines from records of trained rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,13 @@ from autofuse_jax.reports.colours import PALETTE, on_white
 from autofuse_jax.reports.curves import finish_axes
 from autofuse_jax.reports.summary import spread
 from experiments.comparison.curve import GATE
+from experiments.comparison.curve_figure import TITLES as TITLES_OF_GROUPS
+from experiments.comparison.curve_figure import draw_group, rows_with_curves
 from experiments.paper.comparison_tables import check_pairs, data_name, origin_of
 from experiments.paper.outputs import PaperFigure, PaperTable
 
 UNSUPERVISED = 'autofuse'
+VALIDATION_TITLE = 'DSC against steps of training, every method'
 WITH_REST, ALONE = 'labelled and all others', 'labelled alone'
 FIGURE5_NOTES = (
     'Zero is the unsupervised AutoFuse. "Labelled alone": trained on the pairs of those subjects only; with all '
@@ -93,6 +96,30 @@ def draw_figure5(points: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
     finish_axes(axes, 'training subjects with labels')
     axes.legend(frameon=False)
     return figure
+
+
+def validations_over_training(record: Mapping[str, Any]) -> list[PaperFigure]:
+    """Return the figure of the DSC of every row at each of its validations, a panel for each way of training.
+
+    Args:
+        record: Record of a comparison.
+
+    Returns:
+        The figure; nothing where no row was validated while it was trained.
+    """
+    groups = [semi for semi in TITLES_OF_GROUPS if rows_with_curves(record, semi)]
+    if not groups:
+        return []
+    name = data_name(record)
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(5.6 * len(groups), 5.6), layout='constrained')
+        for semi, panel in zip(groups, figure.subplots(1, len(groups), squeeze=False)[0], strict=True):
+            draw_group(panel, record, semi)
+        return figure
+
+    note = f'Mean over {len(record["pairs"])} pairs of the {record["split"]} split of {name}, of which the best counts.'
+    return [PaperFigure(f'validation_{name}', f'{VALIDATION_TITLE} ({name})', draw, (note,), origin_of(record))]
 
 
 def gates_over_training(record: Mapping[str, Any], rows: Mapping[str, str]) -> PaperFigure | None:

@@ -10,7 +10,7 @@ from autofuse_jax.configs.comparison.rows import labelled_name
 from autofuse_jax.records.forms import Form
 from experiments.paper import gates, pictures, segmentations
 from experiments.paper.comparison_tables import ROWS_OF, TITLES, comparison_table
-from experiments.paper.curves import figure5, gates_over_training
+from experiments.paper.curves import VALIDATION_TITLE, figure5, gates_over_training, validations_over_training
 from experiments.paper.forms import COMPARISON, GATES, PAIR_PICTURE, ROUTES, SEGMENTATIONS
 from experiments.paper.frontier import frontier
 from experiments.paper.networks import NamedNetwork
@@ -135,6 +135,12 @@ ITEMS = {
         _comparison_item('5', BRAIN_DATA, BRAINS),
         _comparison_item('6', ('acdc',), HEARTS),
         _comparison_item('7', ('acdc',)),
+        Item(
+            'validation',
+            VALIDATION_TITLE,
+            (comparison_source('acdc', 'table2'),),
+            _each(lambda record, _: validations_over_training(record)),
+        ),
         _measured_item(
             'gates',
             gates.TITLE,

@@ -17,9 +17,10 @@ from experiments.comparison import row_runs
 from experiments.comparison.row_runs import STOPPED_STATUS
 from experiments.paper import other_data
 from experiments.paper.__main__ import RECORDS, main
+from experiments.paper.curves import validations_over_training
 from experiments.paper.items import ITEMS, figure5_rows
 from experiments.paper.printed import printed_number
-from tests.experiments.comparison_records import comparison_record, row_record
+from tests.experiments.comparison_records import comparison_record, curve_of, row_record
 from tests.experiments.paper_data import PAIRS, brains, hearts, stand_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_rows_of_several_records_are_tested_together(tmp_path):
     assert cells['VoxelMorph']['P (DSC)'] == '0.0312' and cells['AutoFuse']['P (DSC)'] == '–'
 
 
-@pytest.mark.parametrize('item', ['table4', 'gates', 'figure5', 'figure7', 'figureA2', 'frontier'])
+@pytest.mark.parametrize('item', ['table4', 'validation', 'gates', 'figure5', 'figure7', 'figureA2', 'frontier'])
 def test_a_missing_record_is_one_line_with_its_command(tmp_path, capsys, item):
     assert made_of(tmp_path, '--item', item) == 2
     lines = capsys.readouterr().out.splitlines()
@@ -315,6 +316,18 @@ def test_small_networks_are_trained_on_one_folder_and_scored_on_another(tmp_path
 def test_training_needs_data(tmp_path, capsys):
     assert main(['--item', 'table4', f'--records={tmp_path}', f'--out={tmp_path}']) == 2
     assert '--data and --steps and --work must be given to train' in capsys.readouterr().err
+
+
+def test_validations_have_a_panel_for_each_way_of_training():
+    about = {'command': 'a command', 'date': '2026-12-01', 'commit': 'abc', 'data': {'dataset': 'phantom'}}
+    rows = [(name, row_record(name, validation=curve_of(0.6, 0.7))) for name in ('autofuse', 'autofuse_semi')]
+    for chosen, panels in ((rows[:1], 1), (rows, 2)):
+        (figure,) = validations_over_training(comparison_record(*chosen, **about))
+        axes = figure.draw().axes
+        assert len(axes) == panels and figure.name.startswith('validation_')
+        (line,) = [line for line in axes[-1].lines if line.get_label() == chosen[-1][1]['title']]
+        np.testing.assert_allclose(line.get_ydata(), [60, 70])
+    assert validations_over_training(comparison_record(('autofuse', row_record('autofuse') | {'validation': []}))) == []
 
 
 def test_rows_of_figure_5():
