@@ -43,10 +43,7 @@ def write_composites(folder: Path, result: RegistrationResult, about: Mapping[st
         UserError: The package h5py is missing.
         OSError: A file cannot be written.
     """
-    fixed, moving = (
-        ImageRecord(volume.name, volume.grid, fsl_obstacle=volume.notes.fsl_obstacle)
-        for volume in (result.fixed, result.moving)
-    )
+    fixed, moving = (ImageRecord.of(volume) for volume in (result.fixed, result.moving))
     for name, other, role, chain, ends in (
         (COMPOSITE, INVERSE_COMPOSITE, FORWARD, result.chain, (fixed, moving)),
         (INVERSE_COMPOSITE, COMPOSITE, INVERSE, result.inverse_chain, (moving, fixed)),

@@ -80,7 +80,7 @@ def open_initial(initial: InitialLike | None, fixed: Volume, moving: Volume, con
     texts = [os.fspath(text) for text in ([initial] if isinstance(initial, str | os.PathLike) else initial)]
     if not texts:
         return None
-    records = _record(fixed), _record(moving)
+    records = ImageRecord.of(fixed), ImageRecord.of(moving)
     steps = load_steps(texts, convention, ends=lambda: records)
     first, last = steps[0].moving, steps[-1].fixed
     _check_direction(texts, (last, first), records)
@@ -144,10 +144,6 @@ def moving_through(initial: Initial, fixed: Volume, moving: Volume) -> Volume:
         mask *= sample_known(moving.mask, positions, 0.0)
     image = sample_known(moving.image, positions, choose_background(moving.image).value)
     return Volume(image, None, fixed.affine, moving.name, mask if mask.min() < 1 else None)
-
-
-def _record(volume: Volume) -> ImageRecord:
-    return ImageRecord(volume.name, volume.grid, fsl_obstacle=volume.notes.fsl_obstacle)
 
 
 def _check_direction(

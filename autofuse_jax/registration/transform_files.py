@@ -48,9 +48,7 @@ def write_transforms(folder: Path, result: RegistrationResult, about: Mapping[st
         OSError: A file cannot be written.
     """
     volumes = (result.fixed, result.moving)
-    fixed, moving = (
-        ImageRecord(volume.name, volume.grid, fsl_obstacle=volume.notes.fsl_obstacle) for volume in volumes
-    )
+    fixed, moving = (ImageRecord.of(volume) for volume in volumes)
     common = {'settings': json_types(about.get('settings', {})), 'versions': dict(about.get('versions', {}))}
     fits = not any(itk_obstacle(volume.name, volume.grid, volume.notes.itk_obstacle) for volume in volumes)
     for convention in CONVENTIONS_WRITTEN:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autofuse_jax.data.formats import stem_of
+from autofuse_jax.data.volumes import Volume
 from autofuse_jax.errors import UserError
 from autofuse_jax.files import write_json
 from autofuse_jax.records.reading import read_json
@@ -37,6 +38,11 @@ class ImageRecord:
     grid: ImageGrid
     itk_obstacle: str = ''
     fsl_obstacle: str = ''
+
+    @classmethod
+    def of(cls, volume: Volume) -> 'ImageRecord':
+        """Return what a transform keeps of an image."""
+        return cls(volume.name, volume.grid, fsl_obstacle=volume.notes.fsl_obstacle)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
